@@ -1,0 +1,45 @@
+"""tensorgrad: automatic differentiation of NumPy code, one hand-derived rule per operation.
+
+Read `primitive.py`, `backprop.py`, `value.py` and one file of `ops/`: that is the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tensorgrad.primitive import Each, implements, primitive
+from tensorgrad.value import Value, no_grad, stop_gradient
+
+if TYPE_CHECKING:
+    from tensorgrad import data, io, nn, optim
+    from tensorgrad.debug import debug
+    from tensorgrad.train import fit
+
+__version__ = "0.1.0"
+__all__ = [
+    "Each",
+    "Value",
+    "data",
+    "debug",
+    "fit",
+    "implements",
+    "io",
+    "nn",
+    "no_grad",
+    "optim",
+    "primitive",
+    "stop_gradient",
+]
+
+_ROOMS = ("data", "io", "nn", "optim")
+_HOMES = {"debug": "tensorgrad.debug", "fit": "tensorgrad.train"}
+
+
+def __getattr__(name: str) -> Any:
+    """Rooms that not every program enters are loaded when they are."""
+    if name in _ROOMS:
+        return importlib.import_module(f"tensorgrad.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")

@@ -1,0 +1,13 @@
+"""Data to learn from, as plain NumPy arrays: nothing here knows about gradients.
+
+`digits` comes with the package, `mnist` is read from disk or downloaded once, `read_idx` reads
+any file of MNIST's format, and `DataLoader` cuts arrays into shuffled batches.
+"""
+
+from .dataset import Dataset
+from .digits import digits
+from .idx import read_idx
+from .loader import DataLoader
+from .mnist import mnist
+
+__all__ = ["DataLoader", "Dataset", "digits", "mnist", "read_idx"]

@@ -1,0 +1,218 @@
+"""What networks add to NumPy: squashing functions, softmax, the affine map, and costs, each one
+node with the formula that textbooks derive for it. Stable at any magnitude of the input.
+
+Choice: relu'(0) = 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tensorgrad.domain import REAL, Domain, axes, one_axis
+from tensorgrad.ops.reduce import Axis, unreduce
+from tensorgrad.primitive import Array, primitive
+
+
+def logistic(x: Array) -> Array:
+    """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
+sigmoid = primitive(
+    logistic,
+    lambda g, out, x: g * out * (1 - out),
+    name="sigmoid",
+    notation=r"\sigma({0})",
+    domain=REAL,
+)
+relu = primitive(
+    lambda x: np.maximum(x, 0),
+    lambda g, out, x: np.where(x > 0, g, 0),
+    name="relu",
+    notation=r"\max(0, {0})",
+    domain=Domain(kink=lambda x: x),
+)
+softplus = primitive(
+    lambda x: np.logaddexp(x, 0),
+    lambda g, out, x: g * sigmoid(x),
+    name="softplus",
+    notation=r"\ln(1 + e^{{{0}}})",
+)
+
+# Softmax and its logarithm. Subtracting the largest entry changes nothing but the range of e^x.
+
+
+def top(x: Array, axis: Axis) -> Array:
+    return np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+
+
+def shares(x: Array, axis: int = -1) -> Array:
+    e = np.exp(x - top(x, axis))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def log_shares(x: Array, axis: int = -1) -> Array:
+    x = x - top(x, axis)
+    return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+
+
+def log_of_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    largest = top(x, axis)
+    largest = np.where(np.isfinite(largest), largest, 0)  # an infinite one stands for itself
+    with np.errstate(divide="ignore"):  # an empty sum: log 0 = -inf
+        out = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
+    return out if keepdims else np.squeeze(out, axis)[()]
+
+
+softmax = primitive(
+    shares,
+    lambda g, out, x, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
+    name="softmax",
+    notation=r"\operatorname{{softmax}} {0}",
+    domain=Domain(params=one_axis),
+)
+log_softmax = primitive(
+    log_shares,
+    lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
+    name="log_softmax",
+    notation=r"\ln \operatorname{{softmax}} {0}",
+    domain=Domain(params=one_axis),
+)
+logsumexp = primitive(
+    log_of_sum,
+    lambda g, out, x, axis=None, keepdims=False: (
+        unreduce(g, axis, keepdims) * np.exp(x - unreduce(out, axis, keepdims))
+    ),
+    name="logsumexp",
+    notation=r"\ln \sum e^{{{0}}}",
+    domain=Domain(params=axes),
+)
+
+# The affine map of a layer, with PyTorch's layout: x (..., in), weight (out, in), bias (out).
+
+
+def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
+    """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
+    if x.ndim != 2:
+        g, x = np.reshape(g, (-1, g.shape[-1])), np.reshape(x, (-1, x.shape[-1]))
+    return g.T @ x
+
+
+linear = primitive(
+    lambda x, weight, bias: x @ weight.T + bias,
+    lambda g, out, x, weight, bias: g @ weight,
+    weight_rule,
+    lambda g, out, x, weight, bias: g,
+    name="linear",
+    notation="{0} {1}^T + {2}",
+    domain=Domain(signature="(i),(o,i),(o)", broadcast=False, complex=True),
+)
+
+# Costs. `a` is what a network answers, `y` what it should have answered: one row an example.
+
+
+def rows(a: Array) -> int:
+    """How many examples there are."""
+    return math.prod(a.shape[:-1])
+
+
+def same_shape(a: Array, y: Array) -> None:
+    """A cost compares entry by entry: (n, 1) against (n,) would broadcast to n² differences."""
+    if np.shape(a) != np.shape(y):
+        raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
+
+
+def mean_half_square(a: Array, y: Array) -> Array:
+    same_shape(a, y)
+    return 0.5 * np.sum(np.square(a - y)) / rows(a)
+
+
+quadratic = primitive(
+    mean_half_square,
+    lambda g, out, a, y: g / rows(a) * (a - y),
+    lambda g, out, a, y: g / rows(a) * (y - a),
+    name="quadratic",
+    notation=r"\frac{{1}}{{2n}} \sum \lVert {0} - {1} \rVert^2",
+    domain=Domain(broadcast=False, params=lambda a, y: [{}] if 0 not in a else ()),
+)
+
+
+def surprise(a: Array, y: Array) -> Array:
+    same_shape(a, y)
+    with np.errstate(divide="ignore"):  # log 0: as in PyTorch, no answer costs more than 100
+        return -(y * np.maximum(np.log(a), -100) + (1 - y) * np.maximum(np.log1p(-a), -100))
+
+
+binary_cross_entropy = primitive(
+    surprise,
+    # (a - y) / (a (1 - a)), with the division held off 0 as the cost is
+    lambda g, out, a, y: g * (a - y) / np.maximum(a * (1 - a), 1e-12),
+    lambda g, out, a, y: g * (np.log1p(-a) - np.log(a)),
+    name="binary_cross_entropy",
+    notation=r"-({1} \ln {0} + (1 - {1}) \ln(1 - {0}))",
+    domain=Domain((0.1, 0.9), broadcast=False),
+)
+
+
+def surprise_of_logits(z: Array, y: Array) -> Array:
+    same_shape(z, y)
+    return np.logaddexp(z, 0) - y * z
+
+
+binary_cross_entropy_with_logits = primitive(
+    surprise_of_logits,
+    lambda g, out, z, y: g * (sigmoid(z) - y),
+    lambda g, out, z, y: -g * z,
+    name="binary_cross_entropy_with_logits",
+    notation=r"\ln(1 + e^{{{0}}}) - {1} {0}",
+    domain=Domain(broadcast=False),
+)
+
+
+def class_axis(z: Array) -> int:
+    """(classes), (n, classes) or, as in PyTorch, (n, classes, ...)."""
+    return min(1, z.ndim - 1)
+
+
+def as_probabilities(y: Array, z: Array) -> Array:
+    """Class numbers as rows with a single 1; probabilities stay as they are."""
+    if y.shape == z.shape and y.dtype.kind == "f":
+        return y
+    axis = class_axis(z)
+    return np.expand_dims(y, axis) == np.expand_dims(
+        np.arange(z.shape[axis]), tuple(range(1, z.ndim - axis))
+    )
+
+
+def nats(z: Array, y: Array) -> Array:
+    axis = class_axis(z)
+    y = np.asarray(y)
+    if y.dtype.kind == "f":
+        same_shape(z, y)
+        return -np.sum(y * log_shares(z, axis), axis=axis)
+    if y.shape != z.shape[:axis] + z.shape[axis + 1 :]:
+        raise ValueError(f"logits of shape {z.shape} and class numbers of shape {y.shape}")
+    if y.size and not 0 <= y.min() <= y.max() < z.shape[axis]:
+        raise ValueError(f"classes {y.min()}..{y.max()}, but there are {z.shape[axis]} logits")
+    chosen = np.take_along_axis(log_shares(z, axis), np.expand_dims(y, axis), axis)
+    return -np.squeeze(chosen, axis)[()]
+
+
+def error_of_classes(g: Array, out: Array, z: Array, y: Array) -> Array:
+    """The output error of softmax with log-likelihood, p - y (Nielsen ch. 3, eq. 84)."""
+    axis, p = class_axis(z), as_probabilities(np.asarray(y), z)
+    total = 1 if p.dtype == bool else np.sum(p, axis=axis, keepdims=True)
+    return np.expand_dims(g, axis) * (softmax(z, axis=axis) * total - p)
+
+
+cross_entropy = primitive(
+    nats,
+    error_of_classes,
+    lambda g, out, z, y: np.expand_dims(-g, class_axis(z)) * log_softmax(z, axis=class_axis(z)),
+    name="cross_entropy",
+    notation=r"-\sum {1} \ln \operatorname{{softmax}} {0}",
+    domain=Domain(broadcast=False, params=lambda z, y: [{}] if z and 0 not in z else ()),
+)

@@ -1,0 +1,529 @@
+"""Value: a scalar or tensor that remembers how it was computed.
+
+A Value is a name for a node of the graph. It behaves like a NumPy array, through operators, methods
+and NumPy's own functions, and each operation makes a new node. `v[i] = x` is such an operation too:
+it moves the name `v` to the node of the updated array, and whoever used the old one still has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tensorgrad.backprop import sweep
+from tensorgrad.ops import elementwise, index, linalg, neural, reduce, shape
+from tensorgrad.ops.constant import data_of
+from tensorgrad.primitive import (
+    NO_PARAMS,
+    Array,
+    Handle,
+    Node,
+    Primitive,
+    apply,
+    implementations,
+    leaf,
+    recorder,
+    recording,
+)
+
+Axis = int | tuple[int, ...] | None
+run: Callable[..., Value] = apply  # an operation on a Value makes a Value
+
+
+class Value(Handle):
+    """A scalar or tensor in the graph.
+
+    `data`: a number or array (copied). Python numbers become float64; NumPy's dtypes stay.
+    `requires_grad`: whether `backward()` computes a gradient for it. TypeError for integers and
+    booleans, which have none, and for complex numbers.
+    `name`: for error messages, drawings and explanations.
+
+    >>> a, b = Value(2.0), Value(1.0)
+    >>> e = (a + b) * (b + 1)
+    >>> e.backward()
+    >>> a.grad, b.grad
+    (np.float64(2.0), np.float64(5.0))
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
+        self.node = leaf(as_data(data), name=name)
+        self.requires_grad = requires_grad
+
+    @staticmethod
+    def of(node: Node) -> Value:
+        """The Value that names `node`."""
+        value = object.__new__(Value)
+        value.node = node
+        return value
+
+    # What it holds.
+
+    @property
+    def data(self) -> Any:
+        """The array (for a scalar, a NumPy scalar)."""
+        return self.node.data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        data = np.asarray(data_of(data))
+        if data.shape != self.shape:
+            raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
+        self.node.data = data if data.dtype == self.dtype else data.astype(self.dtype)
+        self.node.data = self.node.data[()] if not data.ndim else self.node.data
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that `backward()` left here, of the same shape; None until computed."""
+        return self.node.grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        if grad is not None and not isinstance(grad, Value):
+            grad = np.array(np.broadcast_to(grad, self.shape), dtype=self.dtype)[()]
+        self.node.grad = grad
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on it are recorded."""
+        return self.node.requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self.node.op is not None:
+            raise ValueError("only a leaf's requires_grad can be set: .detach() this Value")
+        if wanted and self.dtype.kind != "f":
+            raise TypeError(
+                f"{self.dtype} data carries no gradient: pass floats, or requires_grad=False"
+            )
+        self.node.requires_grad = bool(wanted)
+
+    @property
+    def name(self) -> str | None:
+        return self.node.name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self.node.name = name
+
+    @property
+    def op(self) -> Primitive | None:
+        """The primitive that made it; None for a leaf."""
+        return self.node.op
+
+    @property
+    def operands(self) -> tuple[Any, ...]:
+        """What that primitive was applied to, in order: Values, and arrays for constants."""
+        pairs = zip(self.node.operands, self.node.inputs, strict=True)
+        return tuple(a if x is None else Value.of(x) for x, a in pairs)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The static arguments of that primitive, such as `axis`."""
+        return dict(self.node.params)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.node.data.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.node.data.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        return int(self.node.data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self.node.data.size)
+
+    @property
+    def T(self) -> Value:
+        return self.transpose()
+
+    def __repr__(self) -> str:
+        made = f", op={self.op.name}" if self.op else ""
+        called = f", name={self.name!r}" if self.name else ""
+        if self.ndim == 0:
+            dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+            return f"Value({self.data!s}{dtype}{made}{called})"
+        text = np.array2string(self.data, separator=", ", prefix="Value(")
+        return f"Value({text}, shape={self.shape}, dtype={self.dtype}{made}{called})"
+
+    # Gradients.
+
+    def backward(self, seed: Any = None, create_graph: bool = False) -> None:
+        """Add to `.grad` of every leaf the derivative of this Value by it.
+
+        `seed`: the cotangent to start with, of this Value's shape: the result is then
+        d(sum(seed * self)). May be left out (1) where there is one element only.
+        `create_graph`: record the sweep, so that `.grad` is a Value and can be differentiated.
+
+        Raises ValueError without a graph, without a needed seed, or for a seed of another shape;
+        no `.grad` has changed then.
+
+        >>> x = Value([1.0, 2.0, 3.0])
+        >>> (x * x).backward(np.ones(3))
+        >>> x.grad
+        array([2., 4., 6.])
+        """
+        if not self.requires_grad:
+            raise ValueError(
+                "backward() on a Value without a graph: it is a constant, was detached, or was "
+                "made under no_grad() or from constants only"
+                + ("" if self.dtype.kind == "f" else f" ({self.dtype} data carries no gradient)")
+            )
+        if seed is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() on a Value of shape {self.shape}: pass a seed of that shape "
+                    "(ones for the gradient of the sum), or reduce it to one number first"
+                )
+            seed = np.ones(self.shape)
+        given = data_of(seed)
+        if np.shape(given) != self.shape:
+            raise ValueError(f"seed of shape {np.shape(given)} for a Value of shape {self.shape}")
+        if not create_graph or not isinstance(seed, Value):
+            seed = np.array(given, dtype=self.dtype)[()]
+        if create_graph and not isinstance(seed, Value):
+            seed = Value(seed, requires_grad=False)
+        found = sweep(self.node, seed, Value.of if create_graph else None)
+        for node, g in found.items():
+            node.grad = g if node.grad is None else node.grad + g
+
+    def retain_grad(self) -> None:
+        """Let `backward()` leave the gradient here too, though this is no leaf."""
+        self.node.retains_grad = True
+
+    def detach(self) -> Value:
+        """The same data (not copied) as a constant: no gradient flows through."""
+        return Value.of(leaf(self.data))
+
+    # Operators. Everything broadcasts as in NumPy; arrays and numbers are constants.
+
+    def __add__(self, other: Array) -> Value:
+        return run(elementwise.add, (self, other), NO_PARAMS)
+
+    def __radd__(self, other: Array) -> Value:
+        return run(elementwise.add, (other, self), NO_PARAMS)
+
+    def __sub__(self, other: Array) -> Value:
+        return run(elementwise.subtract, (self, other), NO_PARAMS)
+
+    def __rsub__(self, other: Array) -> Value:
+        return run(elementwise.subtract, (other, self), NO_PARAMS)
+
+    def __mul__(self, other: Array) -> Value:
+        return run(elementwise.multiply, (self, other), NO_PARAMS)
+
+    def __rmul__(self, other: Array) -> Value:
+        return run(elementwise.multiply, (other, self), NO_PARAMS)
+
+    def __truediv__(self, other: Array) -> Value:
+        return run(elementwise.divide, (self, other), NO_PARAMS)
+
+    def __rtruediv__(self, other: Array) -> Value:
+        return run(elementwise.divide, (other, self), NO_PARAMS)
+
+    def __pow__(self, other: Array) -> Value:
+        return run(elementwise.power, (self, other), NO_PARAMS)
+
+    def __rpow__(self, other: Array) -> Value:
+        return run(elementwise.power, (other, self), NO_PARAMS)
+
+    def __matmul__(self, other: Array) -> Value:
+        return run(linalg.matmul, (self, other), NO_PARAMS)
+
+    def __rmatmul__(self, other: Array) -> Value:
+        return run(linalg.matmul, (other, self), NO_PARAMS)
+
+    def __neg__(self) -> Value:
+        return run(elementwise.negative, (self,), NO_PARAMS)
+
+    def __pos__(self) -> Value:
+        return run(elementwise.positive, (self,), NO_PARAMS)
+
+    def __abs__(self) -> Value:
+        return run(elementwise.absolute, (self,), NO_PARAMS)
+
+    # Comparisons give plain boolean arrays: a truth value has no derivative.
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Any:
+        return self.data == data_of(other)
+
+    def __ne__(self, other: object) -> Any:
+        return self.data != data_of(other)
+
+    def __lt__(self, other: Array) -> Any:
+        return self.data < data_of(other)
+
+    def __le__(self, other: Array) -> Any:
+        return self.data <= data_of(other)
+
+    def __gt__(self, other: Array) -> Any:
+        return self.data > data_of(other)
+
+    def __ge__(self, other: Array) -> Any:
+        return self.data >= data_of(other)
+
+    # Indexing and conversion.
+
+    def __getitem__(self, i: Any) -> Value:
+        return run(index.getitem, (self,), {"index": data_of(i)})
+
+    def __setitem__(self, i: Any, x: Array) -> None:
+        """`v[i] = x`, differentiable. Under `no_grad()` the data change in place."""
+        if recorder.get() is None:
+            if self.ndim:
+                self.data[data_of(i)] = data_of(x)
+            else:
+                self.data = data_of(x)
+            return
+        if self.op is None and self.requires_grad:
+            raise ValueError(
+                "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
+                "copy (v = v.copy()), or under no_grad() to change the data in place"
+            )
+        updated = run(index.setitem, (self, x), {"index": data_of(i)}).node
+        updated.name = self.name
+        self.node = updated
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Value]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
+    def item(self, *i: int) -> Any:
+        """The element as a Python number."""
+        return self.data.item(*i)
+
+    def tolist(self) -> Any:
+        """The data as Python numbers in nested lists."""
+        return self.data.tolist()
+
+    def __reduce__(self) -> Any:
+        """For `copy`, `deepcopy` and `pickle`: a leaf is its data; a graph cannot be copied."""
+        if self.op is not None:
+            raise TypeError(
+                f"only leaves can be copied or pickled, this Value is the result of {self.op.name}:"
+                " use .detach(), or .copy() for a differentiable copy"
+            )
+        return _restore, (self.data, self.requires_grad, self.name, self.grad)
+
+    # NumPy's protocols.
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if self.requires_grad:
+            raise TypeError(
+                "turning a Value that requires grad into an array would lose its gradient: use "
+                ".data for the numbers, np.stack to join Values, np.func(value) to compute on"
+            )
+        return np.array(self.data, dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if kwargs.get("out") is not None:
+            raise TypeError(
+                f"np.{ufunc.__name__}: out= and in-place operators on an array cannot be "
+                "differentiated: write a = a + value instead of a += value"
+            )
+        function: Callable[..., Any] = ufunc
+        if method != "__call__":
+            function = METHODS.get((ufunc, method), getattr(ufunc, method))
+            kwargs.setdefault("axis", 0)
+        return run_numpy(function, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        return run_numpy(func, args, kwargs)
+
+    # The usual methods, as NumPy spells them.
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
+
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+        return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
+
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+        return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
+
+    def cumsum(self, axis: int | None = None) -> Value:
+        return run(reduce.cumsum, (self,), {"axis": axis})
+
+    def reshape(self, *shape_: Any) -> Value:
+        new = shape_[0] if len(shape_) == 1 else shape_
+        return run(shape.reshape, (self,), {"shape": new})
+
+    def ravel(self) -> Value:
+        return run(shape.ravel, (self,), NO_PARAMS)
+
+    def flatten(self) -> Value:
+        return self.ravel()
+
+    def transpose(self, *axes: Any) -> Value:
+        order = axes[0] if len(axes) == 1 else axes or None
+        return run(shape.transpose, (self,), {"axes": order})
+
+    def swapaxes(self, axis1: int, axis2: int) -> Value:
+        return run(shape.swapaxes, (self,), {"axis1": axis1, "axis2": axis2})
+
+    def squeeze(self, axis: Axis = None) -> Value:
+        return run(shape.squeeze, (self,), {"axis": axis})
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Value:
+        value: Value = shape.repeat(self, repeats, axis)
+        return value
+
+    def take(self, indices: Any, axis: int | None = None) -> Value:
+        return run(index.take, (self,), {"indices": data_of(indices), "axis": axis})
+
+    def clip(self, min: Array = None, max: Array = None) -> Value:
+        value: Value = elementwise.clip_between(self, min, max)
+        return value
+
+    def dot(self, other: Array) -> Value:
+        value: Value = linalg.dot(self, other)
+        return value
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+        value: Value = linalg.trace(self, offset, axis1, axis2)
+        return value
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+        value: Value = linalg.diagonal(self, offset, axis1, axis2)
+        return value
+
+    def copy(self) -> Value:
+        return run(elementwise.copy, (self,), NO_PARAMS)
+
+    def astype(self, dtype: npt.DTypeLike) -> Value:
+        if np.dtype(dtype).kind not in "fc":
+            return Value(self.data.astype(dtype), requires_grad=False)
+        return run(elementwise.astype, (self,), {"dtype": dtype})
+
+    def argmax(self, axis: int | None = None) -> Any:
+        return self.data.argmax(axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        return self.data.argmin(axis)
+
+    def argsort(self, axis: int | None = -1) -> Any:
+        return self.data.argsort(axis)
+
+    def all(self, axis: Axis = None) -> Any:
+        return self.data.all(axis)
+
+    def any(self, axis: Axis = None) -> Any:
+        return self.data.any(axis)
+
+    def exp(self) -> Value:
+        return run(elementwise.exp, (self,), NO_PARAMS)
+
+    def log(self) -> Value:
+        return run(elementwise.log, (self,), NO_PARAMS)
+
+    def tanh(self) -> Value:
+        return run(elementwise.tanh, (self,), NO_PARAMS)
+
+    def sigmoid(self) -> Value:
+        return run(neural.sigmoid, (self,), NO_PARAMS)
+
+    def relu(self) -> Value:
+        return run(neural.relu, (self,), NO_PARAMS)
+
+
+METHODS: dict[tuple[np.ufunc, str], Callable[..., Any]] = {
+    (np.add, "reduce"): np.sum,
+    (np.multiply, "reduce"): np.prod,
+    (np.maximum, "reduce"): np.max,
+    (np.minimum, "reduce"): np.min,
+    (np.add, "accumulate"): np.cumsum,
+}
+
+
+def run_numpy(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a NumPy function does with a Value: its implementation, or an error that names it."""
+    implementation = implementations.get(function)
+    if implementation is None:
+        name = f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
+        raise TypeError(
+            f"{name} has no gradient rule. Declare one, tg.primitive({name}, rule, ...), or give "
+            "it value.data to compute without a gradient"
+        )
+    return implementation(*args, **kwargs)
+
+
+def as_data(data: Any) -> Any:
+    """A copy of `data` as an array; NumPy scalars for single numbers, floats for Python's ints."""
+    data = data_of(data)
+    array = np.array(data)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")
+    if array.dtype.kind == "i" and not hasattr(data, "dtype"):
+        array = array.astype(np.float64)
+    return array[()]
+
+
+def _restore(data: Any, requires_grad: bool, name: str | None, grad: Any) -> Value:
+    value = Value(data, requires_grad, name)
+    value.node.grad = grad
+    return value
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Record nothing inside: a `with` block, or a decorated function; for this thread only.
+
+    >>> x = Value(3.0)
+    >>> with no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+    return recording(None)
+
+
+def stop_gradient(x: Array) -> Array:
+    """`x` as a constant: the same data, no gradient.
+
+    >>> x = Value(3.0)
+    >>> (x * stop_gradient(x)).backward()
+    >>> x.grad
+    np.float64(3.0)
+    """
+    return x.detach() if isinstance(x, Value) else x
