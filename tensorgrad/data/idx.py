@@ -67,9 +67,8 @@ def _parse(f: IO[bytes] | gzip.GzipFile, path: str | os.PathLike[str]) -> NDArra
     while len(data) <= size and (block := f.read(1 << 20)):
         data += block
     if len(data) != size:
-        fault, found = (
-            ("truncated", f"{len(data):,}") if len(data) < size else ("oversized", "more")
-        )
+        fault = "truncated" if len(data) < size else "oversized"
+        found = "more" if len(data) > size else f"{len(data):,}"
         raise ValueError(
             f"read_idx: {path} is {fault}: its header promises {dtype.name} of shape {shape}, "
             f"{size:,} bytes, and {found} follow: fetch it again"

@@ -16,6 +16,11 @@ from tensorgrad.ops.index import scatter_add
 from tensorgrad.primitive import Array, Each, implements, primitive
 
 
+def as_matrix(x: Array) -> Array:
+    """Stacked rows as one matrix. (A -1 for their number is ambiguous where rows are empty.)"""
+    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
 def matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g yᵀ; a vector counts as the row (x) or column (y) that `@` makes of it."""
     if y.ndim == 1:
@@ -32,7 +37,7 @@ def matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
     if y.ndim == 1:
         return (g[..., None, :] @ x)[..., 0, :]
     if y.ndim == 2 and x.ndim > 2:
-        x, g = np.reshape(x, (-1, x.shape[-1])), np.reshape(g, (-1, g.shape[-1]))
+        x, g = as_matrix(x), as_matrix(g)
     return np.swapaxes(x, -1, -2) @ g
 
 
@@ -41,7 +46,7 @@ matmul = primitive(
     matmul_x,
     matmul_y,
     notation="{0} {1}",
-    domain=Domain(signature="(m,k),(k,n)", complex=True),
+    domain=Domain(signature="(m?,k),(k,n?)", complex=True),
 )
 implements(np.matmul)(matmul)
 

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from tensorgrad.domain import REAL, Domain, axes, one_axis
+from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
 from tensorgrad.primitive import Array, primitive
 
@@ -56,7 +57,8 @@ def shares(x: Array, axis: int = -1) -> Array:
 
 def log_shares(x: Array, axis: int = -1) -> Array:
     x = x - top(x, axis)
-    return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # along an empty axis: log 0, which nothing is left to see
+        return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
 
 
 def log_of_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -97,7 +99,7 @@ logsumexp = primitive(
 def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
     """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
     if x.ndim != 2:
-        g, x = np.reshape(g, (-1, g.shape[-1])), np.reshape(x, (-1, x.shape[-1]))
+        g, x = as_matrix(g), as_matrix(x)
     return g.T @ x
 
 
@@ -179,7 +181,7 @@ def class_axis(z: Array) -> int:
 
 def as_probabilities(y: Array, z: Array) -> Array:
     """Class numbers as rows with a single 1; probabilities stay as they are."""
-    if y.shape == z.shape and y.dtype.kind == "f":
+    if np.shape(y) == z.shape and y.dtype.kind == "f":
         return y
     axis = class_axis(z)
     return np.expand_dims(y, axis) == np.expand_dims(
@@ -203,7 +205,7 @@ def nats(z: Array, y: Array) -> Array:
 
 def error_of_classes(g: Array, out: Array, z: Array, y: Array) -> Array:
     """The output error of softmax with log-likelihood, p - y (Nielsen ch. 3, eq. 84)."""
-    axis, p = class_axis(z), as_probabilities(np.asarray(y), z)
+    axis, p = class_axis(z), as_probabilities(y, z)
     total = 1 if p.dtype == bool else np.sum(p, axis=axis, keepdims=True)
     return np.expand_dims(g, axis) * (softmax(z, axis=axis) * total - p)
 

@@ -30,9 +30,9 @@ def reduced(shape: Shape, axis: Axis) -> list[int]:
     return [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
 
 
-def count(x: Array, axis: Axis) -> int:
-    """How many entries of `x` go into one entry of the result."""
-    return math.prod(x.shape[a] for a in reduced(x.shape, axis))
+def count(shape: Shape, axis: Axis) -> int:
+    """How many entries of an array of `shape` go into one entry of the result."""
+    return math.prod(shape[a] for a in reduced(shape, axis))
 
 
 sum = primitive(
@@ -43,22 +43,23 @@ sum = primitive(
 )
 mean = primitive(
     np.mean,
-    lambda g, out, x, axis=None, keepdims=False: unreduce(g / count(x, axis), axis, keepdims),
+    lambda g, out, x, axis=None, keepdims=False: unreduce(g / count(x.shape, axis), axis, keepdims),
     notation=r"\overline{{{0}}}",
-    domain=REDUCTION,
+    domain=Domain(params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])],
+                  complex=True),
 )
 
 
 def spread(x: Array, axis: Axis, ddof: float) -> Array:
     """(x - mean) / (n - ddof), the gradient of half the variance (NaN where n <= ddof)."""
-    freedom = count(x, axis) - ddof
+    freedom = count(x.shape, axis) - ddof
     return (x - np.mean(x, axis=axis, keepdims=True)) / (freedom if freedom > 0 else math.nan)
 
 
 def freedoms(shape: Shape) -> Any:
     """The calls of `var` and `std` that are not NaN."""
     for params in axes(shape):
-        n = math.prod(shape[a] for a in reduced(shape, params["axis"]))
+        n = count(shape, params["axis"])
         yield from ({**params, "ddof": ddof} for ddof in (0, 1) if n > ddof)
 
 

@@ -71,13 +71,13 @@ def test_a_damaged_gzip_file_is_refused(path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\0\0\x08",
-        b"<!DOCTYPE html>",
-        b"\x89PNG\r\n\x1a\n",
-        b"\0\0\x0a\x01",
-        b"\0\1\x08\x00",
-        b"\0\0\x08A",
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\0\0\x08", id="cut short"),
+        pytest.param(b"<!DOCTYPE html>", id="HTML"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", id="PNG"),
+        pytest.param(b"\0\1\x08\0!", id="no zeros"),
+        pytest.param(b"\0\0\x0a\0!", id="no such type"),
+        pytest.param(b"\0\0\x08\x41" + b"\0\0\0\1" * 65 + b"!", id="65 axes"),
     ],
 )
 def test_other_files_are_not_idx(path, content):

@@ -120,6 +120,7 @@ def test_without_cache_variable_the_cache_is_in_the_home_folder(monkeypatch):
         (NAMES[2], images(2) + b"!", "oversized"),
         (NAMES[2], b"<html>", "not an IDX file"),
     ],
+    ids=["4 images", "1 label", "swapped", "swapped too", "int8", "cut", "surplus", "HTML"],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path, name, content, message):
     write(tmp_path, contents() | {name: content})
@@ -185,6 +186,8 @@ def test_an_interrupted_download_is_taken_up_again(places, mirror):
     write(mirror, {name: contents()[name] for name in NAMES[:3]}, "{}.gz".format, gzip.compress)
     with pytest.raises(OSError, match=f"could not download .*{NAMES[3]}.gz"):
         mnist()
+    for served in mirror.iterdir():
+        served.unlink()
     write(mirror, {NAMES[3]: contents()[NAMES[3]]}, "{}.gz".format, gzip.compress)
     assert mnist().y_test.tolist() == [0, 9]
 

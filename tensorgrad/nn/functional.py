@@ -1,0 +1,85 @@
+"""Functions of networks, with PyTorch's names and defaults. They take Values or plain arrays.
+
+`reduction` is "mean" (over everything), "sum" or "none", as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.ops import neural
+from tensorgrad.ops.neural import linear, quadratic, relu, sigmoid, softplus
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "quadratic",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+def tanh(x: Any) -> Any:
+    return np.tanh(x)
+
+
+def softmax(x: Any, dim: int = -1) -> Any:
+    """e^x / Σ e^x along `dim`."""
+    return neural.softmax(x, axis=dim)
+
+
+def log_softmax(x: Any, dim: int = -1) -> Any:
+    """ln softmax(x), without underflow."""
+    return neural.log_softmax(x, axis=dim)
+
+
+def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
+    """-ln of the softmax probability of the right class.
+
+    `logits`: (n, classes) or (classes). `target`: class numbers (n), or probabilities like logits.
+
+    >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
+    np.float64(0.6931471805599453)
+    """
+    return _reduce(neural.cross_entropy(logits, target), reduction)
+
+
+def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
+    """Minus the log probability of the right class; (n, classes) and class numbers (n)."""
+    target = np.asarray(target)
+    chosen = np.take_along_axis(log_probabilities, target[:, None], 1)
+    return _reduce(-np.reshape(chosen, target.shape), reduction)
+
+
+def binary_cross_entropy(a: Any, y: Any, reduction: str = "mean") -> Any:
+    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63)."""
+    return _reduce(neural.binary_cross_entropy(a, y), reduction)
+
+
+def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") -> Any:
+    """The same of σ(z), exact where σ(z) rounds to 0 or 1."""
+    return _reduce(neural.binary_cross_entropy_with_logits(z, y), reduction)
+
+
+def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
+    """(a - y)²; same shapes."""
+    neural.same_shape(a, y)
+    return _reduce(np.square(a - y), reduction)
+
+
+def _reduce(loss: Any, reduction: str) -> Any:
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
+    return np.mean(loss) if reduction == "mean" else np.sum(loss)

@@ -1,0 +1,170 @@
+"""SGD with momentum, Adam and AdamW: signatures and formulas as in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.primitive import Array
+from tensorgrad.value import Value
+
+State = tuple[Array, ...]
+
+
+def sgd(
+    p: Array,
+    g: Array,
+    state: State,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+) -> tuple[Array, State]:
+    """p ← p - lr v, with v ← momentum v + g and g including the L2 term weight_decay p.
+
+    Nesterov: p ← p - lr (g + momentum v). Sutskever et al. (2013), in PyTorch's form.
+    """
+    if weight_decay:
+        g = g + weight_decay * p
+    if not momentum:
+        return p - lr * g, ()
+    v = momentum * state[0] + g if state else g
+    return p - lr * (g + momentum * v if nesterov else v), (v,)
+
+
+def adam(
+    p: Array,
+    g: Array,
+    state: State,
+    *,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> tuple[Array, State]:
+    """Adam: Kingma and Ba (2015), algorithm 1; weight_decay is an L2 term in the gradient."""
+    if weight_decay:
+        g = g + weight_decay * p
+    m, v, t = state or (0.0, 0.0, 0)
+    t = t + 1
+    m = betas[0] * m + (1 - betas[0]) * g
+    v = betas[1] * v + (1 - betas[1]) * g * g
+    unbiased_m, unbiased_v = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+    return p - lr * unbiased_m / (np.sqrt(unbiased_v) + eps), (m, v, t)
+
+
+def adamw(
+    p: Array, g: Array, state: State, *, lr: float, weight_decay: float = 0.01, **rest: Any
+) -> tuple[Array, State]:
+    """Adam with the decay outside of it, p ← (1 - lr weight_decay) p: Loshchilov, Hutter (2019)."""
+    return adam((1 - lr * weight_decay) * p, g, state, lr=lr, **rest)
+
+
+class Optimizer:
+    """Applies an update rule to parameters.
+
+    `params`: Values, or groups as dicts `{"params": Values, **other settings}`.
+    ValueError where there are none, TypeError where one is no leaf that requires grad.
+    """
+
+    rule: Any
+
+    def __init__(self, params: Iterable[Any], **settings: Any) -> None:
+        entries = list(params)
+        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
+        self.param_groups = [{**settings, **g, "params": list(g["params"])} for g in groups]
+        for group in self.param_groups:
+            self._check(**group)
+        if not any(group["params"] for group in self.param_groups):
+            raise ValueError(f"{type(self).__name__} got no parameters")
+        self._states: dict[int, State] = {}
+
+    def _check(self, params: list[Any], **settings: Any) -> None:
+        for p in params:
+            if not isinstance(p, Value) or p.op is not None or not p.requires_grad:
+                raise TypeError(f"an optimiser changes leaves that require grad, not {p!r}")
+        for name in ("lr", "momentum", "weight_decay", "eps"):
+            if not settings.get(name, 0) >= 0:
+                raise ValueError(f"{name}={settings[name]}: must not be negative")
+        if settings.get("nesterov") and not settings["momentum"]:
+            raise ValueError("nesterov=True needs a momentum")
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        i = 0
+        for group in self.param_groups:
+            settings = {k: v for k, v in group.items() if k != "params"}
+            for p in group["params"]:
+                node = p.node
+                if node.grad is not None:
+                    node.data, self._states[i] = self.rule(
+                        node.data, node.grad, self._states.get(i, ()), **settings
+                    )
+                i += 1
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.node.grad = None
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    >>> w = Value(1.0)
+    >>> optimizer = SGD([w], lr=0.5)
+    >>> (w * w).backward()
+    >>> optimizer.step()
+    >>> w
+    Value(0.0)
+    """
+
+    rule = staticmethod(sgd)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        )
+
+
+class Adam(Optimizer):
+    """Adam, with the paper's settings as defaults."""
+
+    rule = staticmethod(adam)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay."""
+
+    rule = staticmethod(adamw)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)

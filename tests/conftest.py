@@ -1,0 +1,40 @@
+"""What every test shares: the Hypothesis profiles, and where the data sets are.
+
+HYPOTHESIS_PROFILE chooses between `dev` (quick), `ci` (the same examples each time) and `nightly`
+(thorough); without it, `ci` where the environment variable CI is set, else `dev`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tensorgrad.primitive import implementations, registry
+
+SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=SLOW)
+settings.register_profile(
+    "ci", settings.get_profile("dev"), max_examples=100, derandomize=True, print_blob=True
+)
+settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2000)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+)
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+if DATA.is_dir():
+    os.environ.setdefault("TENSORGRAD_DATA", str(DATA))
+
+
+@pytest.fixture
+def own_primitives() -> Iterator[None]:
+    """Forget the primitives that a test declares."""
+    before = dict(registry), dict(implementations)
+    yield
+    for table, old in zip((registry, implementations), before, strict=True):
+        table.clear()
+        table.update(old)  # type: ignore[arg-type]
