@@ -13,7 +13,7 @@ from tensorgrad.value import Value, no_grad, stop_gradient
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim
-    from tensorgrad.debug import debug
+    from tensorgrad.debugging import debug
     from tensorgrad.train import fit
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _ROOMS = ("data", "io", "nn", "optim")
-_HOMES = {"debug": "tensorgrad.debug", "fit": "tensorgrad.train"}
+_HOMES = {"debug": "tensorgrad.debugging", "fit": "tensorgrad.train"}
 
 
 def __getattr__(name: str) -> Any:

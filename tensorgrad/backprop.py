@@ -11,8 +11,9 @@ from collections.abc import Callable
 from operator import attrgetter
 
 import numpy as np
+from numpy import ndarray
 
-from tensorgrad.primitive import Array, Node
+from tensorgrad.primitive import Array, Node, Rule
 
 
 def topological_order(output: Node) -> list[Node]:
@@ -35,69 +36,65 @@ def sweep(
     """
     cotangents = {output: seed}
     for node in reversed(topological_order(output)):
-        if node.op is None:
+        op, out, inputs, params, origin = node.op, node.data, node.inputs, node.params, node.origin
+        if op is None:
             continue
         g = cotangents[node] if node.retains_grad else cotangents.pop(node)
-        out, inputs, params = node.data, node.inputs, node.params
-        if node.origin is not None:
-            node.origin.before_rules(node)
+        if origin is not None:
+            origin.before_rules(node)
+        args = (g, out, *inputs)
         if as_value is not None:
-            out = as_value(node)
-            inputs = [as_value(x) if x else a for x, a in zip(node.operands, inputs, strict=True)]
-        for i, x in enumerate(node.operands):
+            pairs = zip(node.operands, inputs)
+            args = (g, as_value(node), *(data if x is None else as_value(x) for x, data in pairs))
+        for x, rule, data in zip(node.operands, op.rules, inputs):
             if x is None or not x.requires_grad:
                 continue
-            c = node.op.rules[i](g, out, *inputs, **params)
-            data = node.inputs[i]
-            if getattr(c, "shape", None) != data.shape or c.dtype != data.dtype:
-                c = repair(c, node, i)
-            if node.origin is not None:
-                node.origin.after_rule(node, i, c)
+            c = rule(*args, **params) if params else rule(*args)
+            kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
+            if kind is not type(data) or (
+                kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
+            ):
+                c = repair(c, data, node, rule)
+            if origin is not None:
+                origin.after_rule(node, c)
             if x in cotangents:
                 c = cotangents[x] + c
-            elif (x.op is None or x.retains_grad) and (c is g or getattr(c, "base", None) is not None):
+            elif (x.op is None or x.retains_grad) and (c is g or getattr(c, "base", 0) is not None):
                 c = c.copy()  # `.grad` shares its memory with nothing
             cotangents[x] = c
     return cotangents
 
 
-def repair(c: Array, node: Node, i: int) -> Array:
-    """Give what rule `i` of `node` returned its operand's shape and dtype.
+def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
+    """Give what `rule` returned for operand `x` of `node` the shape and dtype of `x`.
 
     Sums over axes that the forward broadcast, broadcasts over axes that it summed.
     """
-    x = node.inputs[i]
-    if isinstance(c, (int, float, complex)):
+    if isinstance(c, (int, float)):
         c = np.asarray(c)
-    if not hasattr(c, "dtype") or c.dtype.kind not in "biufc":
-        raise misfit(c, node, i)
+    if getattr(c, "dtype", np.dtype(object)).kind not in "biuf" + x.dtype.kind:
+        raise misfit(c, x, node, rule)
     if c.ndim > x.ndim:
         c = c.sum(axis=tuple(range(c.ndim - x.ndim)))
-    stretched = tuple(
-        a for a, (n, m) in enumerate(zip(c.shape, x.shape[x.ndim - c.ndim :])) if m == 1 != n
-    )
+    sizes = zip(c.shape, x.shape[x.ndim - c.ndim :])
+    stretched = tuple(axis for axis, (n, m) in enumerate(sizes) if m == 1 != n)
     if stretched:
         c = c.sum(axis=stretched, keepdims=True)
     if c.shape != x.shape:
         try:
             c = np.broadcast_to(c, x.shape)
         except ValueError:
-            raise misfit(c, node, i) from None
-    if c.dtype != x.dtype:
-        if c.dtype.kind == "c" and x.dtype.kind == "f":
-            raise misfit(c, node, i)
-        c = c.astype(x.dtype)
-    return c
+            raise misfit(c, x, node, rule) from None
+    return c if c.dtype == x.dtype else c.astype(x.dtype)
 
 
-def misfit(c: Array, node: Node, i: int) -> Exception:
+def misfit(c: Array, x: Array, node: Node, rule: Rule) -> Exception:
     """What to say of a rule that returned something that is no cotangent of its operand."""
-    assert node.op is not None
-    x, rule = node.inputs[i], node.op.rules[i]
-    what = f"shape {c.shape}, dtype {c.dtype}" if hasattr(c, "dtype") else repr(c)
+    is_array = hasattr(c, "dtype")
+    what = f"shape {c.shape}, dtype {c.dtype}" if is_array else repr(c)
     code = getattr(rule, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-    return (ValueError if hasattr(c, "dtype") else TypeError)(
-        f"rule {i} of {node.op.name}{where} returned {what}; "
-        f"its operand has shape {x.shape}, dtype {x.dtype}"
+    return (ValueError if is_array else TypeError)(
+        f"a gradient rule of {node.op and node.op.name}{where} returned {what} "
+        f"for an operand of shape {x.shape}, dtype {x.dtype}"
     )

@@ -76,6 +76,8 @@ class Handle:
 
 Recorder = Callable[..., Node]
 NO_PARAMS: Mapping[str, Any] = {}
+_SEQUENCES = frozenset((list, tuple))
+_PYTHON = _SEQUENCES | {bool, int, float, complex}
 _serials = itertools.count()
 _blank_node: Callable[[type[Node]], Node] = object.__new__
 _blank_handle: Callable[[type[Handle]], Handle] = object.__new__
@@ -137,17 +139,18 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             node = x.node
             nodes.append(node)
             inputs.append(node.data)
-            wanted = wanted or node.requires_grad
+            if node.requires_grad:
+                wanted = True
         else:
             nodes.append(None)
-            inputs.append(np.asarray(x) if isinstance(x, (list, tuple)) else x)
+            inputs.append(np.asarray(x) if type(x) in _SEQUENCES else x)
     try:
         data = op.forward(*inputs, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise op.failure(error, inputs) from error
     if kind is None:
         return data
-    if type(data) in (float, int, complex, list, tuple):  # a forward that is not NumPy's
+    if type(data) in _PYTHON:  # a forward that is not NumPy's
         data = np.asarray(data)[()]
     new = recorder.get()
     result = _blank_handle(kind)
@@ -190,7 +193,7 @@ class Primitive:
         """Sort a NumPy-style call (`np.sum(x, 0, keepdims=True)`) into operands and params."""
         if self.arity is not None:
             names = list(self._defaults)
-            params = dict(zip(names[self.arity :], args[self.arity :], strict=False)) | params
+            params = dict(zip(names[self.arity :], args[self.arity :])) | params
             by_name = [params.pop(n) for n in names[len(args) : self.arity] if n in params]
             args = (*args[: self.arity], *by_name)
             if len(args) < self.arity:
@@ -215,8 +218,10 @@ class Primitive:
     @cached_property
     def _params(self) -> set[str] | None:
         """The params that the rules take; `None` where they take anything."""
-        each = isinstance(self.rules, Each)
-        rule, skip = (self.rules.rule, 3) if each else (self.rules[0], 2 + len(self.rules))
+        if isinstance(self.rules, Each):
+            rule, skip = self.rules.rule, 3
+        else:
+            rule, skip = self.rules[0], 2 + len(self.rules)
         code = getattr(rule, "__code__", None)
         if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
             return None
@@ -228,7 +233,7 @@ def _constant(x: Any) -> Any:
     if not isinstance(x, Handle):
         return x
     if x.node.requires_grad:
-        raise TypeError("a Value that requires grad is given where only data may stand: .detach() it")
+        raise TypeError("a Value that requires grad stands where only data may: .detach() it")
     return x.node.data
 
 
@@ -238,8 +243,8 @@ class Each:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
-    def __getitem__(self, i: int) -> Rule:
-        return partial(self.rule, i)
+    def __iter__(self) -> Iterator[Rule]:
+        return (partial(self.rule, i) for i in itertools.count())
 
 
 registry: dict[str, Primitive] = {}
@@ -262,16 +267,35 @@ def implements(*functions: Callable[..., Any]) -> Callable[[F], F]:
 
 def primitive(
     forward: Callable[..., Array],
-    *rules: Rule | Each,
+    *rules: Any,
     name: str | None = None,
     notation: str | None = None,
     domain: Domain | None = None,
 ) -> Primitive:
-    """Declare an operation: its forward in NumPy and the gradient formula of each operand."""
+    """Declare an operation: its forward in NumPy and the gradient formula of each operand.
+
+    `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
+    `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
+    operand. `domain`: what property tests may draw. If the forward is a NumPy function, that
+    function is differentiable from now on. TypeError without a name or a rule.
+
+    >>> from tensorgrad import Value
+    >>> sinc = primitive(
+    ...     np.sinc,
+    ...     lambda g, out, x: g * (np.cos(np.pi * x) - out) / x,
+    ...     notation=r"\\operatorname{{sinc}} {0}",
+    ...     domain=Domain((0.1, 3.0)),
+    ... )
+    >>> x = Value(0.5)
+    >>> np.sinc(x).backward()
+    >>> x.grad.round(6)
+    np.float64(-1.27324)
+    """
     name = name or forward.__name__
     if not rules or name == "<lambda>":
         raise TypeError(f"primitive {name!r}: pass a rule for each operand, and a name=")
-    by_operand = rules[0] if isinstance(rules[0], Each) else rules
+    first: Any = rules[0]
+    by_operand = first if isinstance(first, Each) else rules
     op = Primitive(forward, by_operand, name, notation, domain or Domain())
     registry[name] = implementations[forward] = op
     return op

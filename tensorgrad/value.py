@@ -119,7 +119,7 @@ class Value(Handle):
     @property
     def operands(self) -> tuple[Any, ...]:
         """What that primitive was applied to, in order: Values, and arrays for constants."""
-        pairs = zip(self.node.operands, self.node.inputs, strict=True)
+        pairs = zip(self.node.operands, self.node.inputs)
         return tuple(a if x is None else Value.of(x) for x, a in pairs)
 
     @property
@@ -335,7 +335,9 @@ class Value(Handle):
 
     # NumPy's protocols.
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
         if self.requires_grad:
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "

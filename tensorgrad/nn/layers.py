@@ -14,7 +14,7 @@ from tensorgrad.value import Value
 
 
 class Linear(Module):
-    """x Wᵀ + b: inputs (..., in_features), outputs (..., out_features), weight (out, in) as PyTorch.
+    """x Wᵀ + b, from (..., in_features) to (..., out_features); weight (out, in) as in PyTorch.
 
     `init`: an initialiser or its name: normal, lecun, xavier, he, uniform (PyTorch's default).
     `rng`: a NumPy generator or a seed.
@@ -44,9 +44,6 @@ class Linear(Module):
         if self.bias is None:
             return x @ self.weight.T
         return functional.linear(x, self.weight, self.bias)
-
-
-
 
 
 class Sigmoid(Module):

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 
-
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]

@@ -7,6 +7,7 @@ network also takes a whole batch at once: `MLP(2, [16, 16, 1])(X)` for `X` of sh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Neuron(Module):
     def forward(self, x: Sequence[Any]) -> Value:
         if len(x) != len(self.w):
             raise ValueError(f"{self!r} got {len(x)} inputs")
-        z: Value = sum((wi * xi for wi, xi in zip(self.w, x, strict=True)), self.b)
+        z: Value = sum((wi * xi for wi, xi in zip(self.w, x)), self.b)
         if not self.nonlin:
             return z
         a: Value = ACTIVATIONS.get(self.activation, self.activation)(z)
@@ -89,7 +90,7 @@ class MLP(Module):
         sizes = [nin, *nouts]
         self.layers = [
             Layer(a, b, nonlin=i != len(nouts), activation=activation, rng=rng)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False), start=1)
+            for i, (a, b) in enumerate(pairwise(sizes), start=1)
         ]
 
     def forward(self, x: Any) -> Any:

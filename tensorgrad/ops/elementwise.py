@@ -21,10 +21,17 @@ def unless_masked(d: Array, g: Array, singular: Array) -> Array:
     The branch that `np.where(x > 0, np.log(x), 0)` does not choose then adds 0, not 0/0 = NaN, and
     so do the derivatives of the rule itself. Where a cotangent does arrive, NumPy's inf stands.
     """
+    if not isinstance(singular, np.ndarray) and not singular:
+        return d  # a number in its domain: the usual case in a scalar graph
     masked = (g == 0) & singular
-    if masked.ndim == 0:
-        return 1.0 if masked else d  # np.where on a scalar costs 30 times the comparison
-    return np.where(masked, 1, d) if masked.any() else d
+    return np.where(masked, 1, d) if np.any(masked) else d
+
+
+def only(chosen: Array, g: Array) -> Array:
+    """`g` where `chosen` holds, else 0, even if `g` is infinite there."""
+    if isinstance(g, np.generic) and isinstance(chosen, np.bool):
+        return g if chosen else type(g)(0)  # np.where costs ten times as much on numbers
+    return np.where(chosen, g, 0)
 
 
 def divisor(d: Array, g: Array) -> Array:
@@ -73,9 +80,7 @@ divide = primitive(
 power = primitive(
     operator.pow,
     # y - (y != 0) rather than y - 1: x^0 is constant, at x = 0 too
-    lambda g, out, x, y: (
-        g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0))
-    ),
+    lambda g, out, x, y: g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0)),
     # 0^y stays 0 for y > 0, so its derivative is 0, not 0 log 0
     lambda g, out, x, y: g * out * np.log(x + (x == 0)),
     name="power",
@@ -230,14 +235,12 @@ minimum = primitive(
 )
 clip = primitive(
     lambda x, low, high: np.minimum(np.maximum(x, low), high),
-    lambda g, out, x, low, high: np.where((low <= x) & (x <= high), g, 0),
-    lambda g, out, x, low, high: np.where((x < low) & (low <= high), g, 0),
-    lambda g, out, x, low, high: np.where((x > high) | (low > high), g, 0),
+    lambda g, out, x, low, high: only((low <= x) & (x <= high), g),
+    lambda g, out, x, low, high: only((x < low) & (low <= high), g),
+    lambda g, out, x, low, high: only((x > high) | (low > high), g),
     name="clip",
     notation=r"\operatorname{{clip}}({0}, {1}, {2})",
-    domain=Domain(
-        ((-3, 3), (-2, 0), (0.2, 2)), kink=lambda x, low, high: (x - low) * (x - high)
-    ),
+    domain=Domain(((-3, 3), (-2, 0), (0.2, 2)), kink=lambda x, low, high: (x - low) * (x - high)),
 )
 
 
@@ -260,12 +263,8 @@ where = primitive(
     domain=Domain(kink=lambda condition, x, y: condition),
 )
 STEP = Domain(kink=lambda x: x - np.round(x))
-sign = primitive(
-    np.sign, lambda g, out, x: 0.0, notation=r"\operatorname{{sgn}} {0}", domain=STEP
-)
-floor = primitive(
-    np.floor, lambda g, out, x: 0.0, notation=r"\lfloor {0} \rfloor", domain=STEP
-)
+sign = primitive(np.sign, lambda g, out, x: 0.0, notation=r"\operatorname{{sgn}} {0}", domain=STEP)
+floor = primitive(np.floor, lambda g, out, x: 0.0, notation=r"\lfloor {0} \rfloor", domain=STEP)
 ceil = primitive(np.ceil, lambda g, out, x: 0.0, notation=r"\lceil {0} \rceil", domain=STEP)
 trunc = primitive(np.trunc, lambda g, out, x: 0.0, domain=STEP)
 rint = primitive(

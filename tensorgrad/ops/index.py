@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import Domain, Shape
-from tensorgrad.primitive import Array, primitive
+from tensorgrad.primitive import Array, Primitive, primitive
 
 
 def is_basic(index: Any) -> bool:
     """Whether `index` selects a view: integers, slices, `None` and `...` only."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
-        p is None or p is Ellipsis or isinstance(p, (int, slice, np.integer))
-        and not isinstance(p, bool)
+        p is None
+        or p is Ellipsis
+        or (isinstance(p, (int, slice, np.integer)) and not isinstance(p, bool))
         for p in parts
     )
 
@@ -69,24 +70,24 @@ def writable(shape: Shape, value: Shape) -> Any:
     """Those of them that take a value of this shape."""
     for params in some_indices(shape):
         target = np.zeros(shape)[params["index"]].shape
-        fits = (n in (1, m) for n, m in zip(value[::-1], target[::-1], strict=False))
+        fits = (n in (1, m) for n, m in zip(value[::-1], target[::-1]))
         if len(value) <= len(target) and all(fits):
             yield params
 
 
-getitem = primitive(
+getitem: Primitive = primitive(
     lambda x, index: x[index],
     lambda g, out, x, index=(): scatter_add(g, shape=x.shape, index=index),
     name="getitem",
     domain=Domain(params=some_indices, complex=True),
 )
-scatter_add = primitive(
+scatter_add: Primitive = primitive(
     scatter,
     lambda g, out, x, shape=(), index=(): g[index],
     name="scatter_add",
     domain=Domain(params=lambda shape: [{"shape": (3, *shape), "index": i} for i in (0, [1], -1)]),
 )
-setitem = primitive(
+setitem: Primitive = primitive(
     set_entries,
     lambda g, out, x, value, index=(): setitem(g, 0.0, index=index),
     lambda g, out, x, value, index=(): last_written(g, x.shape, index),
@@ -132,7 +133,10 @@ def takes(shape: Shape) -> Any:
 
 def takes_along(shape: Shape) -> Any:
     return [
-        {"indices": np.zeros([2 if a == axis else n for a, n in enumerate(shape)], int), "axis": axis}
+        {
+            "indices": np.zeros([2 if a == axis else n for a, n in enumerate(shape)], int),
+            "axis": axis,
+        }
         for axis in range(len(shape))
         if math.prod(shape)
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def explicit(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     unused = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in subscripts]
     terms, widest = [], ""
-    for term, ndim in zip(inputs.split(","), ndims, strict=True):
+    for term, ndim in zip(inputs.split(","), ndims):
         named = len(term.replace("...", ""))
         rest = "".join(unused[: ndim - named])[::-1]  # aligned on the right, as broadcasting is
         terms.append(term.replace("...", rest))
@@ -149,7 +150,7 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
     others, met = [*terms[:i], *terms[i + 1 :]], [*xs[:i], *xs[i + 1 :]]
     unused = iter(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in "".join((*terms, result)))
     distinct = ""
-    for letter, n in zip(terms[i], np.shape(xs[i]), strict=True):
+    for letter, n in zip(terms[i], np.shape(xs[i])):
         if letter in distinct:
             copy = next(unused)
             others.append(letter + copy)
@@ -183,7 +184,7 @@ def einsum(*operands: Any, optimize: Any = None) -> Array:
     """`np.einsum` in both its spellings: subscripts first, or an axis list after each operand."""
     if isinstance(operands[0], str):
         return einsum_terms(*operands[1:], subscripts=operands[0])
-    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    letters = string.ascii_uppercase + string.ascii_lowercase  # NumPy's order, which it sorts by
 
     def term(axes: Sequence[Any]) -> str:
         return "".join("..." if a is Ellipsis else letters[a] for a in axes)

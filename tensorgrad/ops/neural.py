@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from tensorgrad.domain import REAL, Domain, axes, one_axis
+from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
 from tensorgrad.primitive import Array, primitive
@@ -31,7 +32,7 @@ sigmoid = primitive(
 )
 relu = primitive(
     lambda x: np.maximum(x, 0),
-    lambda g, out, x: np.where(x > 0, g, 0),
+    lambda g, out, x: only(x > 0, g),
     name="relu",
     notation=r"\max(0, {0})",
     domain=Domain(kink=lambda x: x),
@@ -176,7 +177,7 @@ binary_cross_entropy_with_logits = primitive(
 
 def class_axis(z: Array) -> int:
     """(classes), (n, classes) or, as in PyTorch, (n, classes, ...)."""
-    return min(1, z.ndim - 1)
+    return 1 if z.ndim > 1 else 0
 
 
 def as_probabilities(y: Array, z: Array) -> Array:

@@ -45,8 +45,9 @@ mean = primitive(
     np.mean,
     lambda g, out, x, axis=None, keepdims=False: unreduce(g / count(x.shape, axis), axis, keepdims),
     notation=r"\overline{{{0}}}",
-    domain=Domain(params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])],
-                  complex=True),
+    domain=Domain(
+        params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])], complex=True
+    ),
 )
 
 
@@ -77,8 +78,7 @@ std = primitive(
         unreduce(g / (out + (out == 0)), axis, keepdims) * spread(x, axis, ddof)
     ),
     notation=r"\sigma({0})",
-    domain=Domain(params=lambda shape: [p for p in freedoms(shape) if math.prod(shape) > 8],
-                  kink=lambda x: np.std(x)),
+    domain=Domain(params=freedoms, kink=ties),
 )
 
 

@@ -30,9 +30,7 @@ ravel = primitive(np.ravel, lambda g, out, x: np.reshape(g, x.shape), domain=REA
 squeeze = primitive(
     np.squeeze,
     lambda g, out, x, axis=None: np.reshape(g, x.shape),
-    domain=Domain(
-        params=lambda shape: [{}, *({"axis": i} for i, n in enumerate(shape) if n == 1)]
-    ),
+    domain=Domain(params=lambda shape: [{}, *({"axis": i} for i, n in enumerate(shape) if n == 1)]),
 )
 expand_dims = primitive(
     np.expand_dims,
@@ -73,7 +71,9 @@ roll = primitive(
         g, tuple(-np.atleast_1d(shift)) if axis is not None else -np.asarray(shift), axis
     ),
     domain=Domain(
-        params=lambda shape: [{"shift": s, "axis": a} for s in (1, -2) for a in (None, *range(len(shape)))]
+        params=lambda shape: [
+            {"shift": s, "axis": a} for s in (1, -2) for a in (None, *range(len(shape)))
+        ]
     ),
 )
 
@@ -81,9 +81,7 @@ roll = primitive(
 # Joining and splitting.
 
 
-def piece(
-    i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0
-) -> Array:
+def piece(i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0) -> Array:
     """The part of the cotangent that lies where operand `i` was put."""
     if axis is None:
         start = sum(x.size for x in xs[:i])
@@ -112,7 +110,7 @@ implements(np.stack)(lambda arrays, axis=0: stack(*arrays, axis=axis))
 @implements(np.split)
 def split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
     """Equal sections, or the pieces between the given indices."""
-    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:  # type: ignore[operator]
+    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
         raise ValueError(
             f"split: axis {axis} of shape {ary.shape} has no {indices_or_sections} equal sections"
         )
@@ -125,10 +123,7 @@ def array_split(ary: Array, indices_or_sections: int | Sequence[int], axis: int 
     before = (slice(None),) * (axis % ary.ndim)
     parts = np.array_split(np.arange(ary.shape[axis]), indices_or_sections)
     starts = [part[0] if part.size else 0 for part in parts]
-    return [
-        ary[(*before, slice(start, start + part.size))]
-        for start, part in zip(starts, parts, strict=True)
-    ]
+    return [ary[(*before, slice(start, start + part.size))] for start, part in zip(starts, parts)]
 
 
 # Repeating. What is repeated is broadcast, or taken several times.
@@ -142,8 +137,8 @@ def tile(A: Array, reps: int | Sequence[int]) -> Array:
     times = (1,) * (ndim - len(times)) + times
     shape = (1,) * (ndim - A.ndim) + A.shape
     apart = [n for size in shape for n in (1, size)]
-    wide = [n for pair in zip(times, shape, strict=True) for n in pair]
-    tall = [t * size for t, size in zip(times, shape, strict=True)]
+    wide = [n for pair in zip(times, shape) for n in pair]
+    tall = [t * size for t, size in zip(times, shape)]
     return np.reshape(np.broadcast_to(np.reshape(A, apart), wide), tall)
 
 
@@ -161,19 +156,19 @@ def pad(array: Array, pad_width: Any, mode: str = "constant", constant_values: A
     if mode == "constant":
         return pad_constant(array, pad_width=width, constant_values=constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise TypeError(f"pad: no gradient rule for mode={mode!r}; there is one for 'constant', "
-                        "'edge', 'reflect', 'symmetric' and 'wrap'")
+        raise TypeError(
+            f"pad: no gradient rule for mode={mode!r}; there is one for 'constant', "
+            "'edge', 'reflect', 'symmetric' and 'wrap'"
+        )
     for axis, ends in enumerate(width):
-        array = take(array, np.pad(np.arange(array.shape[axis]), ends, mode), axis=axis)  # type: ignore[call-overload]
+        array = take(array, np.pad(np.arange(array.shape[axis]), ends, mode), axis=axis)
     return array
 
 
 pad_constant = primitive(
-    lambda x, pad_width, constant_values=0: np.pad(
-        x, pad_width, constant_values=constant_values
-    ),
+    lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),
     lambda g, out, x, pad_width=(), constant_values=0: g[
-        tuple(slice(low, low + n) for (low, _), n in zip(pad_width, x.shape, strict=True))
+        tuple(slice(low, low + n) for (low, _), n in zip(pad_width, x.shape))
     ],
     name="pad",
     domain=Domain(params=lambda shape: [{"pad_width": [(1, 2)] * len(shape)}] if shape else ()),

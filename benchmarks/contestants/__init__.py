@@ -1,0 +1,36 @@
+"""Who takes part: the same training steps, each written the way its library is normally used.
+
+A module here has two functions, `shallow` and `deep`, which set up one of the networks of
+`steps.py` and return `step()`: forward, loss, gradients and SGD update, returning the loss.
+They take `weights`, a list of (W, b) with W of shape (in, out), a batch `x`, its targets `y` and
+the learning rate `lr`. `handwritten.py` says what is computed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Contestant(NamedTuple):
+    """`module` is here; one with `apart` has a thread pool of its own and gets its own process."""
+
+    name: str
+    module: str
+    apart: bool = False
+    env: dict[str, str] = {}
+
+    def load(self) -> Any:
+        """The module. Raises ImportError where the library is not installed."""
+        return import_module(f"contestants.{self.module}")
+
+
+CONTESTANTS = (
+    Contestant("NumPy by hand", "handwritten"),
+    Contestant("tensorgrad", "tensorgrad"),
+    Contestant("torch", "torch", apart=True),
+    Contestant("torch, 1 thread", "torch", apart=True, env={"OMP_NUM_THREADS": "1"}),
+    Contestant("autograd", "autograd"),
+    Contestant("mygrad", "mygrad"),
+    Contestant("jax.jit", "jax", apart=True),
+)

@@ -1,0 +1,43 @@
+"""MyGrad, with memory guarding off as its documentation advises for speed."""
+
+import mygrad as mg
+from mygrad.nnet.activations import relu, sigmoid
+from mygrad.nnet.losses import softmax_crossentropy
+
+mg.turn_memory_guarding_off()
+
+
+def shallow(weights, x, y, lr):
+    def loss(parameters):
+        a = x
+        for W, b in parameters:
+            a = sigmoid(a @ W + b)
+        return 0.5 * mg.sum((a - y) ** 2) / len(x)
+
+    return training_step(loss, weights, lr)
+
+
+def deep(weights, x, y, lr):
+    def loss(parameters):
+        a = x
+        for W, b in parameters[:-1]:
+            a = relu(a @ W + b)
+        W, b = parameters[-1]
+        return softmax_crossentropy(a @ W + b, y)
+
+    return training_step(loss, weights, lr)
+
+
+def training_step(loss, weights, lr):
+    parameters = [(mg.tensor(W), mg.tensor(b)) for W, b in weights]
+
+    def step():
+        cost = loss(parameters)
+        cost.backward()
+        for layer in parameters:
+            for p in layer:
+                p.data -= lr * p.grad
+                p.null_grad()
+        return cost
+
+    return step

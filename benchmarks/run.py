@@ -1,0 +1,89 @@
+"""Run the benchmarks: `python benchmarks/run.py [name ...]`. See README.md for how to read them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # measure this checkout, not another one that is installed
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
+)
+
+import chain  # noqa: E402
+import imports  # noqa: E402
+import machine  # noqa: E402
+import memory  # noqa: E402
+import scalar  # noqa: E402
+import steps  # noqa: E402
+from result import Result  # noqa: E402
+
+BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
+    "import": imports.run,
+    **{name: partial(steps.run, problem) for name, problem in steps.PROBLEMS.items()},
+    "scalar": scalar.run,
+    "chain": chain.run,
+    "memory": memory.run,
+}
+COLUMNS = ("benchmark", "contestant", "measured", "ratio [quartiles]", "target", "met")
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    met = {None: "", True: "yes", False: "NO"}[result.met]
+    return result.benchmark, result.what, result.measured, result.ratio, result.target, met
+
+
+def show(results: Sequence[Result]) -> None:
+    """A table, with rich where it is installed."""
+    rows = [cells(result) for result in results]
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+        for row in (COLUMNS, *rows):
+            print("  ".join(map(str.ljust, row, widths)).rstrip())
+        return
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*row, style="red" if row[-1] == "NO" else None)
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each contestant")
+    parser.add_argument("--together", action="store_true", help="torch and jax in this process too")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    parser.add_argument("--list", action="store_true", help="only name the benchmarks")
+    options = parser.parse_args()
+    if options.list:
+        print(*BENCHMARKS, sep="\n")
+        return
+    unknown = set(options.names) - BENCHMARKS.keys()
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    about: dict[str, Any] = machine.describe()
+    results: list[Result] = []
+    for name in options.names or BENCHMARKS:
+        print(f"running: {name}", file=sys.stderr)
+        extra = {"together": options.together} if name in steps.PROBLEMS else {}
+        results += BENCHMARKS[name](rounds=options.rounds, **extra)
+    show(results)
+    print(", ".join(f"{key} {value}" for key, value in about.items() if key != "peers"))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    report = {"machine": about, "results": [asdict(result) for result in results]}
+    options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

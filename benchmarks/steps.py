@@ -1,0 +1,97 @@
+"""Training steps of three networks, against NumPy by hand and against the peers.
+
+Before the clock runs, every contestant must go through the same losses as the NumPy by hand: a
+benchmark of wrong code is void.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from contestants import CONTESTANTS, Contestant
+from result import Result, ratio_text, time_text
+from timing import Apart, Here, Runner, alternate, quartiles
+
+HAND, OURS, INFORMATION = "NumPy by hand", "tensorgrad", "jax.jit"
+
+
+class Problem(NamedTuple):
+    """A network and its batch. `target`: how much longer than NumPy by hand it may take."""
+
+    kind: str  # the function of the contestants: shallow or deep
+    sizes: tuple[int, ...]
+    batch: int
+    lr: float
+    target: float
+
+    @property
+    def name(self) -> str:
+        return f"{'-'.join(map(str, self.sizes))}, batch {self.batch}"
+
+
+PROBLEMS = {
+    "small": Problem("shallow", (784, 30, 10), batch=10, lr=0.5, target=1.5),
+    "medium": Problem("deep", (784, 128, 64, 10), batch=64, lr=0.05, target=1.2),
+    "large": Problem("deep", (784, 512, 512, 10), batch=128, lr=0.05, target=1.1),
+}
+
+
+def make_step(contestant: Contestant, problem: Problem) -> Callable[[], Any]:
+    """The contestant's step, from the same weights and data for all."""
+    rng = np.random.default_rng(0)
+    weights = [
+        ((rng.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32), np.zeros(n, np.float32))
+        for m, n in zip(problem.sizes, problem.sizes[1:], strict=False)
+    ]
+    x = rng.random((problem.batch, problem.sizes[0]), dtype=np.float32)
+    y: Any = rng.integers(problem.sizes[-1], size=problem.batch)
+    if problem.kind == "shallow":
+        y = np.eye(problem.sizes[-1], dtype=np.float32)[y]
+    return getattr(contestant.load(), problem.kind)(weights, x, y, problem.lr)
+
+
+def runners(problem: Problem, together: bool) -> dict[str, Runner]:
+    """The contestants that are installed, checked against the NumPy by hand."""
+    found: dict[str, Runner] = {}
+    for contestant in CONTESTANTS:
+        runner: Runner
+        try:
+            if contestant.apart and not together:
+                runner = Apart(make_step, contestant, problem, env=contestant.env)
+            else:
+                runner = Here(make_step(contestant, problem))
+            losses = runner.first(5)
+        except (ImportError, EOFError) as error:
+            print(f"skipped: {contestant.name} ({error or 'did not start'})", file=sys.stderr)
+            continue
+        if contestant.name == HAND:
+            right = losses
+        np.testing.assert_allclose(losses, right, rtol=1e-4, err_msg=contestant.name)
+        found[contestant.name] = runner
+    return found
+
+
+def run(problem: Problem, rounds: int, together: bool = False) -> Iterator[Result]:
+    times = alternate(runners(problem, together), rounds)
+    for name, seconds in times.items():
+        ratio = quartiles(seconds / times[HAND])
+        to_ours = quartiles(seconds / times[OURS])[1]
+        numbers = {"seconds": quartiles(seconds)[1], "ratio": ratio[1], "to_tensorgrad": to_ours}
+        result = partial(
+            Result,
+            benchmark=problem.name,
+            what=name,
+            measured=time_text(numbers["seconds"]),
+            ratio=ratio_text(*ratio),
+            numbers=numbers,
+        )
+        if name in (HAND, INFORMATION):
+            yield result()
+        elif name == OURS:
+            yield result(target=f"<= {problem.target}x", met=ratio[1] <= problem.target)
+        else:
+            yield result(target="slower than tensorgrad", met=to_ours > 1)
