@@ -72,20 +72,23 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
     """
     if isinstance(c, (int, float)):
         c = np.asarray(c)
-    if getattr(c, "dtype", np.dtype(object)).kind not in "biuf" + x.dtype.kind:
-        raise misfit(c, x, node, rule)
+    dtype = getattr(c, "dtype", np.dtype(object))
+    if dtype != x.dtype:
+        if dtype.kind not in "biuf" + x.dtype.kind:
+            raise misfit(c, x, node, rule)
+        c = c.astype(x.dtype)
     if c.ndim > x.ndim:
         c = c.sum(axis=tuple(range(c.ndim - x.ndim)))
+    if c.shape == x.shape:
+        return c
     sizes = zip(c.shape, x.shape[x.ndim - c.ndim :])
     stretched = tuple(axis for axis, (n, m) in enumerate(sizes) if m == 1 != n)
     if stretched:
         c = c.sum(axis=stretched, keepdims=True)
-    if c.shape != x.shape:
-        try:
-            c = np.broadcast_to(c, x.shape)
-        except ValueError:
-            raise misfit(c, x, node, rule) from None
-    return c if c.dtype == x.dtype else c.astype(x.dtype)
+    try:
+        return np.broadcast_to(c, x.shape)
+    except ValueError:
+        raise misfit(c, x, node, rule) from None
 
 
 def misfit(c: Array, x: Array, node: Node, rule: Rule) -> Exception:

@@ -82,15 +82,20 @@ def fit(
     started = time.perf_counter()
     with _bar(epochs, len(batches), progress) as advance:
         for epoch in range(1, epochs + 1):
-            total = 0.0
+            total, n = 0.0, 0
             for n, (x, y) in enumerate(batches, start=1):
                 cost = loss(model(x), y)
                 optimizer.zero_grad()
                 cost.backward()
                 optimizer.step()
-                total += float(cost.data)
+                total += cost.item()
                 if n % 64 == 0:
                     advance(64, total / n, history)
+            if not n:
+                raise ValueError(
+                    f"epoch {epoch} has no batches: pass what can be iterated anew each time and "
+                    "is not empty, such as a list or a data.DataLoader"
+                )
             advance(n % 64, total / n, history)
             line = Epoch(epoch, total / n, None, None, time.perf_counter() - started)
             if validation is not None:
@@ -106,8 +111,10 @@ def _measure(
 ) -> Epoch:
     x, y = validation
     model.eval()
-    answers = predict(model, x)
-    model.train()
+    try:
+        answers = predict(model, x)
+    finally:
+        model.train()
     return line._replace(validation_loss=float(loss(answers, y)), accuracy=metric(answers, y))
 
 

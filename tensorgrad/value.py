@@ -187,12 +187,12 @@ class Value(Handle):
                     f"backward() on a Value of shape {self.shape}: pass a seed of that shape "
                     "(ones for the gradient of the sum), or reduce it to one number first"
                 )
-            seed = np.ones(self.shape)
-        given = data_of(seed)
-        if np.shape(given) != self.shape:
-            raise ValueError(f"seed of shape {np.shape(given)} for a Value of shape {self.shape}")
-        if not create_graph or not isinstance(seed, Value):
-            seed = np.array(given, dtype=self.dtype)[()]
+            seed = np.ones(self.shape, self.dtype)[()]
+        elif np.shape(data_of(seed)) != self.shape:
+            shape = np.shape(data_of(seed))
+            raise ValueError(f"seed of shape {shape} for a Value of shape {self.shape}")
+        elif not (create_graph and isinstance(seed, Value)):
+            seed = np.array(data_of(seed), dtype=self.dtype)[()]
         if create_graph and not isinstance(seed, Value):
             seed = Value(seed, requires_grad=False)
         found = sweep(self.node, seed, Value.of if create_graph else None)

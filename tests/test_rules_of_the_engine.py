@@ -16,7 +16,7 @@ import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.backprop import topological_order
 from tensorgrad.ops.neural import linear, relu
-from tensorgrad.primitive import Handle, Node, Primitive, primitive, registry
+from tensorgrad.primitive import Handle, Node, Primitive, primitive, recording, registry
 from tests.numerical import assert_gradient
 
 pytestmark = pytest.mark.usefixtures("own_primitives")
@@ -57,7 +57,7 @@ def test_1_memory_stays_flat_over_10000_steps_without_the_garbage_collector() ->
         h = np.tanh(linear(x, w, 0.0))
         h[0] = np.max(h) * w[0, 0]
         loss = (h * h).mean()
-        loss.backward(create_graph=loss.size == 0)
+        loss.backward()
         w.data -= 0.01 * w.grad
         w.grad = None
 
@@ -67,7 +67,7 @@ def test_1_memory_stays_flat_over_10000_steps_without_the_garbage_collector() ->
         return sys.getallocatedblocks()
 
     with no_collector():
-        before = steps(100)
+        before = steps(2_000)  # by then Python has specialised its byte code
         assert steps(10_000) - before < 200
 
 
@@ -260,10 +260,7 @@ def test_5_no_matrix_product_for_the_gradient_of_input_data() -> None:
             return result.view(Spy)
 
     x, w = np.ones((5, 3)).view(Spy), Value(np.ones((3, 2)))
-    (x.view(Spy).__matmul__(np.ones((3, 2))),)
-    shapes.clear()
-    y = tg.Value.__rmatmul__(w, x)
-    y.backward(np.ones((5, 2)))
+    registry["matmul"](x, w).backward(np.ones((5, 2)))
     assert shapes == [(5, 2), (3, 2)]
 
 
@@ -321,7 +318,7 @@ def test_6_a_misfit_names_primitive_shapes_and_rule(returned: Any, what: str) ->
     with pytest.raises((ValueError, TypeError)) as caught:
         (op(x) * before).backward(np.ones((2, 3)))
     message = str(caught.value)
-    for part in ("rule 0 of twice", __file__, what, "operand has shape (2, 3)", "float64"):
+    for part in ("rule of twice", __file__, what, "operand of shape (2, 3)", "float64"):
         assert part in message
     assert before.grad is None
 
@@ -333,7 +330,7 @@ def test_7_a_primitive_on_plain_arrays_is_plain_numpy() -> None:
     def forbidden(*args: Any) -> Node:
         raise AssertionError("recorded")
 
-    with tg.primitive.__globals__["recording"](forbidden):
+    with recording(forbidden):
         for op in (np.tanh, relu, registry["tanh"], registry["softmax"]):
             assert type(op(np.ones(3))) is np.ndarray
         assert type(registry["multiply"](2.0, np.float32(3))) is np.float32
@@ -448,12 +445,12 @@ def test_12_a_numpy_function_without_a_rule_raises_and_names_it(name: str, call:
     [
         lambda x: np.asarray(x),
         lambda x: np.array([x, x]),
-        lambda x: np.ones(2).__setitem__(0, x[0]),
+        lambda x: np.ones(2).__setitem__(slice(None), x),
         lambda x: np.ones(2).__iadd__(x),
         lambda x: np.add(np.ones(2), x, out=np.ones(2)),
         lambda x: np.add.at(x, [0], 1.0),
         lambda x: np.ones(2).dot(x),
-        lambda x: np.sum(np.ones(2), initial=x.sum()),
+        lambda x: np.sum(x, initial=x.sum()),
         lambda x: np.sum(x, dtype=np.float32),
         lambda x: np.sum(x, where=[True, False]),
         lambda x: np.take(x, [0], mode="wrap"),
@@ -533,7 +530,7 @@ def test_13_augmented_assignment_to_items() -> None:
     [
         (1, (3,)),
         (-1, ()),
-        (slice(None, None, 2), (2, 3)),
+        (slice(None, None, -1), (2, 3)),
         ((slice(None), 0), (2,)),
         ((..., None, 1), (2, 1)),
         ([0, 0], (2, 3)),  # the last one written stays

@@ -57,6 +57,9 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
 def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
     """Minus the log probability of the right class; (n, classes) and class numbers (n)."""
     target = np.asarray(target)
+    classes = log_probabilities.shape[1]
+    if target.size and not 0 <= target.min() <= target.max() < classes:
+        raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")
     chosen = np.take_along_axis(log_probabilities, target[:, None], 1)
     return _reduce(-np.reshape(chosen, target.shape), reduction)
 

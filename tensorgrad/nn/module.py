@@ -98,8 +98,9 @@ class Module:
         ]
         if wrong:
             raise ValueError(f"state does not fit {type(self).__name__}: {'; '.join(wrong)}")
+        new = {name: np.array(state[name], p.dtype) for name, p in parameters.items()}
         for name, p in parameters.items():
-            p.data = np.array(state[name])
+            p.data = new[name]
 
 
 def _walk(x: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

@@ -82,7 +82,9 @@ power = primitive(
     # y - (y != 0) rather than y - 1: x^0 is constant, at x = 0 too
     lambda g, out, x, y: g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0)),
     # 0^y stays 0 for y > 0, so its derivative is 0, not 0 log 0
-    lambda g, out, x, y: g * out * np.log(x + (x == 0)),
+    lambda g, out, x, y: (
+        g * unless_masked(out, g, ~np.isfinite(out)) * np.log(unless_masked(x + (x == 0), g, x < 0))
+    ),
     name="power",
     notation="{0}^{{{1}}}",
     domain=Domain(((0.1, 3), (-3, 3)), complex=True),
@@ -145,8 +147,9 @@ log1p = primitive(
 )
 logaddexp = primitive(
     np.logaddexp,
-    lambda g, out, x, y: g * np.exp(x - out),
-    lambda g, out, x, y: g * np.exp(y - out),
+    # the sigmoid of x - y; e^(x - out) would have the rounding of a large out
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, y - x)),
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, x - y)),
     notation=r"\ln(e^{{{0}}} + e^{{{1}}})",
 )
 

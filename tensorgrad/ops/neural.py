@@ -87,7 +87,7 @@ log_softmax = primitive(
 logsumexp = primitive(
     log_of_sum,
     lambda g, out, x, axis=None, keepdims=False: (
-        unreduce(g, axis, keepdims) * np.exp(x - unreduce(out, axis, keepdims))
+        unreduce(g, axis, keepdims) * softmax(x, axis=axis)  # e^(x - out) has the rounding of out
     ),
     name="logsumexp",
     notation=r"\ln \sum e^{{{0}}}",
@@ -130,7 +130,8 @@ def same_shape(a: Array, y: Array) -> None:
 
 def mean_half_square(a: Array, y: Array) -> Array:
     same_shape(a, y)
-    return 0.5 * np.sum(np.square(a - y)) / rows(a)
+    difference = np.subtract(a, y)
+    return 0.5 * np.vdot(difference, difference) / rows(a)  # 0.4 µs where np.sum takes 2
 
 
 quadratic = primitive(
@@ -143,17 +144,28 @@ quadratic = primitive(
 )
 
 
+def log_odds(a: Array) -> tuple[Array, Array]:
+    """ln a and ln(1 - a). As in PyTorch, ln 0 is -100: no answer costs more than 100."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(a), -100), np.maximum(np.log1p(-a), -100)
+
+
 def surprise(a: Array, y: Array) -> Array:
     same_shape(a, y)
-    with np.errstate(divide="ignore"):  # log 0: as in PyTorch, no answer costs more than 100
-        return -(y * np.maximum(np.log(a), -100) + (1 - y) * np.maximum(np.log1p(-a), -100))
+    yes, no = log_odds(a)
+    return -(y * yes + (1 - y) * no)
+
+
+def surprise_by_target(g: Array, out: Array, a: Array, y: Array) -> Array:
+    yes, no = log_odds(a)
+    return g * (no - yes)
 
 
 binary_cross_entropy = primitive(
     surprise,
     # (a - y) / (a (1 - a)), with the division held off 0 as the cost is
     lambda g, out, a, y: g * (a - y) / np.maximum(a * (1 - a), 1e-12),
-    lambda g, out, a, y: g * (np.log1p(-a) - np.log(a)),
+    surprise_by_target,
     name="binary_cross_entropy",
     notation=r"-({1} \ln {0} + (1 - {1}) \ln(1 - {0}))",
     domain=Domain((0.1, 0.9), broadcast=False),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.ops.constant import data_of
 from tensorgrad.primitive import Array
 from tensorgrad.value import Value
 
@@ -31,7 +32,8 @@ def sgd(
         g = g + weight_decay * p
     if not momentum:
         return p - lr * g, ()
-    v = momentum * state[0] + g if state else g
+    (v,) = state or (0.0,)
+    v = momentum * v + g
     return p - lr * (g + momentum * v if nesterov else v), (v,)
 
 
@@ -67,7 +69,8 @@ class Optimizer:
     """Applies an update rule to parameters.
 
     `params`: Values, or groups as dicts `{"params": Values, **other settings}`.
-    ValueError where there are none, TypeError where one is no leaf that requires grad.
+    ValueError where there are none, for one given twice and for a bad setting, TypeError where one
+    is no leaf that requires grad.
     """
 
     rule: Any
@@ -77,18 +80,25 @@ class Optimizer:
         groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
         self.param_groups = [{**settings, **g, "params": list(g["params"])} for g in groups]
         for group in self.param_groups:
-            self._check(**group)
-        if not any(group["params"] for group in self.param_groups):
+            self._check(settings, **group)
+        nodes = [p.node for group in self.param_groups for p in group["params"]]
+        if not nodes:
             raise ValueError(f"{type(self).__name__} got no parameters")
+        if len(set(nodes)) < len(nodes):
+            raise ValueError(f"{type(self).__name__} got a parameter twice: each step takes it once")
         self._states: dict[int, State] = {}
 
-    def _check(self, params: list[Any], **settings: Any) -> None:
+    def _check(self, known: dict[str, Any], params: list[Any], **settings: Any) -> None:
         for p in params:
             if not isinstance(p, Value) or p.op is not None or not p.requires_grad:
                 raise TypeError(f"an optimiser changes leaves that require grad, not {p!r}")
+        if unknown := settings.keys() - known.keys():
+            raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         for name in ("lr", "momentum", "weight_decay", "eps"):
             if not settings.get(name, 0) >= 0:
                 raise ValueError(f"{name}={settings[name]}: must not be negative")
+        if not all(0 <= beta < 1 for beta in settings.get("betas", ())):
+            raise ValueError(f"betas={settings['betas']}: must be at least 0 and below 1")
         if settings.get("nesterov") and not settings["momentum"]:
             raise ValueError("nesterov=True needs a momentum")
 
@@ -101,7 +111,7 @@ class Optimizer:
                 node = p.node
                 if node.grad is not None:
                     node.data, self._states[i] = self.rule(
-                        node.data, node.grad, self._states.get(i, ()), **settings
+                        node.data, data_of(node.grad), self._states.get(i, ()), **settings
                     )
                 i += 1
 

@@ -1,0 +1,145 @@
+"""Save and load models: parameters as safetensors, the architecture in the file's metadata.
+
+Loading calls only classes of `tensorgrad.nn` and those it is given: a file cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorgrad.io.architecture import build, describe
+from tensorgrad.nn.module import Module
+
+PathLike = str | os.PathLike[str]
+
+
+def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `model` to `path`, whole or not at all; `metadata` is yours, `read_metadata` reads it.
+
+    The model is built once more, for a file that is written is a file that loads: ValueError if
+    it was changed since it was constructed, TypeError for an argument that is no data, OSError
+    if the file cannot be written; what was there before then stays.
+
+    >>> import tempfile
+    >>> from tensorgrad import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, f"{folder}/model.safetensors")
+    ...     load(f"{folder}/model.safetensors")
+    Sequential(Linear(2, 3), ReLU(), Linear(3, 1))
+    """
+    import tensorgrad
+
+    architecture, state = describe(model), model.state_dict()
+    classes = _known()
+    for cls in (type(m) for _, m in model.named_modules()):
+        if classes.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(f"cannot save: there are two classes {cls.__name__}; rename yours")
+    try:
+        build(architecture, classes).load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(
+            f"cannot save: the arguments of {type(model).__name__} do not rebuild it ({error}); "
+            "make every change to a model in __init__"
+        ) from error
+    # One key, for safetensors writes several in random order: the same model, the same bytes.
+    header = {
+        "version": tensorgrad.__version__,
+        "architecture": architecture,
+        "metadata": dict(metadata or {}),
+    }
+    content = _safetensors().numpy.save(state, {"tensorgrad": json.dumps(header)})
+    target = check_writable(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: PathLike, classes: Iterable[type[Module]] = ()) -> Module:
+    """The model in the file at `path`. `classes`: your own Modules that it is made of.
+
+    ValueError, naming the file, if it is damaged, has no architecture, needs a class that is not
+    given, or holds parameters that do not fit its architecture. OSError if it cannot be read.
+    """
+    known = {cls.__name__: cls for cls in classes}
+    header, state = _read(path)
+    try:
+        model = build(header["architecture"], _known() | known)
+        model.load_state_dict(state)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    return model
+
+
+def read_metadata(path: PathLike) -> dict[str, str]:
+    """The `metadata` that the model at `path` was saved with. Raises as `load`."""
+    metadata: dict[str, str] = _read(path)[0]["metadata"]
+    return metadata
+
+
+def check_writable(path: PathLike) -> Path:
+    """Where `save` would write, links followed. OSError if it could not; changes nothing."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
+    if target.exists() and not target.is_file():
+        raise OSError(f"cannot write {path}: it is a device, not a file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"cannot write {path}: the file is read-only")
+    probe = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        probe.open("xb").close()  # asking is not enough: read-only mounts, quotas, /proc
+        probe.unlink()
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror} in {target.parent}") from error
+    return target
+
+
+def _known() -> dict[str, type[Module]]:
+    """The Modules that tensorgrad.nn exports."""
+    from tensorgrad import nn
+
+    return {name: x for name, x in vars(nn).items() if isinstance(x, type)}
+
+
+def _read(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
+    safetensors = _safetensors()
+    with open(path, "rb"):  # a missing or forbidden file is an OSError, not a malformed one
+        pass
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get("tensorgrad")
+            state = {name: file.get_tensor(name) for name in file.keys() if text}  # noqa: SIM118
+    except (safetensors.SafetensorError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+    if text is None:
+        raise ValueError(
+            f"{path} holds tensors but no architecture: tensorgrad did not write it; build the "
+            "model yourself and call load_state_dict"
+        )
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or not header.keys() >= {"architecture", "metadata"}:
+        raise ValueError(f"{path}: its architecture is damaged: {text:.60}")
+    return header, state
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            "models on disk need safetensors: pip install 'tensorgrad-engine[io]'"
+        ) from None
+    return safetensors
