@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Result:
-    """`measured` for people, `numbers` for the JSON file; `met` is None where there is no target."""
+    """`measured` is for people, `numbers` for the JSON file; `met` is None without a target."""
 
     benchmark: str
     what: str

@@ -71,7 +71,9 @@ def main() -> None:
         return
     unknown = set(options.names) - BENCHMARKS.keys()
     if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
     about: dict[str, Any] = machine.describe()
     results: list[Result] = []
     for name in options.names or BENCHMARKS:

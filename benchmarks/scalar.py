@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import tensorgrad as tg
 from result import Result, ratio_text, time_text
 from timing import Here, alternate, quartiles
+
+import tensorgrad as tg
 
 README = """
 a = Value(-4.0)

@@ -2,8 +2,9 @@
 
     python examples/mnist_100.py [seed [epochs]]
 
-Some seeds end near 87 %: an output neuron that starts saturated never learns, and one digit is
-lost. N(0, 1) weights under a quadratic cost do that; Nielsen's chapter 3 says why.
+Some seeds end at 87 % or below: early steps drive an output neuron to 0 for every image, where σ'
+is 0 too, and its digit is lost. Nielsen's chapter 3 is about that. `docs/results.md` has the runs.
+On a busy machine set OPENBLAS_NUM_THREADS=1: threads that wait for a core take 20 times as long.
 """
 
 import sys

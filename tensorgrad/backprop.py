@@ -70,12 +70,13 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
 
     Sums over axes that the forward broadcast, broadcasts over axes that it summed.
     """
+    returned = c
     if isinstance(c, (int, float)):
         c = np.asarray(c)
     dtype = getattr(c, "dtype", np.dtype(object))
     if dtype != x.dtype:
         if dtype.kind not in "biuf" + x.dtype.kind:
-            raise misfit(c, x, node, rule)
+            raise misfit(returned, x, node, rule)
         c = c.astype(x.dtype)
     if c.ndim > x.ndim:
         c = c.sum(axis=tuple(range(c.ndim - x.ndim)))
@@ -88,7 +89,7 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
     try:
         return np.broadcast_to(c, x.shape)
     except ValueError:
-        raise misfit(c, x, node, rule) from None
+        raise misfit(returned, x, node, rule) from None
 
 
 def misfit(c: Array, x: Array, node: Node, rule: Rule) -> Exception:

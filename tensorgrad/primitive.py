@@ -147,7 +147,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     try:
         data = op.forward(*inputs, **params)
     except (ValueError, TypeError, IndexError) as error:
-        raise op.failure(error, inputs) from error
+        raise op.failure(error, inputs, params) from error
     if kind is None:
         return data
     if type(data) in _PYTHON:  # a forward that is not NumPy's
@@ -181,13 +181,15 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def failure(self, error: Exception, inputs: Sequence[Array]) -> Exception:
+    def failure(
+        self, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
+    ) -> Exception:
         """The same kind of error, which also names the operation and what it was given."""
-        given = ", ".join(
-            f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs
-        )
-        kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
-        return kind(f"{self.name}({given}): {error}")
+        given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
+        given += [f"{name}={value!r}" for name, value in params.items()]
+        kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
+        kind = next(k for k in kinds if isinstance(error, k))
+        return kind(f"{self.name}({', '.join(given)}): {error}")
 
     def _bind(self, args: tuple[Array, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Sort a NumPy-style call (`np.sum(x, 0, keepdims=True)`) into operands and params."""

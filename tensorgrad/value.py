@@ -197,6 +197,8 @@ class Value(Handle):
             seed = Value(seed, requires_grad=False)
         found = sweep(self.node, seed, Value.of if create_graph else None)
         for node, g in found.items():
+            if create_graph and not isinstance(g, Value):  # a rule returned a constant
+                g = Value(g, requires_grad=False)
             node.grad = g if node.grad is None else node.grad + g
 
     def retain_grad(self) -> None:
@@ -504,7 +506,7 @@ def as_data(data: Any) -> Any:
 
 def _restore(data: Any, requires_grad: bool, name: str | None, grad: Any) -> Value:
     value = Value(data, requires_grad, name)
-    value.node.grad = grad
+    value.grad = grad
     return value
 
 

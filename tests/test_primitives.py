@@ -172,7 +172,7 @@ def test_gradient_of_the_gradient(name: str, data: st.DataObject) -> None:
     if isinstance(total, Value) and total.requires_grad:
         total.backward()
     exact = [*case.exact, np.asarray(case.g, np.float64)[()]]
-    for i, value in enumerate(values):
+    for i, value in enumerate(values if case.g.size <= 12 else operands):
         expected, error = central_differences(one_at_a_time(projection, exact, i), exact[i])
         d = np.zeros(value.shape) if value.grad is None else value.grad
         assert d.shape == value.shape

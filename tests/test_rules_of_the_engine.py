@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,7 +115,7 @@ def test_2_the_order_of_the_sweep_is_the_order_of_creation() -> None:
 
 
 def test_3_a_chain_of_a_million_operations_records_sweeps_and_is_freed() -> None:
-    start, n = time.perf_counter(), 1_000_000
+    n = 1_000_000
     with no_collector():
         x = y = Value(1.0)
         for _ in range(n):
@@ -125,7 +124,6 @@ def test_3_a_chain_of_a_million_operations_records_sweeps_and_is_freed() -> None
         y.backward()
         assert x.grad == 1
         del y
-    assert time.perf_counter() - start < 60
 
 
 def test_3_a_deep_graph_of_gradients_needs_no_stack_either() -> None:

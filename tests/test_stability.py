@@ -179,7 +179,8 @@ def test_a_small_difference_survives(dtype: Any) -> None:
 def test_hypot_neither_overflows_nor_vanishes(dtype: Any) -> None:
     big = 1e30 if dtype == np.float32 else 1e300
     for scale in (big, 1 / big):
-        y, slope = value_and_slope(lambda x: np.hypot(x, dtype(4) * dtype(scale)), 3 * scale, dtype)
+        other = dtype(4) * dtype(scale)
+        y, slope = value_and_slope(lambda x, other=other: np.hypot(x, other), 3 * scale, dtype)
         assert y == pytest.approx(5 * scale, rel=1e-6)
         assert slope == pytest.approx(0.6, rel=1e-6)
 

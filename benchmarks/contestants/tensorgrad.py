@@ -1,5 +1,7 @@
 """tensorgrad, eager, through its public API."""
 
+import numpy as np
+
 from tensorgrad import nn, optim
 from tensorgrad.nn.functional import cross_entropy, quadratic
 
@@ -19,7 +21,7 @@ def deep(weights, x, y, lr):
 def linear_layers(weights):
     layers = [nn.Linear(*W.shape) for W, _ in weights]
     for layer, (W, b) in zip(layers, weights, strict=True):
-        layer.load_state_dict({"weight": W.T, "bias": b})
+        layer.load_state_dict({"weight": np.ascontiguousarray(W.T), "bias": b})
     return layers
 
 

@@ -150,7 +150,7 @@ def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> A
 
 
 @implements(np.pad)
-def pad(array: Array, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Array:
+def pad(array: Array, pad_width: Any, mode: Any = "constant", constant_values: Any = 0) -> Array:
     """`np.pad` for the modes that fill with a constant or with entries of the array."""
     width = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
     if mode == "constant":

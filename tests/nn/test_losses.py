@@ -1,0 +1,137 @@
+"""Losses against their closed forms, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensorgrad import Value, nn
+from tensorgrad.nn import functional as F
+from tests.numerical import assert_gradient
+
+rng = np.random.default_rng(0)
+z = rng.normal(size=(4, 3))
+a, y = rng.uniform(0.1, 0.9, (4, 3)), rng.uniform(0.1, 0.9, (4, 3))
+classes = np.array([2, 0, 1, 1])
+probabilities = rng.dirichlet(np.ones(3), size=4)
+log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+
+ENTRY_BY_ENTRY = [
+    (F.mse_loss, nn.MSELoss, a, y, (a - y) ** 2),
+    (F.binary_cross_entropy, nn.BCELoss, a, y, -(y * np.log(a) + (1 - y) * np.log(1 - a))),
+    (
+        *(F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss, z, y),
+        np.log(1 + np.exp(-z)) + (1 - y) * z,
+    ),
+    (F.cross_entropy, nn.CrossEntropyLoss, z, classes, -log_p[range(4), classes]),
+    (F.cross_entropy, nn.CrossEntropyLoss, z, probabilities, -(probabilities * log_p).sum(1)),
+    (F.nll_loss, None, log_p, classes, -log_p[range(4), classes]),
+]
+each_loss = pytest.mark.parametrize(
+    ("loss", "module", "answers", "targets", "each"), ENTRY_BY_ENTRY
+)
+
+
+@each_loss
+def test_a_loss_is_its_closed_form_reduced_as_asked(
+    loss: Any, module: Any, answers: Any, targets: Any, each: Any
+) -> None:
+    reduced = {"none": each, "sum": each.sum(), "mean": each.mean()}
+    for reduction, expected in reduced.items():
+        np.testing.assert_allclose(loss(answers, targets, reduction), expected, rtol=1e-12)
+        np.testing.assert_allclose(loss(Value(answers), targets, reduction).data, expected, 1e-12)
+        if module is not None:
+            np.testing.assert_allclose(module(reduction)(answers, targets), expected, rtol=1e-12)
+    np.testing.assert_allclose(loss(answers, targets), each.mean(), rtol=1e-12)
+
+
+@each_loss
+def test_the_gradient_of_a_loss(
+    loss: Any, module: Any, answers: Any, targets: Any, each: Any
+) -> None:
+    assert_gradient(lambda answers: loss(answers, targets), answers, order=2)
+
+
+def test_quadratic_cost_is_half_the_squared_distance_averaged_over_the_examples() -> None:
+    expected = sum(0.5 * np.linalg.norm(a_i - y_i) ** 2 for a_i, y_i in zip(a, y, strict=True)) / 4
+    np.testing.assert_allclose(F.quadratic(a, y), expected, rtol=1e-12)
+    np.testing.assert_allclose(nn.QuadraticLoss()(Value(a), y).data, expected, rtol=1e-12)
+    np.testing.assert_allclose(F.quadratic(a[0], y[0]), 0.5 * np.sum((a[0] - y[0]) ** 2), 1e-12)
+
+
+def test_the_class_axis_of_cross_entropy_is_the_second_as_in_pytorch() -> None:
+    images = rng.normal(size=(2, 3, 4, 5))  # (n, classes, height, width)
+    labels = rng.integers(0, 3, size=(2, 4, 5))
+    by_pixel = F.cross_entropy(images, labels, "none")
+    assert by_pixel.shape == (2, 4, 5)
+    rows = images.transpose(0, 2, 3, 1).reshape(-1, 3)
+    np.testing.assert_allclose(
+        by_pixel.ravel(), F.cross_entropy(rows, labels.ravel(), "none"), rtol=1e-12
+    )
+    assert_gradient(lambda images: F.cross_entropy(images, labels), images, order=1)
+
+
+def test_one_example_needs_no_batch() -> None:
+    np.testing.assert_allclose(F.cross_entropy(z[0], np.array(2)), -log_p[0, 2], rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(z[0], 2), -log_p[0, 2], rtol=1e-12)
+
+
+def test_class_numbers_are_probabilities_with_a_single_one() -> None:
+    ours, theirs = Value(z), Value(z)
+    F.cross_entropy(ours, classes).backward()
+    F.cross_entropy(theirs, np.eye(3)[classes]).backward()
+    np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-12)
+
+
+def test_losses_stay_finite_where_probabilities_round_to_zero() -> None:
+    far = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
+    np.testing.assert_allclose(F.cross_entropy(far, [1, 1], "none"), [1000, 0])
+    np.testing.assert_allclose(
+        F.binary_cross_entropy_with_logits(far, 1 - (far > 0) * 1.0, "none")[:, 0], [1000, 1000]
+    )
+    surprised = Value([0.0, 1.0])
+    loss = F.binary_cross_entropy(surprised, np.array([1.0, 0.0]), "sum")
+    loss.backward()
+    assert loss.data == 200  # no answer costs more than 100, as in PyTorch
+    assert np.isfinite(surprised.grad).all()
+
+
+N, COLUMN = np.ones(4), np.ones((4, 1))
+
+
+@pytest.mark.parametrize(
+    "loss", [F.mse_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.quadratic]
+)
+@pytest.mark.parametrize(("answers", "targets"), [(N, COLUMN), (COLUMN, N), (N, N[:1])])
+def test_a_column_against_a_row_is_an_error_not_a_table(
+    loss: Any, answers: Any, targets: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"answers have shape \(4,.*targets \("):
+        loss(Value(0.5 * answers), targets)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("wrong", [[0, 1, 2, 3], [0, 1, 2, -1]])
+def test_a_class_that_does_not_exist_is_an_error(loss: Any, wrong: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"classes -?\d..\d, but there are 3"):
+        loss(Value(log_p), np.array(wrong))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (classes[:, None], r"logits of shape \(4, 3\) and class numbers of shape \(4, 1\)"),
+        (classes[:3], r"class numbers of shape \(3,\)"),
+        (classes.astype(float), r"answers have shape \(4, 3\), the targets \(4,\)"),
+    ],
+)
+def test_targets_of_another_shape_are_an_error(targets: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        F.cross_entropy(Value(z), targets)
+
+
+def test_an_unknown_reduction_is_named() -> None:
+    with pytest.raises(ValueError, match="reduction='average'; there are 'mean', 'sum' and 'none'"):
+        F.mse_loss(a, y, "average")

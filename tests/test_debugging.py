@@ -1,0 +1,248 @@
+"""tg.debug(): who made the NaN, and whose arrays were changed too early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import Value, nn, optim
+from tensorgrad.nn import functional as F
+from tensorgrad.primitive import primitive, record, recorder
+
+pytestmark = pytest.mark.usefixtures("own_primitives", "silence")
+
+
+@pytest.fixture
+def silence() -> Iterator[None]:
+    """NumPy's own warnings would come first."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+def fault(f: Callable[[], Any]) -> str:
+    """What is said when `f` runs in debug mode."""
+    with pytest.raises(FloatingPointError) as caught, tg.debug():
+        f()
+    return str(caught.value)
+
+
+def line_in(f: Callable[[], Any], text: str) -> str:
+    """How the message names the first line of the body of `f`."""
+    return f"test_debugging.py, line {f.__code__.co_firstlineno + 1}: {text}"
+
+
+# NaN and Inf.
+
+
+def test_forward_the_first_operation_that_makes_an_infinity_is_named_with_its_line() -> None:
+    x = Value([[4.0, 1.0], [2.0, 0.0]])
+
+    def compute() -> None:
+        y = 2 * np.log(x)
+        y.sum().backward()
+
+    message = fault(compute)
+    assert message.startswith("log made -inf at entry (1, 1), from 0.0, in ")
+    assert message.endswith(line_in(compute, "y = 2 * np.log(x)"))
+    assert x.grad is None
+
+
+def test_forward_a_nan_is_found_too_and_of_a_scalar() -> None:
+    assert fault(lambda: np.sqrt(Value(-1.0))).startswith(
+        "sqrt made nan at entry (), from -1.0, in"
+    )
+
+
+def test_forward_an_operation_that_was_given_a_nan_is_not_blamed_for_making_it() -> None:
+    message = fault(lambda: Value([1.0, 2.0]) * np.array([0.0, np.nan]))
+    assert message.startswith("multiply was given nan in operand 1, in ")
+
+
+def test_backward_the_operation_whose_rule_makes_an_infinity_is_named_with_its_line() -> None:
+    x, w = Value([1.0, 0.0]), Value([3.0, 3.0])
+
+    def compute() -> Value:
+        return np.sqrt(x) * w
+
+    with tg.debug():
+        y = compute()
+    message = fault(lambda: y.backward(np.ones(2)))
+    assert message.startswith("the gradient rule of sqrt made inf at entry (1,), in ")
+    assert message.endswith(line_in(compute, "return np.sqrt(x) * w"))
+    assert x.grad is w.grad is None
+
+
+def test_backward_also_of_a_sweep_that_is_itself_recorded() -> None:
+    x = Value([1.0, 0.0])
+    message = fault(lambda: np.sqrt(x).backward(np.ones(2), create_graph=True))
+    assert message.startswith("divide made inf at entry (1,), from 1.0, 0.0, in ")  # 1 / 2√x
+    assert x.grad is None
+
+
+def test_the_line_is_the_users_and_not_the_librarys() -> None:
+    model = nn.Sequential(nn.Linear(1, 1), np.log)
+    model.load_state_dict({"layers.0.weight": [[0.0]], "layers.0.bias": [-1.0]})
+
+    def compute() -> Value:
+        return model(np.ones((1, 1)))
+
+    assert fault(compute).endswith(line_in(compute, "return model(np.ones((1, 1)))"))
+
+
+def test_a_computation_without_fault_gives_the_same_numbers() -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    gradients = []
+    for checked in (False, True):
+        layer = nn.Linear(3, 2, rng=0)
+        if checked:
+            with tg.debug():
+                F.cross_entropy(np.tanh(layer(x)), [0, 1, 0, 1, 1]).backward()
+        else:
+            F.cross_entropy(np.tanh(layer(x)), [0, 1, 0, 1, 1]).backward()
+        gradients.append(layer.weight.grad)
+    np.testing.assert_array_equal(*gradients)
+
+
+# Arrays changed in place between the forward and the sweep.
+
+
+def sweep_after(
+    f: Any, change: str, x: Any = (1.0, 2.0, 3.0), w: Any = (0.5, -1.0, 2.0)
+) -> tuple[Value, str]:
+    """Compute f(x, w) in debug mode, overwrite an array, sweep. Returns x and the error, if any."""
+    values = {"x": Value(np.array(x)), "w": Value(np.array(w))}
+    with tg.debug():
+        out = f(values["x"], values["w"])
+    ({"out": out} | values)[change].data[0] = 7.0
+    try:
+        out.backward(np.ones(out.shape))
+    except RuntimeError as error:
+        return values["x"], str(error)
+    return values["x"], ""
+
+
+@pytest.mark.parametrize(
+    ("name", "f", "change", "what"),
+    [
+        ("multiply", lambda x, w: x * w, "w", "operand 1"),
+        ("multiply", lambda x, w: x * w, "x", "operand 0"),
+        ("divide", lambda x, w: x / w, "w", "operand 1"),
+        ("power", lambda x, w: x**w, "x", "operand 0"),
+        ("square", lambda x, w: np.square(x), "x", "operand 0"),
+        ("exp", lambda x, w: np.exp(x), "out", "the result"),
+        ("tanh", lambda x, w: np.tanh(x), "out", "the result"),
+        ("softmax", lambda x, w: F.softmax(x), "out", "the result"),
+        ("einsum", lambda x, w: np.einsum("i,i->i", x, w), "w", "operand 1"),
+        ("maximum", lambda x, w: np.maximum(x, w + 3), "x", "operand 0"),
+    ],
+)
+def test_a_change_of_an_array_that_the_sweep_needs_is_found(
+    name: str, f: Any, change: str, what: str
+) -> None:
+    x, error = sweep_after(f, change)
+    assert error.startswith(f"{what} of {name} was changed in place after the operation used it")
+    assert "test_debugging.py, line " in error
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("f", "change"),
+    [
+        (lambda x, w: x + w, "x"),
+        (lambda x, w: x + w, "out"),
+        (lambda x, w: x * w, "out"),
+        (lambda x, w: np.exp(x), "x"),
+        (lambda x, w: np.tanh(x), "x"),
+        (lambda x, w: np.square(x), "out"),
+        (lambda x, w: F.relu(x), "out"),
+        (lambda x, w: F.relu(x), "x"),  # from 1 to 7: on the same side of the corner
+        (lambda x, w: x[1:], "out"),
+        (lambda x, w: np.reshape(x, (3, 1)), "x"),
+        (lambda x, w: np.concatenate([x, w]), "w"),
+        (lambda x, w: np.stack([x, w]), "x"),
+        (lambda x, w: np.where(np.array([True, False, True]), x, w), "out"),
+        (lambda x, w: x.sum(keepdims=True), "x"),
+        (lambda x, w: x * w.detach(), "x"),  # nobody asks for the gradient of the other
+    ],
+)
+def test_a_change_that_makes_no_difference_to_the_sweep_is_nobodys_business(
+    f: Any, change: str
+) -> None:
+    x, error = sweep_after(f, change)
+    assert error == ""
+    assert x.grad is not None
+
+
+def test_the_line_of_a_changed_array_is_that_of_the_operation_which_needs_it() -> None:
+    w = Value([1.0, 2.0])
+
+    def compute() -> Value:
+        return w * w
+
+    with tg.debug():
+        y = compute()
+    w.data -= 0.1
+    with pytest.raises(RuntimeError) as caught:
+        y.backward(np.ones(2))
+    assert str(caught.value).endswith(line_in(compute, "return w * w"))
+
+
+def test_a_custom_rule_is_watched_like_any_other() -> None:
+    cube = primitive(lambda x: x**3, lambda g, out, x: 3 * g * x**2, name="cube")
+    _, error = sweep_after(lambda x, w: cube(x), "x")
+    assert error.startswith("operand 0 of cube was changed in place")
+
+
+def test_nan_in_an_array_is_no_change() -> None:
+    mask = np.array([True, False])
+    x = Value([1.0, 2.0])
+    with tg.debug():
+        y = np.where(mask, x, np.array([0.0, 1.0]))
+        z = np.where(mask, y, np.array([np.nan, 0.0]))
+    z.backward(np.ones(2))
+    np.testing.assert_array_equal(x.grad, [1, 0])
+
+
+def test_the_usual_training_loop_is_not_accused() -> None:
+    x, y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2
+    model = nn.Linear(3, 2, rng=0)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with tg.debug():
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        for _ in range(3):  # micrograd's way, in place
+            model.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            for p in model.parameters():
+                p.data -= 0.1 * p.grad
+
+
+# Afterwards.
+
+
+def test_nothing_of_it_is_left_after_the_block() -> None:
+    x = Value(4.0)
+    with tg.debug():
+        checked = np.sqrt(x)
+    unchecked = np.sqrt(x)
+    assert recorder.get() is record
+    assert checked.node.origin is not None
+    assert unchecked.node.origin is None
+    np.log(Value(0.0))  # nobody looks
+
+
+def test_nothing_of_it_is_left_after_an_error() -> None:
+    with pytest.raises(FloatingPointError), tg.debug():
+        np.log(Value(0.0))
+    assert recorder.get() is record
+
+
+def test_no_grad_within_records_and_checks_nothing() -> None:
+    with tg.debug(), tg.no_grad():
+        assert np.log(Value(0.0)).data == -np.inf

@@ -1,0 +1,295 @@
+"""fit(): learning, its history, and what it shows to whom."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import Value, data, nn, optim
+from tensorgrad.nn import functional as F
+from tensorgrad.train import Epoch, accuracy, fit, predict
+
+DIGITS = data.digits()
+
+
+def digits_run(seed: int = 0, epochs: int = 3, **options: Any) -> tuple[nn.Module, list[Epoch]]:
+    """A small network on the bundled digits."""
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(nn.Linear(64, 20, rng=rng), nn.Tanh(), nn.Linear(20, 10, rng=rng))
+    batches = data.DataLoader(DIGITS.x_train, DIGITS.y_train, batch_size=32, shuffle=True, rng=rng)
+    optimizer = optim.SGD(model.parameters(), lr=0.5, momentum=0.5)
+    return model, fit(model, batches, F.cross_entropy, optimizer, epochs=epochs, **options)
+
+
+def test_it_learns_the_digits() -> None:
+    _, history = digits_run(epochs=8, validation=(DIGITS.x_test, DIGITS.y_test))
+    losses = [line.loss for line in history]
+    assert losses == sorted(losses, reverse=True)
+    assert history[-1].accuracy is not None
+    assert history[-1].accuracy > 0.93
+
+
+def test_a_seed_fixes_the_whole_run() -> None:
+    (first, one), (second, two), (_, other) = digits_run(0), digits_run(0), digits_run(1)
+    assert [line.loss for line in one] == [line.loss for line in two]
+    assert [line.loss for line in one] != [line.loss for line in other]
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_the_history_has_one_line_per_epoch() -> None:
+    _, history = digits_run(epochs=3)
+    assert [line.epoch for line in history] == [1, 2, 3]
+    assert [(line.validation_loss, line.accuracy) for line in history] == [(None, None)] * 3
+    seconds = [line.seconds for line in history]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    assert digits_run(epochs=0)[1] == []
+
+
+# One parameter, one example: every number by hand.
+
+
+class Slope(nn.Module):
+    def __init__(self) -> None:
+        self.w = Value(1.0)
+        self.recorded: list[tuple[bool, bool]] = []
+
+    def forward(self, x: Any) -> Any:
+        out = self.w * x
+        self.recorded.append((self.training, out.requires_grad))
+        return out
+
+
+def half_square(a: Any, y: Any) -> Any:
+    return np.mean(0.5 * (a - y) ** 2)
+
+
+def slope_run(batches: Any, epochs: int = 1, **options: Any) -> tuple[Slope, list[Epoch]]:
+    model = Slope()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return model, fit(model, batches, half_square, optimizer, epochs=epochs, **options)
+
+
+def test_each_batch_is_one_step_of_gradient_descent_and_the_loss_is_their_mean() -> None:
+    batches = [(np.array([2.0]), np.array([0.0])), (np.array([1.0]), np.array([1.0]))]
+    model, history = slope_run(batches)
+    after_first = 1.0 - 0.1 * (1.0 * 2 - 0) * 2
+    np.testing.assert_allclose(model.w.data, after_first - 0.1 * (after_first - 1) * 1)
+    np.testing.assert_allclose(history[0].loss, (0.5 * 2**2 + 0.5 * (after_first - 1) ** 2) / 2)
+
+
+def test_old_gradients_do_not_count() -> None:
+    model = Slope()
+    model.w.grad = 100.0
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    fit(model, [(np.array([1.0]), np.array([0.0]))], half_square, optimizer, epochs=1)
+    np.testing.assert_allclose(model.w.data, 1 - 0.1)
+
+
+def test_validation_is_measured_after_each_epoch_without_a_graph_in_eval_mode() -> None:
+    x, y = np.array([1.0, 2.0]), np.array([0.0, 1.0])
+    model, history = slope_run(
+        [(x, y)], epochs=2, validation=(x, y), metric=lambda a, y: float(np.sum(a))
+    )
+    assert model.recorded == [(True, True), (False, False)] * 2
+    assert model.training
+    w = model.w.item()
+    assert history[-1].validation_loss == pytest.approx(half_square(w * x, y))
+    assert history[-1].accuracy == pytest.approx(3 * w)
+
+
+def test_a_loss_with_one_element_may_have_any_shape() -> None:
+    model = Slope()
+    fit(
+        *(model, [(np.array([2.0]), np.array([0.0]))], lambda a, y: (a - y) ** 2),
+        *(optim.SGD(model.parameters(), lr=0.1),),
+        epochs=1,
+    )
+    np.testing.assert_allclose(model.w.data, 1 - 0.1 * 8)
+
+
+def test_on_epoch_sees_each_new_line_and_may_stop_by_raising() -> None:
+    class Enough(Exception):
+        pass
+
+    seen = []
+
+    def stop_at_two(line: Epoch) -> None:
+        seen.append(line)
+        if line.epoch == 2:
+            raise Enough
+
+    one = (np.array([1.0]), np.array([0.0]))
+    model = Slope()
+    with pytest.raises(Enough):
+        fit(
+            *(model, [one], half_square, optim.SGD(model.parameters(), lr=0.1)),
+            epochs=5,
+            on_epoch=stop_at_two,
+        )
+    assert [line.epoch for line in seen] == [1, 2]
+    np.testing.assert_allclose(model.w.data, 0.9**2)  # two steps, kept
+
+
+class Interrupted:
+    """Batches during which somebody presses Ctrl-C."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[Any]:
+        yield np.array([1.0]), np.array([0.0])
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_passes_through_and_the_model_keeps_what_it_has_learned() -> None:
+    model = Slope()
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            *(model, Interrupted(), half_square, optim.SGD(model.parameters(), lr=0.1)),
+            epochs=5,
+        )
+    np.testing.assert_allclose(model.w.data, 0.9)
+    assert (model.w * 2).requires_grad  # and operations on it are recorded
+
+
+def test_ctrl_c_during_validation_leaves_the_model_in_training_mode_and_recording() -> None:
+    class Impatient(Slope):
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    one = (np.array([1.0]), np.array([0.0]))
+    model = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            *(model, [one], half_square, optim.SGD(model.parameters(), lr=0.1)),
+            epochs=5,
+            validation=one,
+        )
+    assert model.training
+    assert (model.w * 2).requires_grad
+
+
+def test_no_batches_is_an_error() -> None:
+    with pytest.raises(ValueError, match="epoch 1 has no batches"):
+        slope_run([])
+
+
+def test_batches_that_can_be_iterated_only_once_are_an_error_in_the_second_epoch() -> None:
+    class Once(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            while self:
+                yield self.pop()
+
+    with pytest.raises(ValueError, match="epoch 2 has no batches: pass what can be iterated anew"):
+        slope_run(Once([(np.array([1.0]), np.array([0.0]))]), epochs=2)
+
+
+def test_negative_epochs_are_an_error() -> None:
+    with pytest.raises(ValueError, match="epochs=-1"):
+        slope_run([], epochs=-1)
+
+
+def test_accuracy_compares_the_largest_answer_with_class_numbers_or_rows_of_one() -> None:
+    answers, classes = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]), np.array([1, 0, 0])
+    assert accuracy(answers, classes) == accuracy(answers, np.eye(2)[classes]) == 2 / 3
+    assert accuracy(Value(answers), classes) == 2 / 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_predict_in_batches_is_predict_at_once(batch_size: int) -> None:
+    model, x = nn.Linear(3, 2, rng=0), np.random.default_rng(0).normal(size=(7, 3))
+    answers = predict(model, x, batch_size)
+    assert isinstance(answers, np.ndarray)
+    np.testing.assert_allclose(answers, model(x).data, rtol=1e-12)
+    np.testing.assert_array_equal(predict(lambda x: 2 * x, x, batch_size), 2 * x)  # any function
+
+
+# The progress bar.
+
+
+def test_nothing_is_printed_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    digits_run(epochs=1)
+    assert capfd.readouterr() == ("", "")
+
+
+RUN = """
+import sys
+import numpy as np
+from tensorgrad import nn, optim, data
+from tensorgrad.train import fit
+x = np.random.default_rng(0).normal(size=(200, 2))
+y = (x[:, 0] > 0).astype(int)
+model = nn.Linear(2, 2, rng=0)
+def nap(line):
+    import time
+    time.sleep(0.15)
+fit(model, data.DataLoader(x, y, batch_size=1), nn.functional.cross_entropy,
+    optim.SGD(model.parameters(), lr=0.1), epochs=3, validation=(x, y), on_epoch=nap,
+    progress=%r)
+print("done")
+"""
+
+
+def seen_in_a_terminal(progress: bool) -> tuple[str, str]:
+    """What a person sees (standard error, a pseudo-terminal), and standard output."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN % progress],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += (part := os.read(ours, 4096))
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not part:
+                break
+        os.close(ours)
+        assert process.stdout is not None
+        out = process.stdout.read()
+    assert process.returncode == 0, shown.decode()
+    return shown.decode(), out.decode()
+
+
+def test_in_a_terminal_a_bar_shows_epoch_loss_and_accuracy() -> None:
+    shown, out = seen_in_a_terminal(progress=True)
+    assert "epoch 3/3" in shown
+    assert "loss 0." in shown
+    assert "accuracy 9" in shown
+    assert "━" in shown
+    assert out == "done\n"
+
+
+def test_in_a_terminal_progress_false_shows_nothing() -> None:
+    assert seen_in_a_terminal(progress=False) == ("", "done\n")
+
+
+def test_without_rich_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    batches = [(np.array([1.0]), np.array([0.0]))]
+    with pytest.raises(
+        ImportError, match=r"pip install 'tensorgrad-engine\[cli\]' \(or progress=F"
+    ):
+        slope_run(batches)
+    slope_run(batches, progress=False)
+
+
+def test_fit_is_in_the_front_room() -> None:
+    assert tg.fit is fit
