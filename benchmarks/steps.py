@@ -58,6 +58,8 @@ def runners(problem: Problem, together: bool) -> dict[str, Runner]:
     """The contestants that are installed, checked against the NumPy by hand."""
     found: dict[str, Runner] = {}
     for contestant in CONTESTANTS:
+        if together and contestant.env:
+            continue  # an environment needs a process of its own
         runner: Runner
         try:
             if contestant.apart and not together:

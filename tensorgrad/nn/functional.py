@@ -85,4 +85,4 @@ def _reduce(loss: Any, reduction: str) -> Any:
         return loss
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    return np.mean(loss) if reduction == "mean" else np.sum(loss)
+    return loss.mean() if reduction == "mean" else loss.sum()

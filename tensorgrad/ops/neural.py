@@ -48,7 +48,7 @@ softplus = primitive(
 
 
 def top(x: Array, axis: Axis) -> Array:
-    return np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    return x.max(axis=axis, keepdims=True, initial=-np.inf)
 
 
 def shares(x: Array, axis: int = -1) -> Array:
@@ -187,46 +187,45 @@ binary_cross_entropy_with_logits = primitive(
 )
 
 
-def class_axis(z: Array) -> int:
-    """(classes), (n, classes) or, as in PyTorch, (n, classes, ...)."""
-    return 1 if z.ndim > 1 else 0
+def classes_last(z: Array) -> Array:
+    """PyTorch's layout, (classes), (n, classes) or (n, classes, ...), with the classes at the end."""
+    return z if z.ndim <= 2 else np.moveaxis(z, 1, -1)
 
 
-def as_probabilities(y: Array, z: Array) -> Array:
-    """Class numbers as rows with a single 1; probabilities stay as they are."""
-    if np.shape(y) == z.shape and y.dtype.kind == "f":
-        return y
-    axis = class_axis(z)
-    return np.expand_dims(y, axis) == np.expand_dims(
-        np.arange(z.shape[axis]), tuple(range(1, z.ndim - axis))
-    )
+def classes_second(z: Array) -> Array:
+    """Back to PyTorch's layout."""
+    return z if z.ndim <= 2 else np.moveaxis(z, -1, 1)
 
 
 def nats(z: Array, y: Array) -> Array:
-    axis = class_axis(z)
-    y = np.asarray(y)
+    shape, z, y = z.shape, classes_last(z), np.asarray(y)
     if y.dtype.kind == "f":
+        y = classes_last(y)
         same_shape(z, y)
-        return -np.sum(y * log_shares(z, axis), axis=axis)
-    if y.shape != z.shape[:axis] + z.shape[axis + 1 :]:
-        raise ValueError(f"logits of shape {z.shape} and class numbers of shape {y.shape}")
-    if y.size and not 0 <= y.min() <= y.max() < z.shape[axis]:
-        raise ValueError(f"classes {y.min()}..{y.max()}, but there are {z.shape[axis]} logits")
-    chosen = np.take_along_axis(log_shares(z, axis), np.expand_dims(y, axis), axis)
-    return -np.squeeze(chosen, axis)[()]
+        return -np.sum(y * log_shares(z), axis=-1)
+    n, classes = y.size, z.shape[-1]
+    if y.shape != z.shape[:-1]:
+        raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
+    if n and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
+    z = z - top(z, -1)
+    chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
+    return np.log(np.exp(z).sum(axis=-1)) - chosen
 
 
 def error_of_classes(g: Array, out: Array, z: Array, y: Array) -> Array:
     """The output error of softmax with log-likelihood, p - y (Nielsen ch. 3, eq. 84)."""
-    axis, p = class_axis(z), as_probabilities(y, z)
-    total = 1 if p.dtype == bool else np.sum(p, axis=axis, keepdims=True)
-    return np.expand_dims(g, axis) * (softmax(z, axis=axis) * total - p)
+    p = softmax(classes_last(z))
+    if np.shape(y) == z.shape:
+        y = classes_last(y)
+        return classes_second(g[..., None] * (p * np.sum(y, axis=-1, keepdims=True) - y))
+    return classes_second(g[..., None] * (p - (np.expand_dims(y, -1) == np.arange(p.shape[-1]))))
 
 
 cross_entropy = primitive(
     nats,
     error_of_classes,
-    lambda g, out, z, y: np.expand_dims(-g, class_axis(z)) * log_softmax(z, axis=class_axis(z)),
+    lambda g, out, z, y: classes_second(-g[..., None] * log_softmax(classes_last(z))),
     name="cross_entropy",
     notation=r"-\sum {1} \ln \operatorname{{softmax}} {0}",
     domain=Domain(broadcast=False, params=lambda z, y: [{}] if z and 0 not in z else ()),

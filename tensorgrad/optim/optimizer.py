@@ -31,7 +31,7 @@ def sgd(
     if weight_decay:
         g = g + weight_decay * p
     if not momentum:
-        return p - lr * g, ()
+        return -lr * g + p, ()  # in this order NumPy adds into the product's memory
     (v,) = state or (0.0,)
     v = momentum * v + g
     return p - lr * (g + momentum * v if nesterov else v), (v,)

@@ -96,9 +96,9 @@ def test_train_and_eval_reach_every_module_within_and_return_the_module() -> Non
     assert all(module.training for module in modules)
     assert model.eval() is model
     assert not any(module.training for module in modules)
+    assert nn.Tanh().training  # of another module, nothing was said
     assert model.train() is model
     assert all(module.training for module in modules)
-    assert nn.Tanh().training  # of its own, not of the class
 
 
 def test_a_module_without_forward_says_so() -> None:
@@ -132,8 +132,9 @@ def test_a_state_loads_into_another_model_which_then_computes_the_same() -> None
     np.testing.assert_array_equal(theirs(x).data, ours(x).data)
 
 
-def test_a_loaded_state_is_copied_and_cast() -> None:
-    model, state = nn.Linear(2, 1), {"weight": np.ones((1, 2)), "bias": np.zeros(1)}
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_loaded_state_is_copied_and_cast(dtype: type) -> None:
+    model, state = nn.Linear(2, 1), {"weight": np.ones((1, 2), dtype), "bias": np.zeros(1, dtype)}
     model.load_state_dict(state)
     state["weight"][:] = 7
     np.testing.assert_array_equal(model.weight.data, [[1, 1]])

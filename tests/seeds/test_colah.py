@@ -160,6 +160,7 @@ def test_sixty_layers_of_three_parallel_edges_are_180_edges_and_not_3_to_the_60_
 
 def test_reverse_mode_skips_the_edges_of_constants() -> None:
     calls: Counter[str] = Counter()
-    y = counted(calls, {"α": 2.0, "β": 3.0})(Value(1.0), 4.0)
+    constants = 4.0, Value(5.0, requires_grad=False)
+    y = counted(calls, {"α": 2.0, "β": 3.0, "γ": 4.0})(Value(1.0), *constants)
     y.backward()
     assert calls == {"α": 1}
