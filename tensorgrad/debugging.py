@@ -65,9 +65,10 @@ class Origin:
             return
         # A rule is linear in g, so one random g tells whether it is another map now.
         g = np.random.default_rng(0).standard_normal(node.data.shape)
-        for x, rule in zip(node.operands, node.op.rules):
+        for operand, x in enumerate(node.operands):
             if x is None or not x.requires_grad:
                 continue
+            rule = node.op.rules[operand]
             for i in changed:
                 mixed = [now[j] if j == i else old for j, old in enumerate(self.before)]
                 with np.errstate(all="ignore"):

@@ -57,8 +57,8 @@ class Node:
     data: Array
     grad: Array
     op: Primitive | None
-    operands: Sequence[Node | None]
-    inputs: Sequence[Array]
+    operands: tuple[Node | None, ...]
+    inputs: tuple[Array, ...]
     params: Mapping[str, Any]
     requires_grad: bool
     retains_grad: bool
@@ -85,8 +85,8 @@ _blank_handle: Callable[[type[Handle]], Handle] = object.__new__
 
 def record(
     op: Primitive | None,
-    operands: Sequence[Node | None],
-    inputs: Sequence[Array],
+    operands: tuple[Node | None, ...],
+    inputs: tuple[Array, ...],
     params: Mapping[str, Any],
     data: Array,
 ) -> Node:
@@ -131,19 +131,33 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     """Run `op` forward, and record it if an operand requires grad. Raw in, raw out."""
     kind: type[Handle] | None = None
     wanted = False
-    inputs: list[Array] = []
-    nodes: list[Node | None] = []
-    for x in operands:
+    nodes: tuple[Node | None, ...]
+    inputs: tuple[Array, ...]
+    if len(operands) == 2:  # the loop below, unrolled: 0.5 µs for an operation instead of 0.7
+        x, y = operands
+        m = n = None
         if isinstance(x, Handle):
-            kind = type(x)
-            node = x.node
-            nodes.append(node)
-            inputs.append(node.data)
-            if node.requires_grad:
-                wanted = True
-        else:
-            nodes.append(None)
-            inputs.append(np.asarray(x) if type(x) in _SEQUENCES else x)
+            kind, m = type(x), x.node
+            x, wanted = m.data, m.requires_grad
+        elif type(x) in _SEQUENCES:
+            x = np.asarray(x)
+        if isinstance(y, Handle):
+            kind, n = type(y), y.node
+            y, wanted = n.data, wanted or n.requires_grad
+        elif type(y) in _SEQUENCES:
+            y = np.asarray(y)
+        nodes, inputs = (m, n), (x, y)
+    else:
+        nodes, inputs = (), ()
+        for x in operands:
+            n = None
+            if isinstance(x, Handle):
+                kind, n = type(x), x.node
+                x, wanted = n.data, wanted or n.requires_grad
+            elif type(x) in _SEQUENCES:
+                x = np.asarray(x)
+            nodes += (n,)
+            inputs += (x,)
     try:
         data = op.forward(*inputs, **params)
     except (ValueError, TypeError, IndexError) as error:
@@ -245,8 +259,8 @@ class Each:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
-    def __iter__(self) -> Iterator[Rule]:
-        return (partial(self.rule, i) for i in itertools.count())
+    def __getitem__(self, i: int) -> Rule:
+        return partial(self.rule, i)
 
 
 registry: dict[str, Primitive] = {}

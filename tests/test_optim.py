@@ -287,7 +287,7 @@ w = Value(1.0)
     [
         (lambda: optim.SGD([], lr=0.1), ValueError, "SGD got no parameters"),
         (lambda: optim.SGD([{"params": []}]), ValueError, "SGD got no parameters"),
-        (lambda: optim.SGD([w, w]), ValueError, "SGD got a parameter twice"),
+        (lambda: optim.SGD([w, w]), ValueError, "SGD got the same parameter twice"),
         (lambda: optim.SGD([{"params": [w]}, {"params": [w]}]), ValueError, "twice"),
         (lambda: optim.SGD([w * 2]), TypeError, r"leaves that require grad, not Value\(2.0"),
         (lambda: optim.SGD([Value(1.0, requires_grad=False)]), TypeError, "leaves that require"),

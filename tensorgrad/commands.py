@@ -1,0 +1,183 @@
+"""`tensorgrad train` and `tensorgrad predict`: what they ask, and what they print."""
+
+from __future__ import annotations
+
+import sys
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import tensorgrad
+from tensorgrad import classifier, image, io, nn
+from tensorgrad.classifier import Activation, Cost, Data
+from tensorgrad.train import Epoch
+from tensorgrad.train import predict as answers_of
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"tensorgrad {tensorgrad.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
+    ] = False,
+) -> None:
+    """Train networks that read handwritten digits, and let them read yours."""
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(size) for size in text.split(",")]
+    except ValueError:
+        sizes = [0]
+    if min(sizes) < 1:
+        raise typer.BadParameter(f"{text!r} is not a list of layer sizes such as 30 or 100,50")
+    return sizes
+
+
+@app.command()
+def train(
+    data: Annotated[Data, typer.Option(help="The images: 8x8 digits, bundled, or MNIST.")] = (
+        "digits"
+    ),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="MNIST's folder; else found or downloaded.")
+    ] = None,
+    hidden: Annotated[
+        Any,
+        typer.Option(parser=_sizes, metavar="SIZES", help="Hidden neurons, by layer: 100,50."),
+    ] = "30",
+    activation: Annotated[Activation, typer.Option(help="Of the hidden neurons.")] = "sigmoid",
+    cost: Annotated[Cost, typer.Option(help="What training makes small.")] = "quadratic",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 30,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 10,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            min=0, show_default="3.0 for quadratic and sigmoid", help="Learning rate, Nielsen's η."
+        ),
+    ] = None,
+    l2: Annotated[float, typer.Option(min=0, help="Weight decay, Nielsen's λ.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed, the same result.")] = 7,
+    out: Annotated[Path, typer.Option(help="The file for the model.")] = Path("model.safetensors"),
+) -> None:
+    """Train a network to read digits. The defaults are Nielsen's first network.
+
+    After each epoch that is the best so far on the test images, the model is written to OUT.
+    """
+    if data_dir is not None and data == "digits":
+        raise typer.BadParameter(
+            "the digits are bundled; it goes with --data mnist", None, None, "'--data-dir'"
+        )
+    io.check_writable(out)
+    images = classifier.load_data(data, data_dir)
+    best: Epoch | None = None
+
+    def on_epoch(model: nn.Module, line: Epoch) -> None:
+        nonlocal best
+        if best is None or _percent(line) > _percent(best):
+            metadata = {"data": data, "epoch": str(line.epoch), "accuracy": str(line.accuracy)}
+            io.save(model, out, metadata)
+            best = line
+        print(
+            f"epoch {line.epoch:{len(str(epochs))}}/{epochs}"
+            f"  accuracy {_percent(line):5.2f} %  loss {line.loss:.4f}",
+            flush=True,
+        )
+
+    try:
+        history = classifier.train(
+            images,
+            hidden=hidden,
+            activation=activation,
+            cost=cost,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=classifier.learning_rate(cost, activation) if lr is None else lr,
+            l2=l2,
+            rng=np.random.default_rng(seed),
+            on_epoch=on_epoch,
+        )
+    except KeyboardInterrupt:
+        if best is None:
+            print("interrupted before the end of an epoch: nothing written", file=sys.stderr)
+        else:
+            print(
+                f"interrupted; best test accuracy {_percent(best):.2f} %, "
+                f"model of epoch {best.epoch}: {out}"
+            )
+        raise typer.Exit(130) from None
+    assert best is not None
+    print(
+        f"trained in {history[-1].seconds:.1f} s; read a picture with: "
+        f"tensorgrad predict {out} IMAGE"
+    )
+    print(f"best test accuracy {_percent(best):.2f} %, final {_percent(history[-1]):.2f} %")
+    print(f"model of epoch {best.epoch} (the best): {out}")
+
+
+def _percent(line: Epoch) -> float:
+    return 100 * (line.accuracy or 0.0)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A file that tensorgrad train wrote.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of one digit each.")
+    ],
+) -> None:
+    """Read handwritten digits: any size and colour, dark on light or light on dark."""
+    layout = io.read_metadata(model).get("data", "")
+    if layout not in image.LAYOUTS:
+        raise ValueError(
+            f"{model} does not say what images it was trained on: save it with "
+            "metadata={'data': 'mnist'} or 'digits'"
+        )
+    network = io.load(model).eval()
+    failed = 0
+    for path in images:
+        try:
+            ink = image.read_digit(path, layout)
+        except (OSError, ValueError) as error:
+            said = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
+            print(f"tensorgrad predict: {said}", file=sys.stderr)
+            failed = 1
+            continue
+        try:
+            answers = np.asarray(answers_of(network, ink.reshape(1, -1)))
+        except ValueError as error:
+            raise ValueError(f"{model} does not take {layout} images: {error}") from None
+        if answers.shape != (1, 10):
+            raise ValueError(f"{model} answers with shape {answers.shape}, not with ten outputs")
+        print(f"{path}: {answers.argmax()}")
+        print(_show(ink, answers[0]), flush=True)
+    raise typer.Exit(failed)
+
+
+def _show(ink: image.Ink, answers: Any) -> str:
+    """The digit as the network sees it, and beside it the ten outputs as bars."""
+    shades = " ░▒▓█"
+    try:
+        shades.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        shades = " .:*#"
+    # A character is about twice as high as wide: two rows make one line, or two columns one pixel.
+    grid = ink.reshape(-1, 2, len(ink)).mean(1) if len(ink) > 16 else ink.repeat(2, axis=1)
+    picture = ["".join(shades[round(4 * float(p))] for p in row) for row in grid]
+    outputs = [
+        f"{digit}  {p:.3f}  {shades[-1] * round(20 * float(np.clip(p, 0, 1)))}"
+        f"{' <' if digit == answers.argmax() else ''}"
+        for digit, p in enumerate(answers)
+    ]
+    rows = zip_longest(picture, outputs, fillvalue="")
+    return "\n".join(f"  {a:{grid.shape[1]}}  {b}".rstrip() for a, b in rows)

@@ -1,0 +1,322 @@
+"""The command line, as a user meets it: real processes, files and signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from tensorgrad import data, io, nn
+from tensorgrad.classifier import ACTIVATIONS, COSTS
+from tensorgrad.train import accuracy, predict
+
+COMMAND = [sys.executable, "-W", "error", "-m", "tensorgrad.cli"]
+X_TEST, Y_TEST = data.digits()[2:]
+
+
+def run(*args, cwd=None, **env):
+    """Standard output of a command that succeeds, which says nothing on standard error."""
+    done = start(*args, cwd=cwd, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def fail(*args, code=1, cwd=None, **env):
+    """What a command that fails says: one line or two, no traceback."""
+    done = start(*args, cwd=cwd, **env)
+    assert done.returncode == code, done
+    assert 1 <= len(done.stderr.splitlines()) <= 2, done.stderr
+    assert done.stderr.startswith("tensorgrad")
+    return done.stderr
+
+
+def start(*args, cwd=None, **env):
+    return subprocess.run(
+        [*COMMAND, *map(str, args)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | env,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+def paint(path, x, side=8, size=120):
+    small = Image.fromarray((255 - 255 * x).astype(np.uint8).reshape(side, side))
+    picture = Image.new("L", (2 * size, 2 * size), 255)
+    picture.paste(small.resize((size, size), Image.Resampling.BICUBIC), (size // 3, size // 2))
+    picture.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder and the output of `tensorgrad train`, without any option."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run("train", cwd=folder)
+
+
+def test_train_prints_every_epoch_and_reaches_97_percent_within_5_seconds(trained):
+    folder, output = trained
+    *epochs, timing, result, place = output.splitlines()
+    for i, line in enumerate(epochs, start=1):
+        assert re.fullmatch(rf"epoch +{i}/30  accuracy \d\d\.\d\d %  loss 0\.\d{{4}}", line)
+    assert len(epochs) == 30
+    assert float(re.search(r"trained in (\d+\.\d) s", timing)[1]) < 5
+    best, final = map(
+        float, re.fullmatch(r"best test accuracy (\S+) %, final (\S+) %", result).groups()
+    )
+    accuracies = [float(line.split()[-4]) for line in epochs]
+    assert (best, final) == (max(accuracies), accuracies[-1])
+    assert best >= 97
+    epoch = 1 + accuracies.index(best)
+    assert place == f"model of epoch {epoch} (the best): model.safetensors"
+    assert os.listdir(folder) == ["model.safetensors"]
+
+
+def test_the_saved_model_is_the_best_one_and_is_nielsens(trained):
+    folder, output = trained
+    path = folder / "model.safetensors"
+    model = io.load(path)
+    best = re.search(r"best test accuracy (\S+) %", output)[1]
+    assert f"{100 * accuracy(predict(model, X_TEST), Y_TEST):.2f}" == best
+    assert [type(layer) for layer in model] == [nn.Linear, nn.Sigmoid, nn.Linear, nn.Sigmoid]
+    assert model[0].weight.shape == (30, 64)
+    assert io.read_metadata(path)["data"] == "digits"
+
+
+def test_the_same_seed_prints_the_same_lines_and_another_seed_others(trained, tmp_path):
+    _, output = trained
+    args = ("train", "--epochs", 3, "--out", tmp_path / "m")
+    epochs = [line.replace("/30", "/3").replace("  ", " ") for line in output.splitlines()[:3]]
+    same, other = run(*args, "--seed", 7), run(*args, "--seed", 8)
+    assert [line.replace("  ", " ") for line in same.splitlines()[:3]] == epochs
+    assert other.splitlines()[:3] != same.splitlines()[:3]
+
+
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_cost_trains_with_every_activation(cost, activation, tmp_path):
+    out = tmp_path / "m.safetensors"
+    output = run("train", "--cost", cost, "--activation", activation, "--epochs", 8,
+                 "--hidden", "20,15", "--l2", "0.1", "--out", out)  # fmt: skip
+    best = float(re.search(r"best test accuracy (\S+) %", output)[1])
+    assert best > 85
+    answers = predict(io.load(out), X_TEST)
+    assert answers.shape == (359, 10)
+    assert 0 <= answers.min() <= answers.max() <= 1
+    assert f"{100 * accuracy(answers, Y_TEST):.2f}" == f"{best:.2f}"
+
+
+def test_l2_shrinks_the_weights_and_not_the_biases(tmp_path):
+    def parameters(l2):
+        run("train", "--epochs", 1, "--lr", "1e-3", "--l2", l2, "--out", tmp_path / "m")
+        return io.load(tmp_path / "m").state_dict()
+
+    free, decayed = parameters(0), parameters(14380)  # λ/n = 10: (1 - 1e-3 10)^144 = 0.235
+    for name in free:
+        ratio = np.linalg.norm(decayed[name]) / np.linalg.norm(free[name])
+        assert abs(ratio - (0.235 if name.endswith("weight") else 1)) < 0.05
+
+
+def test_mnist_trains_and_its_pictures_are_read(tmp_path):
+    images, labels = data.mnist()[2:]
+    output = run("train", "--data", "mnist", "--epochs", 1, "--out", "m", cwd=tmp_path)
+    assert "epoch 1/1  accuracy 9" in output
+    paths = [paint(tmp_path / f"{i}.png", images[i], 28) for i in range(20)]
+    output = run("predict", "m", *paths, cwd=tmp_path)
+    answers = [int(line[-1]) for line in output.splitlines() if ".png: " in line]
+    assert np.mean(answers == labels[:20]) >= 0.85
+
+
+def test_data_dir_is_where_mnist_is_read_from(tmp_path):
+    args = ("train", "--data", "mnist", "--data-dir", tmp_path)
+    assert "lacks train-images" in fail(*args, cwd=tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_predict_reads_pictures_and_shows_the_digit_the_outputs_and_the_answer(trained, tmp_path):
+    model = trained[0] / "model.safetensors"
+    paths = [paint(tmp_path / f"{i}.png", X_TEST[i]) for i in range(40)]
+    blocks = re.split(r"(?m)^(?=\S)", run("predict", model, *paths))[1:]
+    right = 0
+    for block, path, digit in zip(blocks, paths, Y_TEST, strict=False):
+        title, *lines = block.splitlines()
+        assert re.fullmatch(rf"{path}: \d", title)
+        outputs = [re.search(r" {2}(\d)  ([01]\.\d{3})  █*( <)?$", line) for line in lines]
+        assert [int(found[1]) for found in outputs] == list(range(10))
+        assert [int(found[1]) for found in outputs if found[3]] == [int(title[-1])]
+        assert any("█" in line[:18] for line in lines)
+        right += int(title[-1]) == digit
+    assert len(blocks) == 40
+    assert right >= 36
+
+
+def test_predict_goes_on_after_a_bad_picture_and_fails_at_the_end(trained, tmp_path):
+    model = trained[0] / "model.safetensors"
+    good = paint(tmp_path / "good.png", X_TEST[0])
+    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:300])
+    (tmp_path / "text.png").write_text("hello")
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "blank.png")
+    bad = ["cut.png", "text.png", "blank.png", "none.png"]
+    done = start("predict", model, *bad, good, tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{good}: 0\n")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5
+    for line, name in zip(lines, [*bad, str(tmp_path)], strict=True):
+        assert line.startswith("tensorgrad predict: ")
+        assert name in line
+
+
+def test_predict_prints_ascii_where_the_terminal_knows_no_more(trained, tmp_path):
+    path = paint(tmp_path / "ü.png", X_TEST[0])
+    output = run("predict", trained[0] / "model.safetensors", path, PYTHONIOENCODING="ascii")
+    assert output.isascii()
+    assert "##" in output
+
+
+def test_model_files_that_are_none_say_so(trained, tmp_path):
+    picture = paint(tmp_path / "0.png", X_TEST[0])
+    whole = (trained[0] / "model.safetensors").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-40])
+    (tmp_path / "text").write_text("hello")
+    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "foreign")
+    io.save(nn.Linear(64, 10), tmp_path / "untold")
+    io.save(nn.Linear(65, 10), tmp_path / "inputs", {"data": "digits"})
+    io.save(nn.Linear(64, 9), tmp_path / "outputs", {"data": "digits"})
+    for name, words in {
+        "cut": "damaged",
+        "text": "no safetensors file",
+        "foreign": "no architecture",
+        "untold": "metadata=",
+        "inputs": "does not take digits images",
+        "outputs": "not with ten outputs",
+        "none": "No such file",
+        ".": "directory",
+    }.items():
+        message = fail("predict", name, picture, cwd=tmp_path)
+        assert words in message
+        assert name in message
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for out in ("folder", "none/m.safetensors", "/proc/m", "/dev/null"):
+        done = start("train", "--epochs", 10**6, "--out", out, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"tensorgrad: cannot write {out}: ")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+def test_a_folder_without_permission_is_refused_before_training(tmp_path):
+    tmp_path.chmod(0o500)
+    assert "cannot write" in fail("train", "--epochs", 10**6, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("train --bogus", "--bogus"),
+        ("frobnicate", "frobnicate"),
+        ("predict", "model"),
+        ("predict m.safetensors", "IMAGE"),
+        ("train --data cifar", "cifar"),
+        ("train --cost foo", "quadratic"),
+        ("train --activation foo", "tanh"),
+        ("train --hidden 30,x", "100,50"),
+        ("train --hidden 0", "100,50"),
+        ("train --epochs 0", "--epochs"),
+        ("train --epochs many", "many"),
+        ("train --batch-size 0", "--batch-size"),
+        ("train --lr -1", "--lr"),
+        ("train --l2 -1", "--l2"),
+        ("train --seed -1", "--seed"),
+        ("train --data-dir .", "--data mnist"),
+    ],
+)
+def test_misuse_is_answered_with_the_option_and_exit_code_2(args, words, tmp_path):
+    message = fail(*args.split(), code=2, cwd=tmp_path)
+    assert words in message
+    assert "--help" in message
+    assert os.listdir(tmp_path) == []
+
+
+def begin(*args, cwd):
+    return subprocess.Popen([*COMMAND, "train", "--epochs", "1000000", *args], cwd=cwd,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
+    with begin("--out", "mine.safetensors", cwd=tmp_path) as process:
+        lines = [process.stdout.readline() for _ in range(12)]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "")
+    *more, last = rest.splitlines()
+    best = max(float(line.split()[-4]) for line in [*lines, *more])
+    found = re.fullmatch(
+        r"interrupted; best test accuracy (\S+) %, model of epoch \d+: mine\.safetensors", last
+    )
+    assert float(found[1]) == best
+    model = io.load(tmp_path / "mine.safetensors")
+    assert round(100 * accuracy(predict(model, X_TEST), Y_TEST), 2) == best
+    assert os.listdir(tmp_path) == ["mine.safetensors"]
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_the_old_model(tmp_path):
+    (tmp_path / "model.safetensors").write_text("old")
+    with begin("--data", "mnist", "--hidden", "3000", cwd=tmp_path) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (130, "")
+    assert errors == "interrupted before the end of an epoch: nothing written\n"
+    assert (tmp_path / "model.safetensors").read_text() == "old"
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path):
+    with begin(cwd=tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == ""
+    io.load(tmp_path / "model.safetensors")
+
+
+def test_version_and_help():
+    import tensorgrad
+
+    assert run("--version") == f"tensorgrad {tensorgrad.__version__}\n"
+    assert run() == run("--help")
+    assert "predict" in run()
+    for option in [
+        "data",
+        "data-dir",
+        "hidden",
+        "activation",
+        "cost",
+        "epochs",
+        "batch-size",
+        "lr",
+        "l2",
+        "seed",
+        "out",
+    ]:
+        assert f"--{option} " in run("train", "--help")
+    assert "IMAGE" in run("predict", "--help", PYTHONIOENCODING="ascii")
+
+
+def test_without_its_extra_the_command_names_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; import tensorgrad.cli as c; c.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'tensorgrad-engine[cli]'" in done.stderr
