@@ -45,7 +45,9 @@ def sweep(
             origin.before_rules(node)
         args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
         if as_value is not None:
-            pairs = zip(node.operands, inputs)
+            pairs = list(zip(node.operands, inputs))
+            if any(x is not None and x.data is not data for x, data in pairs):
+                raise RuntimeError(f"an operand of {op.name} got new data since: compute it again")
             args = (g, as_value(node), *(data if x is None else as_value(x) for x, data in pairs))
         i = -1
         for x in node.operands:

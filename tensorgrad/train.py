@@ -63,7 +63,7 @@ def fit(
     `on_epoch`: called with each new line of the history (print it, save the best, stop by raising).
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
 
-    Ctrl-C raises KeyboardInterrupt between two batches; the model keeps what it has learned.
+    Ctrl-C raises KeyboardInterrupt as ever; the model keeps what it has learned.
 
     >>> from tensorgrad import data, nn, optim
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
@@ -80,7 +80,7 @@ def fit(
     history: list[Epoch] = []
     model.train()
     started = time.perf_counter()
-    with _bar(epochs, len(batches), progress) as advance:
+    with _bar(epochs, batches, progress) as advance:
         for epoch in range(1, epochs + 1):
             total, n = 0.0, 0
             for n, (x, y) in enumerate(batches, start=1):
@@ -119,7 +119,7 @@ def _measure(
 
 
 @contextmanager
-def _bar(epochs: int, batches: int, wanted: bool) -> Iterator[Callable[[int, float, Any], None]]:
+def _bar(epochs: int, batches: Any, wanted: bool) -> Iterator[Callable[[int, float, Any], None]]:
     """A progress bar, or nothing where nobody looks."""
     import sys
 
@@ -135,7 +135,8 @@ def _bar(epochs: int, batches: int, wanted: bool) -> Iterator[Callable[[int, flo
         ) from None
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=epochs * batches)
+        total = epochs * len(batches) if hasattr(batches, "__len__") else None
+        task = bar.add_task("", total=total)
 
         def advance(done: int, loss: float, history: list[Epoch]) -> None:
             text = f"epoch {len(history) + 1}/{epochs}  loss {loss:.4f}"

@@ -5,16 +5,23 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+import tensorgrad
 from tensorgrad import data, io, nn
 from tensorgrad.classifier import ACTIVATIONS, COSTS
 from tensorgrad.train import accuracy, predict
 
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(Path(tensorgrad.__file__).parents[1]),  # this tree, installed or not
+    "PYTHONIOENCODING": "utf-8",
+    "COLUMNS": "100",
+}
 COMMAND = [sys.executable, "-W", "error", "-m", "tensorgrad.cli"]
 X_TEST, Y_TEST = data.digits()[2:]
 
@@ -39,7 +46,7 @@ def start(*args, cwd=None, **env):
     return subprocess.run(
         [*COMMAND, *map(str, args)],
         cwd=cwd,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | env,
+        env=ENVIRONMENT | env,
         capture_output=True,
         encoding="utf-8",
         timeout=60,
@@ -103,7 +110,7 @@ def test_the_same_seed_prints_the_same_lines_and_another_seed_others(trained, tm
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_cost_trains_with_every_activation(cost, activation, tmp_path):
     out = tmp_path / "m.safetensors"
-    output = run("train", "--cost", cost, "--activation", activation, "--epochs", 8,
+    output = run("train", "--cost", cost, "--activation", activation, "--epochs", 6,
                  "--hidden", "20,15", "--l2", "0.1", "--out", out)  # fmt: skip
     best = float(re.search(r"best test accuracy (\S+) %", output)[1])
     assert best > 85
@@ -148,13 +155,13 @@ def test_predict_reads_pictures_and_shows_the_digit_the_outputs_and_the_answer(t
     for block, path, digit in zip(blocks, paths, Y_TEST, strict=False):
         title, *lines = block.splitlines()
         assert re.fullmatch(rf"{path}: \d", title)
-        outputs = [re.search(r" {2}(\d)  ([01]\.\d{3})  █*( <)?$", line) for line in lines]
+        outputs = [re.search(r" {2}(\d)  ([01]\.\d{3})(?:  █*)?( <)?$", line) for line in lines]
         assert [int(found[1]) for found in outputs] == list(range(10))
         assert [int(found[1]) for found in outputs if found[3]] == [int(title[-1])]
         assert any("█" in line[:18] for line in lines)
         right += int(title[-1]) == digit
     assert len(blocks) == 40
-    assert right >= 36
+    assert right >= 34  # the stored images: 38
 
 
 def test_predict_goes_on_after_a_bad_picture_and_fails_at_the_end(trained, tmp_path):
@@ -208,7 +215,9 @@ def test_model_files_that_are_none_say_so(trained, tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path):
     (tmp_path / "folder").mkdir()
     for out in ("folder", "none/m.safetensors", "/proc/m", "/dev/null"):
-        done = start("train", "--epochs", 10**6, "--out", out, cwd=tmp_path)
+        # Before the data, even: that these are missing is not what is complained of.
+        args = ("train", "--data", "mnist", "--data-dir", "nowhere", "--out", out)
+        done = start(*args, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"tensorgrad: cannot write {out}: ")
     assert os.listdir(tmp_path) == ["folder"]
@@ -233,7 +242,7 @@ def test_a_folder_without_permission_is_refused_before_training(tmp_path):
         ("train --hidden 30,x", "100,50"),
         ("train --hidden 0", "100,50"),
         ("train --epochs 0", "--epochs"),
-        ("train --epochs many", "many"),
+        ("train --epochs many", "--epochs"),
         ("train --batch-size 0", "--batch-size"),
         ("train --lr -1", "--lr"),
         ("train --l2 -1", "--l2"),
@@ -249,8 +258,9 @@ def test_misuse_is_answered_with_the_option_and_exit_code_2(args, words, tmp_pat
 
 
 def begin(*args, cwd):
-    return subprocess.Popen([*COMMAND, "train", "--epochs", "1000000", *args], cwd=cwd,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    command = [*COMMAND, "train", "--epochs", "1000000", *args]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
 def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
@@ -292,31 +302,20 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path):
 
 
 def test_version_and_help():
-    import tensorgrad
-
     assert run("--version") == f"tensorgrad {tensorgrad.__version__}\n"
     assert run() == run("--help")
     assert "predict" in run()
-    for option in [
-        "data",
-        "data-dir",
-        "hidden",
-        "activation",
-        "cost",
-        "epochs",
-        "batch-size",
-        "lr",
-        "l2",
-        "seed",
-        "out",
-    ]:
-        assert f"--{option} " in run("train", "--help")
+    text = run("train", "--help")
+    options = "data data-dir hidden activation cost epochs batch-size lr l2 seed out"
+    assert set(options.split()) <= set(re.findall(r"--([\w-]+) ", text))
     assert "IMAGE" in run("predict", "--help", PYTHONIOENCODING="ascii")
 
 
 def test_without_its_extra_the_command_names_what_to_install():
     code = "import sys; sys.modules['typer'] = None; import tensorgrad.cli as c; c.main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "pip install 'tensorgrad-engine[cli]'" in done.stderr

@@ -81,9 +81,9 @@ def test_the_same_digit_arrives_in_every_style(style, tmp_path):
 
 @pytest.mark.parametrize("noise", [0, 0.05])
 def test_enlarged_test_digits_are_read_nearly_as_well_as_the_stored_ones(noise, model, tmp_path):
-    direct = accuracy(predict(model, X_TEST), Y_TEST)
-    pictures = (STYLES["grey on grey"](paint(x, noise=noise)) for x in X_TEST)
-    assert accuracy(predict(model, read(pictures, tmp_path)), Y_TEST) > direct - 0.04
+    direct = accuracy(predict(model, X_TEST[::2]), Y_TEST[::2])
+    pictures = (STYLES["grey on grey"](paint(x, noise=noise)) for x in X_TEST[::2])
+    assert accuracy(predict(model, read(pictures, tmp_path)), Y_TEST[::2]) > direct - 0.04
 
 
 def test_a_picture_of_the_sets_own_size_arrives_unchanged(tmp_path):

@@ -287,11 +287,10 @@ w = Value(1.0)
     [
         (lambda: optim.SGD([], lr=0.1), ValueError, "SGD got no parameters"),
         (lambda: optim.SGD([{"params": []}]), ValueError, "SGD got no parameters"),
-        (lambda: optim.SGD([w, w]), ValueError, "SGD got the same parameter twice"),
+        (lambda: optim.SGD([w, w]), ValueError, "SGD got a parameter twice"),
         (lambda: optim.SGD([{"params": [w]}, {"params": [w]}]), ValueError, "twice"),
-        (lambda: optim.SGD([w * 2]), TypeError, r"leaves that require grad, not Value\(2.0"),
-        (lambda: optim.SGD([Value(1.0, requires_grad=False)]), TypeError, "leaves that require"),
-        (lambda: optim.SGD([np.ones(2)]), TypeError, "leaves that require grad, not array"),
+        (lambda: optim.SGD([w * 2]), TypeError, r"changes leaves, not Value\(2.0"),
+        (lambda: optim.SGD([np.ones(2)]), TypeError, "changes leaves, not array"),
         (lambda: optim.SGD([w], lr=-1), ValueError, "lr=-1: must not be negative"),
         (lambda: optim.SGD([w], lr=float("nan")), ValueError, "lr=nan"),
         (lambda: optim.SGD([w], momentum=-0.1), ValueError, "momentum=-0.1"),
@@ -309,3 +308,11 @@ def test_mistakes_are_named_when_the_optimiser_is_made(
 ) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_frozen_parameter_stays_as_it_is() -> None:
+    w, frozen = Value(2.0), Value(3.0, requires_grad=False)
+    optimizer = optim.SGD([w, frozen], lr=0.5)
+    (w * frozen).backward()
+    optimizer.step()
+    assert (w.data, frozen.data) == (0.5, 3.0)

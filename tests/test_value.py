@@ -584,3 +584,13 @@ def test_any_order_of_reads_and_writes_agrees_with_numpy(seed: int, plan: Any) -
         return np.sum(np.sin(y)) + total
 
     assert_gradient(program, np.random.default_rng(seed).uniform(-1, 1, (3, 3)))
+
+
+def test_create_graph_refuses_data_that_were_replaced_since() -> None:
+    w = Value(3.0)
+    y = w * w
+    w.data = 10.0
+    with pytest.raises(RuntimeError, match="operand of multiply got new data"):
+        y.backward(create_graph=True)
+    y.backward()  # without a graph it differentiates at the point where y was computed
+    assert w.grad == 6.0

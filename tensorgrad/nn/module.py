@@ -1,7 +1,8 @@
 """Module: something with parameters that can be called. Layers, networks and your own models.
 
-A Module's parameters are the Values among its attributes, and those of the Modules, lists, tuples
-and dicts it holds. There is nothing to register.
+A Module's parameters are the leaf Values among its attributes, and those of the Modules, lists,
+tuples and dicts it holds. There is nothing to register. Attributes whose name begins with an
+underscore are yours: keep there what is no parameter, such as an activation to look at later.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class Module:
         self._made_with = args, kwargs  # how to make it again: what `io.save` writes
         return self
 
-    def __call__(self, *args: Any) -> Any:
-        return self.forward(*args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __repr__(self) -> str:
@@ -107,12 +108,12 @@ def _walk(x: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """The Modules and Values in `x`, each once, with their paths."""
     if id(x) in seen:
         return
-    if isinstance(x, (Module, Value)):
+    if isinstance(x, Module) or (isinstance(x, Value) and x.op is None):
         seen.add(id(x))
         yield path, x
     parts: Any = ()
     if isinstance(x, Module):
-        parts = ((k, v) for k, v in vars(x).items() if k != "_made_with")
+        parts = ((k, v) for k, v in vars(x).items() if not k.startswith("_"))
     elif isinstance(x, dict):
         parts = x.items()
     elif isinstance(x, (list, tuple)):

@@ -197,7 +197,7 @@ binary_cross_entropy_with_logits = primitive(
 
 
 def classes_last(z: Array) -> Array:
-    """PyTorch's layout, (classes), (n, classes) or (n, classes, ...), with the classes at the end."""
+    """From PyTorch's layout, (classes), (n, classes) or (n, classes, ...), classes at the end."""
     return z if z.ndim <= 2 else np.moveaxis(z, 1, -1)
 
 

@@ -70,7 +70,7 @@ class Optimizer:
 
     `params`: Values, or groups as dicts `{"params": Values, **other settings}`.
     ValueError where there are none, for one given twice and for a bad setting, TypeError where one
-    is no leaf that requires grad.
+    is no leaf. Frozen parameters (`requires_grad=False`) get no gradient and stay as they are.
     """
 
     rule: Any
@@ -92,8 +92,8 @@ class Optimizer:
 
     def _check(self, known: dict[str, Any], params: list[Any], **settings: Any) -> None:
         for p in params:
-            if not isinstance(p, Value) or p.op is not None or not p.requires_grad:
-                raise TypeError(f"an optimiser changes leaves that require grad, not {p!r}")
+            if not isinstance(p, Value) or p.op is not None:
+                raise TypeError(f"an optimiser changes leaves, not {p!r}")
         if unknown := settings.keys() - known.keys():
             raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         for name in ("lr", "momentum", "weight_decay", "eps"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorgrad import Value, nn
+from tensorgrad import Value, nn, no_grad
 
 
 class Block(nn.Module):
@@ -173,3 +173,20 @@ def test_all_that_is_wrong_with_a_state_is_said_at_once() -> None:
         ValueError, match=r"fit Linear: missing 'weight'; unexpected 'w'; 'bias' has"
     ):
         nn.Linear(2, 1).load_state_dict({"w": 1.0, "bias": np.ones(2)})
+
+
+def test_an_activation_kept_in_an_attribute_is_no_parameter() -> None:
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x: Any) -> Any:
+            self.hidden = self._kept = self.linear(x)
+            return self.hidden
+
+    model = Watched()
+    model(np.zeros((1, 2)))
+    assert [name for name, _ in model.named_parameters()] == ["linear.weight", "linear.bias"]
+    with no_grad():
+        model(np.zeros((1, 2)))
+    assert "_kept" not in model.state_dict()
