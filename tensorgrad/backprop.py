@@ -36,9 +36,10 @@ def sweep(
     """
     cotangents = {output: seed}
     for node in reversed(topological_order(output)):
-        op, out, inputs, params, origin = node.op, node.data, node.inputs, node.params, node.origin
+        op = node.op
         if op is None:
             continue
+        out, inputs, params, origin = node.data, node.inputs, node.params, node.origin
         rules = op.rules
         g = cotangents[node] if node.retains_grad else cotangents.pop(node)
         if origin is not None:
@@ -77,15 +78,16 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
     Sums over axes that the forward broadcast, broadcasts over axes that it summed.
     """
     returned = c
-    if isinstance(c, (int, float)):
+    if not hasattr(c, "dtype"):
+        if not isinstance(c, (int, float)):
+            raise misfit(returned, x, node, rule)
         c = np.asarray(c)
-    dtype = getattr(c, "dtype", np.dtype(object))
-    if dtype != x.dtype:
-        if dtype.kind not in "biuf" + x.dtype.kind:
+    if c.dtype != x.dtype:
+        if c.dtype.kind not in "biuf" + x.dtype.kind:
             raise misfit(returned, x, node, rule)
         c = c.astype(x.dtype)
-    if c.ndim > x.ndim:
-        c = c.sum(axis=tuple(range(c.ndim - x.ndim)))
+    while c.ndim > x.ndim:
+        c = c.sum(axis=0)
     if c.shape == x.shape:
         return c
     sizes = zip(c.shape, x.shape[x.ndim - c.ndim :])

@@ -207,7 +207,7 @@ class Primitive:
 
     def _bind(self, args: tuple[Array, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Sort a NumPy-style call (`np.sum(x, 0, keepdims=True)`) into operands and params."""
-        if self.arity is not None:
+        if self.arity is not None and len(args) != self.arity:
             names = list(self._defaults)
             params = dict(zip(names[self.arity :], args[self.arity :])) | params
             by_name = [params.pop(n) for n in names[len(args) : self.arity] if n in params]

@@ -134,7 +134,10 @@ def _bar(epochs: int, batches: Any, wanted: bool) -> Iterator[Callable[[int, flo
             "the progress bar needs: pip install 'tensorgrad-engine[cli]' (or progress=False)"
         ) from None
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Lines printed meanwhile go above the bar, but not if stdout is a file: they would miss it.
+    above = sys.stdout.isatty()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=above) as bar:
         total = epochs * len(batches) if hasattr(batches, "__len__") else None
         task = bar.add_task("", total=total)
 

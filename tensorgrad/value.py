@@ -175,24 +175,25 @@ class Value(Handle):
         >>> x.grad
         array([2., 4., 6.])
         """
-        if not self.requires_grad:
+        data = self.node.data
+        if not self.node.requires_grad:
             raise ValueError(
                 "backward() on a Value without a graph: it is a constant, was detached, or was "
                 "made under no_grad() or from constants only"
-                + ("" if self.dtype.kind == "f" else f" ({self.dtype} data carries no gradient)")
+                + ("" if data.dtype.kind == "f" else f" ({data.dtype} data carries no gradient)")
             )
         if seed is None:
-            if self.size != 1:
+            if data.size != 1:
                 raise ValueError(
-                    f"backward() on a Value of shape {self.shape}: pass a seed of that shape "
+                    f"backward() on a Value of shape {data.shape}: pass a seed of that shape "
                     "(ones for the gradient of the sum), or reduce it to one number first"
                 )
-            seed = np.ones(self.shape, self.dtype)[()]
-        elif np.shape(data_of(seed)) != self.shape:
+            seed = np.ones_like(data) if data.ndim else data.dtype.type(1)
+        elif np.shape(data_of(seed)) != data.shape:
             shape = np.shape(data_of(seed))
-            raise ValueError(f"seed of shape {shape} for a Value of shape {self.shape}")
+            raise ValueError(f"seed of shape {shape} for a Value of shape {data.shape}")
         elif not (create_graph and isinstance(seed, Value)):
-            seed = np.array(data_of(seed), dtype=self.dtype)[()]
+            seed = np.array(data_of(seed), dtype=data.dtype)[()]
         if create_graph and not isinstance(seed, Value):
             seed = Value(seed, requires_grad=False)
         found = sweep(self.node, seed, Value.of if create_graph else None)

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tensorgrad.io.architecture import build, describe
 from tensorgrad.nn.module import Module
 
@@ -54,8 +52,6 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
         "architecture": architecture,
         "metadata": dict(metadata or {}),
     }
-    # safetensors copies memory as it lies, whatever the strides say.
-    state = {name: np.asarray(array, order="C") for name, array in state.items()}
     content = _safetensors().numpy.save(state, {"tensorgrad": json.dumps(header)})
     target = check_writable(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")

@@ -51,7 +51,7 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
     >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
     np.float64(0.6931471805599453)
     """
-    return _reduce(neural.cross_entropy(logits, target), reduction)
+    return neural.cross_entropy(logits, target, reduction=reduction)
 
 
 def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tensorgrad.nn import functional
 from tensorgrad.nn.init import Initialiser, find
 from tensorgrad.nn.module import Module
+from tensorgrad.primitive import NO_PARAMS, apply
 from tensorgrad.value import Value
 
 
@@ -43,7 +44,7 @@ class Linear(Module):
     def forward(self, x: Any) -> Any:
         if self.bias is None:
             return x @ self.weight.T
-        return functional.linear(x, self.weight, self.bias)
+        return apply(functional.linear, (x, self.weight, self.bias), NO_PARAMS)
 
 
 class Sigmoid(Module):

@@ -84,7 +84,7 @@ class Module:
 
     def state_dict(self) -> State:
         """A copy of every parameter's data, by name."""
-        return {name: np.array(p.data) for name, p in self.named_parameters()}
+        return {name: np.array(p.data, order="C") for name, p in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set every parameter's data. ValueError, before anything changes, unless the names and

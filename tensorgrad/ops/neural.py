@@ -7,10 +7,11 @@ Choice: relu'(0) = 0.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from tensorgrad.domain import REAL, Domain, axes, one_axis
+from tensorgrad.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
@@ -206,36 +207,60 @@ def classes_second(z: Array) -> Array:
     return z if z.ndim <= 2 else np.moveaxis(z, -1, 1)
 
 
-def nats(z: Array, y: Array) -> Array:
+def nats(z: Array, y: Array, reduction: str = "none") -> Array:
+    """-ln of the softmax probability of the right class, of each row or together."""
+    if reduction not in ("none", "sum", "mean"):
+        raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
     shape, z, y = z.shape, classes_last(z), np.asarray(y)
     if y.dtype.kind == "f":
         y = classes_last(y)
         same_shape(z, y)
-        return -np.sum(y * log_shares(z), axis=-1)
-    n, classes = y.size, z.shape[-1]
-    if y.shape != z.shape[:-1]:
-        raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
-    if n and not 0 <= y.min() <= y.max() < classes:
-        raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
-    z = z - top(z, -1)
-    chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
-    return np.log(np.exp(z).sum(axis=-1)) - chosen
+        cost = -np.sum(y * log_shares(z), axis=-1)
+    else:
+        n, classes = y.size, z.shape[-1]
+        if y.shape != z.shape[:-1]:
+            raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
+        if n and not 0 <= y.min() <= y.max() < classes:
+            raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
+        z = z - top(z, -1)
+        chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
+        cost = np.log(np.exp(z).sum(axis=-1)) - chosen
+    return cost if reduction == "none" else cost.sum() if reduction == "sum" else cost.mean()
 
 
-def error_of_classes(g: Array, out: Array, z: Array, y: Array) -> Array:
+def of_each(g: Array, z: Array, reduction: str) -> Array:
+    """The cotangent of each row's cost, to be multiplied with rows of classes."""
+    if reduction == "none":
+        return g[..., None]
+    return g if reduction == "sum" else g / rows(z)
+
+
+def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:
     """The output error of softmax with log-likelihood, p - y (Nielsen ch. 3, eq. 84)."""
-    p = softmax(classes_last(z))
-    if np.shape(y) == z.shape:
+    targets = np.shape(y) == z.shape  # probabilities, not class numbers
+    z = classes_last(z)
+    p, g = softmax(z), of_each(g, z, reduction)
+    if targets:
         y = classes_last(y)
-        return classes_second(g[..., None] * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    return classes_second(g[..., None] * (p - (np.expand_dims(y, -1) == np.arange(p.shape[-1]))))
+        return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
+    return classes_second(g * (p - (np.expand_dims(y, -1) == np.arange(p.shape[-1]))))
+
+
+def by_targets(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:
+    z = classes_last(z)
+    return classes_second(-of_each(g, z, reduction) * log_softmax(z))
+
+
+def reductions(z: Shape, y: Shape) -> Any:
+    """The calls for logits that are not empty."""
+    return [{"reduction": r} for r in ("none", "sum", "mean") if z and 0 not in z]
 
 
 cross_entropy = primitive(
     nats,
-    error_of_classes,
-    lambda g, out, z, y: classes_second(-g[..., None] * log_softmax(classes_last(z))),
+    by_logits,
+    by_targets,
     name="cross_entropy",
     notation=r"-\sum {1} \ln \operatorname{{softmax}} {0}",
-    domain=Domain(broadcast=False, params=lambda z, y: [{}] if z and 0 not in z else ()),
+    domain=Domain(broadcast=False, params=reductions),
 )

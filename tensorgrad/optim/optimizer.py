@@ -106,16 +106,15 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        i = 0
+        rule, states, i = self.rule, self._states, 0
         for group in self.param_groups:
             settings = {k: v for k, v in group.items() if k != "params"}
             for p in group["params"]:
-                node = p.node
-                if node.grad is not None:
-                    node.data, self._states[i] = self.rule(
-                        node.data, data_of(node.grad), self._states.get(i, ()), **settings
-                    )
-                i += 1
+                node, i = p.node, i + 1
+                g = node.grad
+                if g is not None:
+                    g = data_of(g)  # a Value after backward(create_graph=True)
+                    node.data, states[i] = rule(node.data, g, states.get(i, ()), **settings)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
