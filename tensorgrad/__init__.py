@@ -1,6 +1,6 @@
 """tensorgrad: automatic differentiation of NumPy code, one hand-derived rule per operation.
 
-Read `primitive.py`, `backprop.py`, `value.py` and one file of `ops/`: that is the engine.
+Read `primitive.py`, `node.py`, `backprop.py`, `value.py`, one file of `ops/`: that is the engine.
 """
 
 from __future__ import annotations

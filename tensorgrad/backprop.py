@@ -13,7 +13,8 @@ from operator import attrgetter
 import numpy as np
 from numpy import ndarray
 
-from tensorgrad.primitive import Array, Node, Rule
+from tensorgrad.node import Array, Node
+from tensorgrad.primitive import Rule
 
 
 def topological_order(output: Node) -> list[Node]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.node import Array, Node, record, recording
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import Array, Node, record, recording
 
 INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
 

@@ -14,117 +14,67 @@ Calling a primitive on a Value records a `Node`. The nodes are the graph; `backp
 
 from __future__ import annotations
 
-import inspect
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from tensorgrad.arguments import sort_arguments
 from tensorgrad.domain import Domain
+from tensorgrad.node import Array, Handle, Node, leaf, recorder
 
-Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Rule = Callable[..., Array]
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-class Node:
-    """One entry of the graph: an array, and the operation and operands that it came from.
-
-    `operands` are nodes (`None` stands for a constant), `inputs` the arrays that the forward saw.
-    A node never changes its operands, so they are older than it: creation order (`serial`) is a
-    topological order, and there are no cycles. A leaf has no `op`; `origin` is for `tg.debug()`.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "data",
-        "grad",
-        "inputs",
-        "name",
-        "op",
-        "operands",
-        "origin",
-        "params",
-        "requires_grad",
-        "retains_grad",
-        "serial",
-    )
-
-    data: Array
-    grad: Array
-    op: Primitive | None
-    operands: tuple[Node | None, ...]
-    inputs: tuple[Array, ...]
-    params: Mapping[str, Any]
-    requires_grad: bool
-    retains_grad: bool
-    name: str | None
-    serial: int
-    origin: Any
-
-
-class Handle:
-    """A user's hold on a node. `Value`, its only subclass, gives it the manners of an array."""
-
-    __slots__ = ("node",)
-    node: Node
-
-
-Recorder = Callable[..., Node]
-NO_PARAMS: Mapping[str, Any] = {}
 _SEQUENCES = frozenset((list, tuple))
 _PYTHON = _SEQUENCES | {bool, int, float, complex}
-_serials = itertools.count()
-_blank_node: Callable[[type[Node]], Node] = object.__new__
-_blank_handle: Callable[[type[Handle]], Handle] = object.__new__
+_blank: Callable[[type[Handle]], Handle] = object.__new__
 
 
-def record(
-    op: Primitive | None,
-    operands: tuple[Node | None, ...],
-    inputs: tuple[Array, ...],
-    params: Mapping[str, Any],
-    data: Array,
-) -> Node:
-    """The ordinary recorder: the node of an operation that just ran."""
-    node = _blank_node(Node)  # and no __init__: half the time of a Node(...) call (0.2 of 0.4 µs)
-    node.data = data
-    node.grad = None
-    node.op = op
-    node.operands = operands
-    node.inputs = inputs
-    node.params = params
-    node.requires_grad = True
-    node.retains_grad = False
-    node.name = None
-    node.serial = next(_serials)
-    node.origin = None
-    return node
+class Primitive:
+    """A declared operation. Call it like its forward: operands by position, params by keyword."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Array],
+        rules: Sequence[Rule] | Each,
+        name: str,
+        notation: str | None,
+        domain: Domain,
+    ) -> None:
+        self.forward, self.rules, self.name = forward, rules, name
+        self.notation, self.domain = notation, domain
+        self.arity = None if isinstance(rules, Each) else len(rules)
+
+    def __call__(self, *args: Array, **params: Any) -> Array:
+        if params or len(args) != self.arity:
+            rule = self.rules.rule if isinstance(self.rules, Each) else self.rules[0]
+            args, params = sort_arguments(self.name, self.forward, rule, self.arity, args, params)
+        return apply(self, args, params)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def failure(
+        self, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
+    ) -> Exception:
+        """The same kind of error, which also names the operation and what it was given."""
+        given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
+        given += [f"{name}={value!r}" for name, value in params.items()]
+        kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
+        kind = next(k for k in kinds if isinstance(error, k))
+        return kind(f"{self.name}({', '.join(given)}): {error}")
 
 
-def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> Node:
-    """A node that no operation produced."""
-    node = record(None, (), (), NO_PARAMS, data)
-    node.requires_grad, node.name = requires_grad, name
-    return node
+class Each:
+    """The rules of a primitive of any number of operands, as one: `rule(i, g, out, *operands)`."""
 
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
 
-# A context variable, so each thread (and each asyncio task) has its own.
-recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
-
-
-@contextmanager
-def recording(new: Recorder | None) -> Iterator[None]:
-    """Record with `new` inside the block; `None` records nothing."""
-    token = recorder.set(new)
-    try:
-        yield
-    finally:
-        recorder.reset(token)
+    def __getitem__(self, i: int) -> Rule:
+        return partial(self.rule, i)
 
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
@@ -167,100 +117,9 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     if type(data) in _PYTHON:  # a forward that is not NumPy's
         data = np.asarray(data)[()]
     new = recorder.get()
-    result = _blank_handle(kind)
+    result = _blank(kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     return result
-
-
-class Primitive:
-    """A declared operation. Call it like its forward: operands by position, params by keyword."""
-
-    def __init__(
-        self,
-        forward: Callable[..., Array],
-        rules: Sequence[Rule] | Each,
-        name: str,
-        notation: str | None,
-        domain: Domain,
-    ) -> None:
-        self.forward, self.rules, self.name = forward, rules, name
-        self.notation, self.domain = notation, domain
-        self.arity = None if isinstance(rules, Each) else len(rules)
-
-    def __call__(self, *args: Array, **params: Any) -> Array:
-        if params or len(args) != self.arity:
-            args, params = self._bind(args, params)
-        return apply(self, args, params)
-
-    def __repr__(self) -> str:
-        return f"<primitive {self.name}>"
-
-    def failure(
-        self, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
-    ) -> Exception:
-        """The same kind of error, which also names the operation and what it was given."""
-        given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
-        given += [f"{name}={value!r}" for name, value in params.items()]
-        kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
-        kind = next(k for k in kinds if isinstance(error, k))
-        return kind(f"{self.name}({', '.join(given)}): {error}")
-
-    def _bind(self, args: tuple[Array, ...], params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Sort a NumPy-style call (`np.sum(x, 0, keepdims=True)`) into operands and params."""
-        if self.arity is not None and len(args) != self.arity:
-            names = list(self._defaults)
-            params = dict(zip(names[self.arity :], args[self.arity :])) | params
-            by_name = [params.pop(n) for n in names[len(args) : self.arity] if n in params]
-            args = (*args[: self.arity], *by_name)
-            if len(args) < self.arity:
-                raise TypeError(f"{self.name} takes {self.arity} operands, got {len(args)}")
-        if self._params is not None:
-            for name in params.keys() - self._params:
-                if params[name] is not self._defaults.get(name, inspect.Parameter.empty):
-                    takes = ", ".join(sorted(self._params)) or "none"
-                    raise TypeError(
-                        f"{self.name}: its gradient rule has no argument {name!r} (it has: {takes})"
-                        "; for a result without a gradient compute with .data"
-                    )
-                del params[name]
-        return args, {name: _constant(value) for name, value in params.items()}
-
-    @cached_property
-    def _defaults(self) -> dict[str, Any]:
-        """The forward's arguments with their defaults."""
-        parameters = inspect.signature(self.forward).parameters
-        return {name: parameter.default for name, parameter in parameters.items()}
-
-    @cached_property
-    def _params(self) -> set[str] | None:
-        """The params that the rules take; `None` where they take anything."""
-        if isinstance(self.rules, Each):
-            rule, skip = self.rules.rule, 3
-        else:
-            rule, skip = self.rules[0], 2 + len(self.rules)
-        code = getattr(rule, "__code__", None)
-        if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
-            return None
-        return set(code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount])
-
-
-def _constant(x: Any) -> Any:
-    """A param is data: a Value that requires grad would lose its gradient there unseen."""
-    if not isinstance(x, Handle):
-        return x
-    if x.node.requires_grad:
-        raise TypeError("a Value that requires grad stands where only data may: .detach() it")
-    return x.node.data
-
-
-class Each:
-    """The rules of a primitive of any number of operands, as one: `rule(i, g, out, *operands)`."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-
-    def __getitem__(self, i: int) -> Rule:
-        return partial(self.rule, i)
 
 
 registry: dict[str, Primitive] = {}

@@ -15,20 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.backprop import sweep
+from tensorgrad.node import NO_PARAMS, Array, Handle, Node, leaf, recorder, recording
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, shape
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import (
-    NO_PARAMS,
-    Array,
-    Handle,
-    Node,
-    Primitive,
-    apply,
-    implementations,
-    leaf,
-    recorder,
-    recording,
-)
+from tensorgrad.primitive import Primitive, apply, implementations
 
 Axis = int | tuple[int, ...] | None
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value

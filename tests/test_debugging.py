@@ -11,7 +11,8 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
 from tensorgrad.nn import functional as F
-from tensorgrad.primitive import primitive, record, recorder
+from tensorgrad.node import record, recorder
+from tensorgrad.primitive import primitive
 
 pytestmark = pytest.mark.usefixtures("own_primitives", "silence")
 

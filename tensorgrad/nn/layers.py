@@ -10,7 +10,8 @@ import numpy.typing as npt
 from tensorgrad.nn import functional
 from tensorgrad.nn.init import Initialiser, find
 from tensorgrad.nn.module import Module
-from tensorgrad.primitive import NO_PARAMS, apply
+from tensorgrad.node import NO_PARAMS
+from tensorgrad.primitive import apply
 from tensorgrad.value import Value
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.primitive import Handle, implementations
+from tensorgrad.node import Handle
+from tensorgrad.primitive import implementations
 
 
 def data_of(x: Any) -> Any:

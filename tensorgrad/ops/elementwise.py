@@ -12,7 +12,8 @@ import operator
 import numpy as np
 
 from tensorgrad.domain import POSITIVE, REAL, Domain
-from tensorgrad.primitive import Array, implements, primitive
+from tensorgrad.node import Array
+from tensorgrad.primitive import implements, primitive
 
 
 def unless_masked(d: Array, g: Array, singular: Array) -> Array:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import Domain, Shape
-from tensorgrad.primitive import Array, Primitive, primitive
+from tensorgrad.node import Array
+from tensorgrad.primitive import Primitive, primitive
 
 
 def is_basic(index: Any) -> bool:

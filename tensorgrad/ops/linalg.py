@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import Domain
+from tensorgrad.node import Array
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.primitive import Array, Each, implements, primitive
+from tensorgrad.primitive import Each, implements, primitive
 
 
 def as_matrix(x: Array) -> Array:

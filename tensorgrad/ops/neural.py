@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import REAL, Domain, Shape, axes, one_axis
+from tensorgrad.node import Array
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
-from tensorgrad.primitive import Array, primitive
+from tensorgrad.primitive import primitive
 
 
 def logistic(x: Array) -> Array:

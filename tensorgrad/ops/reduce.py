@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import Domain, Shape, axes, ties
-from tensorgrad.primitive import Array, primitive
+from tensorgrad.node import Array
+from tensorgrad.primitive import primitive
 
 Axis = int | tuple[int, ...] | None
 REDUCTION = Domain(params=axes, complex=True)

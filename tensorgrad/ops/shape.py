@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.domain import REAL, Domain, Shape, one_axis
+from tensorgrad.node import Array
 from tensorgrad.ops.index import take
-from tensorgrad.primitive import Array, Each, implements, primitive
+from tensorgrad.primitive import Each, implements, primitive
 
 
 def permutations(shape: Shape) -> Any:

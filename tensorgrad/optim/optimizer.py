@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.node import Array
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import Array
 from tensorgrad.value import Value
 
 State = tuple[Array, ...]

@@ -11,7 +11,8 @@ import pytest
 
 from tensorgrad import Value
 from tensorgrad.backprop import topological_order
-from tensorgrad.primitive import Node, Primitive, primitive
+from tensorgrad.node import Node
+from tensorgrad.primitive import Primitive, primitive
 
 pytestmark = pytest.mark.usefixtures("own_primitives")
 

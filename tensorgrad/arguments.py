@@ -1,0 +1,66 @@
+"""NumPy-style calls, such as `np.sum(x, 0, keepdims=True)`, sorted into operands and params."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from tensorgrad.node import Array, Handle
+
+
+def sort_arguments(
+    name: str,
+    forward: Callable[..., Array],
+    rule: Callable[..., Array],
+    arity: int | None,
+    args: tuple[Array, ...],
+    params: dict[str, Any],
+) -> tuple[tuple[Array, ...], dict[str, Any]]:
+    """The operands, and the params by name. `arity` is None where any number of operands goes.
+
+    TypeError for a missing operand, for an argument that the rule does not know (unless it is
+    given its default), and for a Value that requires grad among the params.
+    """
+    if arity is not None and len(args) != arity:
+        names = list(defaults(forward))
+        params = dict(zip(names[arity:], args[arity:])) | params
+        by_name = [params.pop(n) for n in names[len(args) : arity] if n in params]
+        args = (*args[:arity], *by_name)
+        if len(args) < arity:
+            raise TypeError(f"{name} takes {arity} operands, got {len(args)}")
+    known = params_of(rule, 3 if arity is None else 2 + arity)
+    for unknown in params.keys() - known if known is not None else ():
+        if params[unknown] is not defaults(forward).get(unknown, inspect.Parameter.empty):
+            takes = ", ".join(sorted(known or ())) or "none"
+            raise TypeError(
+                f"{name}: its gradient rule has no argument {unknown!r} (it has: {takes}); "
+                "for a result without a gradient compute with .data"
+            )
+        del params[unknown]
+    return args, {key: constant(value) for key, value in params.items()}
+
+
+@cache
+def defaults(forward: Callable[..., Array]) -> Mapping[str, Any]:
+    """A forward's arguments with their defaults."""
+    return {name: p.default for name, p in inspect.signature(forward).parameters.items()}
+
+
+@cache
+def params_of(rule: Callable[..., Array], skip: int) -> set[str] | None:
+    """The arguments of a rule after g, out and the operands; `None` where it takes anything."""
+    code = getattr(rule, "__code__", None)
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
+        return None
+    return set(code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount])
+
+
+def constant(x: Any) -> Any:
+    """A param is data: a Value that requires grad would lose its gradient there unseen."""
+    if not isinstance(x, Handle):
+        return x
+    if x.node.requires_grad:
+        raise TypeError("a Value that requires grad stands where only data may: .detach() it")
+    return x.node.data
