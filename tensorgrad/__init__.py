@@ -36,6 +36,10 @@ _ROOMS = ("data", "io", "nn", "optim")
 _HOMES = {"debug": "tensorgrad.debugging", "fit": "tensorgrad.train"}
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *_ROOMS, *_HOMES]
+
+
 def __getattr__(name: str) -> Any:
     """Rooms that not every program enters are loaded when they are."""
     if name in _ROOMS:

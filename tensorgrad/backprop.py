@@ -83,20 +83,18 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
         if not isinstance(c, (int, float)):
             raise misfit(returned, x, node, rule)
         c = np.asarray(c)
-    if c.dtype != x.dtype:
-        if c.dtype.kind not in "biuf" + x.dtype.kind:
-            raise misfit(returned, x, node, rule)
-        c = c.astype(x.dtype)
+    if c.dtype.kind not in "biuf" + x.dtype.kind:
+        raise misfit(returned, x, node, rule)
     while c.ndim > x.ndim:
         c = c.sum(axis=0)
     if c.shape == x.shape:
-        return c
+        return c if c.dtype == x.dtype else c.astype(x.dtype)
     sizes = zip(c.shape, x.shape[x.ndim - c.ndim :])
     stretched = tuple(axis for axis, (n, m) in enumerate(sizes) if m == 1 != n)
     if stretched:
         c = c.sum(axis=stretched, keepdims=True)
     try:
-        return np.broadcast_to(c, x.shape)
+        return repair(np.broadcast_to(c, x.shape), x, node, rule)  # rounded after it was summed
     except ValueError:
         raise misfit(returned, x, node, rule) from None
 

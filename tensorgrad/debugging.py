@@ -23,6 +23,8 @@ INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
 def debug() -> AbstractContextManager[None]:
     """Check every operation recorded inside, and its part in any later sweep.
 
+    Any Inf counts, also one that a later `np.where` would mask out.
+
     FloatingPointError names the operation and source line that first made a NaN or Inf, forward or
     backward. RuntimeError names those whose arrays were changed in place before the sweep needed
     them.

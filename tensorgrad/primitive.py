@@ -114,8 +114,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         raise op.failure(error, inputs, params) from error
     if kind is None:
         return data
-    if type(data) in _PYTHON:  # a forward that is not NumPy's
-        data = np.asarray(data)[()]
+    if type(data) in _PYTHON or (type(data) is np.ndarray and not data.ndim):
+        data = np.asarray(data)[()]  # a number is a NumPy scalar, whatever the forward made
     new = recorder.get()
     result = _blank(kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
@@ -152,7 +152,8 @@ def primitive(
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
     operand. `domain`: what property tests may draw. If the forward is a NumPy function, that
-    function is differentiable from now on. TypeError without a name or a rule.
+    function is differentiable from now on. TypeError without a name or a rule. A rule returns a
+    new array, or `g` or a view of it; an array that it keeps would become somebody's `.grad`.
 
     >>> from tensorgrad import Value
     >>> sinc = primitive(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.nn.module import Module
+from tensorgrad.ops.constant import data_of
 from tensorgrad.optim import Optimizer
 from tensorgrad.value import Value, no_grad
 
@@ -25,12 +26,21 @@ class Epoch(NamedTuple):
 
 
 def accuracy(answers: Any, targets: Any) -> float:
-    """The share of rows whose largest answer is the right class (a number, or one row of 0 and 1).
+    """The share of rows whose largest answer is the right class (a number, or a row of 0 and 1).
+
+    `answers`: (n, classes), at least two of them; `targets`: (n,) or (n, classes). ValueError for
+    other shapes, such as those of a regression, which has no right class.
 
     >>> accuracy(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))
     0.5
     """
-    targets = np.asarray(targets)
+    answers, targets = np.asarray(data_of(answers)), np.asarray(targets)
+    fits = targets.shape in (answers.shape[:1], answers.shape)
+    if answers.ndim != 2 or answers.shape[1] < 2 or not fits:
+        raise ValueError(
+            f"accuracy compares answers (n, classes) with right classes, not {answers.shape} with "
+            f"{targets.shape}: pass another metric, or metric=None"
+        )
     if targets.ndim > 1:
         targets = targets.argmax(axis=-1)
     return float(np.mean(answers.argmax(axis=-1) == targets))
@@ -51,7 +61,7 @@ def fit(
     *,
     epochs: int,
     validation: tuple[Any, Any] | None = None,
-    metric: Callable[..., float] = accuracy,
+    metric: Callable[..., float] | None = accuracy,
     on_epoch: Callable[[Epoch], object] | None = None,
     progress: bool = True,
 ) -> list[Epoch]:
@@ -115,7 +125,8 @@ def _measure(
         answers = predict(model, x)
     finally:
         model.train()
-    return line._replace(validation_loss=float(loss(answers, y)), accuracy=metric(answers, y))
+    score = None if metric is None else metric(answers, y)
+    return line._replace(validation_loss=float(loss(answers, y)), accuracy=score)
 
 
 @contextmanager

@@ -61,11 +61,17 @@ class Value(Handle):
 
     @data.setter
     def data(self, data: Any) -> None:
-        data = np.asarray(data_of(data))
-        if data.shape != self.shape:
-            raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = data if data.dtype == self.dtype else data.astype(self.dtype)
-        self.node.data = self.node.data[()] if not data.ndim else self.node.data
+        if data is self.node.data:  # v.data -= ... has changed the array in place
+            return
+        if self.node.op is not None:
+            raise ValueError(
+                "only a leaf's data can be set: the sweep needs those of a result as they were"
+            )
+        if np.shape(data_of(data)) != self.shape:
+            raise ValueError(
+                f"data of shape {np.shape(data_of(data))} for a Value of shape {self.shape}"
+            )
+        self.node.data = np.array(data_of(data), dtype=self.dtype)[()]
 
     @property
     def grad(self) -> Any:
@@ -272,11 +278,15 @@ class Value(Handle):
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
-        return run(index.getitem, (self,), {"index": data_of(i)})
+        return run(index.getitem, (self,), {"index": as_index(i)})
 
     def __setitem__(self, i: Any, x: Array) -> None:
-        """`v[i] = x`, differentiable. Under `no_grad()` the data change in place."""
-        if recorder.get() is None:
+        """`v[i] = x`, differentiable. Under `no_grad()` the data of a leaf change in place.
+
+        Assign with one index, `v[0, 1] = x`: `v[0]` is another Value, and `v[0][1] = x` names it
+        anew without a change of `v`.
+        """
+        if recorder.get() is None and self.op is None:
             if self.ndim:
                 self.data[data_of(i)] = data_of(x)
             else:
@@ -287,11 +297,13 @@ class Value(Handle):
                 "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
                 "copy (v = v.copy()), or under no_grad() to change the data in place"
             )
-        updated = run(index.setitem, (self, x), {"index": data_of(i)}).node
+        updated = run(index.setitem, (self, x), {"index": as_index(i)}).node
         updated.name = self.name
         self.node = updated
 
     def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a Value of shape () has no len()")
         return len(self.data)
 
     def __iter__(self) -> Iterator[Value]:
@@ -346,7 +358,9 @@ class Value(Handle):
             )
         function: Callable[..., Any] = ufunc
         if method != "__call__":
-            function = METHODS.get((ufunc, method), getattr(ufunc, method))
+            if (ufunc, method) not in METHODS:
+                raise TypeError(f"np.{ufunc.__name__}.{method} has no gradient rule")
+            function = METHODS[ufunc, method]
             kwargs.setdefault("axis", 0)
         return run_numpy(function, inputs, kwargs)
 
@@ -484,8 +498,20 @@ def run_numpy(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     return implementation(*args, **kwargs)
 
 
+def as_index(i: Any) -> Any:
+    """`i` as plain data; index arrays are copied, for they may change before the sweep."""
+    if isinstance(i, (int, slice)):
+        return i
+    if isinstance(i, tuple):
+        return tuple(map(as_index, i))
+    i = data_of(i)
+    return np.array(i) if isinstance(i, (list, np.ndarray)) else i
+
+
 def as_data(data: Any) -> Any:
     """A copy of `data` as an array; NumPy scalars for single numbers, floats for Python's ints."""
+    if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
+        raise TypeError("a Value of Values would lose their gradients: join them with np.stack")
     data = data_of(data)
     array = np.array(data)
     if array.dtype.kind not in "biufc":

@@ -291,7 +291,7 @@ w = Value(1.0)
         (lambda: optim.SGD([{"params": [w]}, {"params": [w]}]), ValueError, "twice"),
         (lambda: optim.SGD([w * 2]), TypeError, r"changes leaves, not Value\(2.0"),
         (lambda: optim.SGD([np.ones(2)]), TypeError, "changes leaves, not array"),
-        (lambda: optim.SGD([w], lr=-1), ValueError, "lr=-1: must not be negative"),
+        (lambda: optim.SGD([w], lr=-1), ValueError, "lr=-1: must be 0 or more"),
         (lambda: optim.SGD([w], lr=float("nan")), ValueError, "lr=nan"),
         (lambda: optim.SGD([w], momentum=-0.1), ValueError, "momentum=-0.1"),
         (lambda: optim.SGD([w], weight_decay=-1), ValueError, "weight_decay=-1"),
@@ -316,3 +316,14 @@ def test_a_frozen_parameter_stays_as_it_is() -> None:
     (w * frozen).backward()
     optimizer.step()
     assert (w.data, frozen.data) == (0.5, 3.0)
+
+
+def test_a_numpy_learning_rate_leaves_float32_alone() -> None:
+    for make in (optim.SGD, optim.Adam, optim.AdamW):
+        w = Value(np.ones(3, np.float32))
+        optimizer = make([w], lr=np.float64(0.1))
+        for lr in np.linspace(0.1, 0.01, 3):
+            optimizer.param_groups[0]["lr"] = lr
+            w.grad = 1.0
+            optimizer.step()
+        assert w.dtype == np.float32

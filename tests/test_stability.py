@@ -192,3 +192,32 @@ def test_the_mean_square_of_large_errors(dtype: Any) -> None:
         BIG**2,
         [[BIG, -BIG]],
     )
+
+
+def test_quotients_of_tiny_and_huge_numbers_have_their_derivatives() -> None:
+    for tiny, dtype in ((1e-25, np.float32), (1e-200, np.float64)):
+        for size in (tiny, 1 / tiny):
+            x, y = Value(np.asarray(size, dtype)), Value(np.asarray(size, dtype))
+            (x / y).backward()
+            np.testing.assert_allclose([x.grad * size, y.grad * size], [1, -1], rtol=1e-5)
+            y.grad = None
+            np.reciprocal(y).backward(np.asarray(size, dtype))
+            np.testing.assert_allclose(y.grad * size, -1, rtol=1e-5)
+            x.grad = y.grad = None
+            np.arctan2(x, y).backward()
+            np.testing.assert_allclose([x.grad * size, y.grad * size], [0.5, -0.5], rtol=1e-5)
+    x = Value(1e200)
+    np.arcsinh(x).backward()
+    np.testing.assert_allclose(x.grad, 1e-200)
+
+
+def test_equal_infinities_share_the_gradient_of_logaddexp() -> None:
+    x, y = Value(-np.inf), Value(-np.inf)
+    np.logaddexp(x, y).backward()
+    assert (x.grad, y.grad) == (0.5, 0.5)
+
+
+def test_a_float32_bias_sums_a_float64_batch_in_float64() -> None:
+    b = Value(np.zeros(3, np.float32))
+    (b + np.zeros((1_000_000, 3))).backward(np.full((1_000_000, 3), 0.1))
+    np.testing.assert_allclose(b.grad, 100_000, rtol=1e-7)

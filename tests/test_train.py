@@ -293,3 +293,22 @@ def test_without_rich_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_fit_is_in_the_front_room() -> None:
     assert tg.fit is fit
+
+
+def test_accuracy_refuses_a_regression() -> None:
+    for answers, targets in ((np.ones((4, 1)), np.ones((4, 1))), (np.ones((4, 2)), np.ones(3))):
+        with pytest.raises(ValueError, match="metric=None"):
+            accuracy(answers, targets)
+    x = np.linspace(-1, 1, 8)[:, None]
+    model = nn.Linear(1, 1, rng=0)
+    history = tg.fit(
+        model,
+        [(x, 2 * x)],
+        nn.functional.mse_loss,
+        optim.SGD(model.parameters(), lr=0.1),
+        epochs=2,
+        validation=(x, 2 * x),
+        metric=None,
+    )
+    assert history[-1].accuracy is None
+    assert history[1].validation_loss < history[0].validation_loss

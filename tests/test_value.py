@@ -594,3 +594,48 @@ def test_create_graph_refuses_data_that_were_replaced_since() -> None:
         y.backward(create_graph=True)
     y.backward()  # without a graph it differentiates at the point where y was computed
     assert w.grad == 6.0
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.copy(),
+        lambda x: np.where(True, x * 1, 0.0),
+        lambda x: x[...],
+        lambda x: np.squeeze(np.reshape(x, (1,))),
+        lambda x: np.broadcast_to(x, ()),
+        lambda x: np.einsum("i,i,i->", np.reshape(x, 1), [1.0], [1.0]),
+    ],
+)
+def test_a_number_is_a_numpy_scalar_and_needs_no_seed(f: Any) -> None:
+    x = Value(3.0)
+    y = f(x)
+    assert type(y.data) is np.float64
+    y.backward()
+    assert x.grad == 1.0
+
+
+def test_an_index_array_is_read_when_it_is_given() -> None:
+    x, i, j = Value([1.0, 2.0, 3.0]), np.array([0, 1]), [2, 2]
+    y = x[i] + x[j]
+    i[:], j[:] = 2, [0, 0]
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 1, 2])
+
+
+def test_the_data_of_a_result_cannot_be_replaced() -> None:
+    y = np.exp(Value([0.0, 1.0]))
+    with pytest.raises(ValueError, match="only a leaf's data"):
+        y.data = np.zeros(2)
+    a, b = Value([1.0]), Value([2.0])
+    b.data = a.data
+    a.data -= 1
+    assert b.data == [1.0]
+
+
+def test_full_like_keeps_the_gradient_of_what_it_fills_with() -> None:
+    v = Value(2.0)
+    np.full_like(Value(np.zeros((2, 3))), v).sum().backward()
+    assert v.grad == 6
+    with pytest.raises(TypeError, match=r"np\.stack"):
+        Value([Value(1.0), 2.0])

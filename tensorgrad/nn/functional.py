@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.node import NO_PARAMS
 from tensorgrad.ops import neural
-from tensorgrad.ops.neural import linear, quadratic, relu, sigmoid, softplus
+from tensorgrad.ops.neural import quadratic, relu, sigmoid, softplus
+from tensorgrad.primitive import apply
 
 __all__ = [
     "binary_cross_entropy",
@@ -29,7 +31,15 @@ __all__ = [
 ]
 
 
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x Wᵀ + b: x (..., in), weight (out, in), bias (out)."""
+    if bias is None:
+        return x @ weight.T
+    return apply(neural.linear, (x, weight, bias), NO_PARAMS)
+
+
 def tanh(x: Any) -> Any:
+    """The hyperbolic tangent, entry by entry."""
     return np.tanh(x)
 
 

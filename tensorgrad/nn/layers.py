@@ -10,8 +10,6 @@ import numpy.typing as npt
 from tensorgrad.nn import functional
 from tensorgrad.nn.init import Initialiser, find
 from tensorgrad.nn.module import Module
-from tensorgrad.node import NO_PARAMS
-from tensorgrad.primitive import apply
 from tensorgrad.value import Value
 
 
@@ -43,9 +41,7 @@ class Linear(Module):
         self.bias = Value(offset.astype(dtype)) if bias else None
 
     def forward(self, x: Any) -> Any:
-        if self.bias is None:
-            return x @ self.weight.T
-        return apply(functional.linear, (x, self.weight, self.bias), NO_PARAMS)
+        return functional.linear(x, self.weight, self.bias)
 
 
 class Sigmoid(Module):

@@ -94,6 +94,8 @@ class MLP(Module):
         ]
 
     def forward(self, x: Any) -> Any:
+        if any(isinstance(row, (list, tuple)) for row in x):
+            x = np.asarray(x)
         batch = getattr(x, "ndim", 1) > 1
         out: Any = [x[..., i] for i in range(x.shape[-1])] if batch else x
         for layer in self.layers:

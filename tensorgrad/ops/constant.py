@@ -34,10 +34,10 @@ COMPARISONS = (
     *(np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv),
 )
 INDICES = (np.argmax, np.argmin, np.argsort, np.argwhere, np.nonzero, np.flatnonzero)
-COUNTS = (np.count_nonzero, np.searchsorted, np.shape, np.ndim, np.size, np.bincount)
+COUNTS = (np.count_nonzero, np.searchsorted, np.shape, np.ndim, np.size)
 TYPES = (np.iscomplexobj, np.isrealobj, np.result_type, np.can_cast, np.may_share_memory)
 TEXT = (np.array_repr, np.array_str, np.array2string, np.save, np.savetxt)
-NEW = (np.zeros_like, np.ones_like, np.empty_like, np.full_like)
+NEW = (np.zeros_like, np.ones_like, np.empty_like)
 
 for function in (*COMPARISONS, *INDICES, *COUNTS, *TYPES, *TEXT, *NEW):
     implementations[function] = on_data(function)

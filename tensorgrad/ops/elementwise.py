@@ -1,6 +1,6 @@
 """Arithmetic and elementwise mathematics. Operands broadcast; the sweep sums what was broadcast.
 
-Where calculus is silent, the choices are: |x|' = sign'-like 0 at 0, ties in `maximum`, `minimum`
+Where calculus is silent, the choices are: |x|' = 0 at 0, ties in `maximum`, `minimum`
 share equally, `clip` passes the gradient at its edges, `hypot` and `arctan2` have gradient 0 at
 the origin, steps (`sign`, `floor`, ...) have gradient 0 everywhere.
 """
@@ -54,6 +54,17 @@ def root(d: Array, g: Array) -> Array:
     return np.sqrt(unless_masked(d, g, ~(d > 0)))
 
 
+def radius(x: Array, y: Array) -> Array:
+    """√(x² + y²), but 1 at the origin, so that 0 divided by it is 0."""
+    r = np.hypot(x, y)
+    return r + (r == 0)
+
+
+def difference(x: Array, y: Array) -> Array:
+    """x - y, where equal infinities differ by 0."""
+    return np.where(x == y, 0, x) - np.where(x == y, 0, y)
+
+
 # Arithmetic. Python's operators, because on scalars they take a tenth of a ufunc call's time.
 
 add = primitive(
@@ -82,7 +93,8 @@ multiply = primitive(
 divide = primitive(
     operator.truediv,
     lambda g, out, x, y: g / divisor(y, g),
-    lambda g, out, x, y: -g * x / divisor(y, g) ** 2,
+    # not g x / y²: the square of a small y is 0 before the quotient is large
+    lambda g, out, x, y: -(g / divisor(y, g)) * (x / divisor(y, g)),
     name="divide",
     notation=r"\frac{{{0}}}{{{1}}}",
     domain=Domain(((-3, 3), (0.3, 3)), complex=True),
@@ -114,7 +126,7 @@ implements(np.positive)(positive)
 square = primitive(np.square, lambda g, out, x: g * 2 * x, notation="{0}^2", domain=REAL)
 reciprocal = primitive(
     np.reciprocal,
-    lambda g, out, x: -g / divisor(x, g) ** 2,
+    lambda g, out, x: -(g / divisor(x, g)) / divisor(x, g),
     notation=r"\frac{{1}}{{{0}}}",
     domain=POSITIVE,
 )
@@ -158,8 +170,8 @@ log1p = primitive(
 logaddexp = primitive(
     np.logaddexp,
     # the sigmoid of x - y; e^(x - out) would have the rounding of a large out
-    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, y - x)),
-    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, x - y)),
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, difference(y, x))),
+    lambda g, out, x, y: g * np.exp(-np.logaddexp(0, difference(x, y))),
     notation=r"\ln(e^{{{0}}} + e^{{{1}}})",
 )
 
@@ -188,7 +200,7 @@ cosh = primitive(np.cosh, lambda g, out, x: g * np.sinh(x), notation=r"\cosh {0}
 tanh = primitive(np.tanh, lambda g, out, x: g * (1 - out * out), notation=r"\tanh {0}", domain=REAL)
 arcsinh = primitive(
     np.arcsinh,
-    lambda g, out, x: g / np.sqrt(x * x + 1),
+    lambda g, out, x: g / np.cosh(out),
     notation=r"\operatorname{{arsinh}} {0}",
     domain=REAL,
 )
@@ -206,15 +218,15 @@ arctanh = primitive(
 )
 hypot = primitive(
     np.hypot,
-    lambda g, out, x, y: g * x / (out + (out == 0)),
-    lambda g, out, x, y: g * y / (out + (out == 0)),
+    lambda g, out, x, y: g * (x / radius(x, y)),
+    lambda g, out, x, y: g * (y / radius(x, y)),
     notation=r"\sqrt{{{0}^2 + {1}^2}}",
     domain=Domain(((0.2, 3), (-3, 3))),
 )
 arctan2 = primitive(
     np.arctan2,
-    lambda g, out, y, x: g * x / (x * x + y * y + ((x == 0) & (y == 0))),
-    lambda g, out, y, x: -g * y / (x * x + y * y + ((x == 0) & (y == 0))),
+    lambda g, out, y, x: g * (x / radius(x, y)) / radius(x, y),
+    lambda g, out, y, x: -g * (y / radius(x, y)) / radius(x, y),
     notation=r"\operatorname{{atan2}}({0}, {1})",
     domain=Domain(((-3, 3), (0.2, 3))),
 )

@@ -23,6 +23,11 @@ def as_matrix(x: Array) -> Array:
     return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+def as_array(x: Array) -> Array:
+    """A list as an array; a Value as it is."""
+    return x if hasattr(x, "ndim") else np.asarray(x)
+
+
 def matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g yᵀ; a vector counts as the row (x) or column (y) that `@` makes of it."""
     if y.ndim == 1:
@@ -56,6 +61,7 @@ implements(np.matmul)(matmul)
 @implements(np.tensordot)
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     """Sum over pairs of axes: the last of `a` with the first of `b`, or the ones given."""
+    a, b = as_array(a), as_array(b)
     if np.ndim(axes) == 0:
         axes = (range(a.ndim - axes, a.ndim), range(axes))
     ours = [i % a.ndim for i in np.atleast_1d(axes[0]).tolist()]
@@ -82,7 +88,8 @@ def dot(a: Array, b: Array) -> Array:
 @implements(np.inner)
 def inner(a: Array, b: Array) -> Array:
     """Sum over the last axes."""
-    return a * b if not np.ndim(a) or not np.ndim(b) else tensordot(a, b, (-1, -1))
+    a, b = as_array(a), as_array(b)
+    return a * b if not a.ndim or not b.ndim else tensordot(a, b, (-1, -1))
 
 
 @implements(np.outer)

@@ -163,6 +163,10 @@ def log_odds(a: Array) -> tuple[Array, Array]:
 
 def surprise(a: Array, y: Array) -> Array:
     same_shape(a, y)
+    if np.size(a) and not 0 <= np.min(a) <= np.max(a) <= 1:
+        raise ValueError(
+            "probabilities outside of 0..1; for weighted sums take the cost with_logits"
+        )
     yes, no = log_odds(a)
     return -(y * yes + (1 - y) * no)
 

@@ -104,8 +104,25 @@ stack = primitive(
     name="stack",
     domain=JOINED,
 )
-implements(np.concatenate)(lambda arrays, axis=0: concatenate(*arrays, axis=axis))
-implements(np.stack)(lambda arrays, axis=0: stack(*arrays, axis=axis))
+
+
+@implements(np.concatenate)
+def concatenate_all(arrays: Sequence[Array], axis: int | None = 0) -> Array:
+    """`np.concatenate`: arrays end to end along an axis, or flattened."""
+    return concatenate(*arrays, axis=axis)
+
+
+@implements(np.stack)
+def stack_all(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """`np.stack`: arrays of one shape along a new axis."""
+    return stack(*arrays, axis=axis)
+
+
+@implements(np.full_like)
+def full_like(a: Array, fill_value: Array, dtype: Any = None) -> Array:
+    """`fill_value`, which may be a Value, in the shape of `a`."""
+    shape, dtype = np.shape(a), dtype or a.dtype
+    return np.broadcast_to(fill_value, shape).astype(dtype)
 
 
 @implements(np.split)

@@ -98,7 +98,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         for name in ("lr", "momentum", "weight_decay", "eps"):
             if not settings.get(name, 0) >= 0:
-                raise ValueError(f"{name}={settings[name]}: must not be negative")
+                raise ValueError(f"{name}={settings[name]}: must be 0 or more")
         if not all(0 <= beta < 1 for beta in settings.get("betas", ())):
             raise ValueError(f"betas={settings['betas']}: must be at least 0 and below 1")
         if settings.get("nesterov") and not settings["momentum"]:
@@ -108,7 +108,12 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         rule, states, i = self.rule, self._states, 0
         for group in self.param_groups:
-            settings = {k: v for k, v in group.items() if k != "params"}
+            # Python numbers: a NumPy one, say of a schedule, would turn float32 into float64.
+            settings = {
+                k: v.item() if isinstance(v, (np.generic, np.ndarray)) else v
+                for k, v in group.items()
+                if k != "params"
+            }
             for p in group["params"]:
                 node, i = p.node, i + 1
                 g = node.grad

@@ -116,3 +116,13 @@ def test_sequential_is_composition_and_takes_functions_too() -> None:
     assert len(model) == 3
     assert model[0] is first
     assert [*model] == [first, np.tanh, second]
+
+
+def test_the_functional_affine_map_does_without_a_bias() -> None:
+    x, weight = np.ones((2, 3)), Value(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(nn.functional.linear(x, weight).data, x @ weight.data.T)
+
+
+def test_an_mlp_takes_rows_as_lists() -> None:
+    model, rows = nn.MLP(2, [3, 1], rng=0), [[1.0, 2.0], [3.0, 4.0]]
+    np.testing.assert_array_equal(model(rows).data, model(np.array(rows)).data)

@@ -136,3 +136,8 @@ def test_targets_of_another_shape_are_an_error(targets: Any, message: str) -> No
 def test_an_unknown_reduction_is_named() -> None:
     with pytest.raises(ValueError, match="reduction='average'; there are 'mean', 'sum' and 'none'"):
         F.mse_loss(a, y, "average")
+
+
+def test_a_probability_outside_of_0_and_1_is_an_error() -> None:
+    with pytest.raises(ValueError, match="with_logits"):
+        nn.functional.binary_cross_entropy(np.array([1.5]), np.array([1.0]))
