@@ -23,10 +23,12 @@ def axis_pairs(shape: Shape) -> Any:
 
 
 reshape = primitive(
-    np.reshape,
+    lambda a, shape: np.reshape(a, shape),  # NumPy 2.0 calls it newshape
     lambda g, out, x, shape=None: np.reshape(g, x.shape),
+    name="reshape",
     domain=Domain(params=lambda shape: ({"shape": s} for s in (shape[::-1], (1, *shape)))),
 )
+implements(np.reshape)(reshape)
 ravel = primitive(np.ravel, lambda g, out, x: np.reshape(g, x.shape), domain=REAL)
 squeeze = primitive(
     np.squeeze,
