@@ -101,6 +101,7 @@ class Value(Handle):
 
     @property
     def name(self) -> str | None:
+        """What errors, drawings and explanations call it."""
         return self.node.name
 
     @name.setter
@@ -125,24 +126,29 @@ class Value(Handle):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         shape: tuple[int, ...] = self.node.data.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """NumPy's type of the elements."""
         dtype: np.dtype[Any] = self.node.data.dtype
         return dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return int(self.node.data.ndim)
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return int(self.node.data.size)
 
     @property
     def T(self) -> Value:
+        """All axes in reverse order."""
         return self.transpose()
 
     def __repr__(self) -> str:
@@ -372,108 +378,140 @@ class Value(Handle):
     # The usual methods, as NumPy spells them.
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        """`np.sum` over `axis` (all axes by default)."""
         return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        """`np.mean` over `axis`."""
         return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        """`np.prod` over `axis`; exact with zeros."""
         return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        """`np.max` over `axis`; entries that tie share the gradient."""
         return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Value:
+        """`np.min` over `axis`; entries that tie share the gradient."""
         return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
 
     def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+        """`np.var` over `axis`, divided by n - ddof."""
         return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
     def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+        """`np.std` over `axis`; its gradient is 0 where it is 0."""
         return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
     def cumsum(self, axis: int | None = None) -> Value:
+        """`np.cumsum` along `axis`, or of all entries."""
         return run(reduce.cumsum, (self,), {"axis": axis})
 
     def reshape(self, *shape_: Any) -> Value:
+        """The same entries in another shape: `v.reshape(2, -1)` or `v.reshape((2, -1))`."""
         new = shape_[0] if len(shape_) == 1 else shape_
         return run(shape.reshape, (self,), {"shape": new})
 
     def ravel(self) -> Value:
+        """The entries in one axis."""
         return run(shape.ravel, (self,), NO_PARAMS)
 
     def flatten(self) -> Value:
+        """The entries in one axis."""
         return self.ravel()
 
     def transpose(self, *axes: Any) -> Value:
+        """The axes in another order: `v.transpose(2, 0, 1)`, reversed by default."""
         order = axes[0] if len(axes) == 1 else axes or None
         return run(shape.transpose, (self,), {"axes": order})
 
     def swapaxes(self, axis1: int, axis2: int) -> Value:
+        """Two axes exchanged."""
         return run(shape.swapaxes, (self,), {"axis1": axis1, "axis2": axis2})
 
     def squeeze(self, axis: Axis = None) -> Value:
+        """Without axes of size 1."""
         return run(shape.squeeze, (self,), {"axis": axis})
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Value:
+        """Each entry `repeats` times along `axis`."""
         value: Value = shape.repeat(self, repeats, axis)
         return value
 
     def take(self, indices: Any, axis: int | None = None) -> Value:
+        """The entries at `indices` along `axis`."""
         return run(index.take, (self,), {"indices": data_of(indices), "axis": axis})
 
     def clip(self, min: Array = None, max: Array = None) -> Value:
+        """Limited to min..max; on a limit the gradient passes."""
         value: Value = elementwise.clip_between(self, min, max)
         return value
 
     def dot(self, other: Array) -> Value:
+        """`np.dot` with `other`."""
         value: Value = linalg.dot(self, other)
         return value
 
     def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+        """The sum of a diagonal."""
         value: Value = linalg.trace(self, offset, axis1, axis2)
         return value
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+        """The entries of a diagonal, along the last axis."""
         value: Value = linalg.diagonal(self, offset, axis1, axis2)
         return value
 
     def copy(self) -> Value:
+        """A differentiable copy."""
         return run(elementwise.copy, (self,), NO_PARAMS)
 
     def astype(self, dtype: npt.DTypeLike) -> Value:
+        """In another dtype; a constant if that carries no gradient."""
         if np.dtype(dtype).kind not in "fc":
             return Value(self.data.astype(dtype), requires_grad=False)
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
     def argmax(self, axis: int | None = None) -> Any:
+        """The index of the largest element, plain."""
         return self.data.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
+        """The index of the smallest element, plain."""
         return self.data.argmin(axis)
 
     def argsort(self, axis: int | None = -1) -> Any:
+        """The indices that would sort it, plain."""
         return self.data.argsort(axis)
 
     def all(self, axis: Axis = None) -> Any:
+        """Whether all elements are nonzero, plain."""
         return self.data.all(axis)
 
     def any(self, axis: Axis = None) -> Any:
+        """Whether any element is nonzero, plain."""
         return self.data.any(axis)
 
     def exp(self) -> Value:
+        """e to the power of each element."""
         return run(elementwise.exp, (self,), NO_PARAMS)
 
     def log(self) -> Value:
+        """The natural logarithm of each element."""
         return run(elementwise.log, (self,), NO_PARAMS)
 
     def tanh(self) -> Value:
+        """The hyperbolic tangent of each element."""
         return run(elementwise.tanh, (self,), NO_PARAMS)
 
     def sigmoid(self) -> Value:
+        """1 / (1 + e⁻ˣ) of each element."""
         return run(neural.sigmoid, (self,), NO_PARAMS)
 
     def relu(self) -> Value:
+        """max(0, x) of each element, with gradient 0 at 0."""
         return run(neural.relu, (self,), NO_PARAMS)
 
 

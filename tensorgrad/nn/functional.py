@@ -44,12 +44,20 @@ def tanh(x: Any) -> Any:
 
 
 def softmax(x: Any, dim: int = -1) -> Any:
-    """e^x / Σ e^x along `dim`."""
+    """e^x / Σ e^x along `dim`; same shape.
+
+    >>> softmax(np.log([1.0, 3.0])).round(6)
+    array([0.25, 0.75])
+    """
     return neural.softmax(x, axis=dim)
 
 
 def log_softmax(x: Any, dim: int = -1) -> Any:
-    """ln softmax(x), without underflow."""
+    """ln softmax(x) along `dim`, without underflow; same shape.
+
+    >>> log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
     return neural.log_softmax(x, axis=dim)
 
 
@@ -65,7 +73,13 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
-    """Minus the log probability of the right class; (n, classes) and class numbers (n)."""
+    """Minus the log probability of the right class; (n, classes) and class numbers (n).
+
+    ValueError for class numbers that are none.
+
+    >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
+    np.float64(0.287682)
+    """
     target = np.asarray(target)
     classes = log_probabilities.shape[1]
     if target.size and not 0 <= target.min() <= target.max() < classes:
@@ -75,17 +89,32 @@ def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> An
 
 
 def binary_cross_entropy(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63)."""
+    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63).
+
+    As in PyTorch, no answer costs more than 100. ValueError for shapes that differ and for numbers
+    outside of 0..1.
+
+    >>> binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 1.0]), "sum").round(6)
+    np.float64(0.693147)
+    """
     return _reduce(neural.binary_cross_entropy(a, y), reduction)
 
 
 def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") -> Any:
-    """The same of σ(z), exact where σ(z) rounds to 0 or 1."""
+    """The same of σ(z), exact where σ(z) rounds to 0 or 1. ValueError for shapes that differ.
+
+    >>> binary_cross_entropy_with_logits(np.array([-1000.0]), np.array([1.0]))
+    np.float64(1000.0)
+    """
     return _reduce(neural.binary_cross_entropy_with_logits(z, y), reduction)
 
 
 def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """(a - y)²; same shapes."""
+    """(a - y)². ValueError for shapes that differ: (n, 1) against (n,) would make n² differences.
+
+    >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    np.float64(2.0)
+    """
     neural.same_shape(a, y)
     return _reduce(np.square(a - y), reduction)
 

@@ -1,6 +1,10 @@
 """Initialisers: each draws the weights (out, in) and biases (out) of a layer.
 
-`n` is the number of inputs of a neuron. `rng` is a `numpy.random.Generator` or a seed.
+`n` is the number of inputs of a neuron, `rng` a `numpy.random.Generator`.
+
+>>> weights, biases = he(np.random.default_rng(0), 30, 784)
+>>> weights.shape, biases.shape
+((30, 784), (30,))
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ def sgd(
     """p ← p - lr v, with v ← momentum v + g and g including the L2 term weight_decay p.
 
     Nesterov: p ← p - lr (g + momentum v). Sutskever et al. (2013), in PyTorch's form.
+
+    >>> sgd(1.0, 2.0, (), lr=0.25)
+    (0.5, ())
     """
     if weight_decay:
         g = g + weight_decay * p
@@ -47,7 +50,12 @@ def adam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> tuple[Array, State]:
-    """Adam: Kingma and Ba (2015), algorithm 1; weight_decay is an L2 term in the gradient."""
+    """Adam: Kingma and Ba (2015), algorithm 1; weight_decay is an L2 term in the gradient.
+
+    >>> p, (m, v, t) = adam(1.0, 2.0, (), lr=0.5)
+    >>> print(f"{p:.3f}")  # the first step is lr long, whatever the gradient
+    0.500
+    """
     if weight_decay:
         g = g + weight_decay * p
     m, v, t = state or (0.0, 0.0, 0)
@@ -61,7 +69,12 @@ def adam(
 def adamw(
     p: Array, g: Array, state: State, *, lr: float, weight_decay: float = 0.01, **rest: Any
 ) -> tuple[Array, State]:
-    """Adam with the decay outside of it, p ← (1 - lr weight_decay) p: Loshchilov, Hutter (2019)."""
+    """Adam with the decay outside of it, p ← (1 - lr weight_decay) p: Loshchilov, Hutter (2019).
+
+    >>> p, _ = adamw(1.0, 2.0, (), lr=0.5, weight_decay=0.5)
+    >>> print(f"{p:.3f}")
+    0.250
+    """
     return adam((1 - lr * weight_decay) * p, g, state, lr=lr, **rest)
 
 
