@@ -44,8 +44,12 @@ def sort_arguments(
 
 @cache
 def defaults(forward: Callable[..., Array]) -> Mapping[str, Any]:
-    """A forward's arguments with their defaults."""
-    return {name: p.default for name, p in inspect.signature(forward).parameters.items()}
+    """A forward's arguments with their defaults; empty where it does not tell them."""
+    try:
+        parameters = inspect.signature(forward).parameters
+    except ValueError:  # ufuncs before NumPy 2.4
+        return {}
+    return {name: p.default for name, p in parameters.items()}
 
 
 @cache

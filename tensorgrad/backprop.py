@@ -83,6 +83,8 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
         if not isinstance(c, (int, float)):
             raise misfit(returned, x, node, rule)
         c = np.asarray(c)
+    if isinstance(c, ndarray):
+        c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biuf" + x.dtype.kind:
         raise misfit(returned, x, node, rule)
     while c.ndim > x.ndim:

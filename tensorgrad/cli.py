@@ -18,6 +18,8 @@ def main() -> None:
         from tensorgrad.commands import app
     except ImportError as error:
         sys.exit(f"tensorgrad: {error}: pip install 'tensorgrad-engine[cli]'")
+    except KeyboardInterrupt:
+        sys.exit(130)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold anything

@@ -45,6 +45,7 @@ def _sizes(text: str) -> list[int]:
 
 
 @app.command()
+@np.errstate(all="ignore")  # a loss that diverges is reported below
 def train(
     data: Annotated[Data, typer.Option(help="The images: 8x8 digits, bundled, or MNIST.")] = (
         "digits"
@@ -84,6 +85,11 @@ def train(
 
     def on_epoch(model: nn.Module, line: Epoch) -> None:
         nonlocal best
+        if not np.isfinite(line.loss):
+            raise ValueError(
+                f"the loss is {line.loss} after epoch {line.epoch}: train with a smaller --lr"
+                + (f"; {out} holds the model of epoch {best.epoch}" if best else "")
+            )
         if best is None or _percent(line) > _percent(best):
             metadata = {"data": data, "epoch": str(line.epoch), "accuracy": str(line.accuracy)}
             io.save(model, out, metadata)
@@ -157,6 +163,8 @@ def predict(
             answers = np.asarray(answers_of(network, ink.reshape(1, -1)))
         except ValueError as error:
             raise ValueError(f"{model} does not take {layout} images: {error}") from None
+        if not np.isfinite(answers).all():
+            raise ValueError(f"{model} answers with {answers}: it was trained to no good")
         if answers.shape != (1, 10):
             raise ValueError(f"{model} answers with shape {answers.shape}, not with ten outputs")
         print(f"{path}: {answers.argmax()}")

@@ -9,18 +9,17 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Array, Node, record, recording
+from tensorgrad.node import Array, Node, record, recorder, recording
 from tensorgrad.ops.constant import data_of
 
 INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
 
 
-def debug() -> AbstractContextManager[None]:
+def debug() -> recording:
     """Check every operation recorded inside, and its part in any later sweep.
 
     Any Inf counts, also one that a later `np.where` would mask out.
@@ -36,7 +35,7 @@ def debug() -> AbstractContextManager[None]:
     Traceback (most recent call last):
     FloatingPointError: log made -inf at entry (1,), from 0.0, in <doctest ...>, line 2: ...
     """
-    return recording(record_checked)
+    return recording(record_checked if recorder.get() else None)  # no_grad() stays in force
 
 
 def record_checked(*operation: Any) -> Node:

@@ -7,16 +7,18 @@ Data, not closures: a node can be drawn, replayed, exported. `primitive.py` reco
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from inspect import iscoroutinefunction, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from tensorgrad.primitive import Primitive
 
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Recorder = Callable[..., "Node"]
+F = TypeVar("F", bound=Callable[..., Any])
 NO_PARAMS: Mapping[str, Any] = {}
 
 
@@ -101,11 +103,24 @@ def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> N
 recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
 
-@contextmanager
-def recording(new: Recorder | None) -> Iterator[None]:
-    """Record with `new` inside the block; `None` records nothing."""
-    token = recorder.set(new)
-    try:
-        yield
-    finally:
-        recorder.reset(token)
+class recording(ContextDecorator):
+    """Record with `new` inside a `with` block or a decorated function; `None` records nothing."""
+
+    def __init__(self, new: Recorder | None) -> None:
+        self.new = new
+        self.tokens: list[Token[Recorder | None]] = []
+
+    def __enter__(self) -> None:
+        self.tokens.append(recorder.set(self.new))
+
+    def __exit__(self, *error: object) -> None:
+        recorder.reset(self.tokens.pop())
+
+    def _recreate_cm(self) -> recording:  # each call of a decorated function has its own
+        return recording(self.new)
+
+    def __call__(self, function: F) -> F:
+        if isgeneratorfunction(function) or iscoroutinefunction(function):
+            raise TypeError("a generator or coroutine runs after the call: use `with` inside of it")
+        decorated: F = super().__call__(function)
+        return decorated

@@ -27,8 +27,8 @@ from tensorgrad.node import Array, Handle, Node, leaf, recorder
 Rule = Callable[..., Array]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SEQUENCES = frozenset((list, tuple))
-_PYTHON = _SEQUENCES | {bool, int, float, complex}
+_SCALARS = frozenset(np.sctypeDict.values())
+_PLAIN = _SCALARS | {np.ndarray, bool, int, float, complex}
 _blank: Callable[[type[Handle]], Handle] = object.__new__
 
 
@@ -89,13 +89,13 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         if isinstance(x, Handle):
             kind, m = type(x), x.node
             x, wanted = m.data, m.requires_grad
-        elif type(x) in _SEQUENCES:
-            x = np.asarray(x)
+        elif type(x) not in _PLAIN:
+            x = as_constant(x, op)
         if isinstance(y, Handle):
             kind, n = type(y), y.node
             y, wanted = n.data, wanted or n.requires_grad
-        elif type(y) in _SEQUENCES:
-            y = np.asarray(y)
+        elif type(y) not in _PLAIN:
+            y = as_constant(y, op)
         nodes, inputs = (m, n), (x, y)
     else:
         nodes, inputs = (), ()
@@ -104,8 +104,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             if isinstance(x, Handle):
                 kind, n = type(x), x.node
                 x, wanted = n.data, wanted or n.requires_grad
-            elif type(x) in _SEQUENCES:
-                x = np.asarray(x)
+            elif type(x) not in _PLAIN:
+                x = as_constant(x, op)
             nodes += (n,)
             inputs += (x,)
     try:
@@ -114,12 +114,23 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         raise op.failure(error, inputs, params) from error
     if kind is None:
         return data
-    if type(data) in _PYTHON or (type(data) is np.ndarray and not data.ndim):
-        data = np.asarray(data)[()]  # a number is a NumPy scalar, whatever the forward made
+    made = type(data)  # a number becomes a NumPy scalar, whatever the forward made of it
+    if made is np.ndarray:
+        data = data if data.ndim else data[()]
+    elif made not in _SCALARS:
+        data = as_constant(data, op)[()]
     new = recorder.get()
     result = _blank(kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     return result
+
+
+def as_constant(x: Any, op: Primitive) -> Array:
+    """A list, a matrix, a table of another library: as a plain array. TypeError for no numbers."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{op.name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
+    return array
 
 
 registry: dict[str, Primitive] = {}
@@ -167,9 +178,13 @@ def primitive(
     >>> x.grad.round(6)
     np.float64(-1.27324)
     """
-    name = name or forward.__name__
-    if not rules or name == "<lambda>":
-        raise TypeError(f"primitive {name!r}: pass a rule for each operand, and a name=")
+    name = name or str(getattr(forward, "__name__", "<lambda>"))
+    if (
+        name == "<lambda>"
+        or not rules
+        or not all(isinstance(r, Each) or callable(r) for r in rules)
+    ):
+        raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
     op = Primitive(forward, by_operand, name, notation, domain or Domain())

@@ -141,9 +141,9 @@ def _bar(epochs: int, batches: Any, wanted: bool) -> Iterator[Callable[[int, flo
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        raise ImportError(
-            "the progress bar needs: pip install 'tensorgrad-engine[cli]' (or progress=False)"
-        ) from None
+        print("no progress bar: pip install 'tensorgrad-engine[cli]'", file=sys.stderr)
+        yield lambda batches_done, loss, history: None
+        return
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     # Lines printed meanwhile go above the bar, but not if stdout is a file: they would miss it.
     above = sys.stdout.isatty()

@@ -8,7 +8,6 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class Value(Handle):
             raise ValueError(
                 f"data of shape {np.shape(data_of(data))} for a Value of shape {self.shape}"
             )
-        self.node.data = np.array(data_of(data), dtype=self.dtype)[()]
+        self.node.data = np.array(data_of(data)).astype(self.dtype, casting="same_kind")[()]
 
     @property
     def grad(self) -> Any:
@@ -314,6 +313,9 @@ class Value(Handle):
 
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(len(self)))
+
+    def __contains__(self, x: Any) -> bool:
+        return data_of(x) in self.data
 
     def __bool__(self) -> bool:
         return bool(self.data)
@@ -565,7 +567,7 @@ def _restore(data: Any, requires_grad: bool, name: str | None, grad: Any) -> Val
     return value
 
 
-def no_grad() -> AbstractContextManager[None]:
+def no_grad() -> recording:
     """Record nothing inside: a `with` block, or a decorated function; for this thread only.
 
     >>> x = Value(3.0)

@@ -319,3 +319,11 @@ def test_without_its_extra_the_command_names_what_to_install():
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "pip install 'tensorgrad-engine[cli]'" in done.stderr
+
+
+def test_a_loss_that_diverges_is_an_error_and_nothing_is_written(tmp_path):
+    out = tmp_path / "model.safetensors"
+    said = fail("train", "--activation", "relu", "--lr", "1e300", "--out", str(out))
+    assert "smaller --lr" in said
+    assert "Warning" not in said
+    assert not out.exists()

@@ -186,7 +186,7 @@ def test_a_rule_that_raises_changes_nothing() -> None:
 
 def test_a_declaration_needs_a_name_and_a_rule() -> None:
     before = set(registry)
-    with pytest.raises(TypeError, match="pass a rule for each operand"):
+    with pytest.raises(TypeError, match="pass a callable rule for each operand"):
         primitive(np.spacing)
     with pytest.raises(TypeError, match="and a name="):
         primitive(lambda x: x, lambda g, out, x: g)

@@ -245,3 +245,16 @@ def test_where_a_cotangent_arrives_numpys_infinity_stands() -> None:
         assert slopes(np.log, [0.0]) == [[np.inf]]
         assert slopes(lambda x: 1 / x, 0.0) == [-np.inf]
         assert np.isnan(slopes(np.sqrt, -1.0)[0])
+
+
+def test_an_infinite_slope_behind_a_maximum_that_was_not_chosen_adds_0() -> None:
+    x = Value([-1.0, 4.0])
+    with np.errstate(divide="ignore"):
+        np.sqrt(np.maximum(x, 0)).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0.25])
+
+
+def test_a_product_that_underflows_has_the_product_of_the_others_as_slope() -> None:
+    x = Value([1e-200, 1e-200, 1e200])
+    np.prod(x).backward()
+    np.testing.assert_allclose(x.grad, [1, 1, 0])

@@ -639,3 +639,36 @@ def test_full_like_keeps_the_gradient_of_what_it_fills_with() -> None:
     assert v.grad == 6
     with pytest.raises(TypeError, match=r"np\.stack"):
         Value([Value(1.0), 2.0])
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_is_an_array_and_what_is_no_number_is_refused() -> None:
+    v = Value([3.0, 4.0])
+    y = v * np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    assert type(y.data) is np.ndarray
+    y.sum().backward()
+    np.testing.assert_array_equal(v.grad, [4, 6])
+    for other in (None, "2", object()):
+        with pytest.raises(TypeError, match="add computes with numbers"):
+            v + other
+
+
+def test_a_context_can_be_entered_again_and_refuses_what_runs_later() -> None:
+    x, context = Value(1.0), tg.no_grad()
+    for _ in range(2):
+        with context, context:
+            assert not (x * x).requires_grad
+        assert (x * x).requires_grad
+    with tg.no_grad(), tg.debug():
+        assert not (x * x).requires_grad
+    with pytest.raises(TypeError, match="use `with` inside"):
+
+        @tg.no_grad()
+        def numbers() -> Any:
+            yield x * x
+
+
+def test_membership_compares_data() -> None:
+    v = Value([[1.0, 3.0]])
+    assert 3.0 in v
+    assert 2.0 not in v

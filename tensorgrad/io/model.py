@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,10 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     }
     content = _safetensors().numpy.save(state, {"tensorgrad": json.dumps(header)})
     target = check_writable(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = _beside(target)
     try:
         temporary.write_bytes(content)
+        temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -95,13 +97,24 @@ def check_writable(path: PathLike) -> Path:
         raise OSError(f"cannot write {path}: it is a device, not a file")
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(f"cannot write {path}: the file is read-only")
-    probe = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        probe.open("xb").close()  # asking is not enough: read-only mounts, quotas, /proc
-        probe.unlink()
+        _beside(target).unlink()  # asking is not enough: read-only mounts, quotas, /proc
     except OSError as error:
         raise type(error)(f"cannot write {path}: {error.strerror} in {target.parent}") from error
     return target
+
+
+def _beside(target: Path) -> Path:
+    """A new empty file in the same folder."""
+    handle, name = tempfile.mkstemp(prefix=".saving-", dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _known() -> dict[str, type[Module]]:

@@ -246,15 +246,15 @@ absolute = primitive(
 implements(np.fabs)(absolute)
 maximum = primitive(
     np.maximum,
-    lambda g, out, x, y: g * (x > y) + g / 2 * (x == y),
-    lambda g, out, x, y: g * (y > x) + g / 2 * (x == y),
+    lambda g, out, x, y: only(x > y, g) + only(x == y, g / 2),
+    lambda g, out, x, y: only(y > x, g) + only(x == y, g / 2),
     notation=r"\max({0}, {1})",
     domain=Domain(kink=lambda x, y: x - y),
 )
 minimum = primitive(
     np.minimum,
-    lambda g, out, x, y: g * (x < y) + g / 2 * (x == y),
-    lambda g, out, x, y: g * (y < x) + g / 2 * (x == y),
+    lambda g, out, x, y: only(x < y, g) + only(x == y, g / 2),
+    lambda g, out, x, y: only(y < x, g) + only(x == y, g / 2),
     notation=r"\min({0}, {1})",
     domain=Domain(kink=lambda x, y: x - y),
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorgrad.domain import Domain, Shape, axes, ties
 from tensorgrad.node import Array
-from tensorgrad.primitive import primitive
+from tensorgrad.primitive import implements, primitive
 
 Axis = int | tuple[int, ...] | None
 REDUCTION = Domain(params=axes, complex=True)
@@ -108,11 +108,16 @@ min = primitive(
 )
 
 
+implements(np.amax)(max)
+implements(np.amin)(min)
+
+
 def product_of_others(out: Array, x: Array, axis: Axis) -> Array:
     """For each entry of `x`, the product of all other entries that it is multiplied with."""
-    if (x != 0).all():
+    if ((out != 0) & np.isfinite(out)).all():
         return out / x
-    # out / x would be 0/0. One row per left-out entry: n² memory, but exact at every order.
+    # Not so with a 0 or after an under- or overflow. One row per left-out entry then: n² memory,
+    # but exact at every order.
     along = reduced(x.shape, axis)
     rest = [a for a in range(x.ndim) if a not in along]
     lines = np.transpose(x, rest + along).reshape([*(x.shape[a] for a in rest), 1, -1])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -256,3 +257,11 @@ for call in (lambda: tensorgrad.io.load("x"), lambda: tensorgrad.image.open_imag
         "models on disk need safetensors: pip install 'tensorgrad-engine[io]'",
         "images need Pillow: pip install 'tensorgrad-engine[cli]'",
     ]
+
+
+def test_threads_that_save_to_one_file_leave_a_whole_model(tmp_path):
+    model, path = nn.Linear(2, 2, rng=0), tmp_path / "model.safetensors"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: io.save(model, path), range(40)))
+    assert io.load(path).state_dict().keys() == {"weight", "bias"}
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
