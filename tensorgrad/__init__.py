@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tensorgrad.domain import Domain
 from tensorgrad.primitive import Each, implements, primitive
 from tensorgrad.value import Value, no_grad, stop_gradient
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Domain",
     "Each",
     "Value",
     "data",
