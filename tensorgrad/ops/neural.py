@@ -230,7 +230,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
         cost = np.log(np.exp(z).sum(axis=-1)) - chosen
-    return cost if reduction == "none" else cost.sum() if reduction == "sum" else cost.mean()
+    return cost if reduction == "none" else cost.sum() / (cost.size if reduction == "mean" else 1)
 
 
 def of_each(g: Array, z: Array, reduction: str) -> Array:
@@ -248,7 +248,8 @@ def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none")
     if targets:
         y = classes_last(y)
         return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    return classes_second(g * (p - (np.expand_dims(y, -1) == np.arange(p.shape[-1]))))
+    one_hot = np.asarray(y)[..., None] == np.arange(p.shape[-1])
+    return classes_second(g * (p - one_hot))
 
 
 def by_targets(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:

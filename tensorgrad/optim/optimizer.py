@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.node import Array
-from tensorgrad.ops.constant import data_of
 from tensorgrad.value import Value
 
 State = tuple[Array, ...]
@@ -131,7 +130,8 @@ class Optimizer:
                 node, i = p.node, i + 1
                 g = node.grad
                 if g is not None:
-                    g = data_of(g)  # a Value after backward(create_graph=True)
+                    if isinstance(g, Value):  # after backward(create_graph=True)
+                        g = g.data
                     node.data, states[i] = rule(node.data, g, states.get(i, ()), **settings)
 
     def zero_grad(self) -> None:
