@@ -94,8 +94,8 @@ def fit(
         for epoch in range(1, epochs + 1):
             total, n = 0.0, 0
             for n, (x, y) in enumerate(batches, start=1):
-                optimizer.zero_grad()  # first: the old gradients' memory, still warm, is used again
                 cost = loss(model(x), y)
+                optimizer.zero_grad()
                 cost.backward()
                 optimizer.step()
                 total += cost.item()

@@ -29,8 +29,8 @@ def training_step(model, cost, x, y, lr):
     optimizer = optim.SGD(model.parameters(), lr=lr)
 
     def step():
-        optimizer.zero_grad()
         loss = cost(model(x), y)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss

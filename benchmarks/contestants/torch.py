@@ -32,8 +32,8 @@ def training_step(model, cost, x, y, lr):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
 
     def step():
-        optimizer.zero_grad()
         loss = cost(model(x), y)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss
