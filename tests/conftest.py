@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tensorgrad.data import Dataset, mnist
 from tensorgrad.primitive import implementations, registry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -38,3 +39,12 @@ def own_primitives() -> Iterator[None]:
     for table, old in zip((registry, implementations), before, strict=True):
         table.clear()
         table.update(old)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def real_mnist() -> Dataset:
+    """MNIST from `$TENSORGRAD_DATA`; a test that asks for it is skipped where it is not."""
+    folder = Path(os.environ.get("TENSORGRAD_DATA", "nowhere"), "mnist")
+    if not folder.is_dir():
+        pytest.skip(f"no MNIST in {folder}: set TENSORGRAD_DATA to run this test")
+    return mnist(folder)

@@ -131,8 +131,8 @@ def test_l2_shrinks_the_weights_and_not_the_biases(tmp_path):
         assert abs(ratio - (0.235 if name.endswith("weight") else 1)) < 0.05
 
 
-def test_mnist_trains_and_its_pictures_are_read(tmp_path):
-    images, labels = data.mnist()[2:]
+def test_mnist_trains_and_its_pictures_are_read(tmp_path, real_mnist):
+    images, labels = real_mnist.x_test, real_mnist.y_test
     output = run("train", "--data", "mnist", "--epochs", 1, "--out", "m", cwd=tmp_path)
     assert "epoch 1/1  accuracy 9" in output
     paths = [paint(tmp_path / f"{i}.png", images[i], 28) for i in range(20)]

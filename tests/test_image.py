@@ -93,8 +93,8 @@ def test_a_picture_of_the_sets_own_size_arrives_unchanged(tmp_path):
     np.testing.assert_allclose(arrived[full], X_TEST[full], atol=1 / 250)
 
 
-def test_mnists_placement_restores_mnists_own_images(tmp_path):
-    images = data.mnist()[2][:100]
+def test_mnists_placement_restores_mnists_own_images(tmp_path, real_mnist):
+    images = real_mnist.x_test[:100]
     pictures = [Image.fromarray((255 * x).astype(np.uint8).reshape(28, 28)) for x in images]
     arrived = read(pictures, tmp_path, "mnist")
     difference = np.abs(arrived - images / images.max(axis=1, keepdims=True)).max(axis=1)

@@ -205,34 +205,27 @@ def test_a_download_of_something_else_is_refused_and_not_kept(places, mirror, se
     assert NAMES[3] not in [path.name for path in places[1].iterdir()]
 
 
-@pytest.fixture(scope="module")
-def real():
-    if not (DATA / "mnist").is_dir():
-        pytest.skip(f"no MNIST in {DATA}: set TENSORGRAD_DATA to run this test")
-    return mnist(DATA / "mnist")
-
-
-def test_mnist_is_60000_and_10000_images_of_784_pixels(real):
-    assert (real.x_train.shape, real.x_test.shape) == ((60000, 784), (10000, 784))
-    assert (real.y_train.shape, real.y_test.shape) == ((60000,), (10000,))
-    assert (real.x_train.min(), real.x_train.max()) == (0, 1)
-    assert real.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert np.bincount(real.y_test).tolist() == [
+def test_mnist_is_60000_and_10000_images_of_784_pixels(real_mnist):
+    assert (real_mnist.x_train.shape, real_mnist.x_test.shape) == ((60000, 784), (10000, 784))
+    assert (real_mnist.y_train.shape, real_mnist.y_test.shape) == ((60000,), (10000,))
+    assert (real_mnist.x_train.min(), real_mnist.x_train.max()) == (0, 1)
+    assert real_mnist.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(real_mnist.y_test).tolist() == [
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
-    assert real.x_train.mean() == pytest.approx(0.1307, abs=1e-4)
-    assert real.x_train.std() == pytest.approx(0.3081, abs=1e-4)
+    assert real_mnist.x_train.mean() == pytest.approx(0.1307, abs=1e-4)
+    assert real_mnist.x_train.std() == pytest.approx(0.3081, abs=1e-4)
 
 
-def test_the_checksums_are_those_of_the_files_unpacked(real):
+def test_the_checksums_are_those_of_the_files_unpacked(real_mnist):
     for name, path in module._find(DATA / "mnist").items():
         array = read_idx(path)
         header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
         assert hashlib.sha256(header + array.tobytes()).hexdigest() == module._SHA256[name]
 
 
-def test_an_epoch_of_mnist_in_batches_of_ten(real):
-    loader = DataLoader(real.x_train, real.y_train, batch_size=10, shuffle=True)
+def test_an_epoch_of_mnist_in_batches_of_ten(real_mnist):
+    loader = DataLoader(real_mnist.x_train, real_mnist.y_train, batch_size=10, shuffle=True)
     counts = sum(np.bincount(yb, minlength=10) for _, yb in loader)
     assert len(loader) == 6000
-    np.testing.assert_array_equal(counts, np.bincount(real.y_train))
+    np.testing.assert_array_equal(counts, np.bincount(real_mnist.y_train))
