@@ -282,7 +282,7 @@ def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
 
 def test_ctrl_c_before_the_first_epoch_leaves_the_old_model(tmp_path):
     (tmp_path / "model.safetensors").write_text("old")
-    with begin("--data", "mnist", "--hidden", "3000", cwd=tmp_path) as process:
+    with begin("--hidden", "4000,4000", cwd=tmp_path) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(3)
         process.send_signal(signal.SIGINT)
