@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from tensorgrad.node import Array, Handle
 
 
@@ -62,9 +64,14 @@ def params_of(rule: Callable[..., Array], skip: int) -> set[str] | None:
 
 
 def constant(x: Any) -> Any:
-    """A param is data: a Value that requires grad would lose its gradient there unseen."""
-    if not isinstance(x, Handle):
-        return x
-    if x.node.requires_grad:
-        raise TypeError("a Value that requires grad stands where only data may: .detach() it")
-    return x.node.data
+    """`x` as a param: plain data. Arrays and lists are copied: they may change before the sweep.
+
+    TypeError for a Value that requires grad: its gradient would be lost there unseen.
+    """
+    if isinstance(x, Handle):
+        if x.node.requires_grad:
+            raise TypeError("a Value that requires grad stands where only data may: .detach() it")
+        x = x.node.data
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    return type(x)(map(constant, x)) if type(x) in (list, tuple) else x

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tensorgrad.arguments import constant
 from tensorgrad.backprop import sweep
 from tensorgrad.node import NO_PARAMS, Array, Handle, Node, leaf, recorder, recording
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, shape
@@ -283,7 +284,7 @@ class Value(Handle):
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
-        return run(index.getitem, (self,), {"index": as_index(i)})
+        return run(index.getitem, (self,), {"index": constant(i)})
 
     def __setitem__(self, i: Any, x: Array) -> None:
         """`v[i] = x`, differentiable. Under `no_grad()` the data of a leaf change in place.
@@ -302,7 +303,7 @@ class Value(Handle):
                 "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
                 "copy (v = v.copy()), or under no_grad() to change the data in place"
             )
-        updated = run(index.setitem, (self, x), {"index": as_index(i)}).node
+        updated = run(index.setitem, (self, x), {"index": constant(i)}).node
         updated.name = self.name
         self.node = updated
 
@@ -444,7 +445,7 @@ class Value(Handle):
 
     def take(self, indices: Any, axis: int | None = None) -> Value:
         """The entries at `indices` along `axis`."""
-        return run(index.take, (self,), {"indices": data_of(indices), "axis": axis})
+        return run(index.take, (self,), {"indices": constant(indices), "axis": axis})
 
     def clip(self, min: Array = None, max: Array = None) -> Value:
         """Limited to min..max; on a limit the gradient passes."""
@@ -536,16 +537,6 @@ def run_numpy(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
             "it value.data to compute without a gradient"
         )
     return implementation(*args, **kwargs)
-
-
-def as_index(i: Any) -> Any:
-    """`i` as plain data; index arrays are copied, for they may change before the sweep."""
-    if isinstance(i, (int, slice)):
-        return i
-    if isinstance(i, tuple):
-        return tuple(map(as_index, i))
-    i = data_of(i)
-    return np.array(i) if isinstance(i, (list, np.ndarray)) else i
 
 
 def as_data(data: Any) -> Any:
