@@ -80,13 +80,15 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
     """
     returned = c
     if not hasattr(c, "dtype"):
-        if not isinstance(c, (int, float)):
+        if not isinstance(c, (int, float, complex)):
             raise misfit(returned, x, node, rule)
         c = np.asarray(c)
     if isinstance(c, ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
-    if c.dtype.kind not in "biuf" + x.dtype.kind:
+    if c.dtype.kind not in "biufc":
         raise misfit(returned, x, node, rule)
+    if c.dtype.kind == "c" != x.dtype.kind:
+        c = np.real(c)  # a real operand cannot move into the imaginary direction
     while c.ndim > x.ndim:
         c = c.sum(axis=0)
     if c.shape == x.shape:

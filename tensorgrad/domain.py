@@ -23,7 +23,10 @@ class Domain(NamedTuple):
     no signature, all share one shape.
     `params`: the calls to try, given the operands' shapes; none where they do not fit together.
     `kink`: zero where the function has no derivative (two entries tie, say); tests stay off it.
-    `complex`: whether the forward is analytic, so that complex-step differentiation applies.
+    `complex`: whether the forward is analytic, so that complex-step differentiation applies, and
+    complex operands may be drawn.
+    `make`: makes operands that belong together or have a structure (a symmetric matrix, say) of
+    freely drawn ones; it runs on Values too, and tests differentiate through it.
     """
 
     interval: tuple[float, float] | tuple[tuple[float, float], ...] = (-3.0, 3.0)
@@ -32,6 +35,7 @@ class Domain(NamedTuple):
     params: Callable[..., Iterable[Mapping[str, Any]]] = lambda *shapes: ({},)
     kink: Callable[..., Any] | None = None
     complex: bool = False
+    make: Callable[..., tuple[Any, ...]] | None = None
 
     def of(self, i: int) -> tuple[float, float]:
         """The interval of operand `i`."""

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.arguments import sort_arguments
-from tensorgrad.domain import Domain
+from tensorgrad.domain import REAL, Domain
 from tensorgrad.node import Array, Handle, Node, leaf, recorder
 
 Rule = Callable[..., Array]
@@ -40,11 +40,12 @@ class Primitive:
         forward: Callable[..., Array],
         rules: Sequence[Rule] | Each,
         name: str,
-        notation: str | None,
-        domain: Domain,
+        notation: str | None = None,
+        domain: Domain = REAL,
+        choice: str | None = None,
     ) -> None:
         self.forward, self.rules, self.name = forward, rules, name
-        self.notation, self.domain = notation, domain
+        self.notation, self.domain, self.choice = notation, domain, choice
         self.arity = None if isinstance(rules, Each) else len(rules)
 
     def __call__(self, *args: Array, **params: Any) -> Array:
@@ -75,6 +76,11 @@ class Each:
 
     def __getitem__(self, i: int) -> Rule:
         return partial(self.rule, i)
+
+
+def flat(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
+    """The rule of an operand that a function does not vary with, or only in steps: 0."""
+    return 0.0
 
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
@@ -157,12 +163,14 @@ def primitive(
     name: str | None = None,
     notation: str | None = None,
     domain: Domain | None = None,
+    choice: str | None = None,
 ) -> Primitive:
     """Declare an operation: its forward in NumPy and the gradient formula of each operand.
 
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
-    operand. `domain`: what property tests may draw. If the forward is a NumPy function, that
+    operand. `domain`: what property tests may draw. `choice`: the value that the rules choose where
+    calculus names none, in words, such as "|x|' = 0 at 0". If the forward is a NumPy function, that
     function is differentiable from now on. TypeError without a name or a rule. A rule returns a
     new array, or `g` or a view of it; an array that it keeps would become somebody's `.grad`.
 
@@ -187,6 +195,6 @@ def primitive(
         raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
-    op = Primitive(forward, by_operand, name, notation, domain or Domain())
+    op = Primitive(forward, by_operand, name, notation, domain or Domain(), choice)
     registry[name] = implementations[forward] = op
     return op

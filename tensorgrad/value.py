@@ -29,7 +29,7 @@ class Value(Handle):
 
     `data`: a number or array (copied). Python numbers become float64; NumPy's dtypes stay.
     `requires_grad`: whether `backward()` computes a gradient for it. TypeError for integers and
-    booleans, which have none, and for complex numbers.
+    booleans, which have none.
     `name`: for error messages, drawings and explanations.
 
     >>> a, b = Value(2.0), Value(1.0)
@@ -93,7 +93,7 @@ class Value(Handle):
     def requires_grad(self, wanted: bool) -> None:
         if self.node.op is not None:
             raise ValueError("only a leaf's requires_grad can be set: .detach() this Value")
-        if wanted and self.dtype.kind != "f":
+        if wanted and self.dtype.kind not in "fc":
             raise TypeError(
                 f"{self.dtype} data carries no gradient: pass floats, or requires_grad=False"
             )
@@ -182,7 +182,7 @@ class Value(Handle):
             raise ValueError(
                 "backward() on a Value without a graph: it is a constant, was detached, or was "
                 "made under no_grad() or from constants only"
-                + ("" if data.dtype.kind == "f" else f" ({data.dtype} data carries no gradient)")
+                + ("" if data.dtype.kind in "fc" else f" ({data.dtype} data carries no gradient)")
             )
         if seed is None:
             if data.size != 1:

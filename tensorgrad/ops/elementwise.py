@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorgrad.domain import POSITIVE, REAL, Domain
 from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.primitive import flat, implements, primitive
 
 
 def unless_masked(d: Array, g: Array, singular: Array) -> Array:
@@ -239,7 +239,7 @@ implements(np.degrees)(rad2deg)
 
 absolute = primitive(
     np.absolute,
-    lambda g, out, x: g * np.sign(x),
+    lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|; np.sign(z) = z/|z|
     notation=r"\lvert {0} \rvert",
     domain=Domain(kink=lambda x: x),
 )
@@ -280,7 +280,7 @@ def clip_between(
 
 where = primitive(
     np.where,
-    lambda g, out, condition, x, y: 0.0,
+    flat,
     lambda g, out, condition, x, y: np.where(condition, g, 0),
     lambda g, out, condition, x, y: np.where(condition, 0, g),
     name="where",
@@ -288,12 +288,25 @@ where = primitive(
     domain=Domain(kink=lambda condition, x, y: condition),
 )
 STEP = Domain(kink=lambda x: x - np.round(x))
-sign = primitive(np.sign, lambda g, out, x: 0.0, notation=r"\operatorname{{sgn}} {0}", domain=STEP)
-floor = primitive(np.floor, lambda g, out, x: 0.0, notation=r"\lfloor {0} \rfloor", domain=STEP)
-ceil = primitive(np.ceil, lambda g, out, x: 0.0, notation=r"\lceil {0} \rceil", domain=STEP)
-trunc = primitive(np.trunc, lambda g, out, x: 0.0, domain=STEP)
+sign = primitive(np.sign, flat, notation=r"\operatorname{{sgn}} {0}", domain=STEP)
+floor = primitive(np.floor, flat, notation=r"\lfloor {0} \rfloor", domain=STEP)
+ceil = primitive(np.ceil, flat, notation=r"\lceil {0} \rceil", domain=STEP)
+trunc = primitive(np.trunc, flat, domain=STEP)
 rint = primitive(
-    np.rint, lambda g, out, x: 0.0, domain=Domain(kink=lambda x: x - np.floor(x) - 0.5)
+    np.rint, flat, domain=Domain(kink=lambda x: x - np.floor(x) - 0.5)
+)
+
+# Complex numbers. Rules are free of conj: the gradient of a real function of z = x + iy is
+# ∂f/∂x - i ∂f/∂y, the conjugate of the direction of steepest ascent, as in JAX and autograd.
+
+real = primitive(
+    np.real, lambda g, out, x: g, notation=r"\operatorname{{Re}} {0}", domain=Domain()
+)
+imag = primitive(
+    np.imag, lambda g, out, x: g * -1j, notation=r"\operatorname{{Im}} {0}", domain=Domain()
+)
+conjugate = primitive(
+    np.conjugate, lambda g, out, x: np.conjugate(g), notation=r"\overline{{{0}}}", domain=Domain()
 )
 
 # The same numbers in another array.
