@@ -19,6 +19,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import chain  # noqa: E402
+import checkpoint  # noqa: E402
+import derivatives  # noqa: E402
 import imports  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
@@ -32,6 +34,8 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "scalar": scalar.run,
     "chain": chain.run,
     "memory": memory.run,
+    **{name: partial(derivatives.run, p) for name, p in derivatives.PROBLEMS.items()},
+    "checkpoint": checkpoint.run,
 }
 COLUMNS = ("benchmark", "contestant", "measured", "ratio [quartiles]", "target", "met")
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, Protocol
+from unittest import mock
 
 import numpy as np
 
@@ -22,6 +23,8 @@ PAUSE = 0.03  # seconds: OpenBLAS threads spin for 2²⁶ cycles (26 ms) after a
 
 class Runner(Protocol):
     def first(self, n: int) -> list[float]: ...
+
+    def answer(self) -> np.ndarray[Any, Any]: ...
 
     def seconds(self, k: int) -> float: ...
 
@@ -37,6 +40,12 @@ class Here:
         answers = (self.step() for _ in range(n))
         return [a.item() if hasattr(a, "item") else a for a in answers]
 
+    def answer(self) -> np.ndarray[Any, Any]:
+        """What a step returns, an array or several, as one vector."""
+        result = self.step()
+        arrays = result if isinstance(result, (tuple, list)) else [result]
+        return np.concatenate([np.ravel(np.asarray(a)) for a in arrays])
+
     def seconds(self, k: int) -> float:
         """How long one of `k` steps takes."""
         step = self.step
@@ -51,23 +60,32 @@ class Here:
 class Apart:
     """Runs the step that `make(*args)` returns in a process of its own, while this one waits.
 
-    A pause on either side lets the thread pool of the contestant before fall asleep.
+    A pause on either side lets the thread pool of the contestant before fall asleep. The first
+    question raises what `make` raised: ImportError where a library is not installed,
+    NotImplementedError where it cannot do this.
     """
 
     def __init__(self, make: Callable[..., Callable[[], Any]], *args: Any, env: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
-            target=serve, args=(theirs, make, args, env, os.getpid()), daemon=True
+            target=serve, args=(theirs, make, args, os.getpid()), daemon=True
         )
-        self.process.start()
+        with mock.patch.dict(os.environ, env):  # OpenBLAS reads it when NumPy is imported
+            self.process.start()
 
-    def ask(self, method: str, argument: int) -> Any:
-        self.connection.send((method, argument))
-        return self.connection.recv()
+    def ask(self, method: str, *arguments: int) -> Any:
+        self.connection.send((method, *arguments))
+        answer = self.connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def first(self, n: int) -> list[float]:
         return self.ask("first", n)
+
+    def answer(self) -> np.ndarray[Any, Any]:
+        return self.ask("answer")
 
     def seconds(self, k: int) -> float:
         time.sleep(PAUSE)
@@ -76,16 +94,20 @@ class Apart:
         return answer
 
 
-def serve(connection: Any, make: Any, args: Any, env: dict[str, str], parent: int) -> None:
+def serve(connection: Any, make: Any, args: Any, parent: int) -> None:
     """The other process."""
-    os.environ.update(env)
-    runner = Here(make(*args))
+    try:
+        runner = Here(make(*args))
+    except (ImportError, NotImplementedError) as error:
+        connection.recv()
+        connection.send(error)
+        return
     while os.getppid() == parent:
         try:
-            method, argument = connection.recv()
+            method, *arguments = connection.recv()
         except EOFError:
             return
-        connection.send(getattr(runner, method)(argument))
+        connection.send(getattr(runner, method)(*arguments))
 
 
 def alternate(runners: dict[str, Runner], rounds: int) -> dict[str, np.ndarray[Any, Any]]:

@@ -14,28 +14,59 @@ from tensorgrad.value import Value, no_grad, stop_gradient
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim
+    from tensorgrad.custom import checkpoint, custom_vjp
     from tensorgrad.debugging import debug
     from tensorgrad.train import fit
+    from tensorgrad.transforms import (
+        elementwise_grad,
+        grad,
+        hessian,
+        hvp,
+        jacobian,
+        jvp,
+        value_and_grad,
+        vjp,
+    )
+    from tensorgrad.vectorizing import vmap
 
 __version__ = "0.1.0"
 __all__ = [
     "Domain",
     "Each",
     "Value",
+    "checkpoint",
+    "custom_vjp",
     "data",
     "debug",
+    "elementwise_grad",
     "fit",
+    "grad",
+    "hessian",
+    "hvp",
     "implements",
     "io",
+    "jacobian",
+    "jvp",
     "nn",
     "no_grad",
     "optim",
     "primitive",
     "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "vmap",
 ]
 
 _ROOMS = ("data", "io", "nn", "optim")
-_HOMES = {"debug": "tensorgrad.debugging", "fit": "tensorgrad.train"}
+_TRANSFORMS = "elementwise_grad grad hessian hvp jacobian jvp value_and_grad vjp".split()
+_HOMES = {
+    "checkpoint": "tensorgrad.custom",
+    "custom_vjp": "tensorgrad.custom",
+    "debug": "tensorgrad.debugging",
+    "fit": "tensorgrad.train",
+    "vmap": "tensorgrad.vectorizing",
+    **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms"),
+}
 
 
 def __dir__() -> list[str]:

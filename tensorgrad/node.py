@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from inspect import iscoroutinefunction, isgeneratorfunction
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from tensorgrad.primitive import Primitive
@@ -63,6 +63,10 @@ class Handle:
 
     __slots__ = ("node",)
     node: Node
+    kind: ClassVar[type[Handle]]
+
+    def __init_subclass__(cls) -> None:
+        Handle.kind = cls
 
 
 _serials = itertools.count()

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.arguments import sort_arguments
+from tensorgrad.batching import Batched, BatchingRule, carriers, rule_of, run_batched
 from tensorgrad.domain import REAL, Domain
 from tensorgrad.node import Array, Handle, Node, leaf, recorder
 
@@ -33,7 +34,10 @@ _blank: Callable[[type[Handle]], Handle] = object.__new__
 
 
 class Primitive:
-    """A declared operation. Call it like its forward: operands by position, params by keyword."""
+    """A declared operation. Call it like its forward: operands by position, params by keyword.
+
+    `masks`: whether it leaves entries out, as `np.where` does; nothing of them comes back then.
+    """
 
     def __init__(
         self,
@@ -43,10 +47,13 @@ class Primitive:
         notation: str | None = None,
         domain: Domain = REAL,
         choice: str | None = None,
+        batch: BatchingRule | None = None,
     ) -> None:
         self.forward, self.rules, self.name = forward, rules, name
         self.notation, self.domain, self.choice = notation, domain, choice
+        self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
         self.arity = None if isinstance(rules, Each) else len(rules)
+        self.masks = False
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
@@ -78,8 +85,8 @@ class Each:
         return partial(self.rule, i)
 
 
-def flat(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
-    """The rule of an operand that a function does not vary with, or only in steps: 0."""
+def flat(g: Array, out: Array, *operands: Array) -> Array:
+    """The rule of an operand that a function does not vary with, or only in steps: slope 0."""
     return 0.0
 
 
@@ -115,15 +122,17 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             nodes += (n,)
             inputs += (x,)
     try:
-        data = op.forward(*inputs, **params)
+        data = run_batched(op, inputs, params) if carriers else op.forward(*inputs, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise op.failure(error, inputs, params) from error
     if kind is None:
-        return data
+        if type(data) is not Batched:
+            return data
+        kind = Handle.kind
     made = type(data)  # a number becomes a NumPy scalar, whatever the forward made of it
     if made is np.ndarray:
         data = data if data.ndim else data[()]
-    elif made not in _SCALARS:
+    elif made not in _SCALARS and made is not Batched:
         data = as_constant(data, op)[()]
     new = recorder.get()
     result = _blank(kind)
@@ -133,6 +142,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
 
 def as_constant(x: Any, op: Primitive) -> Array:
     """A list, a matrix, a table of another library: as a plain array. TypeError for no numbers."""
+    if type(x) is Batched:
+        return x
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{op.name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
@@ -164,15 +175,18 @@ def primitive(
     notation: str | None = None,
     domain: Domain | None = None,
     choice: str | None = None,
+    batch: BatchingRule | None = None,
 ) -> Primitive:
     """Declare an operation: its forward in NumPy and the gradient formula of each operand.
 
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
     operand. `domain`: what property tests may draw. `choice`: the value that the rules choose where
-    calculus names none, in words, such as "|x|' = 0 at 0". If the forward is a NumPy function, that
-    function is differentiable from now on. TypeError without a name or a rule. A rule returns a
-    new array, or `g` or a view of it; an array that it keeps would become somebody's `.grad`.
+    calculus names none, such as "|x|' = 0 at 0". `batch`: how `vmap` computes it, one of the rules
+    in `batching.py`; by default what follows from the forward and the domain, else a loop.
+    If the forward is a NumPy function, that function is differentiable from now on. TypeError
+    without a name or a rule. A rule returns a new array, or `g` or a view of it; an array that it
+    keeps would become somebody's `.grad`.
 
     >>> from tensorgrad import Value
     >>> sinc = primitive(
@@ -195,6 +209,6 @@ def primitive(
         raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
-    op = Primitive(forward, by_operand, name, notation, domain or Domain(), choice)
+    op = Primitive(forward, by_operand, name, notation, domain or Domain(), choice, batch)
     registry[name] = implementations[forward] = op
     return op

@@ -7,7 +7,9 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+import sys
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,13 @@ import numpy.typing as npt
 
 from tensorgrad.arguments import constant
 from tensorgrad.backprop import sweep
+from tensorgrad.batching import Batched, carriers, running
 from tensorgrad.node import NO_PARAMS, Array, Handle, Node, leaf, recorder, recording
-from tensorgrad.ops import elementwise, index, linalg, neural, reduce, shape
+from tensorgrad.ops import complex as complex_
+from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
 from tensorgrad.ops.constant import data_of
+from tensorgrad.ops.identity import alias
+from tensorgrad.ops.methods import method_of
 from tensorgrad.primitive import Primitive, apply, implementations
 
 Axis = int | tuple[int, ...] | None
@@ -151,9 +157,26 @@ class Value(Handle):
         """All axes in reverse order."""
         return self.transpose()
 
+    @property
+    def mT(self) -> Value:
+        """The last two axes exchanged."""
+        return self.swapaxes(-1, -2)
+
+    @property
+    def real(self) -> Value:
+        """The real part."""
+        return run(complex_.real, (self,), NO_PARAMS)
+
+    @property
+    def imag(self) -> Value:
+        """The imaginary part."""
+        return run(complex_.imag, (self,), NO_PARAMS)
+
     def __repr__(self) -> str:
         made = f", op={self.op.name}" if self.op else ""
         called = f", name={self.name!r}" if self.name else ""
+        if type(self.data) is Batched:
+            return f"Value({self.data}{made}{called})"
         if self.ndim == 0:
             dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
             return f"Value({self.data!s}{dtype}{made}{called})"
@@ -178,6 +201,8 @@ class Value(Handle):
         array([2., 4., 6.])
         """
         data = self.node.data
+        if running.get():
+            raise TypeError("backward() inside vmap: differentiate with tg.grad or tg.vjp there")
         if not self.node.requires_grad:
             raise ValueError(
                 "backward() on a Value without a graph: it is a constant, was detached, or was "
@@ -190,18 +215,13 @@ class Value(Handle):
                     f"backward() on a Value of shape {data.shape}: pass a seed of that shape "
                     "(ones for the gradient of the sum), or reduce it to one number first"
                 )
-            seed = np.ones_like(data) if data.ndim else data.dtype.type(1)
+            seed = ones_like(data)
         elif np.shape(data_of(seed)) != data.shape:
             shape = np.shape(data_of(seed))
             raise ValueError(f"seed of shape {shape} for a Value of shape {data.shape}")
         elif not (create_graph and isinstance(seed, Value)):
             seed = np.array(data_of(seed), dtype=data.dtype)[()]
-        if create_graph and not isinstance(seed, Value):
-            seed = Value(seed, requires_grad=False)
-        found = sweep(self.node, seed, Value.of if create_graph else None)
-        for node, g in found.items():
-            if create_graph and not isinstance(g, Value):  # a rule returned a constant
-                g = Value(g, requires_grad=False)
+        for node, g in cotangents(self.node, seed, create_graph).items():
             node.grad = g if node.grad is None else node.grad + g
 
     def retain_grad(self) -> None:
@@ -244,6 +264,24 @@ class Value(Handle):
     def __rpow__(self, other: Array) -> Value:
         return run(elementwise.power, (other, self), NO_PARAMS)
 
+    def __floordiv__(self, other: Array) -> Value:
+        return run(rounding.floor_divide, (self, other), NO_PARAMS)
+
+    def __rfloordiv__(self, other: Array) -> Value:
+        return run(rounding.floor_divide, (other, self), NO_PARAMS)
+
+    def __mod__(self, other: Array) -> Value:
+        return run(rounding.remainder, (self, other), NO_PARAMS)
+
+    def __rmod__(self, other: Array) -> Value:
+        return run(rounding.remainder, (other, self), NO_PARAMS)
+
+    def __divmod__(self, other: Array) -> tuple[Value, Value]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Array) -> tuple[Value, Value]:
+        return other // self, other % self
+
     def __matmul__(self, other: Array) -> Value:
         return run(linalg.matmul, (self, other), NO_PARAMS)
 
@@ -264,22 +302,38 @@ class Value(Handle):
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> Any:
-        return self.data == data_of(other)
+        return plain(self.data == data_of(other))
 
     def __ne__(self, other: object) -> Any:
-        return self.data != data_of(other)
+        return plain(self.data != data_of(other))
 
     def __lt__(self, other: Array) -> Any:
-        return self.data < data_of(other)
+        return plain(self.data < data_of(other))
 
     def __le__(self, other: Array) -> Any:
-        return self.data <= data_of(other)
+        return plain(self.data <= data_of(other))
 
     def __gt__(self, other: Array) -> Any:
-        return self.data > data_of(other)
+        return plain(self.data > data_of(other))
 
     def __ge__(self, other: Array) -> Any:
-        return self.data >= data_of(other)
+        return plain(self.data >= data_of(other))
+
+    # Bits, of masks.
+
+    def __and__(self, other: Array) -> Any:
+        return np.bitwise_and(self, other)
+
+    def __or__(self, other: Array) -> Any:
+        return np.bitwise_or(self, other)
+
+    def __xor__(self, other: Array) -> Any:
+        return np.bitwise_xor(self, other)
+
+    def __invert__(self) -> Any:
+        return np.invert(self)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     # Indexing and conversion.
 
@@ -298,7 +352,7 @@ class Value(Handle):
             else:
                 self.data = data_of(x)
             return
-        if self.op is None and self.requires_grad:
+        if self.requires_grad and (self.op is None or self.op is alias):
             raise ValueError(
                 "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
                 "copy (v = v.copy()), or under no_grad() to change the data in place"
@@ -310,7 +364,7 @@ class Value(Handle):
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("a Value of shape () has no len()")
-        return len(self.data)
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Value]:
         return (self[i] for i in range(len(self)))
@@ -326,6 +380,12 @@ class Value(Handle):
 
     def __int__(self) -> int:
         return int(self.data)
+
+    def __complex__(self) -> complex:
+        return complex(self.data)
+
+    def __round__(self, ndigits: int = 0) -> Value:
+        return run(rounding.round, (self,), {"decimals": ndigits})
 
     def __format__(self, spec: str) -> str:
         return format(self.data, spec) if spec else repr(self)
@@ -365,13 +425,12 @@ class Value(Handle):
                 f"np.{ufunc.__name__}: out= and in-place operators on an array cannot be "
                 "differentiated: write a = a + value instead of a += value"
             )
-        function: Callable[..., Any] = ufunc
-        if method != "__call__":
-            if (ufunc, method) not in METHODS:
-                raise TypeError(f"np.{ufunc.__name__}.{method} has no gradient rule")
-            function = METHODS[ufunc, method]
-            kwargs.setdefault("axis", 0)
-        return run_numpy(function, inputs, kwargs)
+        if method == "__call__":
+            return run_numpy(ufunc, inputs, kwargs)
+        made_of_it = method_of(ufunc, method)
+        if made_of_it is None:
+            raise TypeError(f"np.{ufunc.__name__}.{method} has no gradient rule")
+        return made_of_it(*inputs, **kwargs)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
@@ -380,50 +439,72 @@ class Value(Handle):
 
     # The usual methods, as NumPy spells them.
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Value:
+    def sum(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.sum` over `axis` (all axes by default)."""
+        if more:
+            return run_numpy(np.sum, (self, axis), {"keepdims": keepdims, **more})
         return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Value:
+    def mean(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.mean` over `axis`."""
+        if more:
+            return run_numpy(np.mean, (self, axis), {"keepdims": keepdims, **more})
         return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Value:
+    def prod(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.prod` over `axis`; exact with zeros."""
+        if more:
+            return run_numpy(np.prod, (self, axis), {"keepdims": keepdims, **more})
         return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Value:
+    def max(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.max` over `axis`; entries that tie share the gradient."""
+        if more:
+            return run_numpy(np.max, (self, axis), {"keepdims": keepdims, **more})
         return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Value:
+    def min(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.min` over `axis`; entries that tie share the gradient."""
+        if more:
+            return run_numpy(np.min, (self, axis), {"keepdims": keepdims, **more})
         return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
         """`np.var` over `axis`, divided by n - ddof."""
+        if more:
+            return run_numpy(np.var, (self, axis), {"ddof": ddof, "keepdims": keepdims, **more})
         return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
-    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Value:
+    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
         """`np.std` over `axis`; its gradient is 0 where it is 0."""
+        if more:
+            return run_numpy(np.std, (self, axis), {"ddof": ddof, "keepdims": keepdims, **more})
         return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
     def cumsum(self, axis: int | None = None) -> Value:
         """`np.cumsum` along `axis`, or of all entries."""
         return run(reduce.cumsum, (self,), {"axis": axis})
 
-    def reshape(self, *shape_: Any) -> Value:
+    def cumprod(self, axis: int | None = None) -> Value:
+        """`np.cumprod` along `axis`, or of all entries."""
+        return run_numpy(np.cumprod, (self,), {"axis": axis})  # type: ignore[no-any-return]
+
+    def reshape(self, *shape_: Any, order: str = "C") -> Value:
         """The same entries in another shape: `v.reshape(2, -1)` or `v.reshape((2, -1))`."""
         new = shape_[0] if len(shape_) == 1 else shape_
+        if order != "C":
+            return run_numpy(np.reshape, (self, new), {"order": order})
         return run(shape.reshape, (self,), {"shape": new})
 
-    def ravel(self) -> Value:
+    def ravel(self, order: str = "C") -> Value:
         """The entries in one axis."""
+        if order != "C":
+            return run_numpy(np.ravel, (self,), {"order": order})
         return run(shape.ravel, (self,), NO_PARAMS)
 
-    def flatten(self) -> Value:
+    def flatten(self, order: str = "C") -> Value:
         """The entries in one axis."""
-        return self.ravel()
+        return self.ravel(order)
 
     def transpose(self, *axes: Any) -> Value:
         """The axes in another order: `v.transpose(2, 0, 1)`, reversed by default."""
@@ -452,6 +533,18 @@ class Value(Handle):
         value: Value = elementwise.clip_between(self, min, max)
         return value
 
+    def conj(self) -> Value:
+        """The complex conjugate."""
+        return run(complex_.conjugate, (self,), NO_PARAMS)
+
+    def conjugate(self) -> Value:
+        """The complex conjugate."""
+        return self.conj()
+
+    def round(self, decimals: int = 0) -> Value:
+        """`np.round`; flat."""
+        return run(rounding.round, (self,), {"decimals": decimals})
+
     def dot(self, other: Array) -> Value:
         """`np.dot` with `other`."""
         value: Value = linalg.dot(self, other)
@@ -467,6 +560,18 @@ class Value(Handle):
         value: Value = linalg.diagonal(self, offset, axis1, axis2)
         return value
 
+    def compress(self, condition: Any, axis: int | None = None) -> Value:
+        """The entries along `axis` where the condition holds."""
+        return run_numpy(np.compress, (condition, self, axis), {})
+
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        """Arrays are sorted in place; a TypeError, with the way out."""
+        raise TypeError("a Value is not sorted in place: write v = np.sort(v)")
+
+    def partition(self, *args: Any, **kwargs: Any) -> None:
+        """As `sort`."""
+        raise TypeError("a Value is not partitioned in place: write v = np.partition(v, kth)")
+
     def copy(self) -> Value:
         """A differentiable copy."""
         return run(elementwise.copy, (self,), NO_PARAMS)
@@ -474,28 +579,36 @@ class Value(Handle):
     def astype(self, dtype: npt.DTypeLike) -> Value:
         """In another dtype; a constant if that carries no gradient."""
         if np.dtype(dtype).kind not in "fc":
-            return Value(self.data.astype(dtype), requires_grad=False)
+            return Value.of(leaf(self.data.astype(dtype)))
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
     def argmax(self, axis: int | None = None) -> Any:
         """The index of the largest element, plain."""
-        return self.data.argmax(axis)
+        return np.argmax(self, axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """The index of the smallest element, plain."""
-        return self.data.argmin(axis)
+        return np.argmin(self, axis)
 
     def argsort(self, axis: int | None = -1) -> Any:
         """The indices that would sort it, plain."""
-        return self.data.argsort(axis)
+        return np.argsort(self, axis)
+
+    def nonzero(self) -> Any:
+        """The indices of the elements that are not 0, plain."""
+        return np.nonzero(self)
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
+        """Where `v` would be inserted to keep the order, plain."""
+        return np.searchsorted(self, v, side, sorter)
 
     def all(self, axis: Axis = None) -> Any:
         """Whether all elements are nonzero, plain."""
-        return self.data.all(axis)
+        return np.all(self, axis)
 
     def any(self, axis: Axis = None) -> Any:
         """Whether any element is nonzero, plain."""
-        return self.data.any(axis)
+        return np.any(self, axis)
 
     def exp(self) -> Value:
         """e to the power of each element."""
@@ -518,18 +631,42 @@ class Value(Handle):
         return run(neural.relu, (self,), NO_PARAMS)
 
 
-METHODS: dict[tuple[np.ufunc, str], Callable[..., Any]] = {
-    (np.add, "reduce"): np.sum,
-    (np.multiply, "reduce"): np.prod,
-    (np.maximum, "reduce"): np.max,
-    (np.minimum, "reduce"): np.min,
-    (np.add, "accumulate"): np.cumsum,
-}
+def cotangents(
+    output: Node, seed: Array, create_graph: bool, wrt: Collection[Node] | None = None
+) -> dict[Node, Array]:
+    """What `sweep` finds: arrays; Values where the sweep is recorded, or inside vmap."""
+    if create_graph:
+        found = sweep(output, as_constant(seed), Value.of, wrt)
+    elif carriers:  # a vmap runs somewhere: the rules may meet batched arrays
+        with recording(None):
+            found = sweep(output, as_constant(seed), lambda node: Value.of(leaf(node.data)), wrt)
+        found = {node: plain(data_of(g)) for node, g in found.items()}
+    else:
+        return sweep(output, seed, None, wrt)
+    return {node: as_constant(g) if create_graph else g for node, g in found.items()}
 
 
-def run_numpy(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def as_constant(x: Array) -> Value:
+    """A Value as it is; numbers and arrays as a Value without a gradient."""
+    return x if isinstance(x, Value) else Value.of(leaf(x if hasattr(x, "dtype") else as_data(x)))
+
+
+def plain(data: Any) -> Any:
+    """A result without a gradient: an array; inside vmap a Value, which has the manners of one."""
+    return Value.of(leaf(data)) if type(data) is Batched else data
+
+
+def ones_like(data: Any) -> Any:
+    """The cotangent of a sum."""
+    return np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
+
+
+def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What a NumPy function does with a Value: its implementation, or an error that names it."""
     implementation = implementations.get(function)
+    if implementation is None and "scipy.special" in sys.modules:
+        importlib.import_module("tensorgrad.scipy.special")  # its rules, once somebody uses SciPy
+        implementation = implementations.get(function)
     if implementation is None:
         name = f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
         raise TypeError(
@@ -544,6 +681,8 @@ def as_data(data: Any) -> Any:
     if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
         raise TypeError("a Value of Values would lose their gradients: join them with np.stack")
     data = data_of(data)
+    if type(data) is Batched:
+        return data.copy()
     array = np.array(data)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")

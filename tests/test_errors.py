@@ -78,7 +78,7 @@ def test_a_shape_mismatch_names_the_operation_and_both_shapes(name: str, call: A
         (ValueError, ("split", "(2, 3)", "2 equal"), lambda x: np.split(x, 2, axis=1)),
         (ValueError, ("einsum", "2, 3"), lambda x: np.einsum("ijk", x)),
         (ValueError, ("setitem", "2, 3", "4"), lambda x: (+x).__setitem__(0, np.ones(4))),
-        (TypeError, ("pad", "median", "reflect"), lambda x: np.pad(x, 1, "median")),
+        (ValueError, ("pad", "nonsense"), lambda x: np.pad(x, 1, "nonsense")),
         (ValueError, ("max", "2, 0"), lambda x: x[:, :0].max()),
     ],
 )
@@ -96,8 +96,8 @@ def test_an_operand_that_is_missing() -> None:
 
 
 def test_a_param_that_the_rule_does_not_know() -> None:
-    with pytest.raises(TypeError, match=says("sum", "dtype", "axis, keepdims", ".data")):
-        np.sum(Value([1.0]), dtype=np.float32)
+    with pytest.raises(TypeError, match=says("flip", "order", "axis", ".data")):
+        registry["flip"](Value([1.0]), order="F")
 
 
 def test_a_value_where_only_data_may_stand() -> None:
@@ -198,24 +198,22 @@ def test_a_declaration_needs_a_name_and_a_rule() -> None:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("numpy.linalg.eig", np.linalg.eig),
-        ("numpy.spacing", np.spacing),
-        ("numpy.gradient", np.gradient),
+        ("sqrt", np.emath.sqrt),
+        ("log", np.emath.log),
     ],
 )
 def test_a_numpy_function_without_a_rule_says_how_to_declare_it(name: str, call: Any) -> None:
     x = Value(np.eye(2))
     (x * x).sum().backward()
-    with pytest.raises(TypeError, match=says(name, "no gradient rule", f"tg.primitive({name}")):
+    with pytest.raises(TypeError, match=says(name, "no gradient rule", "tg.primitive(")):
         call(x)
     assert x.grad.tolist() == [[2, 0], [0, 2]]
 
 
 def test_a_ufuncs_method_without_a_rule_is_not_the_ufunc() -> None:
     x = Value([1.0, 2.0])
-    for call in (lambda: np.add.outer(x, x), lambda: np.multiply.accumulate(x)):
-        with pytest.raises(TypeError, match="no gradient rule"):
-            call()
+    with pytest.raises(TypeError, match=r"np\.add\.at"):
+        np.add.at(x, [0], 1.0)
 
 
 def test_an_array_is_not_made_of_a_value_that_requires_grad() -> None:

@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 
 needs_mnist = pytest.mark.skipif(
     not any(Path(os.environ.get("TENSORGRAD_DATA", "nowhere"), "mnist").glob("*idx3*")),
@@ -22,12 +25,34 @@ def run(name, *args, folder, code=0):
     paths = [str(folder), str(ROOT)]
     # One thread: on a busy machine a second one makes small matrix products up to 20 times slower.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+    env["PYTHONUTF8"] = "1"  # they print ± and √ into a pipe
     command = [sys.executable, "-W", "error::RuntimeWarning", EXAMPLES / name, *args]
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
     )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
+
+
+def documented(name, *args, folder):
+    """The example's output, which the README shows too: in the same words, if not digits."""
+    output = run(name, *args, folder=folder)
+    readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    _, shown = readme.split(f"    $ python examples/{name}\n")
+    shown, *_ = shown.split("\n\n")
+    assert words(shown) == words(output)[: len(words(shown))]
+    return output
+
+
+def words(output):
+    return re.findall(r"[^\W\d_]+", re.sub(NUMBER, "", output))
+
+
+def numbers(pattern, output):
+    """The numbers of each line that matches, in order: tuples of floats."""
+    lines = [line for line in output.splitlines() if re.search(pattern, line)]
+    assert lines, output
+    return [tuple(float(x.replace(",", "")) for x in re.findall(NUMBER, y)) for y in lines]
 
 
 def percent(pattern, output):
@@ -71,6 +96,65 @@ def test_without_matplotlib_two_moons_says_what_to_install(tmp_path):
     output = run("moons.py", folder=tmp_path, code=1)
     assert "Accuracy 100%" in output
     assert output.endswith("drawing needs: pip install 'tensorgrad-engine[viz]'\n")
+
+
+def test_newtons_method_squares_the_error_in_rosenbrocks_valley(tmp_path):
+    output = documented("newton_rosenbrock.py", folder=tmp_path)
+    errors = [row[4] for row in numbers(r"^ +\d ", output)]
+    assert len(errors) == 8
+    assert all(after <= before**2 for before, after in pairwise(errors[3:7]))
+    assert errors[-1] < 1e-14
+    ((steps, _),) = numbers("Gradient descent takes", output)
+    assert steps > 10_000
+
+
+def test_a_network_learns_sine_from_its_differential_equation(tmp_path):
+    plot = ["--plot"] if find_spec("matplotlib") else []
+    output = documented("pinn.py", *plot, folder=tmp_path)
+    steps = numbers("^Step", output)
+    assert steps[0][-1] > 1
+    assert steps[-1][-1] < 1e-3
+    assert [path.name for path in tmp_path.iterdir()] == ["pinn.png" for _ in plot]
+
+
+def test_a_gaussian_process_finds_what_its_data_were_sampled_with(tmp_path):
+    output = documented("gaussian_process.py", folder=tmp_path)
+    ((difference,),) = numbers("difference", output)
+    assert difference < 1e-10  # from Rasmussen and Williams, eq. 5.9
+    assert numbers("^Step", output)[-1][-1] < 1e-8
+    found = numbers("sampled with", output)
+    assert [truth for _, _, truth in found] == [1.5, 0.8, 0.3]
+    assert all(abs(best - truth) < 2 * bar for best, bar, truth in found)
+
+
+def test_the_derivative_of_a_fixed_point_needs_no_iterations(tmp_path):
+    output = documented("implicit_fixed_point.py", folder=tmp_path)
+    roots = [row[-2:] for row in numbers("^√θ|^1/|^-1/", output)]
+    assert [found for found, _ in roots] == [known for _, known in roots]
+    assert [known for _, known in roots] == pytest.approx([2**0.5, 8**-0.5, -(128**-0.5)])
+    differences = [row[-1] for row in numbers("^  from", output)]
+    assert len(differences) == 2
+    assert max(differences) < 1e-11
+
+
+def test_the_echoes_of_a_room_are_found_through_an_fft(tmp_path):
+    output = documented("fft_filter.py", folder=tmp_path)
+    assert numbers("The gradient is within", output)[0][0] < 1e-12
+    echoes = numbers("after .* ms", output)
+    assert [known for *_, known in echoes] == [1.0, 0.6, -0.35, 0.2]
+    assert all(abs(found - known) < 0.005 for _, found, known in echoes)
+
+
+def test_a_pendulum_is_measured_through_a_runge_kutta_integrator(tmp_path):
+    output = documented("ode_pendulum.py", folder=tmp_path)
+    for found, bar, truth in numbers("built in", output):
+        assert abs(found - truth) < 2 * bar
+        assert bar < 0.002
+    (_, *ours), theirs = numbers("Sensitivities|own equation", output)
+    assert tuple(ours) == theirs
+    kept, checkpointed = numbers("^200 steps", output)
+    assert checkpointed[1:3] == kept[1:3]
+    assert checkpointed[-1] < kept[-1] / 5  # megabytes
 
 
 @needs_mnist

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
+import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.domain import Shape
 from tensorgrad.ops.neural import cross_entropy
@@ -106,7 +107,7 @@ def cases(draw: st.DrawFn, op: Primitive) -> Case:
         ]
         kink = op.domain.kink and op.domain.kink(*(x.astype(np.float64) for x in operands))
         if kink is None or np.all(np.abs(kink) > MARGIN):
-            out = op(*operands, **params)
+            out = op(*made(op, operands), **params)
             g = rng.standard_normal(np.shape(out)).astype(out.dtype)[()]
             note(f"{op.name}{shapes} {params} {[d.__name__ for d in dtypes]}")
             return Case(operands, params, g, rng)
@@ -114,10 +115,25 @@ def cases(draw: st.DrawFn, op: Primitive) -> Case:
     raise AssertionError
 
 
+def made(op: Primitive, xs: Any) -> Any:
+    """Operands that fit together, of freely drawn ones."""
+    return op.domain.make(*xs) if op.domain.make else xs
+
+
+def run(op: Primitive, case: Case, xs: Any) -> Any:
+    """`op` of drawn operands, arrays or Values."""
+    return op(*made(op, xs), **case.params)
+
+
+def forward(op: Primitive, case: Case, xs: Any) -> Any:
+    """NumPy's answer."""
+    return op.forward(*made(op, xs), **case.params)
+
+
 def gradients(op: Primitive, case: Case, operands: list[Array], g: Array) -> list[Array]:
     """The engine's gradient of sum(g · op(operands)) by each operand."""
     values = [Value(x) for x in operands]
-    op(*values, **case.params).backward(g)
+    run(op, case, values).backward(g)
     return [value.grad for value in values]
 
 
@@ -137,15 +153,15 @@ def test_gradient_is_the_limit_of_difference_quotients(name: str, data: st.DataO
     op = registry[name]
     case = data.draw(cases(op))
     exact = case.exact
-    forward = lambda *xs: float(np.sum(case.g * op.forward(*xs, **case.params), dtype=float))
+    total = lambda *xs: float(np.sum(case.g * forward(op, case, xs), dtype=float))
     for i, d in enumerate(gradients(op, case, case.operands, case.g)):
         x = case.operands[i]
         assert (d.shape, d.dtype) == (x.shape, x.dtype)
-        expected, error = central_differences(one_at_a_time(forward, exact, i), exact[i])
+        expected, error = central_differences(one_at_a_time(total, exact, i), exact[i])
         scale = 1 + largest(expected, case.g)
         assert_close(d, expected, 10 * error + (1e-5 if case.single else 1e-9) * scale)
         if op.domain.complex:
-            step = lambda *xs: np.sum(case.g * op.forward(*xs, **case.params))
+            step = lambda *xs: np.sum(case.g * forward(op, case, xs))
             exactly = complex_step(one_at_a_time(step, exact, i), exact[i])
             assert_close(d, exactly, (1e-5 if case.single else 1e-12) * scale)
 
@@ -165,7 +181,7 @@ def test_gradient_of_the_gradient(name: str, data: st.DataObject) -> None:
 
     values = [Value(x) for x in (*case.operands, case.g)]
     *operands, g = values
-    op(*operands, **case.params).backward(g, create_graph=True)
+    run(op, case, operands).backward(g, create_graph=True)
     total = sum(np.sum(w * v.grad) for w, v in zip(weights, operands, strict=True))
     for value in values:
         value.grad = None
@@ -179,6 +195,80 @@ def test_gradient_of_the_gradient(name: str, data: st.DataObject) -> None:
         floor = 1e-4 if case.single else 1e-8
         scale = 1 + largest(expected, projection(*exact), case.g, *weights)
         assert_close(d, expected, 10 * error + floor * scale)
+
+
+@pytest.mark.parametrize("name", sorted(registry))
+@given(data=st.data())
+def test_forward_mode_is_the_transpose_of_reverse_mode(name: str, data: st.DataObject) -> None:
+    op = registry[name]
+    case = data.draw(cases(op))
+    f = lambda *xs: run(op, case, xs)
+    tangents = [case.rng.standard_normal(x.shape).astype(x.dtype) for x in case.operands]
+    _, tangent = tg.jvp(f, tuple(case.operands), tuple(tangents))
+    reverse = gradients(op, case, case.operands, case.g)
+    assert np.shape(tangent) == np.shape(case.g)
+    found = np.sum(case.g * tangent)
+    expected = sum(np.sum(d * t) for d, t in zip(reverse, tangents))
+    scale = 1 + largest(case.g) * largest(tangent, *reverse) * case.g.size
+    assert_close(found, expected, (1e-4 if case.single else 1e-10) * scale)
+
+
+@pytest.mark.parametrize("name", sorted(registry))
+@given(data=st.data())
+def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
+    """Of the forward and of every rule, over any of the operands."""
+    op = registry[name]
+    case = data.draw(cases(op))
+    n = data.draw(st.sampled_from([2, 1, 3]))
+    mapped = [data.draw(st.booleans()) for _ in case.operands]
+    mapped[data.draw(st.integers(0, len(mapped) - 1))] = True
+    shift = case.rng.permutation
+    rows = [
+        np.stack([np.reshape(shift(np.ravel(x)), x.shape) for _ in range(n)]) if m else x
+        for x, m in zip(case.operands, mapped)
+    ]
+    g = case.rng.standard_normal((n, *case.g.shape)).astype(case.g.dtype)
+
+    def both(g: Array, *xs: Array) -> Array:
+        value, pullback = tg.vjp(lambda *xs: run(op, case, xs), *xs)
+        return value, pullback(g)
+
+    examples = [both(g[i], *(x[i] if m else x for x, m in zip(rows, mapped))) for i in range(n)]
+    axes = (0, *(0 if m else None for m in mapped))
+    value, pulled = tg.vmap(both, in_axes=axes)(g, *rows)
+    close = {"rtol": 1e-4 if case.single else 1e-10, "atol": 1e-5 if case.single else 1e-12}
+    np.testing.assert_allclose(value, np.stack([v for v, _ in examples]), **close)
+    assert value.dtype == case.g.dtype
+    for i, d in enumerate(pulled):
+        np.testing.assert_allclose(d, np.stack([ds[i] for _, ds in examples]), **close)
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(registry) if registry[n].domain.complex])
+@given(data=st.data())
+def test_complex_gradient_is_df_dx_minus_i_df_dy(name: str, data: st.DataObject) -> None:
+    op = registry[name]
+    case = data.draw(cases(op))
+    draw = case.rng.uniform
+    zs = [x + 1j * draw(-0.5, 0.5, x.shape) for x in case.exact]
+    if data.draw(st.booleans()):
+        zs[0] = case.exact[0]  # a real operand has a real gradient
+    out = run(op, case, zs)
+    g = case.rng.standard_normal(out.shape)
+    if out.dtype.kind == "c":
+        g = g + 1j * draw(-1, 1, out.shape)
+    values = [tg.Value(z) for z in zs]
+    run(op, case, values).backward(g)
+    total = lambda *zs: float(np.real(np.sum(g * forward(op, case, zs))))
+    for i, (z, value) in enumerate(zip(zs, values)):
+        assert value.grad.dtype == z.dtype
+        f = one_at_a_time(total, zs, i)
+        expected, error = central_differences(
+            lambda x, z=z, f=f: f(x + 1j * np.imag(z)), np.real(z)
+        )
+        if z.dtype.kind == "c":
+            by_y, more = central_differences(lambda y, z=z, f=f: f(z.real + 1j * y), z.imag)
+            expected, error = expected - 1j * by_y, error + more
+        assert_close(value.grad, expected, 10 * error + 1e-9 * (1 + largest(expected, g)))
 
 
 def test_every_primitive_of_the_package_is_drawn_from_its_domain() -> None:

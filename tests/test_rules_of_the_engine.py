@@ -375,6 +375,7 @@ def test_9_a_primitive_is_a_function_of_its_operands() -> None:
         for params in list(op.domain.params(*shapes))[:2]:
             xs = [np.full(s, (low + high) / 2 + 0.1) for s in shapes]
             xs = [np.clip(x, *op.domain.of(i)) for i, x in enumerate(xs)]
+            xs = op.domain.make(*xs) if op.domain.make else xs
             if op.name != "linear":
                 np.testing.assert_array_equal(op(*xs, **params), op(*xs, **params))
     after = np.random.get_state(legacy=True)  # noqa: NPY002
@@ -419,14 +420,15 @@ def test_11_a_masked_branch_adds_zero_not_nan() -> None:
 # 12. Never fall through silently.
 
 
+def half(x: float) -> float:
+    return x / 2
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("numpy.linalg.svd", lambda x: np.linalg.svd(x)),
-        ("numpy.gradient", lambda x: np.gradient(x)),
-        ("numpy.spacing", lambda x: np.spacing(x)),
-        ("numpy.nextafter", lambda x: np.nextafter(x, 1)),
-        ("numpy.interp", lambda x: np.interp([0.5], [0, 1], x[0])),
+        (r".*scimath.sqrt", lambda x: np.emath.sqrt(x)),
+        ("numpy.half .vectorized.", lambda x: np.frompyfunc(half, 1, 1)(x)),
     ],
 )
 def test_12_a_numpy_function_without_a_rule_raises_and_names_it(name: str, call: Any) -> None:
@@ -445,10 +447,9 @@ def test_12_a_numpy_function_without_a_rule_raises_and_names_it(name: str, call:
         lambda x: np.add(np.ones(2), x, out=np.ones(2)),
         lambda x: np.add.at(x, [0], 1.0),
         lambda x: np.ones(2).dot(x),
-        lambda x: np.sum(x, initial=x.sum()),
-        lambda x: np.sum(x, dtype=np.float32),
-        lambda x: np.sum(x, where=[True, False]),
-        lambda x: np.take(x, [0], mode="wrap"),
+        lambda x: np.sum(x, out=np.ones(())),
+        lambda x: np.add(x, 1, where=[True, False]),
+        lambda x: np.cumsum(x, axis=x[0]),
     ],
 )
 def test_12_a_gradient_is_never_lost_unseen(leak: Any) -> None:

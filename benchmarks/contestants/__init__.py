@@ -1,9 +1,13 @@
-"""Who takes part: the same training steps, each written the way its library is normally used.
+"""Who takes part: the same steps, each written the way its library is normally used.
 
 A module here has two functions, `shallow` and `deep`, which set up one of the networks of
 `steps.py` and return `step()`: forward, loss, gradients and SGD update, returning the loss.
 They take `weights`, a list of (W, b) with W of shape (in, out), a batch `x`, its targets `y` and
 the learning rate `lr`. `handwritten.py` says what is computed.
+
+And four, `gradient`, `hessian`, `hvp` and `jacobian`, which return `step()` for `derivatives.py`:
+the derivative of `f(np, *variables, *constants)` by the variables, where `np` is the library's own
+NumPy. `hessian` and `jacobian` have one variable, `hvp` takes tangents too.
 """
 
 from __future__ import annotations
@@ -34,3 +38,11 @@ CONTESTANTS = (
     Contestant("mygrad", "mygrad"),
     Contestant("jax.jit", "jax", apart=True),
 )
+DIFFERENTIATORS = (
+    Contestant("tensorgrad", "tensorgrad"),
+    Contestant("autograd", "autograd"),
+    Contestant("mygrad", "mygrad"),
+    Contestant("torch.func", "torch"),
+    Contestant("jax.jit", "jax"),
+)
+BY_ROWS = Contestant("tensorgrad, a loop over rows", "rows")

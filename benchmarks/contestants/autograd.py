@@ -1,5 +1,8 @@
 """HIPS autograd. Targets are one-hot rows, which it differentiates faster than indexing."""
 
+from functools import partial
+
+import autograd
 import autograd.numpy as np
 from autograd import value_and_grad
 
@@ -41,3 +44,26 @@ def training_step(loss, weights, lr):
         return cost
 
     return step
+
+
+def gradient(f, variables, constants):
+    derivative = autograd.grad(partial(f, np), argnum=tuple(range(len(variables))))
+    return partial(derivative, *variables, *constants)
+
+
+def hessian(f, variables, constants):
+    return partial(autograd.hessian(partial(f, np)), *variables, *constants)
+
+
+def hvp(f, variables, constants, tangents):
+    product = autograd.make_hvp(partial(f, np), argnum=tuple(range(len(variables))))
+
+    def step():
+        times_hessian, _ = product(*variables, *constants)
+        return times_hessian(tuple(tangents))
+
+    return step
+
+
+def jacobian(f, variables, constants):
+    return partial(autograd.jacobian(partial(f, np)), *variables, *constants)

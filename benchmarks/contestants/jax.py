@@ -1,5 +1,7 @@
 """JAX with the whole step compiled: no eager library, so only for information."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.nn import log_softmax, relu, sigmoid
@@ -40,3 +42,31 @@ def training_step(loss, weights, x, y, lr):
         return cost
 
     return step
+
+
+def gradient(f, variables, constants):
+    derivative = jax.grad(partial(f, jnp), argnums=tuple(range(len(variables))))
+    return compiled(derivative, *variables, *constants)
+
+
+def hessian(f, variables, constants):
+    return compiled(jax.hessian(partial(f, jnp)), *variables, *constants)
+
+
+def hvp(f, variables, constants, tangents):
+    def product(variables, tangents, *constants):
+        gradient = jax.grad(lambda xs: f(jnp, *xs, *constants))
+        return jax.jvp(gradient, (variables,), (tangents,))[1]
+
+    return compiled(product, variables, tangents, *constants)
+
+
+def jacobian(f, variables, constants):
+    return compiled(jax.jacrev(partial(f, jnp)), *variables, *constants)
+
+
+def compiled(function, *args):
+    jax.config.update("jax_enable_x64", True)
+    args = jax.tree.map(jnp.asarray, args)
+    function = jax.jit(function)
+    return lambda: jax.block_until_ready(function(*args))

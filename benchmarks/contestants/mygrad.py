@@ -1,6 +1,7 @@
 """MyGrad, with memory guarding off as its documentation advises for speed."""
 
 import mygrad as mg
+import numpy as np
 from mygrad.nnet.activations import relu, sigmoid
 from mygrad.nnet.losses import softmax_crossentropy
 
@@ -41,3 +42,35 @@ def training_step(loss, weights, lr):
         return cost
 
     return step
+
+
+def gradient(f, variables, constants):
+    xs = [mg.tensor(x) for x in variables]
+
+    def step():
+        f(mg, *xs, *constants).backward()
+        return [x.grad for x in xs]
+
+    return step
+
+
+def jacobian(f, variables, constants):
+    """A sweep clears the graph, so each row computes the function again."""
+    (x,) = map(mg.tensor, variables)
+    rows = np.eye(f(mg, x, *constants).size)
+
+    def step():
+        jacobian = np.empty((len(rows), x.size))
+        for i, row in enumerate(rows):
+            f(mg, x, *constants).backward(row)
+            jacobian[i] = x.grad
+        return jacobian
+
+    return step
+
+
+def hessian(*_):
+    raise NotImplementedError("MyGrad differentiates once")
+
+
+hvp = hessian

@@ -1,7 +1,10 @@
 """tensorgrad, eager, through its public API."""
 
+from functools import partial
+
 import numpy as np
 
+import tensorgrad as tg
 from tensorgrad import nn, optim
 from tensorgrad.nn.functional import cross_entropy, quadratic
 
@@ -36,3 +39,20 @@ def training_step(model, cost, x, y, lr):
         return loss
 
     return step
+
+
+def gradient(f, variables, constants):
+    derivative = tg.grad(partial(f, np), argnums=tuple(range(len(variables))))
+    return partial(derivative, *variables, *constants)
+
+
+def hessian(f, variables, constants):
+    return partial(tg.hessian(partial(f, np)), *variables, *constants)
+
+
+def hvp(f, variables, constants, tangents):
+    return partial(tg.hvp, lambda *xs: f(np, *xs, *constants), variables, tangents)
+
+
+def jacobian(f, variables, constants):
+    return partial(tg.jacobian(partial(f, np)), *variables, *constants)

@@ -1,7 +1,9 @@
 """PyTorch, eager."""
 
+from functools import partial
+
 import torch
-from torch import nn
+from torch import func, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 
@@ -39,3 +41,31 @@ def training_step(model, cost, x, y, lr):
         return loss
 
     return step
+
+
+def gradient(f, variables, constants):
+    derivative = func.grad(partial(f, torch), argnums=tuple(range(len(variables))))
+    return partial(derivative, *tensors(variables), *tensors(constants))
+
+
+def hessian(f, variables, constants):
+    return partial(func.hessian(partial(f, torch)), *tensors(variables), *tensors(constants))
+
+
+def hvp(f, variables, constants, tangents):
+    variables, constants, tangents = map(tensors, (variables, constants, tangents))
+    gradient = func.grad(partial(f, torch), argnums=tuple(range(len(variables))))
+
+    def step():
+        _, product = func.jvp(lambda *xs: gradient(*xs, *constants), variables, tangents)
+        return product
+
+    return step
+
+
+def jacobian(f, variables, constants):
+    return partial(func.jacrev(partial(f, torch)), *tensors(variables), *tensors(constants))
+
+
+def tensors(arrays):
+    return tuple(map(torch.tensor, arrays))

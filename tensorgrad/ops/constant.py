@@ -4,13 +4,24 @@ arrays. On a Value they compute with its data and return plain arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Handle
-from tensorgrad.primitive import implementations
+from tensorgrad.arguments import defaults
+from tensorgrad.batching import (
+    Batched,
+    BatchingRule,
+    along,
+    carriers,
+    elementwise,
+    levels_of,
+    reduction,
+    run_batched,
+)
+from tensorgrad.node import Handle, leaf
+from tensorgrad.primitive import Each, Primitive, flat, implementations
 
 
 def data_of(x: Any) -> Any:
@@ -20,24 +31,88 @@ def data_of(x: Any) -> Any:
     return type(x)(map(data_of, x)) if type(x) in (list, tuple) else x
 
 
-def on_data(function: Callable[..., Any]) -> Callable[..., Any]:
+def on_data(function: Callable[..., Any], batch: BatchingRule | None = None) -> Callable[..., Any]:
+    """`function` of the data: plain arrays; inside vmap a Value, for each example its own."""
+    op = Primitive(function, Each(flat), function.__name__, batch=batch)
+
     def compute(*args: Any, **params: Any) -> Any:
-        return function(*map(data_of, args), **{k: data_of(v) for k, v in params.items()})
+        data, named = [*map(data_of, args)], {k: data_of(v) for k, v in params.items()}
+        if not carriers or not levels_of(*data, *named.values()):
+            return function(*data, **named)
+        if function in ABOUT_SHAPES:
+            return function(*map(stand_in, data), **named)
+        if batch in (reduction, along):  # NumPy takes the axis by position as well
+            named |= zip(list(defaults(function))[1:], data[1:])
+            data = data[:1]
+        result = object.__new__(Handle.kind)
+        result.node = leaf(run_batched(op, data, named))
+        return result
 
     return compute
 
 
-COMPARISONS = (
-    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.logical_and, np.logical_or, np.logical_not, np.logical_xor),
-    *(np.isfinite, np.isinf, np.isnan, np.signbit),
-    *(np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv),
-)
-INDICES = (np.argmax, np.argmin, np.argsort, np.argwhere, np.nonzero, np.flatnonzero)
-COUNTS = (np.count_nonzero, np.searchsorted, np.shape, np.ndim, np.size)
-TYPES = (np.iscomplexobj, np.isrealobj, np.result_type, np.can_cast, np.may_share_memory)
-TEXT = (np.array_repr, np.array_str, np.array2string, np.save, np.savetxt)
-NEW = (np.zeros_like, np.ones_like, np.empty_like)
+def stand_in(x: Any) -> Any:
+    """One example, of which only shape and dtype count."""
+    return np.empty(x.shape, x.dtype) if isinstance(x, Batched) else x
 
-for function in (*COMPARISONS, *INDICES, *COUNTS, *TYPES, *TEXT, *NEW):
-    implementations[function] = on_data(function)
+
+# What these functions answer, and their names. Not every NumPy has all of them.
+
+TRUTH = """equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not
+    logical_xor isfinite isinf isnan isnat isneginf isposinf isreal iscomplex signbit isin isclose all
+    any"""
+ANSWERS = {
+    "truth values": TRUTH + " allclose array_equal array_equiv",
+    "bits and whole numbers": """bitwise_and bitwise_or bitwise_xor invert left_shift right_shift
+        bitwise_count gcd lcm packbits unpackbits""",
+    "indices and counts": """argmax argmin argsort argpartition lexsort nanargmax nanargmin argwhere
+        nonzero flatnonzero count_nonzero searchsorted digitize unravel_index ravel_multi_index
+        ix_ tril_indices_from triu_indices_from diag_indices_from linalg.matrix_rank""",
+    "edges of bins, which are taken as constants": "histogram_bin_edges",
+    "shapes and types": """shape ndim size iscomplexobj isrealobj result_type can_cast common_type
+        min_scalar_type einsum_path shares_memory may_share_memory""",
+    "new arrays of a shape": "zeros_like ones_like empty_like",
+    "text and files": "array_repr array_str array2string save savetxt savez savez_compressed",
+}
+BATCHED: dict[BatchingRule, str] = {
+    elementwise: f"{TRUTH} {ANSWERS['bits and whole numbers']}",
+    reduction: "all any count_nonzero",
+    along: "argmax argmin argsort argpartition nanargmax nanargmin",
+}
+
+# Functions that never see a Value: they do not ask it, or would turn it into an array, which raises.
+
+APART = {
+    "makes an array": """arange array asarray asanyarray asarray_chkfinite ascontiguousarray
+        asfortranarray asmatrix bartlett blackman bmat diag_indices empty eye from_dlpack frombuffer
+        fromfile fromfunction fromiter fromregex fromstring full genfromtxt hamming hanning identity
+        indices kaiser load loadtxt mask_indices ones require tri tril_indices triu_indices zeros
+        fftfreq rfftfreq""",
+    "about types, text and settings": """base_repr binary_repr broadcast_shapes busday_count
+        busday_offset datetime_as_string datetime_data format_float_positional
+        format_float_scientific frompyfunc get_include get_printoptions getbufsize geterr geterrcall
+        info is_busday isdtype isfortran isscalar issubdtype iterable mintypecode nested_iters
+        printoptions promote_types set_printoptions setbufsize seterr seterrcall show_config
+        show_runtime test typename""",
+}
+
+
+def named(names: str) -> Iterator[Callable[..., Any]]:
+    """The NumPy functions of these names."""
+    for name in names.split():
+        home = np.linalg if name.startswith("linalg.") else np
+        function = getattr(home, name.removeprefix("linalg."), None)
+        if function is not None:
+            yield function
+
+
+CONSTANTS = {function: what for what, names in ANSWERS.items() for function in named(names)}
+"""What each function without a gradient answers."""
+
+ABOUT_SHAPES = {
+    *named(ANSWERS["shapes and types"]),
+    *named(ANSWERS["new arrays of a shape"]),
+}
+rules = {function: rule for rule, names in BATCHED.items() for function in named(names)}
+for function in CONSTANTS:
+    implementations[function] = on_data(function, rules.get(function))

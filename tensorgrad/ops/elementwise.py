@@ -1,16 +1,25 @@
 """Arithmetic and elementwise mathematics. Operands broadcast; the sweep sums what was broadcast.
 
-Where calculus is silent, the choices are: |x|' = 0 at 0, ties in `maximum`, `minimum`
-share equally, `clip` passes the gradient at its edges, `hypot` and `arctan2` have gradient 0 at
-the origin, steps (`sign`, `floor`, ...) have gradient 0 everywhere.
+Where calculus is silent, the choices are: |x|' = 0 at 0, x⁰ and 0ʸ are constant at 0 too, ties in
+`maximum`, `minimum`, `fmax`, `fmin` share equally, `clip` passes the gradient at its edges,
+`hypot` and `arctan2` have gradient 0 at the origin, `sign` at 0.
+
+Rules hold for complex operands too. They are free of conj: the gradient of a real function of
+z = x + iy is ∂f/∂x - i ∂f/∂y, the conjugate of the direction of steepest ascent, as in JAX and
+autograd. `maximum` and its like compare complex numbers as NumPy does, by their real parts first.
+
+Next to it: `complex.py`, `rounding.py` (functions with steps), `selection.py` (one of several
+arrays), `special.py` (sinc, Bessel's I₀), `polynomial.py` (and interpolation).
 """
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
 
+from tensorgrad.batching import anywhere, elementwise
 from tensorgrad.domain import POSITIVE, REAL, Domain
 from tensorgrad.node import Array
 from tensorgrad.primitive import flat, implements, primitive
@@ -22,10 +31,10 @@ def unless_masked(d: Array, g: Array, singular: Array) -> Array:
     The branch that `np.where(x > 0, np.log(x), 0)` does not choose then adds 0, not 0/0 = NaN, and
     so do the derivatives of the rule itself. Where a cotangent does arrive, NumPy's inf stands.
     """
-    if not isinstance(singular, np.ndarray) and not singular:
+    if isinstance(singular, (bool, np.bool)) and not singular:
         return d  # a number in its domain: the usual case in a scalar graph
     masked = (g == 0) & singular
-    return np.where(masked, 1, d) if np.any(masked) else d
+    return np.where(masked, 1, d) if anywhere(masked) else d
 
 
 BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
@@ -49,9 +58,21 @@ def divisor(d: Array, g: Array) -> Array:
     return unless_masked(d, g, d == 0)
 
 
+def outside(d: Array) -> Array:
+    """Where dividing by √d fails: at 0, and, on the real line, below it."""
+    return d == 0 if d.dtype.kind == "c" else ~(d > 0)
+
+
 def root(d: Array, g: Array) -> Array:
     """√d to divide `g` by, safe outside the domain."""
-    return np.sqrt(unless_masked(d, g, ~(d > 0)))
+    return np.sqrt(unless_masked(d, g, outside(d)))
+
+
+def one_minus_square(x: Array) -> Array:
+    """1 - x², exact near x = ±1. As written, an imaginary part of -0 stays apart from one of 0:
+    they are the two sides of a branch cut.
+    """
+    return (x - 1) * (-x - 1)
 
 
 def radius(x: Array, y: Array) -> Array:
@@ -62,7 +83,8 @@ def radius(x: Array, y: Array) -> Array:
 
 def difference(x: Array, y: Array) -> Array:
     """x - y, where equal infinities differ by 0."""
-    return np.where(x == y, 0, x) - np.where(x == y, 0, y)
+    same = (x == y) & np.isinf(x)
+    return np.where(same, 0, x) - np.where(same, 0, y)
 
 
 # Arithmetic. Python's operators, because on scalars they take a tenth of a ufunc call's time.
@@ -99,17 +121,40 @@ divide = primitive(
     notation=r"\frac{{{0}}}{{{1}}}",
     domain=Domain(((-3, 3), (0.3, 3)), complex=True),
 )
+
+
+def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
+    """g y xʸ⁻¹, but x⁰ is constant, at x = 0 too."""
+    return g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0))
+
+
+def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
+    """g xʸ log x, but 0ʸ stays 0 for y > 0: its derivative is 0, not 0 log 0."""
+    if out.dtype.kind == "c":  # a negative x has a logarithm here, even if x itself is real
+        base = np.where(x == 0, 1 + 0j, x)
+    else:
+        base = unless_masked(x + (x == 0), g, x < 0)
+    return g * unless_masked(out, g, ~np.isfinite(out)) * np.log(base)
+
+
+POWER = Domain(((0.1, 3), (-3, 3)), complex=True)
+CONSTANT_POWERS = "∂xʸ/∂x = 0 at y = 0 and ∂xʸ/∂y = 0 at x = 0"
 power = primitive(
     operator.pow,
-    # y - (y != 0) rather than y - 1: x^0 is constant, at x = 0 too
-    lambda g, out, x, y: g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0)),
-    # 0^y stays 0 for y > 0, so its derivative is 0, not 0 log 0
-    lambda g, out, x, y: (
-        g * unless_masked(out, g, ~np.isfinite(out)) * np.log(unless_masked(x + (x == 0), g, x < 0))
-    ),
+    by_base,
+    by_exponent,
     name="power",
     notation="{0}^{{{1}}}",
-    domain=Domain(((0.1, 3), (-3, 3)), complex=True),
+    domain=POWER,
+    choice=CONSTANT_POWERS,
+)
+float_power = primitive(
+    np.float_power,
+    by_base,
+    by_exponent,
+    notation="{0}^{{{1}}}",
+    domain=POWER,
+    choice=CONSTANT_POWERS,
 )
 negative = primitive(
     operator.neg, lambda g, out, x: -g, name="negative", notation="-{0}", domain=REAL
@@ -135,7 +180,7 @@ reciprocal = primitive(
 
 sqrt = primitive(
     np.sqrt,
-    lambda g, out, x: g / (2 * unless_masked(out, g, ~(out > 0))),
+    lambda g, out, x: g / (2 * unless_masked(out, g, outside(out))),
     notation=r"\sqrt{{{0}}}",
     domain=POSITIVE,
 )
@@ -146,18 +191,20 @@ cbrt = primitive(
     domain=Domain((0.1, 3)),
 )
 exp = primitive(np.exp, lambda g, out, x: g * out, notation="e^{{{0}}}", domain=REAL)
-exp2 = primitive(np.exp2, lambda g, out, x: g * out * np.log(2), notation="2^{{{0}}}", domain=REAL)
+exp2 = primitive(
+    np.exp2, lambda g, out, x: g * out * math.log(2), notation="2^{{{0}}}", domain=REAL
+)
 expm1 = primitive(np.expm1, lambda g, out, x: g * (out + 1), notation="e^{{{0}}} - 1", domain=REAL)
 log = primitive(np.log, lambda g, out, x: g / divisor(x, g), notation=r"\ln {0}", domain=POSITIVE)
 log2 = primitive(
     np.log2,
-    lambda g, out, x: g / (divisor(x, g) * np.log(2)),
+    lambda g, out, x: g / (divisor(x, g) * math.log(2)),
     notation=r"\log_2 {0}",
     domain=POSITIVE,
 )
 log10 = primitive(
     np.log10,
-    lambda g, out, x: g / (divisor(x, g) * np.log(10)),
+    lambda g, out, x: g / (divisor(x, g) * math.log(10)),
     notation=r"\log_{{10}} {0}",
     domain=POSITIVE,
 )
@@ -174,6 +221,12 @@ logaddexp = primitive(
     lambda g, out, x, y: g * np.exp(-np.logaddexp(0, difference(x, y))),
     notation=r"\ln(e^{{{0}}} + e^{{{1}}})",
 )
+logaddexp2 = primitive(
+    np.logaddexp2,
+    lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(y, x))),
+    lambda g, out, x, y: g * np.exp2(-np.logaddexp2(0, difference(x, y))),
+    notation=r"\log_2(2^{{{0}}} + 2^{{{1}}})",
+)
 
 # Trigonometric and hyperbolic functions and their inverses.
 
@@ -187,13 +240,22 @@ tan = primitive(
 )
 INSIDE = Domain((-0.9, 0.9), complex=True)
 arcsin = primitive(
-    np.arcsin, lambda g, out, x: g / root(1 - x * x, g), notation=r"\arcsin {0}", domain=INSIDE
+    np.arcsin,
+    lambda g, out, x: g / root(one_minus_square(x), g),
+    notation=r"\arcsin {0}",
+    domain=INSIDE,
 )
 arccos = primitive(
-    np.arccos, lambda g, out, x: -g / root(1 - x * x, g), notation=r"\arccos {0}", domain=INSIDE
+    np.arccos,
+    lambda g, out, x: -g / root(one_minus_square(x), g),
+    notation=r"\arccos {0}",
+    domain=INSIDE,
 )
 arctan = primitive(
-    np.arctan, lambda g, out, x: g / (1 + x * x), notation=r"\arctan {0}", domain=REAL
+    np.arctan,
+    lambda g, out, x: g / divisor(1 + x * x, g),  # 0 at ±i
+    notation=r"\arctan {0}",
+    domain=REAL,
 )
 sinh = primitive(np.sinh, lambda g, out, x: g * np.cosh(x), notation=r"\sinh {0}", domain=REAL)
 cosh = primitive(np.cosh, lambda g, out, x: g * np.sinh(x), notation=r"\cosh {0}", domain=REAL)
@@ -206,13 +268,14 @@ arcsinh = primitive(
 )
 arccosh = primitive(
     np.arccosh,
-    lambda g, out, x: g / root(x * x - 1, g),
+    # not √(x² - 1), which has another branch cut
+    lambda g, out, x: g / np.sinh(unless_masked(out, g, outside(out))),
     notation=r"\operatorname{{arcosh}} {0}",
     domain=Domain((1.2, 4), complex=True),
 )
 arctanh = primitive(
     np.arctanh,
-    lambda g, out, x: g / divisor(1 - x * x, g),
+    lambda g, out, x: g / divisor(one_minus_square(x), g),
     notation=r"\operatorname{{artanh}} {0}",
     domain=INSIDE,
 )
@@ -222,6 +285,7 @@ hypot = primitive(
     lambda g, out, x, y: g * (y / radius(x, y)),
     notation=r"\sqrt{{{0}^2 + {1}^2}}",
     domain=Domain(((0.2, 3), (-3, 3))),
+    choice="gradient 0 at the origin",
 )
 arctan2 = primitive(
     np.arctan2,
@@ -229,34 +293,79 @@ arctan2 = primitive(
     lambda g, out, y, x: -g * (y / radius(x, y)) / radius(x, y),
     notation=r"\operatorname{{atan2}}({0}, {1})",
     domain=Domain(((-3, 3), (0.2, 3))),
+    choice="gradient 0 at the origin",
 )
 deg2rad = primitive(np.deg2rad, lambda g, out, x: g * (np.pi / 180))
 rad2deg = primitive(np.rad2deg, lambda g, out, x: g * (180 / np.pi))
 implements(np.radians)(deg2rad)
 implements(np.degrees)(rad2deg)
 
-# Choices: functions with corners, ties and steps.
+# Functions with corners and ties.
 
+
+def by_direction(g: Array, out: Array, x: Array) -> Array:
+    """z/|z| turns as z moves across its direction; on the real line it cannot."""
+    if x.dtype.kind != "c":
+        return 0.0
+    r = np.absolute(x)
+    return 1j * np.imag(g * out) * np.conjugate(out) / (r + (r == 0))
+
+
+sign = primitive(
+    np.sign,
+    by_direction,
+    notation=r"\operatorname{{sgn}} {0}",
+    domain=Domain(kink=lambda x: x),
+    choice="sgn' = 0 at 0",
+)
 absolute = primitive(
     np.absolute,
-    lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|; np.sign(z) = z/|z|
+    lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|
     notation=r"\lvert {0} \rvert",
     domain=Domain(kink=lambda x: x),
+    choice="|x|' = 0 at 0",
 )
-implements(np.fabs)(absolute)
+fabs = primitive(
+    np.fabs,
+    lambda g, out, x: g * np.sign(x),
+    notation=r"\lvert {0} \rvert",
+    domain=Domain(kink=lambda x: x),
+    choice="|x|' = 0 at 0",
+)
+TIES = Domain(kink=lambda x, y: x - y)
+SHARED = "equal entries share the gradient equally"
 maximum = primitive(
     np.maximum,
     lambda g, out, x, y: only(x > y, g) + only(x == y, g / 2),
     lambda g, out, x, y: only(y > x, g) + only(x == y, g / 2),
     notation=r"\max({0}, {1})",
-    domain=Domain(kink=lambda x, y: x - y),
+    domain=TIES,
+    choice=SHARED,
 )
 minimum = primitive(
     np.minimum,
     lambda g, out, x, y: only(x < y, g) + only(x == y, g / 2),
     lambda g, out, x, y: only(y < x, g) + only(x == y, g / 2),
     notation=r"\min({0}, {1})",
-    domain=Domain(kink=lambda x, y: x - y),
+    domain=TIES,
+    choice=SHARED,
+)
+
+
+def by_first(g: Array, out: Array, x: Array, y: Array) -> Array:
+    """`x` was taken, also where `y` is NaN."""
+    return only((x == out) & (x != y), g) + only(x == y, g / 2)
+
+
+def by_second(g: Array, out: Array, x: Array, y: Array) -> Array:
+    return by_first(g, out, y, x)
+
+
+fmax = primitive(
+    np.fmax, by_first, by_second, notation=r"\max({0}, {1})", domain=TIES, choice=SHARED
+)
+fmin = primitive(
+    np.fmin, by_first, by_second, notation=r"\min({0}, {1})", domain=TIES, choice=SHARED
 )
 clip = primitive(
     lambda x, low, high: np.minimum(np.maximum(x, low), high),
@@ -266,6 +375,8 @@ clip = primitive(
     name="clip",
     notation=r"\operatorname{{clip}}({0}, {1}, {2})",
     domain=Domain(((-3, 3), (-2, 0), (0.2, 2)), kink=lambda x, low, high: (x - low) * (x - high)),
+    choice="slope 1 on both limits",
+    batch=elementwise,
 )
 
 
@@ -275,6 +386,8 @@ def clip_between(
 ) -> Array:
     """`np.clip` in both its spellings; a missing limit is infinite."""
     low, high = a_min if min is None else min, a_max if max is None else max
+    if np.iscomplexobj(a) or np.iscomplexobj(low) or np.iscomplexobj(high):
+        raise TypeError("clip: complex numbers are not in order; clip np.real and np.imag of them")
     return clip(a, -np.inf if low is None else low, np.inf if high is None else high)
 
 
@@ -286,35 +399,26 @@ where = primitive(
     name="where",
     notation=r"\begin{{cases}} {1} & {0} \\ {2} \end{{cases}}",
     domain=Domain(kink=lambda condition, x, y: condition),
-)
-STEP = Domain(kink=lambda x: x - np.round(x))
-sign = primitive(np.sign, flat, notation=r"\operatorname{{sgn}} {0}", domain=STEP)
-floor = primitive(np.floor, flat, notation=r"\lfloor {0} \rfloor", domain=STEP)
-ceil = primitive(np.ceil, flat, notation=r"\lceil {0} \rceil", domain=STEP)
-trunc = primitive(np.trunc, flat, domain=STEP)
-rint = primitive(
-    np.rint, flat, domain=Domain(kink=lambda x: x - np.floor(x) - 0.5)
+    batch=elementwise,
 )
 
-# Complex numbers. Rules are free of conj: the gradient of a real function of z = x + iy is
-# ∂f/∂x - i ∂f/∂y, the conjugate of the direction of steepest ascent, as in JAX and autograd.
 
-real = primitive(
-    np.real, lambda g, out, x: g, notation=r"\operatorname{{Re}} {0}", domain=Domain()
-)
-imag = primitive(
-    np.imag, lambda g, out, x: g * -1j, notation=r"\operatorname{{Im}} {0}", domain=Domain()
-)
-conjugate = primitive(
-    np.conjugate, lambda g, out, x: np.conjugate(g), notation=r"\overline{{{0}}}", domain=Domain()
-)
+where.masks = True
+
+
+@implements(np.where)
+def where_or_nonzero(condition: Array, *choices: Array) -> Array:
+    """`np.where`; of a condition alone, the indices where it holds."""
+    return where(condition, *choices) if choices else np.nonzero(condition)
+
 
 # The same numbers in another array.
 
-copy = primitive(np.copy, lambda g, out, x: g, domain=REAL)
+copy = primitive(np.copy, lambda g, out, x: g, domain=REAL, batch=elementwise)
 astype = primitive(
     lambda x, dtype: np.asarray(x).astype(dtype)[()],
     lambda g, out, x, dtype=None: g,
     name="astype",
     domain=Domain(params=lambda shape: ({"dtype": np.float64},)),
+    batch=elementwise,
 )

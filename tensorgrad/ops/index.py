@@ -7,12 +7,16 @@ NumPy, the last value, and only that one receives a cotangent.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from tensorgrad.batching import TAKE_VARYING_PARAMS, destinations, full, moving
 from tensorgrad.domain import Domain, Shape
 from tensorgrad.node import Array
+from tensorgrad.ops.constant import on_data
 from tensorgrad.primitive import Primitive, primitive
 
 
@@ -37,23 +41,85 @@ def scatter(g: Array, shape: Shape, index: Any) -> Array:
     return out
 
 
+def fitting(value: Array, x: Array) -> Array:
+    """`value`; TypeError where the dtype of `x` would cut off its fraction or imaginary part."""
+    if np.result_type(x, value).kind != x.dtype.kind:
+        kind = getattr(value, "dtype", type(value).__name__)
+        array = "a real" if x.dtype.kind == "f" else "an integer"
+        raise TypeError(f"a value of {kind} would be cut off in {array} array")
+    return value
+
+
 def set_entries(x: Array, value: Array, index: Any) -> Array:
     """A copy of `x` with `value` at `index`."""
     out = np.array(x)
-    if out.dtype.kind not in "fc":
-        raise TypeError("assigning to an integer array would cut the value off")
-    out[index] = value
+    out[index] = fitting(value, out)
     return out[()]
 
 
+def survives(g: Array, shape: Shape, index: Any) -> Array:
+    """Which of the values written at `index` are still there at the end."""
+    writer, owner = np.arange(g.size).reshape(g.shape), np.zeros(shape, int)
+    owner[index] = writer
+    return owner[index] == writer
+
+
+survivors = on_data(survives)
+
+
 def last_written(g: Array, shape: Shape, index: Any) -> Array:
-    """The cotangents of the values that were still there at the end."""
+    """The cotangents of the values that are still there at the end."""
     taken = g[index]
     if is_basic(index):
         return taken
-    writer, owner = np.arange(taken.size).reshape(taken.shape), np.zeros(shape, int)
-    owner[index] = writer
-    return taken * (owner[index] == writer)
+    return np.where(survivors(taken, shape=shape, index=index), taken, 0)
+
+
+# Inside vmap: entries are written one example after the other in one long row.
+
+
+def rows(
+    x: Array, value: Array, shape: Shape, index: Any, batch: Shape
+) -> tuple[Array, Any, Array]:
+    """`x`, with a row for each example; where `value` goes in the rows; and `value`, as rows."""
+    places = destinations(lambda x, index: x[index], shape, batch, {"index": index})
+    k, n, target = len(batch), math.prod(batch), places.shape[len(batch) :]
+    own = np.shape(value)[k:]
+    aligned = (1,) * (len(target) - len(own)) + own[max(len(own) - len(target), 0) :]
+    value = np.broadcast_to(np.reshape(value, np.shape(value)[:k] + aligned), batch + target)
+    where = np.reshape(np.broadcast_to(places, batch + target), (n, -1))
+    return (
+        np.reshape(x, (n, math.prod(shape))),
+        (np.arange(n)[:, None], where),
+        np.reshape(value, (n, -1)),
+    )
+
+
+def set_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    x, value = xs
+    out = np.array(full(x, batch))
+    shape = out.shape[len(batch) :]
+    flat, where, values = rows(out, fitting(value, out), shape, params["index"], batch)
+    flat[where] = values
+    return np.reshape(flat, out.shape)
+
+
+def add_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    shape, g = params["shape"], full(xs[0], batch)
+    out = np.zeros((*batch, *shape), g.dtype)
+    if is_basic(params["index"]):
+        out[(slice(None),) * len(batch) + as_tuple(params["index"])] = g
+        return out
+    flat, where, values = rows(out, g, shape, params["index"], batch)
+    np.add.at(flat, where, values)
+    return np.reshape(flat, out.shape)
+
+
+def as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+TAKE_VARYING_PARAMS += [set_examples, add_examples]
 
 
 def some_indices(shape: Shape, *value: Shape) -> Any:
@@ -81,12 +147,15 @@ getitem: Primitive = primitive(
     lambda g, out, x, index=(): scatter_add(g, shape=x.shape, index=index),
     name="getitem",
     domain=Domain(params=some_indices, complex=True),
+    batch=moving,
 )
+getitem.masks = True
 scatter_add: Primitive = primitive(
     scatter,
     lambda g, out, x, shape=(), index=(): g[index],
     name="scatter_add",
     domain=Domain(params=lambda shape: [{"shape": (3, *shape), "index": i} for i in (0, [1], -1)]),
+    batch=add_examples,
 )
 setitem: Primitive = primitive(
     set_entries,
@@ -94,7 +163,13 @@ setitem: Primitive = primitive(
     lambda g, out, x, value, index=(): last_written(g, x.shape, index),
     name="setitem",
     domain=Domain(params=writable),
+    batch=set_examples,
 )
+
+
+def numbers(shape: Shape, start: int = 0) -> Array:
+    """The entries' numbers. What a NumPy function makes of them tells where it moves entries."""
+    return np.arange(start, start + math.prod(shape)).reshape(shape)
 
 
 def along(axis: int | None, indices: Any, shape: Shape) -> Any:
@@ -106,44 +181,78 @@ def each_along(axis: int | None, indices: Any, shape: Shape) -> Any:
     """The index that reads `indices` along `axis`, at its own place in every other axis."""
     if axis is None:
         return indices
-    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in np.shape(indices))])
+    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in shape)])
     grid[axis] = indices
     return tuple(grid)
 
 
-def taking(index: Any) -> Any:
-    """The rule of a function that reads `x[index(axis, indices, x.shape)]`."""
+def take_rule(
+    g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = None, mode: Any = "raise"
+) -> Array:
+    shape = (x.size,) if axis is None else x.shape
+    if mode != "raise":
+        indices = np.take(np.arange(shape[axis or 0]), indices, mode=mode)
+    index = along(axis, indices, shape)
+    return np.reshape(scatter_add(g, shape=shape, index=index), x.shape)
 
-    def rule(g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = None) -> Array:
-        flat = (x.size,) if axis is None else x.shape
-        return np.reshape(
-            scatter_add(g, shape=flat, index=index(axis, np.asarray(indices), flat)), x.shape
-        )
 
-    return rule
+def take_along_axis_rule(
+    g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = -1
+) -> Array:
+    shape = (x.size,) if axis is None else x.shape
+    index = each_along(axis, indices, shape)
+    return np.reshape(scatter_add(g, shape=shape, index=index), x.shape)
 
 
 def takes(shape: Shape) -> Any:
     return [
-        {"indices": indices, "axis": axis}
+        {"indices": indices, "axis": axis, **mode}
         for axis in (None, *range(-len(shape), len(shape)))
-        for indices in ([0, 0, -1], 0)
+        for indices, mode in (
+            ([0, 0, -1], {}),
+            (0, {}),
+            ([7, -8, -1], {"mode": "wrap"}),
+            ([[7, -8]], {"mode": "clip"}),
+        )
         if math.prod(shape)
     ]
 
 
 def takes_along(shape: Shape) -> Any:
-    return [
-        {
-            "indices": np.zeros([2 if a == axis else n for a, n in enumerate(shape)], int),
-            "axis": axis,
-        }
-        for axis in range(len(shape))
-        if math.prod(shape)
-    ]
+    """Two indices along an axis, for every place of the other axes or the same for all."""
+    for axis in range(len(shape)) if math.prod(shape) else ():
+        for others in (shape, (1,) * len(shape)):
+            sizes = (*others[:axis], 2, *others[axis + 1 :])
+            yield {"indices": np.zeros(sizes, int), "axis": axis}
 
 
-take = primitive(np.take, taking(along), domain=Domain(params=takes))
+take = primitive(np.take, take_rule, domain=Domain(params=takes, complex=True), batch=moving)
 take_along_axis = primitive(
-    np.take_along_axis, taking(each_along), domain=Domain(params=takes_along)
+    np.take_along_axis,
+    take_along_axis_rule,
+    domain=Domain(params=takes_along, complex=True),
+    batch=moving,
+)
+
+
+def window_numbers(shape: Shape, window_shape: Any, axis: Any) -> Array:
+    return sliding_window_view(numbers(shape), window_shape, axis)
+
+
+def windows(shape: Shape) -> Any:
+    """Windows over all axes, over the last axis, and over the last axis twice."""
+    n = min(2, *shape, 2) if shape else 0
+    if n:
+        yield {"window_shape": (n,) * len(shape)}
+        yield {"window_shape": n, "axis": -1}
+        yield {"window_shape": (n, 1), "axis": (-1, -1)}
+
+
+sliding_windows = primitive(
+    sliding_window_view,
+    lambda g, out, x, window_shape=(), axis=None, subok=False: np.reshape(
+        scatter_add(g, shape=(x.size,), index=window_numbers(x.shape, window_shape, axis)), x.shape
+    ),
+    domain=Domain(params=windows, complex=True),
+    batch=moving,
 )

@@ -1,5 +1,7 @@
 """Products of vectors, matrices and tensors. One primitive multiplies matrices, one does Einstein
-sums; the others rearrange their operands and call these.
+sums, one the vector product in space; the others rearrange their operands and call these.
+
+NumPy's `vdot`, `vecdot` and `vecmat` take the complex conjugate of their first operand.
 """
 
 from __future__ import annotations
@@ -7,15 +9,19 @@ from __future__ import annotations
 import math
 import operator
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.domain import Domain
+from tensorgrad.batching import padded
+from tensorgrad.domain import Domain, Shape
 from tensorgrad.node import Array
+from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.primitive import Each, implements, primitive
+from tensorgrad.primitive import Each, Primitive, implements, primitive
 
 
 def as_matrix(x: Array) -> Array:
@@ -34,7 +40,7 @@ def matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:
         return g[..., None] * y
     if x.ndim == 1:
         return (y @ g[..., None])[..., 0]
-    return g @ np.swapaxes(y, -1, -2)
+    return g @ T(y)
 
 
 def matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
@@ -45,7 +51,22 @@ def matmul_y(g: Array, out: Array, x: Array, y: Array) -> Array:
         return (g[..., None, :] @ x)[..., 0, :]
     if y.ndim == 2 and x.ndim > 2:
         x, g = as_matrix(x), as_matrix(g)
-    return np.swapaxes(x, -1, -2) @ g
+    return T(x) @ g
+
+
+def matmul_examples(
+    op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]
+) -> Array:
+    """Vectors become rows and columns; vectors that meet one matrix, the rows of another."""
+    k = len(batch)
+    x, y = xs
+    row, column = x.ndim == k + 1, y.ndim == k + 1
+    if row and y.ndim == k + 2 and y.shape[:k] == (1,) * k:
+        return x @ np.reshape(y, y.shape[k:])
+    x, y = padded([x[..., None, :] if row else x, y[..., None] if column else y], k, (2, 2))
+    out = x @ y
+    out = out[..., 0] if column else out
+    return (out[..., 0] if column else out[..., 0, :]) if row else out
 
 
 matmul = primitive(
@@ -54,11 +75,46 @@ matmul = primitive(
     matmul_y,
     notation="{0} {1}",
     domain=Domain(signature="(m?,k),(k,n?)", complex=True),
+    batch=matmul_examples,
 )
-implements(np.matmul)(matmul)
 
 
-@implements(np.tensordot)
+implements(np.matmul, np.linalg.matmul)(matmul)
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Sequence[Array]) -> Array:
+    """A product of matrices in the order with the fewest multiplications (Cormen, ch. 15.2)."""
+    matrices = [as_array(a) for a in arrays]
+    if len(matrices) < 2:
+        raise ValueError("multi_dot: pass at least two arrays")
+    row, column = matrices[0].ndim == 1, matrices[-1].ndim == 1
+    matrices[0] = matrices[0][None, :] if row else matrices[0]
+    matrices[-1] = matrices[-1][:, None] if column else matrices[-1]
+    if any(a.ndim != 2 for a in matrices):
+        raise np.linalg.LinAlgError("multi_dot: only the first and last may be vectors")
+    sizes = [len(a) for a in matrices] + [matrices[-1].shape[1]]
+
+    @cache
+    def cost(i: int, j: int) -> tuple[int, int]:
+        """The multiplications that the product of matrices i to j takes, and where to split it."""
+        if i == j:
+            return 0, i
+        ends = sizes[i] * sizes[j + 1]
+        return min(
+            (cost(i, k)[0] + cost(k + 1, j)[0] + ends * sizes[k + 1], k) for k in range(i, j)
+        )
+
+    def product(i: int, j: int) -> Array:
+        k = cost(i, j)[1]
+        return matrices[i] if i == j else product(i, k) @ product(k + 1, j)
+
+    out = product(0, len(matrices) - 1)
+    out = out[:, 0] if column else out
+    return out[0] if row else out
+
+
+@implements(np.tensordot, np.linalg.tensordot)
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     """Sum over pairs of axes: the last of `a` with the first of `b`, or the ones given."""
     a, b = as_array(a), as_array(b)
@@ -80,9 +136,10 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
 @implements(np.dot)
 def dot(a: Array, b: Array) -> Array:
     """`np.dot`: a product for scalars, else a sum over `a`'s last and `b`'s last but one axis."""
-    if not np.ndim(a) or not np.ndim(b):
+    a, b = as_array(a), as_array(b)
+    if not a.ndim or not b.ndim:
         return a * b
-    return a @ b if np.ndim(b) <= 2 else tensordot(a, b, (-1, -2))
+    return a @ b if b.ndim <= 2 else tensordot(a, b, (-1, -2))
 
 
 @implements(np.inner)
@@ -98,12 +155,99 @@ def outer(a: Array, b: Array) -> Array:
     return np.ravel(a)[:, None] * np.ravel(b)
 
 
+@implements(np.linalg.outer)
+def outer_of_vectors(x1: Array, x2: Array, /) -> Array:
+    """`np.linalg.outer`: of vectors only."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"outer: of two vectors, not of shapes {x1.shape} and {x2.shape}")
+    return outer(x1, x2)
+
+
+@implements(np.kron)
+def kron(a: Array, b: Array) -> Array:
+    """Kronecker's product: each entry of `a`, replaced by its multiple of `b`."""
+    a, b = as_array(a), as_array(b)
+    pairs = list(zip_longest(a.shape[::-1], b.shape[::-1], fillvalue=1))[::-1]
+    blocks = np.reshape(a, [k for n, _ in pairs for k in (n, 1)])
+    entries = np.reshape(b, [k for _, m in pairs for k in (1, m)])
+    return np.reshape(blocks * entries, [n * m for n, m in pairs])
+
+
 @implements(np.vdot)
 def vdot(a: Array, b: Array) -> Array:
-    """The scalar product of two arrays of real numbers, flattened."""
-    if np.iscomplexobj(a):
-        raise TypeError("vdot: no gradient rule for a complex first operand")
-    return np.ravel(a) @ np.ravel(b)
+    """The scalar product of two arrays, flattened; the first one is conjugated."""
+    return conj(np.ravel(a)) @ np.ravel(b)
+
+
+@implements(np.linalg.vecdot)
+def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    """The scalar products of vectors along `axis`; the first ones are conjugated."""
+    x, y = np.moveaxis(as_array(x1), axis, -1), np.moveaxis(as_array(x2), axis, -1)
+    return (conj(x)[..., None, :] @ y[..., :, None])[..., 0, 0]
+
+
+@implements(np.vecdot)
+def vecdot_of(x1: Array, x2: Array, /, *, axis: int = -1, keepdims: bool = False) -> Array:
+    """`np.vecdot`."""
+    products = vecdot(x1, x2, axis=axis)
+    return np.expand_dims(products, axis) if keepdims else products
+
+
+def matvec(x1: Array, x2: Array, /) -> Array:
+    """Matrices times vectors."""
+    return (x1 @ as_array(x2)[..., :, None])[..., 0]
+
+
+def vecmat(x1: Array, x2: Array, /) -> Array:
+    """Vectors, conjugated, times matrices."""
+    return (conj(as_array(x1))[..., None, :] @ x2)[..., 0, :]
+
+
+if hasattr(np, "vecmat"):  # NumPy 2.2
+    implements(np.matvec)(matvec)
+    implements(np.vecmat)(vecmat)
+
+# The vector product in space.
+
+vector_product = primitive(
+    np.cross,
+    lambda g, out, x, y: np.cross(y, g),  # g · (x × y) = x · (y × g) = y · (g × x)
+    lambda g, out, x, y: np.cross(g, x),
+    notation=r"{0} \times {1}",
+    domain=Domain(
+        signature="(n),(n)", params=lambda x, y: [{}] if x[-1:] == (3,) else [], complex=True
+    ),
+)
+
+
+@implements(np.cross)
+def cross(
+    a: Array, b: Array, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Array:
+    """`np.cross`; vectors of length 2 lie in the plane, and the product of two such is a number."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
+    lengths = a.shape[-1], b.shape[-1]
+    np.cross(*(np.empty((0, n)) for n in lengths))  # NumPy refuses and warns of wrong lengths
+    a, b = (
+        x if n == 3 else np.concatenate([x, 0 * x[..., :1]], -1) for x, n in zip((a, b), lengths)
+    )
+    product = vector_product(a, b)
+    return product[..., 2] if lengths == (2, 2) else np.moveaxis(product, -1, axisc)
+
+
+@implements(np.linalg.cross)
+def cross_in_space(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
+    """`np.linalg.cross`: of vectors of length 3 only."""
+    x1, x2 = as_array(x1), as_array(x2)
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise ValueError(f"cross: shapes {x1.shape}, {x2.shape} have no 3 entries on axis {axis}")
+    return cross(x1, x2, axis=axis)
+
+
+# Diagonals.
 
 
 @implements(np.diagonal)
@@ -115,9 +259,28 @@ def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
 
 
 @implements(np.trace)
-def trace(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+def trace(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Array:
     """The sum of a diagonal."""
-    return np.sum(diagonal(a, offset, axis1, axis2), axis=-1)
+    entries = diagonal(a, offset, axis1, axis2)
+    return np.sum(entries if dtype is None else entries.astype(dtype), axis=-1)
+
+
+@implements(np.linalg.diagonal)
+def diagonal_of_matrices(x: Array, /, *, offset: int = 0) -> Array:
+    """`np.linalg.diagonal`: of the last two axes."""
+    return diagonal(x, offset, -2, -1)
+
+
+@implements(np.linalg.trace)
+def trace_of_matrices(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:
+    """`np.linalg.trace`: of the last two axes."""
+    return trace(x, offset, -2, -1, dtype)
+
+
+@implements(np.linalg.matrix_transpose)
+def matrix_transpose(x: Array, /) -> Array:
+    """`np.linalg.matrix_transpose`: of the last two axes."""
+    return T(x)
 
 
 @implements(np.diag)
@@ -154,11 +317,11 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
     A letter of this operand alone was summed away: a vector of ones spreads the cotangent over it.
     A letter that it repeats was read on the diagonal: identity matrices put it back there.
     """
-    terms, result = explicit(subscripts, [np.ndim(x) for x in xs])
+    terms, result = explicit(subscripts, [x.ndim for x in xs])
     others, met = [*terms[:i], *terms[i + 1 :]], [*xs[:i], *xs[i + 1 :]]
     unused = iter(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in "".join((*terms, result)))
     distinct = ""
-    for letter, n in zip(terms[i], np.shape(xs[i])):
+    for letter, n in zip(terms[i], xs[i].shape):
         if letter in distinct:
             copy = next(unused)
             others.append(letter + copy)
@@ -172,6 +335,22 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
     return einsum_terms(g, *met, subscripts=",".join((result, *others)) + "->" + distinct)
 
 
+def einsum_examples(
+    op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]
+) -> Array:
+    """Each batch axis becomes one more letter, of the operands that vary along it."""
+    k = len(batch)
+    terms, result = explicit(params["subscripts"], [max(x.ndim - k, 0) for x in xs])
+    letters = [c for c in string.ascii_letters if c not in "".join((*terms, result))][:k]
+    for i, x in enumerate(xs):
+        varies = [n > 1 for n in x.shape[:k]]
+        terms[i] = "".join(c for c, v in zip(letters, varies) if v) + terms[i]
+        xs[i] = np.squeeze(x, tuple(axis for axis, v in enumerate(varies) if not v))
+    kept = "".join(c for c in letters if any(c in term for term in terms))
+    out = op.forward(*xs, subscripts=",".join(terms) + "->" + kept + result)
+    return np.reshape(out, batch + out.shape[len(kept) :])
+
+
 einsum_terms = primitive(
     # the optimised path finds BLAS, and pays its planning back from three operands on
     lambda *xs, subscripts: np.einsum(subscripts, *xs, optimize=len(xs) > 2),
@@ -183,13 +362,21 @@ einsum_terms = primitive(
             {"subscripts": s}
             for s in ("...ij,...jk->...ik", "...ij,...jk->...j", "...ij,...jk", "...ij,...jk->...")
         ),
+        complex=True,
     ),
+    batch=einsum_examples,
 )
 
 
 @implements(np.einsum)
-def einsum(*operands: Any, optimize: Any = None) -> Array:
+def einsum(
+    *operands: Any, optimize: Any = None, dtype: Any = None, order: str = "K", casting: str = "safe"
+) -> Array:
     """`np.einsum` in both its spellings: subscripts first, or an axis list after each operand."""
+    if (dtype, order, casting) != (None, "K", "safe"):
+        raise TypeError(
+            "einsum: no gradient rule for dtype=, order= and casting=: .astype() its operands"
+        )
     if isinstance(operands[0], str):
         return einsum_terms(*operands[1:], subscripts=operands[0])
     letters = string.ascii_uppercase + string.ascii_lowercase  # NumPy's order, which it sorts by

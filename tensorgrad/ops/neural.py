@@ -1,7 +1,7 @@
 """What networks add to NumPy: squashing functions, softmax, the affine map, and costs, each one
 node with the formula that textbooks derive for it. Stable at any magnitude of the input.
 
-Choice: relu'(0) = 0.
+Choices: relu'(0) = 0; infinite entries that tie share the gradient of logsumexp equally.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.batching import alike, elementwise, reduction
 from tensorgrad.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.node import Array
-from tensorgrad.ops.elementwise import only
+from tensorgrad.ops.elementwise import difference, only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
 from tensorgrad.primitive import primitive
@@ -31,6 +32,7 @@ sigmoid = primitive(
     name="sigmoid",
     notation=r"\sigma({0})",
     domain=REAL,
+    batch=elementwise,
 )
 
 
@@ -47,12 +49,14 @@ relu = primitive(
     name="relu",
     notation=r"\max(0, {0})",
     domain=Domain(kink=lambda x: x),
+    batch=elementwise,
 )
 softplus = primitive(
     lambda x: np.logaddexp(x, 0),
     lambda g, out, x: g * sigmoid(x),
     name="softplus",
     notation=r"\ln(1 + e^{{{0}}})",
+    batch=elementwise,
 )
 
 # Softmax and its logarithm. Subtracting the largest entry changes nothing but the range of e^x.
@@ -87,6 +91,7 @@ softmax = primitive(
     name="softmax",
     notation=r"\operatorname{{softmax}} {0}",
     domain=Domain(params=one_axis),
+    batch=reduction,
 )
 log_softmax = primitive(
     log_shares,
@@ -94,15 +99,19 @@ log_softmax = primitive(
     name="log_softmax",
     notation=r"\ln \operatorname{{softmax}} {0}",
     domain=Domain(params=one_axis),
+    batch=reduction,
 )
 logsumexp = primitive(
     log_of_sum,
+    # e^(x - out) has the rounding of out, and equal infinities have no difference
     lambda g, out, x, axis=None, keepdims=False: (
-        unreduce(g, axis, keepdims) * softmax(x, axis=axis)  # e^(x - out) has the rounding of out
+        unreduce(g, axis, keepdims)
+        * softmax(difference(x, unreduce(out, axis, keepdims)), axis=axis)
     ),
     name="logsumexp",
     notation=r"\ln \sum e^{{{0}}}",
     domain=Domain(params=axes),
+    batch=reduction,
 )
 
 # The affine map of a layer, with PyTorch's layout: x (..., in), weight (out, in), bias (out).
@@ -184,6 +193,7 @@ binary_cross_entropy = primitive(
     name="binary_cross_entropy",
     notation=r"-({1} \ln {0} + (1 - {1}) \ln(1 - {0}))",
     domain=Domain((0.1, 0.9), broadcast=False),
+    batch=alike,
 )
 
 
@@ -199,6 +209,7 @@ binary_cross_entropy_with_logits = primitive(
     name="binary_cross_entropy_with_logits",
     notation=r"\ln(1 + e^{{{0}}}) - {1} {0}",
     domain=Domain(broadcast=False),
+    batch=alike,
 )
 
 

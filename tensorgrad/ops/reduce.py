@@ -1,21 +1,32 @@
 """Reductions and running sums. The cotangent of an entry is that of the result it went into.
 
-Choices: entries that tie for a maximum or minimum share its gradient equally; a standard deviation
-of 0 has gradient 0.
+Each reduction is a primitive of `axis` and `keepdims`; the function bound to NumPy's name adds the
+other arguments: entries that `where` leaves out are replaced by ones that change nothing.
+
+Choices: entries that tie for a maximum or minimum share its gradient equally, `initial` being one
+more entry; a standard deviation of 0 has gradient 0; so have NaN entries of the nan-functions.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Any
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
+from tensorgrad.arguments import constant
+from tensorgrad.batching import along, anywhere, reduction
 from tensorgrad.domain import Domain, Shape, axes, ties
 from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.ops.elementwise import unless_masked
+from tensorgrad.primitive import Primitive, apply, implements, primitive
 
 Axis = int | tuple[int, ...] | None
+F = TypeVar("F", bound=Callable[..., Any])
 REDUCTION = Domain(params=axes, complex=True)
 
 
@@ -26,7 +37,7 @@ def unreduce(g: Array, axis: Axis, keepdims: bool) -> Array:
 
 def reduced(shape: Shape, axis: Axis) -> list[int]:
     """The axes that `axis` stands for, none of them negative."""
-    if axis is None:
+    if axis is None or not shape:
         return list(range(len(shape)))
     return [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
 
@@ -36,26 +47,161 @@ def count(shape: Shape, axis: Axis) -> int:
     return math.prod(shape[a] for a in reduced(shape, axis))
 
 
+# NumPy's arguments.
+
+FEW = {"axis", "keepdims", "ddof"}
+
+
+def numpy_call(*functions: Callable[..., Any], usual: Primitive | None = None) -> Callable[[F], F]:
+    """Bind a function that has NumPy's arguments; an `out` other than None is an error.
+
+    A call with few of them goes straight to the primitive `usual`: 2.0 µs instead of 3.1 for
+    `np.sum(v)`.
+    """
+
+    def bind(full: F) -> F:
+        place = list(inspect.signature(full).parameters).index("out")
+
+        @wraps(full)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if usual is not None and len(args) == 1 and kwargs.keys() <= FEW:
+                return apply(usual, args, {name: constant(x) for name, x in kwargs.items()})
+            if kwargs.get("out", args[place] if len(args) > place else None) is not None:
+                name = functions[0].__name__
+                raise TypeError(f"np.{name}: out= has no gradient; take the result instead")
+            return full(*args, **kwargs)
+
+        return implements(*functions)(call)  # type: ignore[return-value]
+
+    return bind
+
+
+def as_array(x: Any, dtype: Any = None) -> Array:
+    """A list or number as an array, a Value as it is; both in `dtype` if there is one."""
+    x = x if hasattr(x, "ndim") else np.asarray(x)
+    return x if dtype is None or dtype == x.dtype else x.astype(dtype)
+
+
+def chosen(a: Array, where: Array, blank: Any) -> Array:
+    """`a`, with `blank` in the places that `where` leaves out."""
+    return a if where is True else np.where(np.broadcast_to(where, np.shape(a)), a, blank)
+
+
+def present(a: Array, where: Array) -> Array:
+    """Where `where` holds and `a` is not NaN."""
+    number = ~np.isnan(a)
+    return number if where is True else number & where
+
+
+def lines(x: Array, axis: Axis) -> Array:
+    """The entries that are reduced together, along one last axis."""
+    if axis is not None:
+        axis = np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
+    away = reduced(x.shape, axis)
+    rest = [a for a in range(x.ndim) if a not in away]
+    return np.reshape(
+        np.transpose(x, rest + away), (*(x.shape[a] for a in rest), count(x.shape, axis))
+    )
+
+
+def keep(out: Array, shape: Shape, axis: Axis, keepdims: bool) -> Array:
+    """The reduction `out` of lines, with axes of size 1 in the places of the reduced ones."""
+    return np.expand_dims(out, tuple(reduced(shape, axis))) if keepdims else out
+
+
+# Sums and means.
+
 sum = primitive(
     np.sum,
     lambda g, out, x, axis=None, keepdims=False: unreduce(g, axis, keepdims),
     notation=r"\sum {0}",
     domain=REDUCTION,
+    batch=reduction,
 )
+
+
+@numpy_call(np.sum, usual=sum)
+def sum_of(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Array = None,
+    where: Array = True,
+) -> Array:
+    """`np.sum`, also of chosen entries, and from an `initial` value that may be a Value."""
+    total = sum(chosen(as_array(a, dtype), where, 0), axis=axis, keepdims=keepdims)
+    return total if initial is None else total + initial
+
+
+def divided(g: Array, n: int) -> Array:
+    """g / n, by way of float32 where n is past the largest float16."""
+    if n > 65504 and g.dtype == np.float16:
+        return (g / np.float32(n)).astype(g.dtype)
+    return g / n
+
+
 mean = primitive(
     np.mean,
-    lambda g, out, x, axis=None, keepdims=False: unreduce(g / count(x.shape, axis), axis, keepdims),
+    lambda g, out, x, axis=None, keepdims=False: unreduce(
+        divided(g, count(x.shape, axis)), axis, keepdims
+    ),
     notation=r"\overline{{{0}}}",
     domain=Domain(
         params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])], complex=True
     ),
+    batch=reduction,
 )
+
+
+def floating(dtype: Any) -> Any:
+    """The dtype of a mean of entries of `dtype`."""
+    return np.dtype(dtype) if np.dtype(dtype).kind in "fc" else np.dtype(float)
+
+
+def per_entry(
+    total: Array, a: Array, axis: Axis, keepdims: bool, where: Array, taken: Any, warning: str
+) -> Array:
+    """`total` by the number of chosen entries of `a`, less `taken`; NaN where none is left."""
+    n = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims) - taken
+    if warning and anywhere(n <= 0):
+        warnings.warn(warning, RuntimeWarning, stacklevel=5)
+    return (total / np.where(n > 0, n, np.nan)).astype(floating(a.dtype))
+
+
+def mean_of_chosen(a: Array, axis: Axis, keepdims: bool, where: Array, warning: str = "") -> Array:
+    """The mean where `where` holds."""
+    kind = np.result_type(floating(a.dtype), np.float32)  # as NumPy sums float16
+    total = sum_of(a, axis, kind, keepdims=keepdims, where=where)
+    return per_entry(total, a, axis, keepdims, where, 0, warning)
+
+
+@numpy_call(np.mean, usual=mean)
+def mean_of(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: Array = True,
+) -> Array:
+    """`np.mean`, also of chosen entries."""
+    a = as_array(a, dtype)
+    if where is True:
+        return mean(a, axis=axis, keepdims=keepdims)
+    return mean_of_chosen(a, axis, keepdims, where, "Mean of empty slice")
+
+
+# Variances.
 
 
 def spread(x: Array, axis: Axis, ddof: float) -> Array:
     """(x - mean) / (n - ddof), the gradient of half the variance (NaN where n <= ddof)."""
     freedom = count(x.shape, axis) - ddof
-    return (x - np.mean(x, axis=axis, keepdims=True)) / (freedom if freedom > 0 else math.nan)
+    d = (x - np.mean(x, axis=axis, keepdims=True)) / (freedom if freedom > 0 else math.nan)
+    return np.conjugate(d) if d.dtype.kind == "c" else d
 
 
 def freedoms(shape: Shape) -> Any:
@@ -72,6 +218,7 @@ var = primitive(
     ),
     notation=r"\operatorname{{var}} {0}",
     domain=Domain(params=freedoms),
+    batch=reduction,
 )
 std = primitive(
     np.std,
@@ -80,7 +227,51 @@ std = primitive(
     ),
     notation=r"\sigma({0})",
     domain=Domain(params=freedoms, kink=ties),
+    choice="σ' = 0 at σ = 0",
+    batch=reduction,
 )
+
+
+@numpy_call(np.var, usual=var)
+def var_of(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Array = True,
+    mean: Array = None,
+    correction: float | None = None,
+) -> Array:
+    """`np.var`, also of chosen entries, and around a given `mean` (of kept axes, maybe a Value)."""
+    if correction is not None and ddof != 0:
+        raise ValueError("var: give ddof or correction, which mean the same, not both")
+    a, ddof = as_array(a, dtype), ddof if correction is None else correction
+    if where is True and mean is None:
+        return var(a, axis=axis, ddof=ddof, keepdims=keepdims)
+    d = chosen(a - (mean_of_chosen(a, axis, True, where) if mean is None else mean), where, 0)
+    square = np.real(d * np.conjugate(d)) if d.dtype.kind == "c" else d * d
+    total = sum(square, axis=axis, keepdims=keepdims)
+    warning = "Degrees of freedom <= 0 for slice"
+    return per_entry(total, square, axis, keepdims, where, ddof, warning)
+
+
+@numpy_call(np.std, usual=std)
+@wraps(var_of)
+def std_of(*args: Any, **kwargs: Any) -> Array:
+    """`np.std`, with all that `var_of` takes."""
+    return deviation(var_of(*args, **kwargs))
+
+
+def deviation(variance: Array) -> Array:
+    """√variance, with gradient 0 at 0."""
+    zero = variance == 0
+    return np.sqrt(variance + zero) * ~zero
+
+
+# Extrema.
 
 
 def shared(hit: Array, axis: Axis) -> Array:
@@ -95,35 +286,97 @@ def extremum_rule(
     return unreduce(g, axis, keepdims) * shared(hit, axis).astype(x.dtype)
 
 
+def nan_extremum_rule(
+    g: Array, out: Array, x: Array, axis: Axis = None, keepdims: bool = False
+) -> Array:
+    """NaN equals nothing: it hits no extremum, and nothing hits that of NaNs only."""
+    hit = x == unreduce(out, axis, keepdims)
+    hits = np.sum(hit, axis=axis, keepdims=True)
+    return unreduce(g, axis, keepdims) * (hit / np.maximum(hits, 1)).astype(x.dtype)
+
+
 def not_empty(shape: Shape) -> Any:
     """An empty set has no largest element."""
     return axes(shape) if math.prod(shape) else ()
 
 
+EXTREMUM = Domain(params=not_empty, kink=ties)
+SHARE = "entries that tie share the gradient equally"
 max = primitive(
-    np.max, extremum_rule, notation=r"\max {0}", domain=Domain(params=not_empty, kink=ties)
+    np.max,
+    extremum_rule,
+    notation=r"\max {0}",
+    domain=EXTREMUM,
+    choice=SHARE,
+    batch=reduction,
 )
 min = primitive(
-    np.min, extremum_rule, notation=r"\min {0}", domain=Domain(params=not_empty, kink=ties)
+    np.min,
+    extremum_rule,
+    notation=r"\min {0}",
+    domain=EXTREMUM,
+    choice=SHARE,
+    batch=reduction,
 )
+nanmax = primitive(np.nanmax, nan_extremum_rule, domain=EXTREMUM, choice=SHARE, batch=reduction)
+nanmin = primitive(np.nanmin, nan_extremum_rule, domain=EXTREMUM, choice=SHARE, batch=reduction)
 
 
-implements(np.amax)(max)
-implements(np.amin)(min)
+def extremum(op: Primitive, lowest: float) -> Callable[..., Array]:
+    """`op` with NumPy's arguments. `lowest` loses against every entry."""
+
+    def call(
+        a: Array,
+        axis: Axis = None,
+        out: None = None,
+        keepdims: bool = False,
+        initial: Array = None,
+        where: Array = True,
+    ) -> Array:
+        if initial is None:
+            if where is not True:
+                raise ValueError(f"{op.name} of what `where` leaves needs an `initial`")
+            return op(a, axis=axis, keepdims=keepdims)
+        rows = lines(chosen(a, where, lowest if a.dtype.kind in "fc" else initial), axis)
+        more = np.broadcast_to(initial, (*rows.shape[:-1], 1)).astype(a.dtype)
+        entries = np.concatenate([rows, more], axis=-1)
+        return keep(op(entries, axis=-1), a.shape, axis, keepdims)
+
+    return call
+
+
+max_of = numpy_call(np.max, np.amax, usual=max)(extremum(max, -np.inf))
+min_of = numpy_call(np.min, np.amin, usual=min)(extremum(min, np.inf))
+nanmax_of = numpy_call(np.nanmax, usual=nanmax)(extremum(nanmax, np.nan))
+nanmin_of = numpy_call(np.nanmin, usual=nanmin)(extremum(nanmin, np.nan))
+
+
+@numpy_call(np.ptp)
+def ptp(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -> Array:
+    """The largest entry minus the smallest."""
+    return max(a, axis=axis, keepdims=keepdims) - min(a, axis=axis, keepdims=keepdims)
+
+
+# Products.
+
+
+def product_before(x: Array) -> Array:
+    """For each entry along the last axis, the product of those before it."""
+    one = np.ones((*x.shape[:-1], 1), x.dtype)
+    return np.cumprod(np.concatenate([one, x], axis=-1), axis=-1)[..., :-1]
 
 
 def product_of_others(out: Array, x: Array, axis: Axis) -> Array:
     """For each entry of `x`, the product of all other entries that it is multiplied with."""
-    if ((out != 0) & np.isfinite(out)).all():
+    if not anywhere((out == 0) | ~np.isfinite(out)):  # 4 µs for 300 entries, the rest takes 70
         return out / x
-    # Not so with a 0 or after an under- or overflow. One row per left-out entry then: n² memory,
-    # but exact at every order.
-    along = reduced(x.shape, axis)
-    rest = [a for a in range(x.ndim) if a not in along]
-    lines = np.transpose(x, rest + along).reshape([*(x.shape[a] for a in rest), 1, -1])
-    others = np.prod(np.where(np.eye(lines.shape[-1], dtype=bool), 1, lines), axis=-1)
-    moved = others.reshape([x.shape[a] for a in rest + along])
-    return np.transpose(moved, np.argsort(rest + along))
+    # Not so with a 0 or after an under- or overflow.
+    away = reduced(x.shape, axis)
+    rest = [a for a in range(x.ndim) if a not in away]
+    rows = lines(x, axis)
+    others = product_before(rows) * np.flip(product_before(np.flip(rows, -1)), -1)
+    moved = np.reshape(others, [x.shape[a] for a in rest + away])
+    return np.transpose(moved, np.argsort(rest + away))
 
 
 prod = primitive(
@@ -133,12 +386,34 @@ prod = primitive(
     ),
     notation=r"\prod {0}",
     domain=REDUCTION,
+    batch=reduction,
 )
+
+
+@numpy_call(np.prod, usual=prod)
+def prod_of(
+    a: Array,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Array = None,
+    where: Array = True,
+) -> Array:
+    """`np.prod`, also of chosen entries, and from an `initial` value that may be a Value."""
+    product = prod(chosen(as_array(a, dtype), where, 1), axis=axis, keepdims=keepdims)
+    return product if initial is None else product * initial
+
+
+# Running sums and products.
 
 
 def running(shape: Shape) -> Any:
     """The calls of a running sum."""
     return [{"axis": a} for a in (None, *range(-len(shape), len(shape)))]
+
+
+RUNNING = Domain(params=running, complex=True)
 
 
 def running_sum_rule(g: Array, out: Array, x: Array, axis: int | None = None) -> Array:
@@ -147,4 +422,113 @@ def running_sum_rule(g: Array, out: Array, x: Array, axis: int | None = None) ->
     return np.reshape(backwards, x.shape)
 
 
-cumsum = primitive(np.cumsum, running_sum_rule, domain=Domain(params=running, complex=True))
+cumsum = primitive(np.cumsum, running_sum_rule, domain=RUNNING, batch=along)
+
+
+@numpy_call(np.cumsum, usual=cumsum)
+def cumsum_of(a: Array, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """`np.cumsum`, also in another dtype."""
+    return cumsum(as_array(a, dtype), axis=axis)
+
+
+def coming_back(g: Array, a: Array) -> Array:
+    """The s with s_i = g_i + a_i s_{i+1} along the last axis, from 0 after its end.
+
+    After a step s_i holds what comes from the next d places, and a_i the product on the way there;
+    the next step doubles d.
+    """
+    d = 1
+    while d < g.shape[-1]:
+        near, way, far = g[..., :-d], a[..., :-d], g[..., d:]
+        # nothing comes back from behind an overflow either, where no cotangent arrives
+        nearer = near + unless_masked(way, far, ~np.isfinite(way)) * far
+        a = np.concatenate([way * a[..., d:], a[..., -d:]], axis=-1)
+        g = np.concatenate([nearer, g[..., -d:]], axis=-1)
+        d *= 2
+    return g
+
+
+def running_product_rule(g: Array, out: Array, x: Array, axis: int | None = None) -> Array:
+    """∂(x₁···x_k)/∂x_i is what stands before x_i by what stands after it up to k: no division."""
+    if axis is None:
+        return np.reshape(running_product_rule(g, out, np.ravel(x), axis=0), x.shape)
+    x, g = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
+    s = coming_back(g, np.concatenate([x[..., 1:], x[..., :1]], axis=-1))
+    before = product_before(x)
+    return np.moveaxis(s * unless_masked(before, s, ~np.isfinite(before)), -1, axis)
+
+
+cumprod = primitive(np.cumprod, running_product_rule, domain=RUNNING, batch=along)
+
+
+@numpy_call(np.cumprod, usual=cumprod)
+def cumprod_of(a: Array, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """`np.cumprod`, also in another dtype; exact with zeros."""
+    return cumprod(as_array(a, dtype), axis=axis)
+
+
+def cumulative(op: Primitive, identity: int) -> Callable[..., Array]:
+    """`op` as in the array API: an axis must be named, and the empty result may come first."""
+
+    def call(
+        x: Array,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: Any = None,
+        out: None = None,
+        include_initial: bool = False,
+    ) -> Array:
+        x = as_array(x, dtype) if np.ndim(x) else np.reshape(as_array(x, dtype), 1)
+        if axis is None and x.ndim > 1:
+            raise ValueError(f"cumulative {op.name} of an array of {x.ndim} axes needs an axis=")
+        result = op(x, axis=axis or 0)
+        if not include_initial:
+            return result
+        shape = list(x.shape)
+        shape[axis or 0] = 1
+        first = np.full(shape, identity, result.dtype)
+        return np.concatenate([first, result], axis=axis or 0)
+
+    return call
+
+
+if hasattr(np, "cumulative_sum"):  # NumPy 2.1
+    cumulative_sum = numpy_call(np.cumulative_sum)(cumulative(cumsum, 0))
+    cumulative_prod = numpy_call(np.cumulative_prod)(cumulative(cumprod, 1))
+
+
+# The same without NaN entries.
+
+
+def without_nan(full: F) -> F:
+    """`full`, which has an argument `where`, of the entries that are not NaN."""
+    signature = inspect.signature(full)
+
+    @wraps(full)
+    def call(*args: Any, **kwargs: Any) -> Array:
+        given = signature.bind(*args, **kwargs)
+        where = given.arguments.get("where", True)
+        given.arguments["where"] = present(given.arguments["a"], where)
+        return full(*given.args, **given.kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+nansum = implements(np.nansum)(without_nan(sum_of))
+nanprod = implements(np.nanprod)(without_nan(prod_of))
+nanmean = implements(np.nanmean)(without_nan(mean_of))
+nanvar = implements(np.nanvar)(without_nan(var_of))
+nanstd = implements(np.nanstd)(without_nan(std_of))
+
+
+@numpy_call(np.nancumsum)
+def nancumsum(a: Array, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """`np.cumsum`, NaN counting as 0."""
+    return cumsum_of(chosen(a, present(a, True), 0), axis, dtype)
+
+
+@numpy_call(np.nancumprod)
+def nancumprod(a: Array, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """`np.cumprod`, NaN counting as 1."""
+    return cumprod_of(chosen(a, present(a, True), 1), axis, dtype)

@@ -1,4 +1,6 @@
-"""Operations that move entries without changing them: their rules move the cotangent back."""
+"""Operations that give an array another shape or order. They move entries and change none, so their
+rules move the cotangent back. Joining and splitting is in `join.py`, padding in `pad.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.domain import REAL, Domain, Shape, one_axis
+from tensorgrad.arguments import constant
+from tensorgrad.batching import moving
+from tensorgrad.domain import Domain, Shape, one_axis
 from tensorgrad.node import Array
+from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import take
-from tensorgrad.primitive import Each, implements, primitive
+from tensorgrad.primitive import implements, primitive
+
+
+def reshapes(shape: Shape) -> Any:
+    return [{"shape": s, "order": order} for s in (shape[::-1], (1, *shape)) for order in "CF"]
 
 
 def permutations(shape: Shape) -> Any:
-    return [{"axes": None}, {"axes": tuple(np.roll(range(len(shape)), 1).tolist())}]
+    axes = range(len(shape))
+    return [{"axes": None}, {"axes": (*axes[1:], *axes[:1])}, {"axes": [-1 - a for a in axes]}]
 
 
 def axis_pairs(shape: Shape) -> Any:
@@ -23,33 +33,45 @@ def axis_pairs(shape: Shape) -> Any:
 
 
 reshape = primitive(
-    lambda a, shape: np.reshape(a, shape),  # NumPy 2.0 calls it newshape
-    lambda g, out, x, shape=None: np.reshape(g, x.shape),
+    # NumPy 2.0 calls the shape newshape, and has no copy
+    lambda a, shape, order="C", **copy: np.reshape(a, shape, order=order, **copy),
+    lambda g, out, x, shape=None, order="C", copy=None: np.reshape(g, x.shape, order=order),
     name="reshape",
-    domain=Domain(params=lambda shape: ({"shape": s} for s in (shape[::-1], (1, *shape)))),
+    domain=Domain(params=reshapes, complex=True),
+    batch=moving,
 )
-implements(np.reshape)(reshape)
-ravel = primitive(np.ravel, lambda g, out, x: np.reshape(g, x.shape), domain=REAL)
+ravel = primitive(
+    np.ravel,
+    lambda g, out, x, order="C": np.reshape(g, x.shape, order=order),
+    domain=Domain(params=lambda shape: [{}, {"order": "F"}], complex=True),
+    batch=moving,
+)
 squeeze = primitive(
     np.squeeze,
     lambda g, out, x, axis=None: np.reshape(g, x.shape),
     domain=Domain(params=lambda shape: [{}, *({"axis": i} for i, n in enumerate(shape) if n == 1)]),
+    batch=moving,
 )
 expand_dims = primitive(
     np.expand_dims,
     lambda g, out, x, axis=None: np.reshape(g, x.shape),
     domain=Domain(params=lambda shape: ({"axis": a} for a in (0, -1, (0, -1)))),
+    batch=moving,
 )
 transpose = primitive(
     np.transpose,
-    lambda g, out, x, axes=None: np.transpose(g, None if axes is None else np.argsort(axes)),
+    lambda g, out, x, axes=None: np.transpose(
+        g, None if axes is None else np.argsort(np.mod(axes, x.ndim))
+    ),
     notation="{0}^T",
     domain=Domain(params=permutations),
+    batch=moving,
 )
 swapaxes = primitive(
     np.swapaxes,
     lambda g, out, x, axis1=0, axis2=1: np.swapaxes(g, axis1, axis2),
     domain=Domain(params=lambda shape: [{"axis1": a, "axis2": b} for a, b in axis_pairs(shape)]),
+    batch=moving,
 )
 moveaxis = primitive(
     np.moveaxis,
@@ -57,102 +79,165 @@ moveaxis = primitive(
     domain=Domain(
         params=lambda shape: [{"source": a, "destination": b} for a, b in axis_pairs(shape)]
     ),
+    batch=moving,
 )
 broadcast_to = primitive(
     np.broadcast_to,
-    lambda g, out, x, shape=None: g,  # the sweep sums what was broadcast
+    lambda g, out, x, shape=None, subok=False: g,  # the sweep sums what was broadcast
     domain=Domain(params=lambda shape: ({"shape": s} for s in (shape, (2, *shape)))),
+    batch=moving,
 )
 flip = primitive(
     np.flip,
     lambda g, out, x, axis=None: np.flip(g, axis),
     domain=Domain(params=lambda shape: [{}, *one_axis(shape)]),
+    batch=moving,
 )
 roll = primitive(
     np.roll,
-    lambda g, out, x, shift=0, axis=None: np.roll(
-        g, tuple(-np.atleast_1d(shift)) if axis is not None else -np.asarray(shift), axis
-    ),
+    lambda g, out, x, shift=0, axis=None: np.roll(g, np.negative(shift), axis),
     domain=Domain(
         params=lambda shape: [
             {"shift": s, "axis": a} for s in (1, -2) for a in (None, *range(len(shape)))
         ]
     ),
+    batch=moving,
 )
 
 
-# Joining and splitting.
+# Order. "A" and "K" ask how the entries lie in memory.
 
 
-def piece(i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0) -> Array:
-    """The part of the cotangent that lies where operand `i` was put."""
-    if axis is None:
-        start = sum(x.size for x in xs[:i])
-        return np.reshape(g[start : start + xs[i].size], xs[i].shape)
-    start = sum(x.shape[axis] for x in xs[:i])
-    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + xs[i].shape[axis]),)]
+def definite(order: str, a: Array) -> str:
+    """The order that is meant: "C" or "F"."""
+    flags = getattr(data_of(a), "flags", None)
+    return {"A": "F" if flags is not None and flags.fnc else "C"}.get(order.upper(), order.upper())
 
 
-JOINED = Domain(broadcast=False, params=lambda shape, *same: one_axis(shape))
-concatenate = primitive(
-    lambda *xs, axis=0: np.concatenate(xs, axis),
-    Each(piece),
-    name="concatenate",
-    domain=JOINED,
-)
-stack = primitive(
-    lambda *xs, axis=0: np.stack(xs, axis),
-    Each(lambda i, g, out, *xs, axis=0: np.take(g, i, axis)),
-    name="stack",
-    domain=JOINED,
-)
+@implements(np.reshape)
+def reshape_in_order(a: Array, shape: Any, order: str = "C", *, copy: bool | None = None) -> Array:
+    """`np.reshape`: the entries read, and put in their new places, in `order`."""
+    params = {"order": definite(order, a), "copy": copy}
+    return reshape(a, shape=shape, **{k: v for k, v in params.items() if v not in ("C", None)})
 
 
-@implements(np.concatenate)
-def concatenate_all(arrays: Sequence[Array], axis: int | None = 0) -> Array:
-    """`np.concatenate`: arrays end to end along an axis, or flattened."""
-    return concatenate(*arrays, axis=axis)
+@implements(np.ravel)
+def ravel_in_order(a: Array, order: str = "C") -> Array:
+    """`np.ravel`: the entries in one axis."""
+    if order in "Kk":
+        strides = getattr(data_of(a), "strides", (0,) * a.ndim)
+        a, order = np.transpose(a, np.argsort(-np.abs(strides), kind="stable")), "C"
+    order = definite(order, a)
+    return ravel(a) if order == "C" else ravel(a, order=order)
 
 
-@implements(np.stack)
-def stack_all(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """`np.stack`: arrays of one shape along a new axis."""
-    return stack(*arrays, axis=axis)
+# Axes.
+
+
+@implements(np.matrix_transpose)
+def matrix_transpose(x: Array, /) -> Array:
+    """The last two axes exchanged."""
+    return np.swapaxes(x, -1, -2)
+
+
+@implements(np.rollaxis)
+def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
+    """`axis` moved to before `start`."""
+    numbers = np.empty(range(a.ndim))  # axis i has size i: none takes memory, as axis 0 is empty
+    return np.transpose(a, np.rollaxis(numbers, axis, start).shape)
+
+
+NEW_AXES = {1: ((0,),), 2: ((0, 1), (0,)), 3: ((0, 1, 2), (0, 2), (2,))}
+
+
+def at_least(n: int, x: Array) -> Array:
+    x = x if hasattr(x, "ndim") else np.asarray(x)
+    return x if x.ndim >= n else np.expand_dims(x, NEW_AXES[n][x.ndim])
+
+
+@implements(np.atleast_1d)
+def atleast_1d(*arys: Array) -> Any:
+    """A number as a vector."""
+    return at_least(1, arys[0]) if len(arys) == 1 else tuple(at_least(1, x) for x in arys)
+
+
+@implements(np.atleast_2d)
+def atleast_2d(*arys: Array) -> Any:
+    """A vector as a row."""
+    return at_least(2, arys[0]) if len(arys) == 1 else tuple(at_least(2, x) for x in arys)
+
+
+@implements(np.atleast_3d)
+def atleast_3d(*arys: Array) -> Any:
+    """A vector as (1, n, 1), a matrix as (m, n, 1)."""
+    return at_least(3, arys[0]) if len(arys) == 1 else tuple(at_least(3, x) for x in arys)
+
+
+@implements(np.fliplr)
+def fliplr(m: Array) -> Array:
+    """Axis 1 reversed."""
+    return np.flip(m, 1)
+
+
+@implements(np.flipud)
+def flipud(m: Array) -> Array:
+    """Axis 0 reversed."""
+    return np.flip(m, 0)
+
+
+@implements(np.rot90)
+def rot90(m: Array, k: int = 1, axes: Any = (0, 1)) -> Array:
+    """Turned k times by a right angle, from the first of `axes` towards the second."""
+    np.rot90(np.empty((0,) * m.ndim), k, axes)  # NumPy's errors
+    if k % 2 == 0:
+        return np.flip(m, tuple(axes)) if k % 4 else m
+    return np.flip(np.swapaxes(m, *axes), axes[0] if k % 4 == 1 else axes[1])
+
+
+# Broadcasting and repeating. What is repeated is broadcast, or taken several times.
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
+    """All arrays in the shape to which they broadcast."""
+    shape = np.broadcast_shapes(*map(np.shape, args))
+    return tuple(np.broadcast_to(x, shape) for x in args)
+
+
+@implements(np.meshgrid)
+def meshgrid(
+    *xi: Array, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Array, ...]:
+    """The coordinates of the points of a grid, with one axis for each of `xi`."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}")
+    axes = list(range(len(xi)))
+    if indexing == "xy":
+        axes[:2] = axes[:2][::-1]
+    grids = [np.reshape(x, [-1 if a == b else 1 for b in range(len(xi))]) for x, a in zip(xi, axes)]
+    return tuple(grids if sparse else np.broadcast_arrays(*grids))
 
 
 @implements(np.full_like)
-def full_like(a: Array, fill_value: Array, dtype: Any = None) -> Array:
+def full_like(
+    a: Array,
+    fill_value: Array,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: str | None = None,
+) -> Array:
     """`fill_value`, which may be a Value, in the shape of `a`."""
-    shape, dtype = np.shape(a), dtype or a.dtype
-    return np.broadcast_to(fill_value, shape).astype(dtype)
-
-
-@implements(np.split)
-def split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """Equal sections, or the pieces between the given indices."""
-    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % indices_or_sections:
-        raise ValueError(
-            f"split: axis {axis} of shape {ary.shape} has no {indices_or_sections} equal sections"
-        )
-    return array_split(ary, indices_or_sections, axis)
-
-
-@implements(np.array_split)
-def array_split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """As `split`, but sections may differ by one."""
-    before = (slice(None),) * (axis % ary.ndim)
-    parts = np.array_split(np.arange(ary.shape[axis]), indices_or_sections)
-    starts = [part[0] if part.size else 0 for part in parts]
-    return [ary[(*before, slice(start, start + part.size))] for start, part in zip(starts, parts)]
-
-
-# Repeating. What is repeated is broadcast, or taken several times.
+    full = np.broadcast_to(fill_value, np.shape(a) if shape is None else shape)
+    return full.astype(a.dtype if dtype is None else dtype)
 
 
 @implements(np.tile)
 def tile(A: Array, reps: int | Sequence[int]) -> Array:
     """`A` laid side by side `reps` times along each axis."""
-    times = tuple(np.atleast_1d(reps).tolist())
+    times = tuple(np.atleast_1d(constant(reps)).tolist())
     ndim = max(len(times), A.ndim)
     times = (1,) * (ndim - len(times)) + times
     shape = (1,) * (ndim - A.ndim) + A.shape
@@ -166,30 +251,19 @@ def tile(A: Array, reps: int | Sequence[int]) -> Array:
 def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> Array:
     """Each entry along `axis`, `repeats` times."""
     n = a.size if axis is None else a.shape[axis]
-    return take(a, np.repeat(np.arange(n), repeats), axis=axis)
+    return take(a, np.repeat(np.arange(n), constant(repeats)), axis=axis)
 
 
-@implements(np.pad)
-def pad(array: Array, pad_width: Any, mode: Any = "constant", constant_values: Any = 0) -> Array:
-    """`np.pad` for the modes that fill with a constant or with entries of the array."""
-    width = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
-    if mode == "constant":
-        return pad_constant(array, pad_width=width, constant_values=constant_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise TypeError(
-            f"pad: no gradient rule for mode={mode!r}; there is one for 'constant', "
-            "'edge', 'reflect', 'symmetric' and 'wrap'"
-        )
-    for axis, ends in enumerate(width):
-        array = take(array, np.pad(np.arange(array.shape[axis]), ends, mode), axis=axis)
-    return array
+@implements(np.resize)
+def resize(a: Array, new_shape: int | Sequence[int]) -> Array:
+    """The first entries in another shape; all over again where there are too few."""
+    numbers = np.resize(np.arange(a.size), new_shape)
+    return np.take(a, numbers) if a.size else np.zeros(numbers.shape, a.dtype)
 
 
-pad_constant = primitive(
-    lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),
-    lambda g, out, x, pad_width=(), constant_values=0: g[
-        tuple(slice(low, low + n) for (low, _), n in zip(pad_width, x.shape))
-    ],
-    name="pad",
-    domain=Domain(params=lambda shape: [{"pad_width": [(1, 2)] * len(shape)}] if shape else ()),
-)
+if hasattr(np, "astype"):  # since NumPy 2.1
+
+    @implements(np.astype)
+    def astype(x: Array, dtype: Any, /, *, copy: bool = True, device: str | None = None) -> Array:
+        """In another dtype; a constant if that carries no gradient."""
+        return x.astype(dtype)

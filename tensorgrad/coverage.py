@@ -1,0 +1,108 @@
+"""What becomes of each function of NumPy that meets a Value: one class for every public name.
+
+`python -m tensorgrad.coverage` writes docs/coverage.md from here; a test fails when NumPy has a
+function that is in no class, or the document is not what this module writes.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import tensorgrad  # the declarations
+from tensorgrad.ops.constant import APART, CONSTANTS
+from tensorgrad.primitive import Each, Primitive, flat, implementations
+
+MODULES = (np, np.linalg, np.fft)
+DIFFERENTIABLE, FLAT = "differentiable", "piecewise constant"
+NONE, UNSUPPORTED = "no gradient by nature", "not supported"
+
+CALLS = {"row_stack": "calls vstack"}  # deprecated, and without a protocol of its own
+WITHOUT_RULES: dict[str, str] = {}  # what has a derivative and no rule, with the reason
+
+
+def functions(module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The public functions and ufuncs of a module by name, aliases too."""
+    for name in sorted(dir(module)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some names warn that they will go
+            function = getattr(module, name)
+        if not name.startswith("_") and callable(function) and not isinstance(function, type):
+            yield name, function
+
+
+def classify(name: str, function: Callable[..., Any]) -> tuple[str, str]:
+    """The class of a function, and how it is done or why not. LookupError if it is in none.
+
+    >>> classify("tanh", np.tanh)
+    ('differentiable', 'primitive')
+    >>> classify("argmax", np.argmax)[0]
+    'no gradient by nature'
+    """
+    if function in CONSTANTS:
+        return NONE, CONSTANTS[function]
+    found = implementations.get(function)
+    if isinstance(found, Primitive):
+        rules = (found.rules.rule,) if isinstance(found.rules, Each) else found.rules
+        steps = all(rule is flat for rule in rules)
+        note = f"primitive; {found.choice}" if found.choice else "primitive"
+        return (FLAT if steps else DIFFERENTIABLE), note
+    if found is not None or name in CALLS:
+        return DIFFERENTIABLE, CALLS.get(name, "made of primitives")
+    for why, names in APART.items():
+        if name in names.split():
+            return NONE, why
+    if name in WITHOUT_RULES:
+        return UNSUPPORTED, WITHOUT_RULES[name]
+    raise LookupError(f"nobody has classified {function.__module__}.{name}")
+
+
+def table() -> dict[str, dict[str, tuple[str, str]]]:
+    """`classify` of every function, by module and name."""
+    return {
+        module.__name__: {name: classify(name, f) for name, f in functions(module)}
+        for module in MODULES
+    }
+
+
+def document() -> str:
+    """docs/coverage.md."""
+    rows = table()
+    lines = [
+        "# Coverage of NumPy",
+        "",
+        "What becomes of each public function of NumPy when a Value is among its arguments. Written",
+        "by `python -m tensorgrad.coverage` from the declarations themselves.",
+        "",
+        "- **differentiable**: the result is a Value with a gradient, of any order;",
+        "- **piecewise constant**: a Value with gradient 0;",
+        "- **no gradient by nature**: indices, truth values, counts, new arrays; computed from the",
+        "  data;",
+        "- **not supported**: a TypeError that says why.",
+        "",
+        f"| NumPy {np.__version__} | "
+        + " | ".join((DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED))
+        + " |",
+        "|---|---|---|---|---|",
+    ]
+    for module, by_name in rows.items():
+        counts = Counter(kind for kind, _ in by_name.values())
+        kinds = (DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED)
+        lines.append(f"| `{module}` | " + " | ".join(str(counts[kind]) for kind in kinds) + " |")
+    for module, by_name in rows.items():
+        lines += ["", f"## {module}", "", "| function | class | how, or why not |", "|---|---|---|"]
+        lines += [f"| `{name}` | {kind} | {how} |" for name, (kind, how) in by_name.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/coverage.md")
+    path.write_text(document(), encoding="utf-8")
+    print(f"wrote {path} with tensorgrad {tensorgrad.__version__}")

@@ -1,0 +1,203 @@
+"""Functions that bring their own backward pass: `checkpoint` computes again, `custom_vjp` asks you.
+
+To the graph each is one node, whatever the function is made of and whatever containers it returns.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import update_wrapper, wraps
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.batching import by_itself
+from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording
+from tensorgrad.ops.constant import data_of
+from tensorgrad.ops.several import pack, unpack
+from tensorgrad.primitive import Each, Primitive
+from tensorgrad.transforms import fitting, inner_product, now, outer_nodes, requires_grad
+from tensorgrad.tree import flatten, map_leaves
+from tensorgrad.value import Value, as_constant, cotangents, plain
+
+Function = Callable[..., Any]
+forwards: ContextVar[frozenset[Any]] = ContextVar("forwards", default=frozenset())
+"""The functions whose `fwd` runs here."""
+
+Pullback = Callable[[list[Array], bool], Sequence[Array]]
+
+
+def checkpoint(f: Function) -> Function:
+    """`f`, whose inner results are not kept for the sweep, which computes them again: less memory
+    for one more forward (T. Chen et al., "Training deep nets with sublinear memory cost", 2016).
+
+    `f` may read any Values, also those that it closes over, and must compute the same when called
+    again (a random generator must be made inside).
+
+    >>> x = Value([1.0, 2.0])
+    >>> checkpoint(lambda x: np.sum(np.exp(np.sin(x))))(x).backward()
+    >>> np.allclose(x.grad, np.cos(x.data) * np.exp(np.sin(x.data)))
+    True
+    """
+
+    @wraps(f)
+    def forgetful(*args: Any, **kwargs: Any) -> Any:
+        since = now()
+        out = f(*args, **kwargs)
+        outs, rebuild = flatten(out)
+        nodes = outer_nodes(outs, since)
+        if not nodes:
+            return out
+
+        def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
+            with recording(recorder.get() or record):
+                again, _ = flatten(f(*args, **kwargs))
+                y, seed = inner_product([y for y in again if requires_grad(y)], gs)
+            found = cotangents(y.node, seed, keep, nodes)
+            return [found.get(x, 0.0) for x in nodes]
+
+        chosen = [y for y in outs if requires_grad(y)]
+        made = iter(one_node("checkpoint", chosen, nodes, pullback))
+        return rebuild([next(made) if requires_grad(y) else y for y in outs])
+
+    return forgetful
+
+
+class custom_vjp:
+    """A function with your own gradient: a stable formula, or an implicit one.
+
+    `defvjp(fwd, bwd)`, as in JAX: `fwd(*args)` returns `(f(*args), residuals)`, and
+    `bwd(residuals, cotangent)` a tuple with one gradient for each argument, in its containers, None
+    for zero. Of `nondiff_argnums` there is none; these arguments come first in `bwd`. For higher
+    orders both are differentiated. ValueError if `fwd` reads a Value that requires grad and is no
+    argument: its gradient would be lost.
+
+    >>> @custom_vjp
+    ... def log1pexp(x):
+    ...     return np.log(1 + np.exp(x))
+    >>> log1pexp.defvjp(lambda x: (log1pexp(x), x), lambda x, g: (g * (1 - 1 / (1 + np.exp(x))),))
+    >>> x = Value(100.0)
+    >>> log1pexp(x).backward()
+    >>> x.grad
+    np.float64(1.0)
+    """
+
+    def __init__(self, f: Function, nondiff_argnums: Sequence[int] = ()) -> None:
+        update_wrapper(self, f)
+        self.name = getattr(f, "__name__", "custom_vjp")
+        self.f, self.nondiff_argnums = f, tuple(nondiff_argnums)
+        self.fwd: Function | None = None
+        self.bwd: Function | None = None
+
+    def defvjp(self, fwd: Function, bwd: Function) -> None:
+        """Set the two halves of the gradient."""
+        self.fwd, self.bwd = fwd, bwd
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.fwd is None or self.bwd is None:
+            raise TypeError(f"{self.name} has no gradient yet: call defvjp(fwd, bwd)")
+        bound = inspect.signature(self.f).bind(*args, **kwargs)
+        bound.apply_defaults()
+        args = bound.args
+        static = [args[i] for i in self.nondiff_argnums]
+        given = [x for i, x in enumerate(args) if i not in self.nondiff_argnums]
+        leaves, _ = flatten(given)
+        nodes = [x.node for x in leaves if requires_grad(x)]
+        if not nodes or recorder.get() is None:
+            return self.f(*args)
+        since = now()
+        if self in forwards.get():  # fwd asks for the value
+            out, residuals = self.f(*args), None
+        else:
+            out, residuals = self.forward(args)
+        lost = [x for x in outer_nodes(flatten(out)[0], since) if x not in nodes]
+        if lost:
+            raise ValueError(
+                f"{self.name} reads a Value of shape {np.shape(lost[0].data)} that requires "
+                "grad and is no argument, so its gradient would be lost: pass it as an argument"
+            )
+        outs, rebuild = flatten(out)
+        saved = None if residuals is None else map_leaves(detached, residuals)
+
+        def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
+            known = saved if saved is not None and not keep else self.forward(args)[1]
+            grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
+            return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
+
+        return rebuild(one_node(self.name, [*map(as_constant, outs)], nodes, pullback))
+
+    def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        """What `fwd` returns; within, the function itself does not ask `fwd` again."""
+        token = forwards.set(forwards.get() | {self})
+        try:
+            result: tuple[Any, Any] = self.fwd(*args)  # type: ignore[misc]
+        finally:
+            forwards.reset(token)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"{self.name}: fwd must return the pair (value, residuals)")
+        return result
+
+    def fitted(self, grads: Any, args: Sequence[Any]) -> list[Array]:
+        """What `bwd` returned, one for each leaf of the arguments."""
+        if not isinstance(grads, (tuple, list)) or len(grads) != len(args):
+            raise TypeError(
+                f"{self.name}: bwd must return a tuple of {len(args)} gradients, one for each "
+                f"argument, not {grads!r:.60}"
+            )
+        found: list[Array] = []
+        for g, x in zip(grads, args):
+            n = len(flatten(x)[0])
+            parts = [0.0] * n if g is None else flatten(g)[0]
+            if len(parts) != n:
+                raise TypeError(
+                    f"{self.name}: bwd returned {len(parts)} gradients for an argument of {n}"
+                )
+            if g is not None:
+                fitting(f"{self.name}: the gradients of bwd", g, flatten(x)[0])
+            found += parts
+        return found
+
+
+def detached(x: Any) -> Any:
+    return plain(x.data) if isinstance(x, Value) else x
+
+
+def one_node(
+    name: str, outs: Sequence[Value], operands: Sequence[Node], pullback: Pullback
+) -> list[Value]:
+    """`outs`, without the graph that they came by, as results of one node.
+
+    `pullback(gs, keep)` computes the cotangents of all operands; it is recorded if `keep`.
+    """
+    cores, dtypes = [y.shape for y in outs], [y.dtype for y in outs]
+    single = len(outs) == 1
+    with recording(None):
+        data = outs[0].data if single else pack([y.detach() for y in outs], cores).data
+    latest: list[Any] = [None, {}]
+
+    def rule(i: int, g: Array, out: Array, *xs: Array) -> Array:
+        if latest[0] is not g or i not in latest[1]:  # the first operand that asks
+            keep = isinstance(g, Value) and recorder.get() is not None
+            gs = [g] if single else [*map(as_dtype, unpack(g, cores), dtypes)]
+            found = pullback(gs, keep)
+            if not isinstance(g, Value):
+                found = [data_of(c) for c in found]
+            latest[:] = g, dict(enumerate(found))
+        return latest[1].pop(i)
+
+    op = Primitive(data_of, Each(rule), name, batch=by_itself)
+    new = recorder.get() or record
+    node = new(op, tuple(operands), tuple(x.data for x in operands), NO_PARAMS, data)
+    made = Value.of(node)
+    if single:
+        return [made]
+    return [*map(as_dtype, unpack(made, cores), dtypes)]
+
+
+def as_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
+    """A part of what was packed, in its own dtype again."""
+    if x.dtype.kind == "c" != dtype.kind:
+        x = np.real(x)
+    return x if x.dtype == dtype else x.astype(dtype)

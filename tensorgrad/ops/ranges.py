@@ -1,0 +1,69 @@
+"""Ranges of numbers whose ends may be Values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.batching import anywhere
+from tensorgrad.node import Array
+from tensorgrad.primitive import implements
+
+
+def parts(num: int, endpoint: bool, ndim: int) -> Array:
+    """How far along the range each number is, 0..1, in axis 0 of 1 + `ndim`."""
+    divisions = num - 1 if endpoint else num
+    return np.arange(num).reshape(-1, *[1] * ndim) / (divisions or 1)
+
+
+@implements(np.linspace)
+def linspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """Evenly spaced numbers from `start` to `stop`."""
+    divisions = num - 1 if endpoint else num
+    span = stop - start
+    t = parts(num, endpoint, np.ndim(span))
+    numbers = np.moveaxis(start * (1 - t) + stop * t, 0, axis)
+    if dtype is not None:
+        numbers = numbers.astype(dtype)
+    return (numbers, span / divisions if divisions else span * np.nan) if retstep else numbers
+
+
+@implements(np.logspace)
+def logspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Array = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Array:
+    """`base` to evenly spaced powers."""
+    numbers = base ** linspace(start, stop, num, endpoint, axis=axis)
+    return numbers if dtype is None else numbers.astype(dtype)
+
+
+@implements(np.geomspace)
+def geomspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Array:
+    """Numbers of the same sign with the same ratio from one to the next."""
+    if anywhere(start * stop <= 0):
+        raise ValueError("geomspace: start and stop must have the same sign and not be 0")
+    ratio = stop / start
+    numbers = np.moveaxis(start * ratio ** parts(num, endpoint, np.ndim(ratio)), 0, axis)
+    return numbers if dtype is None else numbers.astype(dtype)

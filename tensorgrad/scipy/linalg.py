@@ -1,0 +1,177 @@
+"""Linear algebra that NumPy lacks: triangular systems, Sylvester's equation, functions of matrices.
+
+SciPy's own turn their arguments into arrays first; these have the same names and arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import linalg
+
+from tensorgrad.domain import Domain
+from tensorgrad.node import Array
+from tensorgrad.primitive import Primitive, implements, primitive
+
+
+def transposed(A: Array) -> Array:
+    return np.swapaxes(A, -1, -2)
+
+
+def diagonally_dominant(A: Array, *others: Array) -> tuple[Array, ...]:
+    """Operands for tests: `A` with a diagonal that makes it well-conditioned."""
+    return A + 4 * np.eye(A.shape[-1]), *others
+
+
+# Triangular systems: x = A⁻¹ b, so b̄ = A⁻ᵀ g and Ā = -b̄ xᵀ, in the triangle that is read.
+
+
+def by_right_side(
+    g: Array,
+    out: Array,
+    a: Array,
+    b: Array,
+    transpose: bool = False,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    check_finite: bool = True,
+) -> Array:
+    return triangular_solution(
+        a,
+        g,
+        transpose=not transpose,
+        lower=lower,
+        unit_diagonal=unit_diagonal,
+        check_finite=check_finite,
+    )
+
+
+def by_triangle(g: Array, out: Array, a: Array, b: Array, **how: bool) -> Array:
+    adjoint = by_right_side(g, out, a, b, **how)
+    if b.ndim == 1:
+        adjoint, out = adjoint[:, None], out[:, None]
+    left, right = (out, adjoint) if how.get("transpose") else (adjoint, out)
+    read = np.tri(a.shape[-1], k=-1 if how.get("unit_diagonal") else 0, dtype=bool)
+    return np.where(read if how.get("lower") else read.T, -left @ transposed(right), 0)
+
+
+triangular_solution: Primitive = primitive(
+    lambda a, b, transpose=False, **how: linalg.solve_triangular(a, b, int(transpose), **how),
+    by_triangle,
+    by_right_side,
+    name="solve_triangular",
+    domain=Domain(
+        signature="(m,m),(m,n?)",
+        make=diagonally_dominant,
+        params=lambda a, b: [
+            {"transpose": t, "lower": lower, "unit_diagonal": unit}
+            for t in (False, True)
+            for lower in (False, True)
+            for unit in (False, True)
+            if 0 not in a + b
+        ],
+    ),
+)
+
+
+@implements(linalg.solve_triangular)
+def solve_triangular(
+    a: Array,
+    b: Array,
+    trans: int | str = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Array:
+    """`scipy.linalg.solve_triangular`: the x with a x = b; with `trans` of aᵀ or aᴴ. (`b` stays.)
+
+    >>> from tensorgrad import Value
+    >>> b = Value([2.0, 4.0])
+    >>> solve_triangular(np.array([[2.0, 0.0], [1.0, 1.0]]), b, lower=True).sum().backward()
+    >>> b.grad
+    array([0., 1.])
+    """
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"solve_triangular: trans={trans!r}; there are 0, 1, 2, 'N', 'T' and 'C'")
+    return triangular_solution(
+        np.conjugate(a) if trans in (2, "C") else a,
+        b,
+        transpose=trans not in (0, "N"),
+        lower=lower,
+        unit_diagonal=unit_diagonal,
+        check_finite=check_finite,
+    )
+
+
+@implements(linalg.cho_solve)
+def cho_solve(
+    c_and_lower: tuple[Array, bool],
+    b: Array,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Array:
+    """`scipy.linalg.cho_solve`: the x with a x = b, given a Cholesky factor of a. (`b` stays.)"""
+    c, lower = c_and_lower
+    first, second = ("N", "C") if lower else ("C", "N")
+    y = solve_triangular(c, b, first, lower=lower, check_finite=check_finite)
+    return solve_triangular(c, y, second, lower=lower, check_finite=check_finite)
+
+
+# Sylvester's equation A X + X B = Q is linear: the cotangent Y of Q solves the transposed one.
+
+
+def sylvester_adjoint(g: Array, a: Array, b: Array) -> Array:
+    return solve_sylvester(transposed(a), transposed(b), g)
+
+
+solve_sylvester = primitive(
+    linalg.solve_sylvester,
+    lambda g, out, a, b, q: -sylvester_adjoint(g, a, b) @ transposed(out),
+    lambda g, out, a, b, q: -transposed(out) @ sylvester_adjoint(g, a, b),
+    lambda g, out, a, b, q: sylvester_adjoint(g, a, b),
+    domain=Domain(
+        signature="(m,m),(n,n),(m,n)",
+        broadcast=False,
+        make=lambda a, b, q: (a + 4 * np.eye(a.shape[-1]), b + 4 * np.eye(b.shape[-1]), q),
+        params=lambda a, b, q: [{}] if len(a) == len(b) == 2 and 0 not in q else [],
+    ),
+)
+
+
+# Analytic functions of a matrix. The derivative L(A, E) of f at A in the direction E is a block of
+# a function of a larger matrix, f([[A, E], [0, A]]) = [[f(A), L(A, E)], [0, f(A)]] (Higham 2008,
+# Functions of Matrices, 3.16), and the transposed map is L(Aᵀ, ·).
+
+
+def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
+    def rule(g: Array, out: Array, A: Array) -> Array:
+        At, n = transposed(A), A.shape[-1]
+        above = np.concatenate([At, g], axis=-1)
+        below = np.concatenate([np.zeros_like(At), At], axis=-1)
+        return op(np.concatenate([above, below], axis=-2))[..., :n, n:]
+
+    op = primitive(
+        forward,
+        rule,
+        notation=notation,
+        domain=Domain(
+            (-1, 1),
+            signature="(m,m)",
+            make=diagonally_dominant,
+            params=lambda shape: [{}] if 0 not in shape and len(shape) == 2 else [],
+        ),
+    )
+    return op
+
+
+expm = matrix_function(linalg.expm, "e^{{{0}}}")
+logm = matrix_function(linalg.logm, r"\ln {0}")
+sqrtm = matrix_function(linalg.sqrtm, "{0}^{{1/2}}")
+sinm = matrix_function(linalg.sinm, r"\sin {0}")
+cosm = matrix_function(linalg.cosm, r"\cos {0}")
+tanm = matrix_function(linalg.tanm, r"\tan {0}")
+sinhm = matrix_function(linalg.sinhm, r"\sinh {0}")
+coshm = matrix_function(linalg.coshm, r"\cosh {0}")
+tanhm = matrix_function(linalg.tanhm, r"\tanh {0}")

@@ -1,0 +1,55 @@
+"""What the declarations of special functions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.batching import elementwise
+from tensorgrad.domain import Domain
+from tensorgrad.node import Array
+from tensorgrad.ops.several import pack, unpack
+from tensorgrad.primitive import Primitive, Rule, implements, primitive
+
+
+def constant(function: Any, operand: str) -> Rule:
+    """The rule of an order or a shape parameter: there is none."""
+
+    def no_closed_form(g: Array, out: Array, *operands: Array) -> Array:
+        raise TypeError(
+            f"{function.__name__}: its derivative by {operand} has no closed form; "
+            f".detach() what stands there to keep it constant"
+        )
+
+    return no_closed_form
+
+
+def slopes(of: Callable[..., Sequence[Array]]) -> Rule:
+    """The rule of an operand of several results: `of(results, *operands)` has their derivatives."""
+
+    def rule(g: Array, out: Array, *operands: Array) -> Array:
+        cores = [()] * g.shape[-1]
+        pairs = zip(unpack(g, cores), of(unpack(out, cores), *operands))
+        return sum(c * slope for c, slope in pairs)
+
+    return rule
+
+
+def several(function: np.ufunc, *rules: Rule, domain: Domain) -> Primitive:
+    """Declare a ufunc of several results: one primitive that packs them."""
+    cores = [()] * function.nout
+    packed = primitive(
+        lambda *xs: pack(function(*xs), cores),
+        *rules,
+        name=function.__name__,
+        domain=domain,
+        batch=elementwise,
+    )
+
+    @implements(function)
+    def results(*xs: Array) -> tuple[Array, ...]:
+        return tuple(unpack(packed(*xs), cores))
+
+    return packed

@@ -1,0 +1,217 @@
+"""Functions made of elementary ones that keep their digits where the plain formula loses them.
+
+Choices: x ln y has slopes 0 at x = y = 0, and so has x ln(x/y); a Huber loss is quadratic at its
+edges.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import special
+
+from tensorgrad.domain import Domain
+from tensorgrad.node import Array
+from tensorgrad.ops import elementwise
+from tensorgrad.ops.elementwise import divisor, unless_masked
+from tensorgrad.primitive import flat, implements, primitive
+
+# The logistic function.
+
+expit = primitive(
+    special.expit,
+    lambda g, out, x: g * out * special.expit(-x),  # 1 - out has no digits where out is near 1
+    notation=r"\sigma({0})",
+)
+log_expit = primitive(
+    special.log_expit, lambda g, out, x: g * special.expit(-x), notation=r"\ln \sigma({0})"
+)
+logit = primitive(
+    special.logit,
+    lambda g, out, x: g / divisor(x * (1 - x), g),
+    notation=r"\ln \frac{{{0}}}{{1 - {0}}}",
+    domain=Domain((0.1, 0.9)),
+)
+
+# Entropy: x ln y, which is 0 at x = 0 whatever y is.
+
+
+def log_ratio(x: Array, y: Array, g: Array) -> Array:
+    """ln(x/y), but 0 where both are 0."""
+    nothing = (x == 0) & (y == 0)
+    ratio = np.where(nothing, 1, x) / np.where(nothing, 1, y)
+    return np.log(unless_masked(ratio, g, ~(ratio > 0)))
+
+
+xlogy = primitive(
+    special.xlogy,
+    lambda g, out, x, y: g * np.log(unless_masked(y + ((x == 0) & (y == 0)), g, ~(y > 0))),
+    lambda g, out, x, y: g * (x / divisor(y + ((x == 0) & (y == 0)), g)),
+    notation=r"{0} \ln {1}",
+    domain=Domain(((-3, 3), (0.1, 3)), complex=True),
+    choice="x ln y has slopes 0 at x = y = 0",
+)
+xlog1py = primitive(
+    special.xlog1py,
+    lambda g, out, x, y: g * np.log1p(unless_masked(y + ((x == 0) & (y == -1)), g, ~(y > -1))),
+    lambda g, out, x, y: g * (x / divisor(1 + y + ((x == 0) & (y == -1)), g)),
+    notation=r"{0} \ln(1 + {1})",
+    domain=Domain(((-3, 3), (-0.9, 3)), complex=True),
+    choice="x ln(1 + y) has slopes 0 at x = 0, y = -1",
+)
+entr = primitive(
+    special.entr,
+    lambda g, out, x: -g * (np.log(unless_masked(x, g, ~(x > 0))) + 1),
+    notation=r"-{0} \ln {0}",
+    domain=Domain((0.1, 3)),
+)
+rel_entr = primitive(
+    special.rel_entr,
+    lambda g, out, x, y: g * (log_ratio(x, y, g) + ((x != 0) | (y != 0))),
+    lambda g, out, x, y: -g * (x / divisor(y + ((x == 0) & (y == 0)), g)),
+    notation=r"{0} \ln \frac{{{0}}}{{{1}}}",
+    domain=Domain((0.1, 3)),
+    choice="x ln(x/y) has slopes 0 at x = y = 0",
+)
+kl_div = primitive(
+    special.kl_div,
+    lambda g, out, x, y: g * log_ratio(x, y, g),
+    lambda g, out, x, y: g * (y - x) / divisor(y + ((x == 0) & (y == 0)), g),
+    notation=r"{0} \ln \frac{{{0}}}{{{1}}} - {0} + {1}",
+    domain=Domain((0.1, 3)),
+    choice="x ln(x/y) - x + y has slopes 0 at x = y = 0",
+)
+
+# Exponentials and powers.
+
+implements(special.exp2)(elementwise.exp2)
+implements(special.expm1)(elementwise.expm1)
+implements(special.log1p)(elementwise.log1p)
+implements(special.cbrt)(elementwise.cbrt)
+exp10 = primitive(special.exp10, lambda g, out, x: g * out * math.log(10), notation="10^{{{0}}}")
+exprel = primitive(
+    special.exprel,
+    lambda g, out, x: g * special.hyp1f1(2, 3, x) / 2,  # (eˣ - out)/x, which is 0/0 at 0
+    notation=r"\frac{{e^{{{0}}} - 1}}{{{0}}}",
+)
+cosm1 = primitive(special.cosm1, lambda g, out, x: -g * np.sin(x), notation=r"\cos {0} - 1")
+powm1 = primitive(
+    special.powm1,
+    lambda g, out, x, y: elementwise.power.rules[0](g, out + 1, x, y),
+    lambda g, out, x, y: elementwise.power.rules[1](g, out + 1, x, y),
+    notation="{0}^{{{1}}} - 1",
+    domain=Domain(((0.1, 3), (-3, 3))),
+)
+
+
+def boxcox_by_power(log: Array, lmbda: Array) -> Array:
+    """The derivative by λ of (e^(λ log) - 1)/λ, finite at λ = 0."""
+    return log * log * special.hyp1f1(2, 3, lmbda * log) / 2
+
+
+def inv_boxcox_by_power(y: Array, lmbda: Array) -> Array:
+    """The derivative by λ of ln(1 + λy)/λ, finite at λ = 0."""
+    return y * y * special.hyp2f1(2, 2, 3, -lmbda * y) / -2
+
+
+boxcox = primitive(
+    special.boxcox,
+    lambda g, out, x, lmbda: g * x ** (lmbda - 1),
+    lambda g, out, x, lmbda: g * boxcox_by_power(np.log(x), lmbda),
+    notation=r"\frac{{{0}^{{{1}}} - 1}}{{{1}}}",
+    domain=Domain(((0.1, 3), (-2, 2))),
+)
+boxcox1p = primitive(
+    special.boxcox1p,
+    lambda g, out, x, lmbda: g * np.exp((lmbda - 1) * np.log1p(x)),
+    lambda g, out, x, lmbda: g * boxcox_by_power(np.log1p(x), lmbda),
+    notation=r"\frac{{(1 + {0})^{{{1}}} - 1}}{{{1}}}",
+    domain=Domain(((-0.9, 3), (-2, 2))),
+)
+inv_boxcox = primitive(
+    special.inv_boxcox,
+    lambda g, out, y, lmbda: g * out / (1 + lmbda * y),
+    lambda g, out, y, lmbda: g * out * inv_boxcox_by_power(y, lmbda),
+    notation=r"(1 + {1} {0})^{{1/{1}}}",
+    domain=Domain(((-0.9, 2), (-0.3, 1))),
+)
+inv_boxcox1p = primitive(
+    special.inv_boxcox1p,
+    lambda g, out, y, lmbda: g * (1 + out) / (1 + lmbda * y),
+    lambda g, out, y, lmbda: g * (1 + out) * inv_boxcox_by_power(y, lmbda),
+    notation=r"(1 + {1} {0})^{{1/{1}}} - 1",
+    domain=Domain(((-0.9, 2), (-0.3, 1))),
+)
+
+# Degrees.
+
+DEGREE = np.pi / 180
+sindg = primitive(
+    special.sindg,
+    lambda g, out, x: g * DEGREE * special.cosdg(x),
+    notation=r"\sin {0}^\circ",
+    domain=Domain((-180, 180)),
+)
+cosdg = primitive(
+    special.cosdg,
+    lambda g, out, x: -g * DEGREE * special.sindg(x),
+    notation=r"\cos {0}^\circ",
+    domain=Domain((-180, 180)),
+)
+tandg = primitive(
+    special.tandg,
+    lambda g, out, x: g * DEGREE * (1 + out * out),
+    notation=r"\tan {0}^\circ",
+    domain=Domain((-60, 60)),
+)
+cotdg = primitive(
+    special.cotdg,
+    lambda g, out, x: -g * DEGREE * (1 + out * out),
+    notation=r"\cot {0}^\circ",
+    domain=Domain((30, 150)),
+)
+radian = primitive(
+    special.radian,
+    lambda g, out, d, m, s: g * DEGREE,
+    lambda g, out, d, m, s: g * (DEGREE / 60),
+    lambda g, out, d, m, s: g * (DEGREE / 3600),
+)
+
+# Losses and means.
+
+huber = primitive(
+    special.huber,
+    lambda g, out, delta, r: g * np.maximum(np.abs(r) - delta, 0),
+    lambda g, out, delta, r: g * np.clip(r, -delta, delta),
+    notation=r"L_{{{0}}}({1})",
+    domain=Domain(((0.5, 1.5), (-3, 3)), kink=lambda delta, r: np.abs(r) - delta),
+)
+
+
+def pseudo_huber_by_delta(g: Array, out: Array, delta: Array, r: Array) -> Array:
+    """2 out/δ - r²/(δ s) with s = √(1 + r²/δ²), without the difference."""
+    square = (r / delta) ** 2
+    s = np.sqrt(1 + square)
+    return g * delta * square**2 / (s * (1 + s) ** 2)
+
+
+pseudo_huber = primitive(
+    special.pseudo_huber,
+    pseudo_huber_by_delta,
+    lambda g, out, delta, r: g * r / np.sqrt(1 + (r / delta) ** 2),
+    notation=r"L_{{{0}}}({1})",
+    domain=Domain(((0.5, 2), (-3, 3))),
+)
+
+
+@implements(special.agm)
+def agm(a: Array, b: Array) -> Array:
+    """`scipy.special.agm`: the arithmetic-geometric mean of two positive numbers (DLMF 19.8.5)."""
+    total = a + b
+    return (np.pi / 4) * total / special.ellipkm1(4 * a * b / (total * total))
+
+
+to_even = primitive(
+    special.round, flat, domain=Domain(kink=lambda x: x - np.floor(x) - 0.5), name="round_to_even"
+)

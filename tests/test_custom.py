@@ -1,0 +1,179 @@
+"""checkpoint and custom_vjp: nodes that bring their own backward pass."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+
+X = np.array([0.3, 1.0, 2.0])
+
+
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def bump(x: Any) -> Any:
+    return np.sin(x) * np.exp(-x) + x**2
+
+
+# checkpoint
+
+
+def test_a_checkpoint_changes_no_derivative_of_any_order_or_mode() -> None:
+    f = tg.checkpoint(bump)
+    plain, forgetful = lambda x: np.sum(bump(bump(x))), lambda x: np.sum(f(f(x)))
+    for transform in (
+        tg.grad,
+        tg.hessian,
+        lambda f: tg.jacobian(f, mode="forward"),
+        lambda f: tg.grad(lambda x: tg.grad(lambda y: tg.grad(f)(y)[0])(x)[0]),
+    ):
+        close(transform(forgetful)(X), transform(plain)(X))
+    rows = np.stack([X, 2 * X])
+    close(tg.vmap(tg.grad(forgetful))(rows), tg.vmap(tg.grad(plain))(rows))
+
+
+def test_a_checkpointed_layer_reaches_its_own_parameters() -> None:
+    layers = [nn.Linear(3, 3, rng=i) for i in range(3)]
+    found = []
+    for wrap in (lambda f: f, tg.checkpoint):
+        x = tg.Value(X.astype(np.float32))
+        h = x
+        for layer in layers:
+            h = wrap(lambda h, layer=layer: np.tanh(layer(h)))(h)
+        h.sum().backward()
+        found.append([x.grad, *(p.grad for layer in layers for p in layer.parameters())])
+        for layer in layers:
+            layer.zero_grad()
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_may_return_containers_and_take_anything() -> None:
+    f = lambda tree, flag, scale=1.0: ({"y": scale * tree["a"] * tree["b"][0]}, tree["a"].sum(), 3)
+    loss = lambda tree, f: f(tree, True, scale=2.0)[0]["y"].sum() * f(tree, True)[1]
+    tree = {"a": X, "b": [2.0]}
+    found, expected = (tg.grad(loss)(tree, g) for g in (tg.checkpoint(f), f))
+    close(found["a"], expected["a"])
+    close(found["b"][0], expected["b"][0])
+    assert tg.checkpoint(lambda x: 3.0)(X) == 3
+    assert type(tg.checkpoint(np.sin)(X)) is np.ndarray
+
+
+def test_a_checkpoint_of_float32_and_complex_results() -> None:
+    f = tg.checkpoint(lambda x: (np.sin(x), np.exp(1j * x)))
+    loss = lambda x: np.sum(np.real(f(x)[0] * np.conj(f(x)[1])))
+    close(tg.grad(loss)(X), np.cos(X) * np.cos(X) - np.sin(X) ** 2)
+    single = tg.checkpoint(np.sin)(tg.Value(X.astype(np.float32)))
+    assert single.dtype == np.float32
+
+
+def activations(wrap: Any, layers: int = 64, width: int = 256, batch: int = 64) -> int:
+    """Bytes held between the forward and the backward of a deep network."""
+    rng = np.random.default_rng(0)
+    weights = [tg.Value(rng.normal(size=(width, width)) / width**0.5) for _ in range(layers)]
+    x = tg.Value(rng.normal(size=(batch, width)))
+
+    def block(x: Any, ws: Any) -> Any:
+        for w in ws:
+            x = np.tanh(x @ w) + x
+        return x
+
+    gc.collect()
+    tracemalloc.start()
+    h = x
+    for i in range(0, layers, 8):
+        h = wrap(lambda h, ws=weights[i : i + 8]: block(h, ws))(h)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    h.sum().backward()
+    assert all(w.grad is not None for w in weights)
+    return held
+
+
+def test_checkpoints_hold_under_a_quarter_of_the_activations() -> None:
+    assert activations(tg.checkpoint) < 0.25 * activations(lambda f: f)
+
+
+# custom_vjp
+
+
+@pytest.fixture
+def product() -> Any:
+    """sin(x) y, with its gradient by hand."""
+
+    @tg.custom_vjp
+    def f(x: Any, y: Any = 1.0) -> Any:
+        return np.sin(x) * y
+
+    f.defvjp(
+        lambda x, y: (f(x, y), (x, y)), lambda r, g: (g * np.cos(r[0]) * r[1], g * np.sin(r[0]))
+    )
+    return f
+
+
+def test_a_custom_gradient_is_used_at_every_order(product: Any) -> None:
+    assert product(0.3, 2.0) == 2 * np.sin(0.3)
+    close(tg.grad(product, (0, 1))(0.3, 2.0), (2 * np.cos(0.3), np.sin(0.3)))
+    close(tg.grad(tg.grad(product))(0.3, 2.0), -2 * np.sin(0.3))
+    close(tg.grad(tg.grad(tg.grad(product)))(0.3, 2.0), -2 * np.cos(0.3))
+    close(tg.hessian(product, (0, 1))(0.3, 2.0)[0][1], np.cos(0.3))
+    close(tg.jvp(product, (0.3, 2.0), (1.0, 1.0))[1], 2 * np.cos(0.3) + np.sin(0.3))
+    close(tg.vmap(tg.grad(product))(X, X), X * np.cos(X))
+    close(tg.vmap(tg.grad(tg.grad(product)))(X, X), -X * np.sin(X))
+    close(tg.grad(lambda x: product(x))(0.3), np.cos(0.3))
+    close(tg.grad(lambda x: product(y=x, x=1.0))(0.3), np.sin(1.0))
+
+
+def test_a_clipped_gradient_is_not_the_true_one() -> None:
+    @tg.custom_vjp
+    def clipped(x: Any, low: float, high: float) -> Any:
+        return x
+
+    clipped.nondiff_argnums = (1, 2)
+    clipped.defvjp(lambda x, low, high: (x, None), lambda low, high, _, g: (np.clip(g, low, high),))
+    assert tg.grad(lambda x: 100 * clipped(x, -1.0, 2.0))(3.0) == 2
+
+
+def test_opaque_forwards_and_containers() -> None:
+    @tg.custom_vjp
+    def f(p: Any) -> Any:
+        return {"out": np.array(p["a"].data if isinstance(p["a"], tg.Value) else p["a"]) ** 2}
+
+    f.defvjp(
+        lambda p: (f({"a": p["a"], "b": 0}), p["a"]),
+        lambda a, g: ({"a": 2 * a * g["out"], "b": None},),
+    )
+    with pytest.raises(TypeError, match="gradients for an argument"):
+        tg.grad(lambda p: f(p)["out"].sum())({"a": X, "b": 1.0})
+    f.bwd = lambda a, g: ({"a": 2 * a * g["out"], "b": 0.0},)
+    found = tg.grad(lambda p: f(p)["out"].sum())({"a": X, "b": 1.0})
+    close(found["a"], 2 * X)
+    assert found["b"] == 0
+
+
+def test_mistakes_are_named(product: Any) -> None:
+    w = tg.Value(2.0)
+
+    @tg.custom_vjp
+    def closing(x: Any) -> Any:
+        return w * x
+
+    with pytest.raises(TypeError, match="closing has no gradient yet"):
+        closing(1.0)
+    closing.defvjp(lambda x: (w * x, None), lambda r, g: (g,))
+    with pytest.raises(ValueError, match="closing reads a Value"):
+        tg.grad(closing)(1.0)
+    product.bwd = lambda r, g: g
+    with pytest.raises(TypeError, match="tuple of 2"):
+        tg.grad(product)(0.3, 2.0)
+    product.bwd = lambda r, g: (np.ones(7), g)
+    with pytest.raises(ValueError, match=r"must have shapes"):
+        tg.grad(product)(0.3, 2.0)

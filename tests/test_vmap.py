@@ -1,0 +1,205 @@
+"""tg.vmap: what is written for one example, done for all. (Each primitive: test_primitives.py.)"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import nn
+from tensorgrad.batching import carriers
+
+ROWS = np.arange(12.0).reshape(4, 3) / 5
+W = np.random.default_rng(0).normal(size=(3, 2))
+
+
+def loop(f: Any, *xs: Any) -> Any:
+    return np.stack([f(*row) for row in zip(*xs)])
+
+
+def close(found: Any, expected: Any) -> None:
+    assert np.shape(found) == np.shape(expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "elementwise": lambda x: np.sin(x) * x**2 / (1 + x),
+    "reduction": lambda x: x.sum() * x - x.mean(),
+    "axis counted from the front": lambda x: np.sum(np.outer(x, x), axis=0),
+    "matrix products": lambda x: np.tanh(x @ W) @ W.T,
+    "vector products": lambda x: x @ x,
+    "einsum": lambda x: np.einsum("i,ij,i->j", x, W, x),
+    "index": lambda x: x[1:] * x[0],
+    "index with an array": lambda x: x[np.array([0, 0, 2])],
+    "index with a comparison's result": lambda x: np.where(x > 1, x, -x),
+    "index that differs by example": lambda x: x[np.argmax(-x)] + x[np.argsort(-x)[0]],
+    "assignment": lambda x: assigned(x),
+    "mask operators": lambda x: np.where((x > 0.5) & ~(x > 1.5) | (x == 0), x, 0),
+    "reshape": lambda x: np.reshape(x, (3, 1)) + np.reshape(x, (1, -1)),
+    "transpose": lambda x: np.outer(x, x).T[0],
+    "concatenate": lambda x: np.concatenate([x, x[::-1]]),
+    "stack": lambda x: np.stack([x, 2 * x], axis=-1),
+    "softmax": lambda x: nn.functional.softmax(x),
+    "max": lambda x: np.max(x) - np.min(x, keepdims=True),
+    "cumsum": lambda x: np.cumsum(x),
+    "sorted": lambda x: np.sort(-x),
+    "linear algebra": lambda x: np.linalg.solve(np.outer(x, x) + np.eye(3), x),
+    "constants only": lambda x: np.ones(2),
+    "length and iteration": lambda x: sum(float(i) * x[i] for i in range(len(x))) + sum(x),
+    "shape": lambda x: x * x.shape[0] * x.ndim * np.size(x),
+    "astype": lambda x: (x > 1).astype(float) * x if isinstance(x, tg.Value) else (x > 1) * x,
+}
+
+
+def assigned(x: Any) -> Any:
+    x = x.copy()
+    x[0] = x[1] * x[2]
+    return x
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_vmap_agrees_with_the_loop(name: str) -> None:
+    f = FUNCTIONS[name]
+    close(tg.vmap(f)(ROWS), loop(f, ROWS))
+    total = lambda x: np.sum(f(x))
+    close(tg.vmap(tg.grad(total))(ROWS), loop(tg.grad(total), ROWS))
+    close(
+        tg.grad(lambda r: np.sum(tg.vmap(f)(r) ** 2))(ROWS),
+        tg.grad(lambda r: np.sum(np.stack([f(x) for x in r]) ** 2))(ROWS),
+    )
+
+
+@pytest.mark.parametrize("transform", [tg.hessian, tg.jacobian, tg.elementwise_grad])
+def test_transforms_inside_and_outside(transform: Any) -> None:
+    f = lambda x: np.sum(np.sin(x) * x**2) * x[0]
+    close(tg.vmap(transform(f))(ROWS), loop(transform(f), ROWS))
+    close(
+        tg.vmap(tg.jacobian(f, mode="forward"))(ROWS),
+        loop(tg.jacobian(f, mode="forward"), ROWS),
+    )
+    tangent = lambda x, t: tg.jvp(f, (x,), (t,))[1]
+    close(tg.vmap(tangent)(ROWS, 2 * ROWS), loop(tangent, ROWS, 2 * ROWS))
+    close(
+        tg.jacobian(lambda r: tg.vmap(f)(r))(ROWS),
+        tg.jacobian(lambda r: np.stack([f(x) for x in r]))(ROWS),
+    )
+
+
+def test_axes_of_arguments_and_results() -> None:
+    f = lambda x, y: x + y
+    close(tg.vmap(f, in_axes=(1, None))(ROWS, np.ones(4)), ROWS.T + 1)
+    close(tg.vmap(f, in_axes=(-1, 0))(ROWS.T, ROWS), 2 * ROWS)
+    close(tg.vmap(f, in_axes=(0, None), out_axes=1)(ROWS, 1.0), ROWS.T + 1)
+    close(tg.vmap(f, out_axes=-1)(ROWS, ROWS), 2 * ROWS.T)
+    both = tg.vmap(lambda x: (x, {"sum": x.sum()}), out_axes=(1, 0))(ROWS)
+    close(both[0], ROWS.T)
+    close(both[1]["sum"], ROWS.sum(axis=1))
+    close(
+        tg.vmap(lambda p: p["a"] * p["b"], in_axes=({"a": 0, "b": None},))(
+            {"a": ROWS, "b": np.ones(3)}
+        ),
+        ROWS,
+    )
+    close(tg.vmap(lambda x, scale=1.0: x * scale)(ROWS, scale=np.arange(4.0)), ROWS * np.c_[:4])
+
+
+def test_nested_maps_give_tables() -> None:
+    table = tg.vmap(tg.vmap(lambda x, y: x @ y, (0, None)), (None, 0))
+    close(table(ROWS, 2 * ROWS), 2 * ROWS @ ROWS.T)
+    pairs = tg.vmap(lambda x: tg.vmap(lambda y: x * y)(x))
+    close(pairs(ROWS), ROWS[:, None, :] * ROWS[:, :, None])
+    close(
+        tg.vmap(lambda x: tg.vmap(lambda y: np.sum(x) * y)(W))(ROWS), ROWS.sum(1)[:, None, None] * W
+    )
+
+
+def test_a_value_of_the_outside_gets_the_sum_over_the_examples() -> None:
+    w = tg.Value(W)
+    tg.vmap(lambda x: np.tanh(x @ w).sum())(ROWS).sum().backward()
+    other = tg.Value(W)
+    np.tanh(ROWS @ other).sum().backward()
+    close(w.grad, other.grad)
+    b = tg.Value(2.0)
+    tg.vmap(lambda x: b)(ROWS).sum().backward()
+    assert b.grad == 4
+
+
+def test_per_example_gradients_of_a_model() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 1, rng=1))
+    loss = lambda model, x: np.sum(model(x) ** 2)
+    grads = tg.vmap(tg.grad(loss), in_axes=(None, 0))(model, ROWS.astype(np.float32))
+    each = [tg.grad(loss)(model, x).parameters() for x in ROWS.astype(np.float32)]
+    for i, g in enumerate(grads.parameters()):
+        np.testing.assert_allclose(g.data, np.stack([e[i].data for e in each]), rtol=1e-4)
+
+
+def test_an_inner_leaf_belongs_to_each_example() -> None:
+    close(tg.vmap(lambda x: tg.grad(lambda y: y * x)(3.0))(ROWS[:, 0]), ROWS[:, 0])
+    w = tg.Value(0.5)
+    f = lambda w: tg.vmap(lambda x: tg.grad(lambda y: np.sin(y) * x * w)(w))(ROWS[:, 1]).sum()
+    g = lambda w: sum(np.cos(w) * x * w for x in ROWS[:, 1])
+    close(tg.grad(f)(0.5), tg.grad(g)(0.5))
+    close(f(w).data, g(0.5))
+
+
+def test_ragged_branches_and_numbers_are_refused() -> None:
+    for f in (
+        lambda x: x if x.sum() > 0 else -x,
+        lambda x: float(x[0]) * x,
+        lambda x: [1.0, 2.0][int(x[0])],
+        lambda x: np.asarray(x),
+        lambda x: x.item(),
+        lambda x: x.tolist(),
+    ):
+        with pytest.raises(TypeError, match=r"inside vmap|would lose"):
+            tg.vmap(f)(ROWS)
+    with pytest.raises(ValueError, match="shape"):
+        tg.vmap(lambda x: x[x > 1])(ROWS)
+    with pytest.raises(TypeError, match="backward"):
+        tg.vmap(lambda x: x.sum().backward())(ROWS)
+
+
+def test_calls_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="different numbers of examples"):
+        tg.vmap(lambda x, y: x + y)(ROWS, W)
+    with pytest.raises(ValueError, match="no argument is mapped"):
+        tg.vmap(lambda x: x, in_axes=None)(ROWS)
+    with pytest.raises(ValueError, match="no axis 0"):
+        tg.vmap(lambda x, y: x + y)(ROWS, 1.0)
+    with pytest.raises(ValueError, match="2 arguments"):
+        tg.vmap(lambda x, y: x + y, in_axes=(0,))(ROWS, ROWS)
+    with pytest.raises(TypeError, match="an axis is an int"):
+        tg.vmap(lambda x: x, in_axes=("a",))(ROWS)
+
+
+def test_no_examples_and_one() -> None:
+    assert tg.vmap(lambda x: np.sin(x) @ W)(np.ones((0, 3))).shape == (0, 2)
+    assert tg.vmap(lambda x: np.linalg.inv(np.outer(x, x) + np.eye(3)))(np.ones((0, 3))).shape == (
+        (0, 3, 3)
+    )
+    close(tg.vmap(np.sin)(ROWS[:1]), np.sin(ROWS[:1]))
+
+
+def test_float32_and_weak_numbers() -> None:
+    x = ROWS.astype(np.float32)
+    assert tg.vmap(lambda x: 2.0 * x + 1)(x).dtype == np.float32
+    assert tg.vmap(lambda x: 2.0 * x.sum() + 1)(x).dtype == np.float32
+    assert type(tg.vmap(np.sin)(x)) is np.ndarray
+
+
+def test_an_own_primitive_without_a_batching_rule_is_looped_over(own_primitives: None) -> None:
+    def largest_first(x: Any) -> Any:
+        assert np.ndim(x) == 1  # it sees one example
+        return x[::-1].copy()
+
+    op = tg.primitive(largest_first, lambda g, out, x: g[::-1], name="backwards")
+    close(tg.vmap(op)(ROWS), ROWS[:, ::-1])
+    close(tg.vmap(tg.grad(lambda x: op(x)[0] ** 2))(ROWS), loop(lambda x: [0, 0, 2 * x[2]], ROWS))
+
+
+def test_nothing_is_left_behind() -> None:
+    tg.vmap(tg.hessian(lambda x: np.sum(np.sin(x) * x)))(ROWS)
+    tg.jacobian(np.sin)(ROWS)
+    assert not carriers
