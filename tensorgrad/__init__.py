@@ -58,7 +58,9 @@ __all__ = [
 ]
 
 _ROOMS = ("data", "io", "nn", "optim")
-_TRANSFORMS = "elementwise_grad grad hessian hvp jacobian jvp value_and_grad vjp".split()
+_TRANSFORMS = (
+    *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
+)
 _HOMES = {
     "checkpoint": "tensorgrad.custom",
     "custom_vjp": "tensorgrad.custom",

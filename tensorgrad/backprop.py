@@ -7,7 +7,7 @@ each node after all of its users: its cotangent is then complete, and is handed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import attrgetter
 
 from numpy import ndarray
@@ -17,13 +17,14 @@ from tensorgrad.node import Array, Node
 from tensorgrad.repair import over_examples, repair, unless_masked_out
 
 
-def topological_order(output: Node, ends: Collection[Node] = ()) -> list[Node]:
-    """The nodes that require grad and lead to `output`, each after its operands.
+def topological_order(outputs: Iterable[Node], ends: Collection[Node] = ()) -> list[Node]:
+    """The nodes that require grad and lead to `outputs`, each after its operands.
 
     The walk ends at leaves, and before the nodes `ends`.
     """
     oldest = min((x.serial for x in ends), default=-1)  # nothing older comes from one of them
-    found, order = {output, *ends}, [output]
+    order = list(outputs)
+    found = {*order, *ends}
     for node in order:  # the list grows while we walk it
         for x in node.operands:
             if x is not None and x.requires_grad and x not in found and x.serial > oldest:
@@ -32,10 +33,10 @@ def topological_order(output: Node, ends: Collection[Node] = ()) -> list[Node]:
     return sorted(order, key=attrgetter("serial"))  # an operand is older than what uses it
 
 
-def paths(output: Node, wrt: Collection[Node]) -> tuple[list[Node], set[Node]]:
-    """The nodes on a path from one of `wrt` to `output`, in order; and these with `wrt`."""
+def paths(outputs: Iterable[Node], wrt: Collection[Node]) -> tuple[list[Node], set[Node]]:
+    """The nodes on paths from `wrt` to `outputs`, in order; and these together with `wrt`."""
     order, found = [], set(wrt)
-    for node in topological_order(output, wrt):
+    for node in topological_order(outputs, wrt):
         if node not in found and not found.isdisjoint(node.operands):
             found.add(node)
             order.append(node)
@@ -43,18 +44,17 @@ def paths(output: Node, wrt: Collection[Node]) -> tuple[list[Node], set[Node]]:
 
 
 def sweep(
-    output: Node,
-    seed: Array,
+    seeds: Mapping[Node, Array],
     as_value: Callable[[Node], Array] | None = None,
     wrt: Collection[Node] | None = None,
 ) -> dict[Node, Array]:
-    """The cotangents of the leaves, given that of `output`; also of nodes that retain theirs.
+    """The cotangents of the leaves, given those of the outputs; also of nodes that retain theirs.
 
     The rules see arrays; with `as_value` they see Values, and the sweep is itself recorded. With
     `wrt` the walk ends at these nodes, and nothing is computed that does not lead to them.
     """
-    order, found = (topological_order(output), None) if wrt is None else paths(output, wrt)
-    cotangents = {output: seed}
+    order, found = (topological_order(seeds), None) if wrt is None else paths(seeds, wrt)
+    cotangents = dict(seeds)
     masked, batched = False, bool(carriers)
     for node in reversed(order):
         op = node.op
@@ -63,7 +63,7 @@ def sweep(
         out, inputs, params, origin = node.data, node.inputs, node.params, node.origin
         rules = op.rules
         g = cotangents[node] if node.retains_grad else cotangents.pop(node)
-        masked = masked or op.masks
+        masked = masked or (op.masks is not None and op.masks(params))
         if origin is not None:
             origin.before_rules(node)
         args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
@@ -82,7 +82,7 @@ def sweep(
             if masked:
                 c = unless_masked_out(c, g, op)
             if batched:
-                c = over_examples(c, data, node, output)
+                c = over_examples(c, data, node, seeds)
             kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
             if kind is not type(data) or (
                 kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)

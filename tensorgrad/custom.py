@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import by_itself
+from tensorgrad.batching import by_itself, levels_of
 from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording
 from tensorgrad.ops.constant import data_of
+from tensorgrad.ops.identity import enter, leave
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.primitive import Each, Primitive
-from tensorgrad.transforms import fitting, inner_product, now, outer_nodes, requires_grad
+from tensorgrad.transforms import fitting, now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.tree import flatten, map_leaves
 from tensorgrad.value import Value, as_constant, cotangents, plain
 
@@ -54,8 +55,8 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             with recording(recorder.get() or record):
                 again, _ = flatten(f(*args, **kwargs))
-                y, seed = inner_product([y for y in again if requires_grad(y)], gs)
-            found = cotangents(y.node, seed, keep, nodes)
+            ys = [y for y in again if requires_grad(y)]
+            found = cotangents(seeds_of(ys, gs), keep, nodes)
             return [found.get(x, 0.0) for x in nodes]
 
         chosen = [y for y in outs if requires_grad(y)]
@@ -122,6 +123,8 @@ class custom_vjp:
         saved = None if residuals is None else map_leaves(detached, residuals)
 
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
+            if not keep and levels_of(*map(data_of, gs)) and not levels_of(*map(data_of, outs)):
+                return one_at_a_time(pullback, gs)  # of a Jacobian's rows; bwd may look at them
             known = saved if saved is not None and not keep else self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
@@ -158,6 +161,14 @@ class custom_vjp:
                 fitting(f"{self.name}: the gradients of bwd", g, flatten(x)[0])
             found += parts
         return found
+
+
+def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
+    """What `pullback` returns for batched cotangents, called for each example."""
+    level = levels_of(*map(data_of, gs))[-1]
+    rows = [leave(g, level=level) for g in gs]
+    results = [pullback([row[i] for row in rows], False) for i in range(level.size)]
+    return [enter(as_constant(np.stack(parts)), level=level) for parts in zip(*results)]
 
 
 def detached(x: Any) -> Any:

@@ -106,6 +106,9 @@ def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> N
 # A context variable, so each thread (and each asyncio task) has its own.
 recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
+# Whether a function runs here that a transform such as `tg.grad` differentiates.
+differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
+
 
 class recording(ContextDecorator):
     """Record with `new` inside a `with` block or a decorated function; `None` records nothing."""

@@ -36,7 +36,7 @@ _blank: Callable[[type[Handle]], Handle] = object.__new__
 class Primitive:
     """A declared operation. Call it like its forward: operands by position, params by keyword.
 
-    `masks`: whether it leaves entries out, as `np.where` does; nothing of them comes back then.
+    `masks`: tells of a call's params whether it leaves entries out, as `np.where` does.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Primitive:
         self.notation, self.domain, self.choice = notation, domain, choice
         self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
         self.arity = None if isinstance(rules, Each) else len(rules)
-        self.masks = False
+        self.masks: Callable[[Mapping[str, Any]], bool] | None = None
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
@@ -188,17 +188,17 @@ def primitive(
     without a name or a rule. A rule returns a new array, or `g` or a view of it; an array that it
     keeps would become somebody's `.grad`.
 
-    >>> from tensorgrad import Value
-    >>> sinc = primitive(
-    ...     np.sinc,
-    ...     lambda g, out, x: g * (np.cos(np.pi * x) - out) / x,
-    ...     notation=r"\\operatorname{{sinc}} {0}",
-    ...     domain=Domain((0.1, 3.0)),
+    >>> softsign = primitive(
+    ...     lambda x: x / (1 + np.abs(x)),
+    ...     lambda g, out, x: g / (1 + np.abs(x)) ** 2,
+    ...     name="softsign",
+    ...     notation=r"\\frac{{{0}}}{{1 + \\lvert {0} \\rvert}}",
     ... )
-    >>> x = Value(0.5)
-    >>> np.sinc(x).backward()
-    >>> x.grad.round(6)
-    np.float64(-1.27324)
+    >>> from tensorgrad import Value
+    >>> x = Value(1.0)
+    >>> softsign(x).backward()
+    >>> x.grad
+    np.float64(0.25)
     """
     name = name or str(getattr(forward, "__name__", "<lambda>"))
     if (

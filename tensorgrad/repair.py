@@ -6,6 +6,8 @@ for a real operand, and 0 · ∞ where a branch was masked out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy import ndarray
 
@@ -30,13 +32,14 @@ def unless_masked_out(c: Array, g: Array, op: Primitive) -> Array:
     return c if anywhere(g != 0) else np.where(bad, 0, c)
 
 
-def over_examples(c: Array, x: Array, node: Node, output: Node) -> Array:
+def over_examples(c: Array, x: Array, node: Node, outputs: Iterable[Node]) -> Array:
     """`c`, summed over the examples that a vmap broadcast operand `x` of `node` over.
 
-    Not over those that `output` still has: it is one output, and this one sweep, for each example.
+    Not over those that an output still has: it is one output, and this one sweep, for each example.
     """
+    kept = levels_of(x, *(output.data for output in outputs))
     for level in levels_of(node.data):
-        if level in levels_of(data_of(c)) and level not in levels_of(x, output.data):
+        if level in levels_of(data_of(c)) and level not in kept:
             c = np.sum(leave(c, level=level), axis=0)
     return c
 
@@ -50,7 +53,7 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
     if not hasattr(c, "dtype"):
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, x, node, rule)
-        c = np.asarray(c)
+        c = np.asarray(c)[()]
     if isinstance(c, ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biufc":

@@ -10,7 +10,6 @@ Arguments and results may be containers: tuples, lists, dicts, dataclasses, Modu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
 from functools import wraps
 from operator import attrgetter
 from typing import Any
@@ -18,13 +17,10 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.batching import Level
-from tensorgrad.node import Array, Node, leaf, record, recorder, recording
+from tensorgrad.node import Array, Node, differentiating, leaf, record, recorder, recording
 from tensorgrad.ops.identity import alias, enter, leave
 from tensorgrad.tree import Rebuild, flatten, map_leaves, parameters_in
 from tensorgrad.value import Value, as_constant, cotangents, ones_like, plain
-
-nested: ContextVar[bool] = ContextVar("nested", default=False)
-"""Whether a function runs here that is being differentiated."""
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
@@ -68,7 +64,7 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
     def evaluate(*args: Any, **kwargs: Any) -> Any:
         call = Call("grad", f, args, argnums, kwargs, has_aux)
         y = one_number(call.out)
-        result = call.like_args(call.gradients(y, ones_like(y.data)))
+        result = call.like_args(call.gradients([y], [ones_like(y.data)]))
         value = call.outside(y)
         return ((value, call.aux) if has_aux else value), result
 
@@ -105,7 +101,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 
     def pullback(cotangent: Any) -> Any:
         gs = fitting("vjp: the cotangent", cotangent, outs)
-        return call.like_args(call.gradients(*inner_product(outs, gs)))
+        return call.like_args(call.gradients(outs, gs))
 
     value = rebuild(map(call.outside, outs))
     return (value, pullback, call.aux) if has_aux else (value, pullback)
@@ -210,7 +206,7 @@ class Call:
         for i in positions(name, argnums, len(args)):
             leaves, rebuild = flatten(args[i])
             lone = len(leaves) == 1 and leaves[0] is args[i]
-            if not lone and not nested.get():  # a Module is a container of arrays
+            if not lone and not differentiating.get():  # a Module is a container of arrays
                 parameters = parameters_in(args[i])
                 leaves = [x.data if id(x) in parameters else x for x in leaves]
             # a name or a flag in a container is a setting; on its own it is a mistake
@@ -221,12 +217,12 @@ class Call:
             self.parts.append((len(leaves), rebuild))
         self.nodes = [v.node for v in self.variables if v is not None]
         self.recorded = recorder.get() is not None
-        token = nested.set(True)
+        token = differentiating.set(True)
         try:
             with recording(recorder.get() or record):
                 result = f(*args, **kwargs)
         finally:
-            nested.reset(token)
+            differentiating.reset(token)
         if has_aux and not (isinstance(result, tuple) and len(result) == 2):
             raise TypeError(
                 f"{name}: with has_aux=True the function returns a pair, not {result!r}"
@@ -234,12 +230,14 @@ class Call:
         self.out, aux = result if has_aux else (result, None)
         self.aux = map_leaves(self.outside, aux) if has_aux else None
 
-    def gradients(self, y: Value, seed: Array) -> list[Array | None]:
-        """The cotangent of each leaf, given that of `y`; None for leaves that hold no numbers."""
-        keep = self.recorded and (self.reads_outside(y) or requires_grad(seed))
+    def gradients(self, ys: Sequence[Any], gs: Sequence[Array]) -> list[Array | None]:
+        """The cotangent of each leaf, given those of `ys`; None for leaves that hold no numbers."""
+        seeds = seeds_of(ys, gs)
+        keep = self.recorded and (
+            bool(outer_nodes(ys, self.since)) or any(requires_grad(g) for g in seeds.values())
+        )
         with recording((recorder.get() or record) if keep else None):
-            wanted = self.nodes if y.requires_grad else []
-            found = cotangents(y.node, seed, keep, wanted) if wanted else {}
+            found = cotangents(seeds, keep, self.nodes) if self.nodes else {}
         return [v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables]
 
     def result(self, g: Array | None, x: Value, keep: bool) -> Array:
@@ -249,15 +247,12 @@ class Call:
             return as_constant(g) if keep else g
         return g
 
-    def reads_outside(self, y: Value) -> bool:
-        """Whether `y` also depends on Values that were there before this call."""
-        return bool(y.requires_grad and outer_nodes([y], self.since))
-
     def outside(self, y: Any) -> Any:
         """What the caller gets of a result: data, or the Value where it depends on the outside."""
-        if not isinstance(y, Value) or (self.recorded and self.reads_outside(y)):
+        if not isinstance(y, Value) or (self.recorded and outer_nodes([y], self.since)):
             return y
-        return plain(y.data)
+        data = y.data  # not what a variable holds: that is read-only, and maybe the caller's own
+        return data.copy() if getattr(data, "base", None) is not None else plain(data)
 
     def like_args(self, results: Iterable[Any]) -> Any:
         """One result for each leaf, in the containers of the arguments."""
@@ -301,11 +296,16 @@ def positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
 
 
 def variable(x: Any) -> Value:
-    """A leaf with a copy of the data of `x`; of a Value in a graph a new name for it."""
-    value: Value = alias(x) if requires_grad(x) else Value(x)
-    if value.op is None and isinstance(value.data, np.ndarray):
-        value.data.flags.writeable = False  # who changes his argument in place hears of it
-    return value
+    """A leaf with the data of `x`, read-only; of a Value in a graph a new name for it."""
+    if requires_grad(x):
+        with recording(recorder.get() or record):
+            value: Value = alias(x)
+            return value
+    if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind in "fc":
+        data = x.view(np.ndarray)
+        data.flags.writeable = False  # who changes his argument in place hears of it
+        return Value.of(leaf(data, requires_grad=True))
+    return Value(x)
 
 
 def requires_grad(x: Any) -> bool:
@@ -348,15 +348,14 @@ def fitting(what: str, tree: Any, like: Sequence[Any]) -> list[Any]:
     return leaves
 
 
-def inner_product(outs: Sequence[Any], gs: Sequence[Any]) -> tuple[Value, Array]:
-    """A Value and a cotangent of it that stand for cotangents `gs` of several outputs."""
-    pairs = [(y, g) for y, g in zip(outs, gs) if requires_grad(y)]
-    if len(pairs) == 1:
-        y, g = pairs[0]
-        return y, g if isinstance(g, Value) else np.asarray(g, y.dtype)[()]
-    with recording(recorder.get() or record):
-        total = sum((np.sum(y * g) for y, g in pairs), start=Value(0.0, requires_grad=False))
-    return total, ones_like(total.data)
+def seeds_of(ys: Sequence[Any], gs: Sequence[Any]) -> dict[Node, Array]:
+    """The cotangent of each node among `ys`; in the dtype of its data."""
+    seeds: dict[Node, Array] = {}
+    for y, g in zip(ys, gs):
+        if requires_grad(y):
+            g = g if isinstance(g, Value) else np.asarray(g, y.dtype)[()]
+            seeds[y.node] = seeds[y.node] + g if y.node in seeds else g
+    return seeds
 
 
 class Forward:
@@ -370,8 +369,7 @@ class Forward:
         self.pulled: list[Value | None] = [None] * len(call.variables)
         if us and call.nodes:
             with recording(recorder.get() or record):
-                y, g = inner_product([y for y in outs if requires_grad(y)], us)
-                found = cotangents(y.node, g, True, call.nodes)
+                found = cotangents(seeds_of(outs, self.us), True, call.nodes)
             self.pulled = [None if v is None else found.get(v.node) for v in call.variables]
 
     def along(self, tangents: Sequence[Any]) -> list[Array]:
@@ -383,10 +381,10 @@ class Forward:
             with recording(recorder.get() or record):
                 h = sum((np.sum(g * t) for g, t in pairs), start=Value(0.0, requires_grad=False))
             keep = self.call.recorded and (
-                self.call.reads_outside(h) or any(requires_grad(t) for t in tangents)
+                bool(outer_nodes([h], self.call.since)) or any(map(requires_grad, tangents))
             )
             with recording((recorder.get() or record) if keep else None):
-                found = cotangents(h.node, ones_like(h.data), keep, self.nodes)
+                found = cotangents({h.node: ones_like(h.data)}, keep, self.nodes)
         return [
             np.zeros_like(y)
             if u is None
@@ -399,9 +397,13 @@ def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     """The Jacobian of each output by each leaf, in one sweep with a cotangent for each row."""
     rows = []
     for y in map(as_constant, outs):
+        if y.size == 1:  # a gradient; alone it is found ten times as fast
+            found = call.gradients([y], [ones_like(y.data)])
+            rows.append([g if g is None else np.reshape(g, y.shape + g.shape) for g in found])
+            continue
         level = Level(y.size)
         basis = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
-        found = call.gradients(y, enter(as_constant(basis), level=level))
+        found = call.gradients([y], [enter(as_constant(basis), level=level)])
         rows.append([g if g is None else unrolled(g, level, 0, y.shape) for g in found])
     return rows
 
@@ -426,5 +428,5 @@ def unrolled(x: Array, level: Level, axis: int, shape: tuple[int, ...]) -> Array
     """`x` with the examples of `level` along axes of `shape`, the first or the last ones."""
     x = leave(x, level=level, axis=axis)
     inner = x.shape[1:] if axis == 0 else x.shape[:-1]
-    x = np.reshape(x, shape + inner if axis == 0 else inner + shape)
+    x = np.reshape(x, shape + inner if axis == 0 else inner + shape)[()]
     return x if requires_grad(x) or not isinstance(x, Value) else plain(x.data)

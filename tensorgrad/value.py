@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,16 @@ import numpy.typing as npt
 from tensorgrad.arguments import constant
 from tensorgrad.backprop import sweep
 from tensorgrad.batching import Batched, carriers, running
-from tensorgrad.node import NO_PARAMS, Array, Handle, Node, leaf, recorder, recording
+from tensorgrad.node import (
+    NO_PARAMS,
+    Array,
+    Handle,
+    Node,
+    differentiating,
+    leaf,
+    recorder,
+    recording,
+)
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
 from tensorgrad.ops.constant import data_of
@@ -221,7 +230,7 @@ class Value(Handle):
             raise ValueError(f"seed of shape {shape} for a Value of shape {data.shape}")
         elif not (create_graph and isinstance(seed, Value)):
             seed = np.array(data_of(seed), dtype=data.dtype)[()]
-        for node, g in cotangents(self.node, seed, create_graph).items():
+        for node, g in cotangents({self.node: seed}, create_graph).items():
             node.grad = g if node.grad is None else node.grad + g
 
     def retain_grad(self) -> None:
@@ -376,13 +385,23 @@ class Value(Handle):
         return bool(self.data)
 
     def __float__(self) -> float:
-        return float(self.data)
+        return float(self._number())
 
     def __int__(self) -> int:
         return int(self.data)
 
     def __complex__(self) -> complex:
-        return complex(self.data)
+        return complex(self._number())
+
+    def _number(self) -> Any:
+        """The data; TypeError where a transform would lose its gradient, as in `array[0] = v`."""
+        if self.requires_grad and differentiating.get():
+            raise TypeError(
+                "float() of a Value that is being differentiated would lose its gradient; so would "
+                "assigning it to an item of an array, and a function of `math`: write into a Value "
+                "or np.stack the items, use np.sin for math.sin, .item() for the number"
+            )
+        return self.data
 
     def __round__(self, ndigits: int = 0) -> Value:
         return run(rounding.round, (self,), {"decimals": ndigits})
@@ -439,46 +458,50 @@ class Value(Handle):
 
     # The usual methods, as NumPy spells them.
 
+    def _numpy(self, function: Any, *args: Any, **kwargs: Any) -> Value:
+        value: Value = run_numpy(function, (self, *args), kwargs)
+        return value
+
     def sum(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.sum` over `axis` (all axes by default)."""
         if more:
-            return run_numpy(np.sum, (self, axis), {"keepdims": keepdims, **more})
+            return self._numpy(np.sum, axis, keepdims=keepdims, **more)
         return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
 
     def mean(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.mean` over `axis`."""
         if more:
-            return run_numpy(np.mean, (self, axis), {"keepdims": keepdims, **more})
+            return self._numpy(np.mean, axis, keepdims=keepdims, **more)
         return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
 
     def prod(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.prod` over `axis`; exact with zeros."""
         if more:
-            return run_numpy(np.prod, (self, axis), {"keepdims": keepdims, **more})
+            return self._numpy(np.prod, axis, keepdims=keepdims, **more)
         return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
 
     def max(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.max` over `axis`; entries that tie share the gradient."""
         if more:
-            return run_numpy(np.max, (self, axis), {"keepdims": keepdims, **more})
+            return self._numpy(np.max, axis, keepdims=keepdims, **more)
         return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
 
     def min(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
         """`np.min` over `axis`; entries that tie share the gradient."""
         if more:
-            return run_numpy(np.min, (self, axis), {"keepdims": keepdims, **more})
+            return self._numpy(np.min, axis, keepdims=keepdims, **more)
         return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
 
     def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
         """`np.var` over `axis`, divided by n - ddof."""
         if more:
-            return run_numpy(np.var, (self, axis), {"ddof": ddof, "keepdims": keepdims, **more})
+            return self._numpy(np.var, axis, ddof=ddof, keepdims=keepdims, **more)
         return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
     def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
         """`np.std` over `axis`; its gradient is 0 where it is 0."""
         if more:
-            return run_numpy(np.std, (self, axis), {"ddof": ddof, "keepdims": keepdims, **more})
+            return self._numpy(np.std, axis, ddof=ddof, keepdims=keepdims, **more)
         return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
     def cumsum(self, axis: int | None = None) -> Value:
@@ -487,19 +510,19 @@ class Value(Handle):
 
     def cumprod(self, axis: int | None = None) -> Value:
         """`np.cumprod` along `axis`, or of all entries."""
-        return run_numpy(np.cumprod, (self,), {"axis": axis})  # type: ignore[no-any-return]
+        return self._numpy(np.cumprod, axis)
 
     def reshape(self, *shape_: Any, order: str = "C") -> Value:
         """The same entries in another shape: `v.reshape(2, -1)` or `v.reshape((2, -1))`."""
         new = shape_[0] if len(shape_) == 1 else shape_
         if order != "C":
-            return run_numpy(np.reshape, (self, new), {"order": order})
+            return self._numpy(np.reshape, new, order=order)
         return run(shape.reshape, (self,), {"shape": new})
 
     def ravel(self, order: str = "C") -> Value:
         """The entries in one axis."""
         if order != "C":
-            return run_numpy(np.ravel, (self,), {"order": order})
+            return self._numpy(np.ravel, order=order)
         return run(shape.ravel, (self,), NO_PARAMS)
 
     def flatten(self, order: str = "C") -> Value:
@@ -562,7 +585,8 @@ class Value(Handle):
 
     def compress(self, condition: Any, axis: int | None = None) -> Value:
         """The entries along `axis` where the condition holds."""
-        return run_numpy(np.compress, (condition, self, axis), {})
+        value: Value = run_numpy(np.compress, (condition, self, axis), {})
+        return value
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
         """Arrays are sorted in place; a TypeError, with the way out."""
@@ -600,7 +624,7 @@ class Value(Handle):
 
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
         """Where `v` would be inserted to keep the order, plain."""
-        return np.searchsorted(self, v, side, sorter)
+        return run_numpy(np.searchsorted, (self, v, side, sorter), {})
 
     def all(self, axis: Axis = None) -> Any:
         """Whether all elements are nonzero, plain."""
@@ -632,18 +656,17 @@ class Value(Handle):
 
 
 def cotangents(
-    output: Node, seed: Array, create_graph: bool, wrt: Collection[Node] | None = None
+    seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None = None
 ) -> dict[Node, Array]:
     """What `sweep` finds: arrays; Values where the sweep is recorded, or inside vmap."""
+    if not create_graph and not carriers:
+        return sweep(seeds, None, wrt)
+    values = {node: as_constant(seed) for node, seed in seeds.items()}
     if create_graph:
-        found = sweep(output, as_constant(seed), Value.of, wrt)
-    elif carriers:  # a vmap runs somewhere: the rules may meet batched arrays
-        with recording(None):
-            found = sweep(output, as_constant(seed), lambda node: Value.of(leaf(node.data)), wrt)
-        found = {node: plain(data_of(g)) for node, g in found.items()}
-    else:
-        return sweep(output, seed, None, wrt)
-    return {node: as_constant(g) if create_graph else g for node, g in found.items()}
+        return {node: as_constant(g) for node, g in sweep(values, Value.of, wrt).items()}
+    with recording(None):  # a vmap runs somewhere: the rules may meet batched arrays
+        found = sweep(values, lambda node: Value.of(leaf(node.data)), wrt)
+    return {node: plain(data_of(g)) for node, g in found.items()}
 
 
 def as_constant(x: Array) -> Value:
@@ -709,12 +732,16 @@ def no_grad() -> recording:
     return recording(None)
 
 
-def stop_gradient(x: Array) -> Array:
-    """`x` as a constant: the same data, no gradient.
+def stop_gradient(x: Any) -> Any:
+    """`x` as a constant: the same data, no gradient; also of Values in containers.
 
     >>> x = Value(3.0)
     >>> (x * stop_gradient(x)).backward()
     >>> x.grad
     np.float64(3.0)
     """
-    return x.detach() if isinstance(x, Value) else x
+    if isinstance(x, Value):
+        return x.detach()
+    from tensorgrad.tree import map_leaves
+
+    return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Value) else leaf, x)

@@ -159,6 +159,48 @@ def test_opaque_forwards_and_containers() -> None:
     assert found["b"] == 0
 
 
+def newton_root(a: Any) -> Any:
+    """√a, by steps until they do nothing: a loop that looks at the numbers."""
+    x = 1.0
+    while abs(x * x - a) > 1e-14 * a:
+        x = (x + a / x) / 2
+    return x
+
+
+@pytest.fixture
+def root() -> Any:
+    f = tg.custom_vjp(newton_root)
+
+    def bwd(x: Any, g: Any) -> Any:
+        step = newton_root(np.asarray(float(tg.stop_gradient(x)) ** 2))  # looks at the numbers too
+        return (g / (2 * x) * (float(step) / float(tg.stop_gradient(x))),)
+
+    f.defvjp(lambda a: (f(a),) * 2, bwd)
+    return f
+
+
+def test_a_backward_pass_may_look_at_the_numbers(root: Any) -> None:
+    close(tg.grad(root)(4.0), 0.25)
+    close(tg.hessian(root)(4.0), -1 / 32)
+    rows = lambda a: np.stack([root(a[0]) * a[1], root(a[1]), a[0]])
+    close(tg.jacobian(rows)(np.array([4.0, 9.0])), [[9 / 4, 2], [0, 1 / 6], [1, 0]])
+
+
+def test_a_backward_pass_may_use_transforms() -> None:
+    """c' = √(1 - sin²), by a vjp inside of bwd, differentiated again."""
+
+    @tg.custom_vjp
+    def c(b: Any) -> Any:
+        return np.sin(b)
+
+    def bwd(r: Any, g: Any) -> Any:
+        return tg.vjp(lambda t: t, r[1])[1](g * np.sqrt(1 - r[0] ** 2))
+
+    c.defvjp(lambda b: (c(b), (c(b), b)), bwd)
+    close(tg.grad(tg.grad(c))(0.3), -np.sin(0.3))
+    close(tg.grad(tg.grad(tg.grad(c)))(0.3), -np.cos(0.3))
+
+
 def test_mistakes_are_named(product: Any) -> None:
     w = tg.Value(2.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,20 @@ def test_without_the_outside_the_results_are_plain_arrays() -> None:
         w = tg.Value(2.0)
         assert tg.grad(lambda x: w * x)(1.0) == 2
         assert type(tg.grad(lambda x: w * x)(1.0)) is np.float64
+
+
+def test_values_are_differentiated_under_no_grad_too() -> None:
+    b = tg.Value(0.3)
+    with tg.no_grad():
+        close(tg.grad(np.sin)(b), np.cos(0.3))
+        close(tg.jacobian(np.sin)(b), np.cos(0.3))
+        close(tg.hvp(np.sin, (b,), (1.0,)), -np.sin(0.3))
+
+
+def test_stop_gradient_looks_into_containers() -> None:
+    assert tg.grad(lambda x: tg.stop_gradient([x])[0] * x)(3.0) == 3
+    assert tg.grad(lambda x: tg.stop_gradient({"a": (x, 2.0)})["a"][0] * x)(3.0) == 3
+    assert tg.stop_gradient(3.0) == 3
 
 
 # Calls.
@@ -337,6 +352,20 @@ def test_wrong_calls_say_what_is_wrong() -> None:
         tg.grad(lambda x: x, has_aux=True)(1.0)
     with pytest.raises(ValueError, match="mode='backward'"):
         tg.jacobian(np.sin, mode="backward")
+
+
+def test_a_number_that_would_lose_its_gradient_is_refused() -> None:
+    def into_an_array(x: Any) -> Any:
+        z = np.zeros(3)
+        z[0] = x[0]
+        return np.sum(z)
+
+    for f in (into_an_array, lambda x: math.sin(x[0]), lambda x: float(x[0]) * x[1]):
+        with pytest.raises((TypeError, ValueError)) as caught:  # NumPy raises from our error
+            tg.grad(f)(X)
+        assert "lose its gradient" in str(caught.value.__cause__ or caught.value)
+    assert tg.grad(lambda x: x[0] if x[0].item() > 0 and int(x[1]) == 1 else x[1])(X)[0] == 1
+    assert float(tg.Value(2.0)) == 2
 
 
 def test_changing_an_argument_in_place_is_an_error() -> None:

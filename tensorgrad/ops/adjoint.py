@@ -1,6 +1,6 @@
 """Transposes of stacked matrices, and rules as the literature derives them.
 
-Papers pair a cotangent with a change by df = Re tr(Ȳᴴ dY); the engine's cotangents are free of conj,
+Papers pair a cotangent with a change by df = Re tr(Ȳᴴ dY); the engine's are free of conj,
 df = Re tr(gᵀ dY). So Ȳ = conj(g), and `conjugated` turns a rule of theirs into one of ours.
 """
 

@@ -8,8 +8,9 @@ Collected matrix derivative results (2008), for eigenvectors; Wan and Zhang, Aut
 differentiation for complex valued SVD (2019).
 
 Choices: equal eigenvalues, and equal singular values, do not mix their vectors: 1 / (λi - λj) is 0
-for them. A Hermitian matrix stays Hermitian, and its two triangles share the gradient. The phase
-of a complex eigenvector does not move, nor do a basis' vectors within the space that it spans.
+for them, and so is 1 / σ for σ = 0. A Hermitian matrix stays Hermitian, and its two triangles share
+the gradient. The phase of a complex eigenvector does not move, nor do the vectors that a full U or
+V has beyond the singular ones, within the space that they span.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def symmetric(a: Array) -> tuple[Array]:
 
 
 def steady(decompose: Any, make: Any) -> Any:
-    """The kink of a function whose signs LAPACK chooses: 0 near a matrix where it chooses others."""
+    """The kink of a function whose signs LAPACK chooses: 0 next to where it chooses others."""
 
     def kink(a: Array) -> Array:
         m, n = a.shape[-2:]
@@ -80,6 +81,7 @@ def steady(decompose: Any, make: Any) -> Any:
 
 
 def drawn(signature: str, decompose: Any, make: Any = spread, **more: Any) -> Domain:
+    """Matrices of that kind, away from jumps."""
     kink = steady(decompose, make)
     return Domain((-1.0, 1.0), signature=signature, make=make, kink=kink, **more)
 
@@ -114,14 +116,15 @@ def cholesky(a: Array, /, *, upper: bool = False) -> Array:
 # QR.
 
 
-def qr_cores(m: int, n: int) -> list[Shape]:
+def qr_cores(shape: Shape) -> list[Shape]:
+    *_, m, n = shape
     return [(m, n), (n, n)]
 
 
 @conjugated
 def qr_rule(g: Array, out: Array, a: Array) -> Array:
     """With A = QR and Ω = Qᴴ dQ antihermitian: dR R⁻¹ = Qᴴ dA R⁻¹ - Ω is upper triangular."""
-    cores = qr_cores(*a.shape[-2:])
+    cores = qr_cores(a.shape)
     (q, r), (by_q, by_r) = unpack(out, cores), unpack(g, cores)
     k = H(q) @ by_q - by_r @ H(r)
     by_c = by_q + q @ (half_lower(k - H(k)) - k)
@@ -129,7 +132,7 @@ def qr_rule(g: Array, out: Array, a: Array) -> Array:
 
 
 def packed_qr(a: Array) -> Array:
-    return pack(np.linalg.qr(a), qr_cores(*a.shape[-2:]))
+    return pack(np.linalg.qr(a), qr_cores(a.shape))
 
 
 tall_qr = primitive(
@@ -143,6 +146,8 @@ tall_qr = primitive(
 @implements(np.linalg.qr)
 def qr(a: Array, mode: str = "reduced") -> Any:
     """`np.linalg.qr` of matrices of full rank, in the modes whose factors are unique."""
+    if a.ndim < 2:
+        raise np.linalg.LinAlgError(f"qr: an array of shape {a.shape} is not a matrix")
     m, n = a.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
         raise TypeError(
@@ -150,7 +155,7 @@ def qr(a: Array, mode: str = "reduced") -> Any:
             "unique; there is one for 'reduced' and 'r', and for 'complete' up to square ones"
         )
     left = a[..., : min(m, n)]
-    q, r = unpack(tall_qr(left), qr_cores(*left.shape[-2:]))
+    q, r = unpack(tall_qr(left), qr_cores(left.shape))
     if m < n:
         r = np.concatenate([r, H(q) @ a[..., m:]], axis=-1)
     return r if mode == "r" else QRResult(q, r)
@@ -243,7 +248,8 @@ def eigvals(a: Array) -> Array:
 # Singular values.
 
 
-def svd_cores(m: int, n: int, full_matrices: bool) -> list[Shape]:
+def svd_cores(shape: Shape, full_matrices: bool) -> list[Shape]:
+    *_, m, n = shape
     k = min(m, n)
     return [(m, m if full_matrices else k), (k,), (n if full_matrices else k, n)]
 
@@ -255,18 +261,18 @@ def turned(q: Array, g: Array, k: int) -> tuple[Array, Array]:
     """
     q, g, rest, by_rest = q[..., :k], g[..., :k], q[..., k:], g[..., k:]
     among = H(q) @ g
-    return among - H(among), g - q @ among - rest @ H(by_rest) @ q
+    return among - H(among), g - q @ among - rest @ (H(by_rest) @ q)
 
 
 @conjugated
 def svd_rule(g: Array, out: Array, a: Array, full_matrices: bool = False) -> Array:
-    """With X = UᴴŪ - ŪᴴU, Y = VᴴV̄ - V̄ᴴV: (X s_j + s_i Y) / (s_j² - s_i²) turns, taken apart.
+    """With X = UᴴŪ - ŪᴴU and Y = VᴴV̄ - V̄ᴴV, A turns by (X s_j + s_i Y) / (s_j² - s_i²).
 
-    The sum X + Y is divided by s_j - s_i, and X - Y by s_j + s_i: so what does not depend on how
-    equal singular values mix their vectors is right for them too. On the diagonal stands what
-    phases do.
+    That is half of (X + Y) / (s_j - s_i) + (X - Y) / (s_j + s_i). So what does not depend on how
+    equal singular values mix their vectors, where X + Y = 0, is right for them too. The diagonal
+    holds what the phases of U and V do together.
     """
-    cores = svd_cores(*a.shape[-2:], full_matrices)
+    cores = svd_cores(a.shape, full_matrices)
     (u, s, vh), (by_u, by_s, by_vh) = unpack(out, cores), unpack(g, cores)
     s, k = np.real(s), s.shape[-1]
     x, by_left = turned(u, by_u, k)
@@ -280,7 +286,7 @@ def svd_rule(g: Array, out: Array, a: Array, full_matrices: bool = False) -> Arr
 
 def packed_svd(a: Array, full_matrices: bool = False) -> Array:
     parts = np.linalg.svd(a, full_matrices)
-    return pack(parts, svd_cores(*a.shape[-2:], full_matrices))
+    return pack(parts, svd_cores(a.shape, full_matrices))
 
 
 singular_vectors = primitive(
@@ -310,7 +316,7 @@ def svd(
         if not compute_uv:
             return svdvals(a)
         packed = singular_vectors(a, full_matrices=full_matrices)
-        u, s, vh = unpack(packed, svd_cores(*a.shape[-2:], full_matrices))
+        u, s, vh = unpack(packed, svd_cores(a.shape, full_matrices))
         return SVDResult(u, np.real(s), vh)
     if not compute_uv:
         s = np.abs(eigvalsh(a))

@@ -31,10 +31,9 @@ def unless_masked(d: Array, g: Array, singular: Array) -> Array:
     The branch that `np.where(x > 0, np.log(x), 0)` does not choose then adds 0, not 0/0 = NaN, and
     so do the derivatives of the rule itself. Where a cotangent does arrive, NumPy's inf stands.
     """
-    if isinstance(singular, (bool, np.bool)) and not singular:
-        return d  # a number in its domain: the usual case in a scalar graph
-    masked = (g == 0) & singular
-    return np.where(masked, 1, d) if anywhere(masked) else d
+    if isinstance(singular, (bool, np.bool)):  # of a number: the usual case in a scalar graph
+        return np.where(g == 0, 1, d) if singular else d
+    return np.where((g == 0) & singular, 1, d) if anywhere(singular) else d
 
 
 BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
@@ -125,6 +124,8 @@ divide = primitive(
 
 def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g y xʸ⁻¹, but x⁰ is constant, at x = 0 too."""
+    if type(y) is int and y > 0:  # nowhere singular: a third of the time for large arrays
+        return g * (y * x) if y == 2 else g * (y * x ** (y - 1))
     return g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0))
 
 
@@ -403,7 +404,7 @@ where = primitive(
 )
 
 
-where.masks = True
+where.masks = lambda params: True
 
 
 @implements(np.where)

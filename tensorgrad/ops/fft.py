@@ -27,7 +27,7 @@ def fit(x: Array, n: int, axis: int) -> Array:
     if extra <= 0:
         return x[(slice(None),) * (axis % x.ndim) + (slice(n),)] if extra else x
     width = [(0, 0)] * x.ndim
-    width[axis] = (extra, 0)
+    width[axis] = (0, extra)
     return np.pad(x, width)
 
 

@@ -1,11 +1,10 @@
 """The same numbers in another node: under a new name, or with an axis as the examples of `vmap`.
 
-Inside a level of examples a Value holds a `Batched` array. `enter` and `leave` are each other's rule.
+Inside a level of examples a Value holds a `Batched` array. `enter` and `leave` are each other's
+rule.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 

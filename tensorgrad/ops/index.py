@@ -149,7 +149,7 @@ getitem: Primitive = primitive(
     domain=Domain(params=some_indices, complex=True),
     batch=moving,
 )
-getitem.masks = True
+getitem.masks = lambda params: not is_basic(params["index"])
 scatter_add: Primitive = primitive(
     scatter,
     lambda g, out, x, shape=(), index=(): g[index],

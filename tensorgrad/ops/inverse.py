@@ -61,7 +61,7 @@ def solve(a: Array, b: Array) -> Array:
 def tensorinv(a: Array, ind: int = 2) -> Array:
     """The inverse of the map that `np.tensordot(a, b, ind)` is."""
     if ind <= 0:
-        raise ValueError("Invalid ind argument.")
+        raise ValueError(f"tensorinv: ind={ind} must be positive")
     rows, columns = a.shape[:ind], a.shape[ind:]
     flat = np.reshape(a, (math.prod(rows), math.prod(columns)))
     return np.reshape(inv(flat), columns + rows)
@@ -71,10 +71,8 @@ def tensorinv(a: Array, ind: int = 2) -> Array:
 def tensorsolve(a: Array, b: Array, axes: Sequence[int] | None = None) -> Array:
     """The x with `np.tensordot(a, x, x.ndim) == b`; `axes` of `a` are moved to its end before."""
     a, b = as_array(a), as_array(b)
-    for axis in () if axes is None else axes:
-        order = [i for i in range(a.ndim) if i != axis]
-        order.insert(a.ndim, axis)
-        a = np.transpose(a, order)
+    if axes is not None:
+        a = np.moveaxis(a, axes, range(-len(axes), 0))
     shape = a.shape[b.ndim :]
     n = math.prod(shape)
     if a.size != n * n:

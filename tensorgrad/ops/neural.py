@@ -50,6 +50,7 @@ relu = primitive(
     notation=r"\max(0, {0})",
     domain=Domain(kink=lambda x: x),
     batch=elementwise,
+    choice="relu'(0) = 0",
 )
 softplus = primitive(
     lambda x: np.logaddexp(x, 0),

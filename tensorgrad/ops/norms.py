@@ -20,7 +20,7 @@ from tensorgrad.primitive import implements, primitive
 EUCLIDEAN = (None, 2, "fro", "f")
 
 
-def away_from(x: Array, r: Array, ord: Any) -> Array:
+def steepest(x: Array, r: Array, ord: Any) -> Array:
     """∂‖x‖/∂x = (|x| / ‖x‖)^(p-1) x / |x|: the direction in which the p-norm grows."""
     origin = r == 0
     r = np.where(origin, 1, r)
@@ -34,7 +34,7 @@ def away_from(x: Array, r: Array, ord: Any) -> Array:
 def norm_rule(
     g: Array, out: Array, x: Array, ord: Any = None, axis: Axis = None, keepdims: bool = False
 ) -> Array:
-    return unreduce(g, axis, keepdims) * away_from(x, unreduce(out, axis, keepdims), ord)
+    return unreduce(g, axis, keepdims) * steepest(x, unreduce(out, axis, keepdims), ord)
 
 
 def calls(shape: Shape) -> Any:
@@ -56,8 +56,16 @@ p_norm = primitive(
     choice="‖x‖' = 0 at 0",
     batch=reduction,
 )
-SPECTRAL = {2: np.max, -2: np.min, "nuc": np.sum}
-LARGEST = {np.inf: np.max, -np.inf: np.min, 1: np.max, -1: np.min}
+
+
+def largest(x: Array, axis: int, keepdims: bool = False) -> Array:
+    """The largest magnitude; of none it is 0."""
+    over: Any = {"axis": axis, "keepdims": keepdims} | ({} if x.size else {"initial": 0})
+    return np.max(x, **over)
+
+
+SPECTRAL: dict[Any, Any] = {2: largest, -2: np.min, "nuc": np.sum}
+LARGEST: dict[Any, Any] = {np.inf: largest, -np.inf: np.min, 1: largest, -1: np.min}
 
 
 @implements(np.linalg.norm)

@@ -30,7 +30,7 @@ def edges(output: Node) -> list[tuple[Node, Node, float]]:
     """(x, y, ∂y/∂x) for each edge x → y: the rule of y for x, given the cotangent 1."""
     return [
         (x, y, float(rule(1.0, y.data, *y.inputs, **y.params)))
-        for y in topological_order(output)
+        for y in topological_order([output])
         if y.op is not None
         for x, rule in zip(y.operands, y.op.rules)
         if x is not None

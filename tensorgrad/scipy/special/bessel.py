@@ -17,7 +17,7 @@ from tensorgrad.batching import elementwise
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.primitive import Primitive, implements, primitive
-from tensorgrad.scipy.special.declare import constant, several, slopes
+from tensorgrad.scipy.special.declare import constant, several, slopes, whole
 
 WAVES = Domain((0.3, 6))
 ORDERED = Domain(((0, 3), (0.3, 4)))
@@ -102,7 +102,7 @@ yn = primitive(
     constant(special.yn, "n"),
     lambda g, out, n, x: g * (special.yn(n - 1, x) - special.yn(n + 1, x)) / 2,
     notation="Y_{{{0}}}({1})",
-    domain=ORDERED,
+    domain=ORDERED._replace(make=whole()),
 )
 iv = primitive(
     special.iv,
@@ -123,7 +123,7 @@ kn = primitive(
     constant(special.kn, "n"),
     lambda g, out, n, x: -g * (special.kn(np.abs(n - 1), x) + special.kn(n + 1, x)) / 2,
     notation="K_{{{0}}}({1})",
-    domain=ORDERED,
+    domain=ORDERED._replace(make=whole()),
 )
 hankel1 = primitive(
     special.hankel1,

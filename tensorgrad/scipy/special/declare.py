@@ -26,6 +26,11 @@ def constant(function: Any, operand: str) -> Rule:
     return no_closed_form
 
 
+def whole(count: int = 1) -> Callable[..., tuple[Array, ...]]:
+    """What makes the first operands, degrees or counts, the integers that SciPy takes there."""
+    return lambda *xs: (*(np.rint(x).astype(int) for x in xs[:count]), *xs[count:])
+
+
 def slopes(of: Callable[..., Sequence[Array]]) -> Rule:
     """The rule of an operand of several results: `of(results, *operands)` has their derivatives."""
 

@@ -14,7 +14,7 @@ from scipy import special
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.primitive import flat, implements, primitive
-from tensorgrad.scipy.special.declare import constant
+from tensorgrad.scipy.special.declare import constant, whole
 
 PLUS = Domain((0.2, 4))
 
@@ -233,7 +233,7 @@ pdtri = primitive(
     special.pdtri,
     constant(special.pdtri, "k"),
     lambda g, out, k, y: -g / gamma_density(np.floor(k) + 1, out),
-    domain=Domain(((0, 3), (0.1, 0.9))),
+    domain=Domain(((0, 3), (0.1, 0.9)), make=whole()),
 )
 
 # The incomplete beta function: the beta distribution of shape a, b.
@@ -283,42 +283,42 @@ bdtr = primitive(
     constant(special.bdtr, "k"),
     constant(special.bdtr, "n"),
     lambda g, out, k, n, p: -g * beta_density(np.floor(k) + 1, n - np.floor(k), p),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 bdtrc = primitive(
     special.bdtrc,
     constant(special.bdtrc, "k"),
     constant(special.bdtrc, "n"),
     lambda g, out, k, n, p: g * beta_density(np.floor(k) + 1, n - np.floor(k), p),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 nbdtr = primitive(
     special.nbdtr,
     constant(special.nbdtr, "k"),
     constant(special.nbdtr, "n"),
     lambda g, out, k, n, p: g * beta_density(n, k + 1, p),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 nbdtrc = primitive(
     special.nbdtrc,
     constant(special.nbdtrc, "k"),
     constant(special.nbdtrc, "n"),
     lambda g, out, k, n, p: -g * beta_density(n, k + 1, p),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 bdtri = primitive(
     special.bdtri,
     constant(special.bdtri, "k"),
     constant(special.bdtri, "n"),
     lambda g, out, k, n, y: -g / beta_density(np.floor(k) + 1, n - np.floor(k), out),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 nbdtri = primitive(
     special.nbdtri,
     constant(special.nbdtri, "k"),
     constant(special.nbdtri, "n"),
     lambda g, out, k, n, y: g / beta_density(n, k + 1, out),
-    domain=Domain(((0, 2), (3, 3), (0.1, 0.9))),
+    domain=Domain(((0, 2), (3, 3), (0.1, 0.9)), make=whole(2)),
 )
 
 

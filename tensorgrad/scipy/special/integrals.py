@@ -9,7 +9,7 @@ from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops.elementwise import divisor
 from tensorgrad.primitive import implements, primitive
-from tensorgrad.scipy.special.declare import constant, several, slopes
+from tensorgrad.scipy.special.declare import constant, several, slopes, whole
 
 PLUS = Domain((0.1, 3))
 
@@ -40,7 +40,7 @@ expn = primitive(
     constant(special.expn, "n"),
     expn_rule,
     notation="E_{{{0}}}({1})",
-    domain=Domain(((0, 3), (0.2, 3))),
+    domain=Domain(((0, 3), (0.2, 3)), make=whole()),
 )
 several(
     special.sici,
@@ -113,7 +113,7 @@ product_logarithm = primitive(
     constant(special.lambertw, "tol"),
     name="lambertw",
     notation="W({0})",
-    domain=Domain(((0.1, 3), (0, 0), (1e-8, 1e-8))),
+    domain=Domain((0.1, 3), make=lambda z, k, tol: (z, 0, 1e-8)),
 )
 
 

@@ -10,7 +10,7 @@ from scipy import special
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.primitive import implements, primitive
-from tensorgrad.scipy.special.declare import constant
+from tensorgrad.scipy.special.declare import constant, whole
 
 DEGREES = Domain(((0, 4), (-0.9, 0.9)))
 
@@ -79,14 +79,14 @@ eval_hermite = primitive(
     constant(special.eval_hermite, "n"),
     lambda g, out, n, x: g * 2 * n * special.eval_hermite(lower(n), x),
     notation="H_{{{0}}}({1})",
-    domain=DEGREES,
+    domain=DEGREES._replace(make=whole()),
 )
 eval_hermitenorm = primitive(
     special.eval_hermitenorm,
     constant(special.eval_hermitenorm, "n"),
     lambda g, out, n, x: g * n * special.eval_hermitenorm(lower(n), x),
     notation=r"\mathit{{He}}_{{{0}}}({1})",
-    domain=DEGREES,
+    domain=DEGREES._replace(make=whole()),
 )
 
 # The same ones with another argument or factor.
