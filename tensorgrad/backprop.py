@@ -55,7 +55,9 @@ def sweep(
     """
     order, found = (topological_order(seeds), None) if wrt is None else paths(seeds, wrt)
     cotangents = dict(seeds)
+    summed: set[Node] = set()
     masked, batched = False, bool(carriers)
+    careful = batched
     for node in reversed(order):
         op = node.op
         if op is None:
@@ -63,7 +65,9 @@ def sweep(
         out, inputs, params, origin = node.data, node.inputs, node.params, node.origin
         rules = op.rules
         g = cotangents[node] if node.retains_grad else cotangents.pop(node)
-        masked = masked or (op.masks is not None and op.masks(params))
+        if op.masks is not None:
+            masked = masked or op.masks(params)
+            careful = masked or batched
         if origin is not None:
             origin.before_rules(node)
         args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
@@ -79,10 +83,9 @@ def sweep(
                 continue
             rule, data = rules[i], inputs[i]
             c = rule(*args, **params) if params else rule(*args)
-            if masked:
-                c = unless_masked_out(c, g, op)
-            if batched:
-                c = over_examples(c, data, node, seeds)
+            if careful:
+                c = unless_masked_out(c, g, op) if masked else c
+                c = over_examples(c, data, node, seeds) if batched else c
             kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
             if kind is not type(data) or (
                 kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
@@ -91,6 +94,11 @@ def sweep(
             if origin is not None:
                 origin.after_rule(node, c)
             if x in cotangents:
+                if kind is ndarray:
+                    if x in summed:  # a sum is nobody else's array
+                        cotangents[x] += c
+                        continue
+                    summed.add(x)
                 c = cotangents[x] + c
             elif (x.op is None or x.retains_grad) and (c is g or getattr(c, "base", 0) is not None):
                 c = c.copy()  # `.grad` shares its memory with nothing

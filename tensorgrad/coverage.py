@@ -18,11 +18,13 @@ import numpy as np
 
 import tensorgrad  # the declarations
 from tensorgrad.ops.constant import APART, CONSTANTS
-from tensorgrad.primitive import Each, Primitive, flat, implementations
+from tensorgrad.primitive import Each, Primitive, implementations
 
 MODULES = (np, np.linalg, np.fft)
+NUMPY = ".".join(np.__version__.split(".")[:2])
 DIFFERENTIABLE, FLAT = "differentiable", "piecewise constant"
 NONE, UNSUPPORTED = "no gradient by nature", "not supported"
+KINDS = (DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED)
 
 CALLS = {"row_stack": "calls vstack"}  # deprecated, and without a protocol of its own
 WITHOUT_RULES: dict[str, str] = {}  # what has a derivative and no rule, with the reason
@@ -50,10 +52,8 @@ def classify(name: str, function: Callable[..., Any]) -> tuple[str, str]:
         return NONE, CONSTANTS[function]
     found = implementations.get(function)
     if isinstance(found, Primitive):
-        rules = (found.rules.rule,) if isinstance(found.rules, Each) else found.rules
-        steps = all(rule is flat for rule in rules)
         note = f"primitive; {found.choice}" if found.choice else "primitive"
-        return (FLAT if steps else DIFFERENTIABLE), note
+        return (FLAT if is_flat(found) else DIFFERENTIABLE), note
     if found is not None or name in CALLS:
         return DIFFERENTIABLE, CALLS.get(name, "made of primitives")
     for why, names in APART.items():
@@ -62,6 +62,12 @@ def classify(name: str, function: Callable[..., Any]) -> tuple[str, str]:
     if name in WITHOUT_RULES:
         return UNSUPPORTED, WITHOUT_RULES[name]
     raise LookupError(f"nobody has classified {function.__module__}.{name}")
+
+
+def is_flat(op: Primitive) -> bool:
+    """Whether every rule is `primitive.flat`, or one like it, which its name tells."""
+    rules = (op.rules.rule,) if isinstance(op.rules, Each) else op.rules
+    return all(rule.__name__.startswith("flat") for rule in rules)
 
 
 def table() -> dict[str, dict[str, tuple[str, str]]]:
@@ -87,18 +93,17 @@ def document() -> str:
         "  data;",
         "- **not supported**: a TypeError that says why.",
         "",
-        f"| NumPy {np.__version__} | "
-        + " | ".join((DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED))
-        + " |",
+        f"| NumPy {NUMPY} | {' | '.join(KINDS)} |",
         "|---|---|---|---|---|",
     ]
     for module, by_name in rows.items():
         counts = Counter(kind for kind, _ in by_name.values())
-        kinds = (DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED)
-        lines.append(f"| `{module}` | " + " | ".join(str(counts[kind]) for kind in kinds) + " |")
+        lines.append(f"| `{module}` | {' | '.join(str(counts[kind]) for kind in KINDS)} |")
     for module, by_name in rows.items():
         lines += ["", f"## {module}", "", "| function | class | how, or why not |", "|---|---|---|"]
-        lines += [f"| `{name}` | {kind} | {how} |" for name, (kind, how) in by_name.items()]
+        for name, (kind, how) in by_name.items():
+            escaped = how.replace("|", r"\|")
+            lines.append(f"| `{name}` | {kind} | {escaped} |")
     return "\n".join(lines) + "\n"
 
 

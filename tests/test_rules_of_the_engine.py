@@ -225,6 +225,16 @@ def test_4_adding_to_a_grad_leaves_the_old_array_alone() -> None:
     assert (old.tolist(), x.grad.tolist()) == ([2, 2], [5, 5])
 
 
+def test_4_sums_of_cotangents_are_nobody_elses_arrays() -> None:
+    """Three users of one leaf, added up in place, share no memory with what another leaf gets."""
+    a, b = Value(np.ones(3)), Value(np.ones(3))
+    seed = np.ones(3)
+    (a + b + a + a).backward(seed)
+    assert a.grad.tolist() == [3, 3, 3]
+    assert b.grad.tolist() == [1, 1, 1]
+    assert seed.tolist() == [1, 1, 1]
+
+
 # 5. One rule per operand, evaluated only where a gradient is wanted.
 
 

@@ -111,11 +111,18 @@ multiply = primitive(
     notation=r"{0} \odot {1}",
     domain=REAL,
 )
+
+
+def by_divisor(g: Array, out: Array, x: Array, y: Array) -> Array:
+    """-(g / y)(x / y), not g x / y²: the square of a small y is 0 before the quotient is large."""
+    safe = divisor(y, g)
+    return -(g / safe) * (out if safe is y else x / safe)
+
+
 divide = primitive(
     operator.truediv,
     lambda g, out, x, y: g / divisor(y, g),
-    # not g x / y²: the square of a small y is 0 before the quotient is large
-    lambda g, out, x, y: -(g / divisor(y, g)) * (x / divisor(y, g)),
+    by_divisor,
     name="divide",
     notation=r"\frac{{{0}}}{{{1}}}",
     domain=Domain(((-3, 3), (0.3, 3)), complex=True),

@@ -139,16 +139,11 @@ def singular_cofactors(a: Array) -> Array:
     is det(B) det(S), and only the cofactors of S, 3x3, are needed as polynomials. Where B is
     singular too, so are all derivatives of A's determinant up to the third: they are 0.
     """
-    n = a.shape[-1]
+    n, k = a.shape[-1], a.shape[-1] - 3
     u, s, vh = np.linalg.svd(constant(a))
-    null = s[..., n - 4, None, None] <= n * np.finfo(a.dtype).eps * s[..., 0, None, None]
-    u1, u2, v1, v2 = (
-        u[..., : n - 3],
-        u[..., n - 3 :],
-        H(vh[..., : n - 3, :]),
-        H(vh[..., n - 3 :, :]),
-    )
-    b = np.where(null, np.eye(n - 3, dtype=a.dtype), H(u1) @ a @ v1)
+    u1, u2, v1, v2 = u[..., :k], u[..., k:], H(vh[..., :k, :]), H(vh[..., k:, :])
+    null = s[..., k - 1, None, None] <= n * np.finfo(a.dtype).eps * s[..., 0, None, None]
+    b = np.where(null, np.eye(k, dtype=a.dtype), H(u1) @ a @ v1)
     b_inverse = v1 @ np.linalg.inv(b) @ H(u1)
     right, left = v2 - b_inverse @ a @ v2, H(u2) - H(u2) @ a @ b_inverse
     schur = H(u2) @ a @ right
