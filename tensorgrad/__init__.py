@@ -13,7 +13,7 @@ from tensorgrad.primitive import Each, implements, primitive
 from tensorgrad.value import Value, no_grad, stop_gradient
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim
+    from tensorgrad import data, io, nn, optim, scipy
     from tensorgrad.custom import checkpoint, custom_vjp
     from tensorgrad.debugging import debug
     from tensorgrad.train import fit
@@ -51,13 +51,14 @@ __all__ = [
     "no_grad",
     "optim",
     "primitive",
+    "scipy",
     "stop_gradient",
     "value_and_grad",
     "vjp",
     "vmap",
 ]
 
-_ROOMS = ("data", "io", "nn", "optim")
+_ROOMS = ("data", "io", "nn", "optim", "scipy")
 _TRANSFORMS = (
     *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
 )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.node import Array, Handle
+
+WAYS_OUT = {
+    "where": "choose afterwards, np.where(mask, result, other)",
+    "out": "name the result instead",
+    "dtype": "convert with .astype(dtype)",
+}
 
 
 def sort_arguments(
@@ -38,7 +44,7 @@ def sort_arguments(
             takes = ", ".join(sorted(known or ())) or "none"
             raise TypeError(
                 f"{name}: its gradient rule has no argument {unknown!r} (it has: {takes}); "
-                "for a result without a gradient compute with .data"
+                + WAYS_OUT.get(unknown, "for a result without a gradient compute with .data")
             )
         del params[unknown]
     return args, {key: constant(value) for key, value in params.items()}
@@ -75,3 +81,26 @@ def constant(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return x.copy()
     return type(x)(map(constant, x)) if type(x) in (list, tuple) else x
+
+
+def as_array(x: Any, name: str) -> Array:
+    """An operand of `name` (a list, a matrix, a table of another library) as a plain array.
+
+    TypeError where it holds no numbers.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
+    return array
+
+
+def failure(
+    name: str, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
+) -> Exception:
+    """The same kind of error, which also names the operation and what it was given."""
+    given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
+    given += [f"{name}={value!r}" for name, value in params.items()]
+    special = (np.linalg.LinAlgError, np.exceptions.AxisError)
+    kinds = (*special, IndexError, TypeError, ValueError)
+    kind = next(k for k in kinds if isinstance(error, k))
+    return kind(f"{name}({', '.join(given)}): {error}")

@@ -84,8 +84,8 @@ def document() -> str:
     lines = [
         "# Coverage of NumPy",
         "",
-        "What becomes of each public function of NumPy when a Value is among its arguments. Written",
-        "by `python -m tensorgrad.coverage` from the declarations themselves.",
+        "What becomes of each public function of NumPy when a Value is among its arguments.",
+        "Written by `python -m tensorgrad.coverage` from the declarations themselves.",
         "",
         "- **differentiable**: the result is a Value with a gradient, of any order;",
         "- **piecewise constant**: a Value with gradient 0;",

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tensorgrad.arguments import sort_arguments
+from tensorgrad.arguments import as_array, failure, sort_arguments
 from tensorgrad.batching import Batched, BatchingRule, carriers, rule_of, run_batched
 from tensorgrad.domain import REAL, Domain
 from tensorgrad.node import Array, Handle, Node, leaf, recorder
@@ -29,7 +29,7 @@ Rule = Callable[..., Array]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SCALARS = frozenset(np.sctypeDict.values())
-_PLAIN = _SCALARS | {np.ndarray, bool, int, float, complex}
+_PLAIN = _SCALARS | {np.ndarray, bool, int, float, complex, Batched}
 _blank: Callable[[type[Handle]], Handle] = object.__new__
 
 
@@ -64,16 +64,6 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def failure(
-        self, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
-    ) -> Exception:
-        """The same kind of error, which also names the operation and what it was given."""
-        given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
-        given += [f"{name}={value!r}" for name, value in params.items()]
-        kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
-        kind = next(k for k in kinds if isinstance(error, k))
-        return kind(f"{self.name}({', '.join(given)}): {error}")
-
 
 class Each:
     """The rules of a primitive of any number of operands, as one: `rule(i, g, out, *operands)`."""
@@ -103,12 +93,12 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             kind, m = type(x), x.node
             x, wanted = m.data, m.requires_grad
         elif type(x) not in _PLAIN:
-            x = as_constant(x, op)
+            x = as_array(x, op.name)
         if isinstance(y, Handle):
             kind, n = type(y), y.node
             y, wanted = n.data, wanted or n.requires_grad
         elif type(y) not in _PLAIN:
-            y = as_constant(y, op)
+            y = as_array(y, op.name)
         nodes, inputs = (m, n), (x, y)
     else:
         nodes, inputs = (), ()
@@ -118,13 +108,13 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
                 kind, n = type(x), x.node
                 x, wanted = n.data, wanted or n.requires_grad
             elif type(x) not in _PLAIN:
-                x = as_constant(x, op)
+                x = as_array(x, op.name)
             nodes += (n,)
             inputs += (x,)
     try:
         data = run_batched(op, inputs, params) if carriers else op.forward(*inputs, **params)
     except (ValueError, TypeError, IndexError) as error:
-        raise op.failure(error, inputs, params) from error
+        raise failure(op.name, error, inputs, params) from error
     if kind is None:
         if type(data) is not Batched:
             return data
@@ -133,21 +123,11 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     if made is np.ndarray:
         data = data if data.ndim else data[()]
     elif made not in _SCALARS and made is not Batched:
-        data = as_constant(data, op)[()]
+        data = as_array(data, op.name)[()]
     new = recorder.get()
     result = _blank(kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     return result
-
-
-def as_constant(x: Any, op: Primitive) -> Array:
-    """A list, a matrix, a table of another library: as a plain array. TypeError for no numbers."""
-    if type(x) is Batched:
-        return x
-    array = np.asarray(x)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"{op.name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
-    return array
 
 
 registry: dict[str, Primitive] = {}

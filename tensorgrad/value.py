@@ -434,7 +434,8 @@ class Value(Handle):
         if self.requires_grad:
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "
-                ".data for the numbers, np.stack to join Values, np.func(value) to compute on"
+                ".data for the numbers, np.stack to join Values, np.func(value) to compute on "
+                "(tensorgrad.scipy for SciPy's functions)"
             )
         return np.array(self.data, dtype, copy=copy)
 
@@ -691,7 +692,10 @@ def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         importlib.import_module("tensorgrad.scipy.special")  # its rules, once somebody uses SciPy
         implementation = implementations.get(function)
     if implementation is None:
-        name = f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
+        name = function.__name__
+        ours = getattr(np, name, None) is function
+        home = "numpy" if ours else getattr(function, "__module__", None)
+        name = f"{home}.{name}" if home else name
         raise TypeError(
             f"{name} has no gradient rule. Declare one, tg.primitive({name}, rule, ...), or give "
             "it value.data to compute without a gradient"

@@ -436,8 +436,8 @@ def half(x: float) -> float:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        (r".*scimath.sqrt", lambda x: np.emath.sqrt(x)),
-        ("numpy.half .vectorized.", lambda x: np.frompyfunc(half, 1, 1)(x)),
+        ("numpy.lib.*scimath.*sqrt", lambda x: np.emath.sqrt(x)),
+        ("half .vectorized.", lambda x: np.frompyfunc(half, 1, 1)(x)),
     ],
 )
 def test_12_a_numpy_function_without_a_rule_raises_and_names_it(name: str, call: Any) -> None:

@@ -80,7 +80,7 @@ BATCHED: dict[BatchingRule, str] = {
     along: "argmax argmin argsort argpartition nanargmax nanargmin",
 }
 
-# Functions that never see a Value: they do not ask it, or would turn it into an array, which raises.
+# Functions that never see a Value: they do not ask it, or would make it an array, which raises.
 
 APART = {
     "makes an array": """arange array asarray asanyarray asarray_chkfinite ascontiguousarray

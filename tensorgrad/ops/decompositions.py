@@ -139,7 +139,7 @@ tall_qr = primitive(
     packed_qr,
     qr_rule,
     name="qr",
-    domain=drawn("(m,n)", packed_qr, params=lambda a: [{}] if a[-2] >= a[-1] else []),
+    domain=drawn("(m,n)", packed_qr, params=lambda a: [{}] if a[-2:-1] >= a[-1:] else []),
 )
 
 
