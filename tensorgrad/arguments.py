@@ -83,7 +83,7 @@ def constant(x: Any) -> Any:
     return type(x)(map(constant, x)) if type(x) in (list, tuple) else x
 
 
-def as_array(x: Any, name: str) -> Array:
+def operand(x: Any, name: str) -> Array:
     """An operand of `name` (a list, a matrix, a table of another library) as a plain array.
 
     TypeError where it holds no numbers.

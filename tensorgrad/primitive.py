@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tensorgrad.arguments import as_array, failure, sort_arguments
+from tensorgrad.arguments import failure, operand, sort_arguments
 from tensorgrad.batching import Batched, BatchingRule, carriers, rule_of, run_batched
 from tensorgrad.domain import REAL, Domain
 from tensorgrad.node import Array, Handle, Node, leaf, recorder
@@ -93,12 +93,12 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             kind, m = type(x), x.node
             x, wanted = m.data, m.requires_grad
         elif type(x) not in _PLAIN:
-            x = as_array(x, op.name)
+            x = operand(x, op.name)
         if isinstance(y, Handle):
             kind, n = type(y), y.node
             y, wanted = n.data, wanted or n.requires_grad
         elif type(y) not in _PLAIN:
-            y = as_array(y, op.name)
+            y = operand(y, op.name)
         nodes, inputs = (m, n), (x, y)
     else:
         nodes, inputs = (), ()
@@ -108,7 +108,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
                 kind, n = type(x), x.node
                 x, wanted = n.data, wanted or n.requires_grad
             elif type(x) not in _PLAIN:
-                x = as_array(x, op.name)
+                x = operand(x, op.name)
             nodes += (n,)
             inputs += (x,)
     try:
@@ -123,7 +123,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     if made is np.ndarray:
         data = data if data.ndim else data[()]
     elif made not in _SCALARS and made is not Batched:
-        data = as_array(data, op.name)[()]
+        data = operand(data, op.name)[()]
     new = recorder.get()
     result = _blank(kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)

@@ -22,7 +22,7 @@ from tensorgrad.batching import anywhere
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops.adjoint import H, T, conjugated
-from tensorgrad.ops.linalg import as_array
+from tensorgrad.ops.reduce import as_array
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.primitive import implements, primitive
 

@@ -21,18 +21,13 @@ from tensorgrad.domain import Domain, Shape
 from tensorgrad.node import Array
 from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.ops.reduce import numpy_call
+from tensorgrad.ops.reduce import as_array, numpy_call
 from tensorgrad.primitive import Each, Primitive, implements, primitive
 
 
 def as_matrix(x: Array) -> Array:
     """Stacked rows as one matrix. (A -1 for their number is ambiguous where rows are empty.)"""
     return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def as_array(x: Array) -> Array:
-    """A list as an array; a Value as it is."""
-    return x if hasattr(x, "ndim") else np.asarray(x)
 
 
 def matmul_x(g: Array, out: Array, x: Array, y: Array) -> Array:

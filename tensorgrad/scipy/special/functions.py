@@ -11,8 +11,7 @@ from scipy import special
 
 from tensorgrad.node import Array
 from tensorgrad.ops import neural
-from tensorgrad.ops.linalg import as_array
-from tensorgrad.ops.reduce import Axis
+from tensorgrad.ops.reduce import Axis, as_array
 from tensorgrad.primitive import implements
 from tensorgrad.value import stop_gradient
 
