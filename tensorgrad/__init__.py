@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tensorgrad.domain import Domain
-from tensorgrad.primitive import Each, implements, primitive
-from tensorgrad.value import Value, no_grad, stop_gradient
+from tensorgrad.primitive import implements, primitive
+from tensorgrad.rules import Each
+from tensorgrad.value import Value, no_grad
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         hvp,
         jacobian,
         jvp,
+        stop_gradient,
         value_and_grad,
         vjp,
     )
@@ -60,7 +62,8 @@ __all__ = [
 
 _ROOMS = ("data", "io", "nn", "optim", "scipy")
 _TRANSFORMS = (
-    *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
+    *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient"),
+    *("value_and_grad", "vjp"),
 )
 _HOMES = {
     "checkpoint": "tensorgrad.custom",

@@ -33,6 +33,8 @@ def sort_arguments(
     """
     if arity is not None and len(args) != arity:
         names = list(defaults(forward))
+        if len(args) > max(len(names), arity):
+            raise TypeError(f"{name} takes {max(len(names), arity)} arguments, got {len(args)}")
         params = dict(zip(names[arity:], args[arity:])) | params
         by_name = [params.pop(n) for n in names[len(args) : arity] if n in params]
         args = (*args[:arity], *by_name)
@@ -84,10 +86,13 @@ def constant(x: Any) -> Any:
 
 
 def operand(x: Any, name: str) -> Array:
-    """An operand of `name` (a list, a matrix, a table of another library) as a plain array.
+    """An operand of `name` (a list, a table of another library) as a plain array.
 
-    TypeError where it holds no numbers.
+    TypeError where it holds no numbers, and for NumPy's arrays that compute in ways of their own.
     """
+    if isinstance(x, (np.ma.MaskedArray, np.matrix)):
+        instead = "np.where and x.filled()" if isinstance(x, np.ma.MaskedArray) else "np.asarray(x)"
+        raise TypeError(f"{name} does not compute as {type(x).__name__} does: use {instead}")
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} computes with numbers, not with {type(x).__name__} {x!r:.60}")

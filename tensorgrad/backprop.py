@@ -15,6 +15,7 @@ from numpy import ndarray
 from tensorgrad.batching import carriers
 from tensorgrad.node import Array, Node
 from tensorgrad.repair import over_examples, repair, unless_masked_out
+from tensorgrad.rules import Together
 
 
 def topological_order(outputs: Iterable[Node], ends: Collection[Node] = ()) -> list[Node]:
@@ -45,18 +46,19 @@ def paths(outputs: Iterable[Node], wrt: Collection[Node]) -> tuple[list[Node], s
 
 def sweep(
     seeds: Mapping[Node, Array],
-    as_value: Callable[[Node], Array] | None = None,
+    as_value: Callable[[Node, Array], Array] | None = None,
     wrt: Collection[Node] | None = None,
 ) -> dict[Node, Array]:
     """The cotangents of the leaves, given those of the outputs; also of nodes that retain theirs.
 
-    The rules see arrays; with `as_value` they see Values, and the sweep is itself recorded. With
-    `wrt` the walk ends at these nodes, and nothing is computed that does not lead to them.
+    The rules see arrays, or what `as_value` makes of each node and its array: Values, if the sweep
+    is to be recorded. With `wrt` the walk ends at these nodes, and nothing is computed that does
+    not lead to them.
     """
     order, found = (topological_order(seeds), None) if wrt is None else paths(seeds, wrt)
     cotangents = dict(seeds)
     summed: set[Node] = set()
-    masked, batched = False, bool(carriers)
+    masked, batched = False, bool(carriers) and as_value is not None
     careful = batched
     for node in reversed(order):
         op = node.op
@@ -72,10 +74,10 @@ def sweep(
             origin.before_rules(node)
         args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
         if as_value is not None:
-            pairs = list(zip(node.operands, inputs))
-            if any(x is not None and x.data is not data for x, data in pairs):
-                raise RuntimeError(f"an operand of {op.name} got new data since: compute it again")
-            args = (g, as_value(node), *(data if x is None else as_value(x) for x, data in pairs))
+            pairs = zip(node.operands, inputs)
+            args = (g, as_value(node, out), *(a if x is None else as_value(x, a) for x, a in pairs))
+        if type(rules) is Together:
+            rules = rules.computed(args)
         i = -1
         for x in node.operands:
             i += 1  # zip or enumerate would cost a third of the loop on scalars
@@ -84,7 +86,7 @@ def sweep(
             rule, data = rules[i], inputs[i]
             c = rule(*args, **params) if params else rule(*args)
             if careful:
-                c = unless_masked_out(c, g, op) if masked else c
+                c = unless_masked_out(c, args, rule, node) if masked else c
                 c = over_examples(c, data, node, seeds) if batched else c
             kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
             if kind is not type(data) or (

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,20 +34,6 @@ class Level:
 
     def __init__(self, size: int) -> None:
         self.size, self.depth = size, next(_depths)
-
-
-running: ContextVar[tuple[Level, ...]] = ContextVar("running", default=())
-"""The levels that the code here runs inside of."""
-
-
-@contextmanager
-def inside(level: Level) -> Iterator[None]:
-    """Run what is inside as one example of `level`."""
-    token = running.set((*running.get(), level))
-    try:
-        yield
-    finally:
-        running.reset(token)
 
 
 class Batched(np.lib.mixins.NDArrayOperatorsMixin):
@@ -103,7 +87,8 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
     def _one_example(self, *args: Any) -> Any:
         raise TypeError(
             "inside vmap a Value stands for all examples at once and has no number of its own: "
-            "choose with np.where instead of if, and use what has no gradient rule outside of vmap"
+            "choose with np.where instead of if; an array that it is an index of must be a Value, "
+            "tg.Value(array, requires_grad=False)"
         )
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = _one_example
@@ -180,11 +165,12 @@ def along(
     """The function works along one `axis`; for None it flattens its operands first."""
     k = len(batch)
     xs = [full(x, batch) for x in xs]
-    axis = axis_of(op, params)
+    axis, n = axis_of(op, params), xs[0].ndim - k
     if axis is None:
-        xs, axis = [np.reshape(x, (*batch, math.prod(x.shape[k:]))) for x in xs], 0
-    shifted = shift_axis(axis, k, xs[0].ndim - k)
-    return op.forward(*xs, **{**params, "axis": shifted})
+        xs = [np.reshape(x, (*batch, math.prod(x.shape[k:]))) for x in xs]
+        out = op.forward(*xs, **{**params, "axis": k})
+        return np.reshape(out, batch + (1,) * n) if params.get("keepdims") is True else out
+    return op.forward(*xs, **{**params, "axis": shift_axis(axis, k, n)})
 
 
 def reduction(
@@ -219,7 +205,7 @@ def moving(
         places = np.ravel(places)
         straight = places.size == flat.shape[-1] and np.array_equal(places, np.arange(places.size))
         return np.reshape(flat if straight else flat[..., places], result)
-    places = np.reshape(places, (*batch, -1))
+    places = np.reshape(places, (*batch, math.prod(places.shape[len(batch) :])))
     return np.reshape(np.take_along_axis(flat, places, axis=-1), result)
 
 
@@ -237,7 +223,17 @@ def destinations(
         places = np.asarray(forward(numbers, **params))
         return np.reshape(places, (1,) * len(batch) + places.shape)
     each = [forward(numbers, **parts_of(params, i)) for i in np.ndindex(batch)]
+    if not each:  # no examples: an index of zeros tells the shape
+        each = [forward(numbers, **{name: blank(x) for name, x in params.items()})]
+        return np.zeros(batch + np.shape(each[0]), int)
     return np.reshape(np.stack(each), batch + np.shape(each[0]))
+
+
+def blank(x: Any) -> Any:
+    """A param with zeros for what differs from example to example."""
+    if type(x) is Batched:
+        return np.zeros(x.shape, x.dtype)
+    return type(x)(map(blank, x)) if type(x) in (list, tuple) else x
 
 
 def one_by_one(
@@ -247,6 +243,10 @@ def one_by_one(
     results = [
         op.forward(*(of(x, i) for x in xs), **parts_of(params, i)) for i in np.ndindex(batch)
     ]
+    if results and isinstance(results[0], tuple):
+        raise TypeError(
+            f"{op.name} returns several arrays for each example: call it outside of vmap"
+        )
     if not results:  # of no examples: the shape of the result is that for ones
         one = op.forward(*(np.ones(np.shape(x)[len(batch) :], x.dtype) for x in xs), **params)
         return np.zeros(batch + np.shape(one), np.asarray(one).dtype)

@@ -18,7 +18,8 @@ import numpy as np
 
 import tensorgrad  # the declarations
 from tensorgrad.ops.constant import APART, CONSTANTS
-from tensorgrad.primitive import Each, Primitive, implementations
+from tensorgrad.primitive import Primitive, implementations
+from tensorgrad.rules import Each
 
 MODULES = (np, np.linalg, np.fft)
 NUMPY = ".".join(np.__version__.split(".")[:2])

@@ -18,8 +18,9 @@ from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.identity import enter, leave
 from tensorgrad.ops.several import pack, unpack
-from tensorgrad.primitive import Each, Primitive
-from tensorgrad.transforms import fitting, now, outer_nodes, requires_grad, seeds_of
+from tensorgrad.primitive import Primitive
+from tensorgrad.rules import Together
+from tensorgrad.transforms import matching, now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.tree import flatten, map_leaves
 from tensorgrad.value import Value, as_constant, cotangents, plain
 
@@ -52,7 +53,11 @@ def checkpoint(f: Function) -> Function:
         if not nodes:
             return out
 
+        datas = [x.data for x in nodes]
+
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
+            if any(x.data is not data for x, data in zip(nodes, datas)):
+                raise RuntimeError("what a checkpoint read got new data since: compute it again")
             with recording(recorder.get() or record):
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
@@ -100,10 +105,17 @@ class custom_vjp:
         if self.fwd is None or self.bwd is None:
             raise TypeError(f"{self.name} has no gradient yet: call defvjp(fwd, bwd)")
         bound = inspect.signature(self.f).bind(*args, **kwargs)
+        kinds = bound.signature.parameters
+        if any(kinds[name].kind is inspect.Parameter.KEYWORD_ONLY for name in bound.arguments):
+            raise TypeError(
+                f"{self.name} was given an argument that goes by keyword only, for which bwd could "
+                "return no gradient: let it be passed by position as well"
+            )
         bound.apply_defaults()
         args = bound.args
-        static = [args[i] for i in self.nondiff_argnums]
-        given = [x for i, x in enumerate(args) if i not in self.nondiff_argnums]
+        left_out = [i % len(args) for i in self.nondiff_argnums]
+        static = [args[i] for i in left_out]
+        given = [x for i, x in enumerate(args) if i not in left_out]
         leaves, _ = flatten(given)
         nodes = [x.node for x in leaves if requires_grad(x)]
         if not nodes or recorder.get() is None:
@@ -120,14 +132,18 @@ class custom_vjp:
                 "grad and is no argument, so its gradient would be lost: pass it as an argument"
             )
         outs, rebuild = flatten(out)
+        batched = bool(levels_of(*map(data_of, outs)))
         saved = None if residuals is None else map_leaves(detached, residuals)
 
-        def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
-            if not keep and levels_of(*map(data_of, gs)) and not levels_of(*map(data_of, outs)):
-                return one_at_a_time(pullback, gs)  # of a Jacobian's rows; bwd may look at them
+        def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
             known = saved if saved is not None and not keep else self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
+
+        def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
+            if keep or batched:
+                return gradients(gs, keep)
+            return one_at_a_time(gradients, gs)  # of a Jacobian's rows; bwd may look at them
 
         return rebuild(one_node(self.name, [*map(as_constant, outs)], nodes, pullback))
 
@@ -158,17 +174,19 @@ class custom_vjp:
                     f"{self.name}: bwd returned {len(parts)} gradients for an argument of {n}"
                 )
             if g is not None:
-                fitting(f"{self.name}: the gradients of bwd", g, flatten(x)[0])
+                matching(f"{self.name}: the gradient of bwd", g, x)
             found += parts
         return found
 
 
 def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
-    """What `pullback` returns for batched cotangents, called for each example."""
-    level = levels_of(*map(data_of, gs))[-1]
-    rows = [leave(g, level=level) for g in gs]
-    results = [pullback([row[i] for row in rows], False) for i in range(level.size)]
-    return [enter(as_constant(np.stack(parts)), level=level) for parts in zip(*results)]
+    """What `pullback` returns for each example of batched cotangents."""
+    levels = levels_of(*map(data_of, gs))
+    if not levels:
+        return pullback(gs, False)
+    rows = [leave(g, level=levels[-1]) for g in gs]
+    results = [one_at_a_time(pullback, [row[i] for row in rows]) for i in range(levels[-1].size)]
+    return [enter(as_constant(np.stack(parts)), level=levels[-1]) for parts in zip(*results)]
 
 
 def detached(x: Any) -> Any:
@@ -186,19 +204,14 @@ def one_node(
     single = len(outs) == 1
     with recording(None):
         data = outs[0].data if single else pack([y.detach() for y in outs], cores).data
-    latest: list[Any] = [None, {}]
 
-    def rule(i: int, g: Array, out: Array, *xs: Array) -> Array:
-        if latest[0] is not g or i not in latest[1]:  # the first operand that asks
-            keep = isinstance(g, Value) and recorder.get() is not None
-            gs = [g] if single else [*map(as_dtype, unpack(g, cores), dtypes)]
-            found = pullback(gs, keep)
-            if not isinstance(g, Value):
-                found = [data_of(c) for c in found]
-            latest[:] = g, dict(enumerate(found))
-        return latest[1].pop(i)
+    def rule(g: Array, out: Array, *xs: Array) -> Sequence[Array]:
+        keep = isinstance(g, Value) and recorder.get() is not None
+        gs = [g] if single else [*map(as_dtype, unpack(g, cores), dtypes)]
+        found = pullback(gs, keep)
+        return found if isinstance(g, Value) else [data_of(c) for c in found]
 
-    op = Primitive(data_of, Each(rule), name, batch=by_itself)
+    op = Primitive(data_of, Together(rule), name, batch=by_itself)
     new = recorder.get() or record
     node = new(op, tuple(operands), tuple(x.data for x in operands), NO_PARAMS, data)
     made = Value.of(node)
@@ -209,6 +222,6 @@ def one_node(
 
 def as_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
     """A part of what was packed, in its own dtype again."""
-    if x.dtype.kind == "c" != dtype.kind:
+    if x.dtype.kind == "c" and dtype.kind != "c":
         x = np.real(x)
     return x if x.dtype == dtype else x.astype(dtype)

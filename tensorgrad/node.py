@@ -69,6 +69,13 @@ class Handle:
         Handle.kind = cls
 
 
+def hold(node: Node) -> Handle:
+    """A new handle on `node`."""
+    handle = object.__new__(Handle.kind)
+    handle.node = node
+    return handle
+
+
 _serials = itertools.count()
 _blank: Callable[[type[Node]], Node] = object.__new__
 

@@ -15,7 +15,6 @@ Calling a primitive on a Value records a `Node`. The nodes are the graph; `backp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,8 +23,8 @@ from tensorgrad.arguments import failure, operand, sort_arguments
 from tensorgrad.batching import Batched, BatchingRule, carriers, rule_of, run_batched
 from tensorgrad.domain import REAL, Domain
 from tensorgrad.node import Array, Handle, Node, leaf, recorder
+from tensorgrad.rules import Each, Rule
 
-Rule = Callable[..., Array]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SCALARS = frozenset(np.sctypeDict.values())
@@ -63,21 +62,6 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
-
-
-class Each:
-    """The rules of a primitive of any number of operands, as one: `rule(i, g, out, *operands)`."""
-
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-
-    def __getitem__(self, i: int) -> Rule:
-        return partial(self.rule, i)
-
-
-def flat(g: Array, out: Array, *operands: Array) -> Array:
-    """The rule of an operand that a function does not vary with, or only in steps: slope 0."""
-    return 0.0
 
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:

@@ -6,30 +6,48 @@ for a real operand, and 0 · ∞ where a branch was masked out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 from numpy import ndarray
 
 from tensorgrad.batching import anywhere, elementwise, levels_of
-from tensorgrad.node import Array, Node
+from tensorgrad.node import Array, Handle, Node, hold, leaf, recording
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.identity import leave
-from tensorgrad.primitive import Primitive, Rule
+from tensorgrad.rules import Rule
+
+GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, spread evenly
 
 
-def unless_masked_out(c: Array, g: Array, op: Primitive) -> Array:
-    """`c`, but 0 where no cotangent arrives (g = 0), even if the slope there is infinite or NaN.
+def unless_masked_out(c: Array, args: tuple[Array, ...], rule: Rule, node: Node) -> Array:
+    """`c`, but 0 where no cotangent arrives, even if the slope there is infinite or NaN.
 
     `np.where(x > 0, x * np.log(x), 0)` asks nothing of the branch that it does not choose; the
     product rule would answer 0 times infinity.
     """
-    bad = ~np.isfinite(c)
+    bad, g = ~np.isfinite(c), args[0]
     if not anywhere(bad):
         return c
-    if op.batch is elementwise:
+    assert node.op is not None
+    if node.op.batch is elementwise:
         return np.where(bad & (g == 0), 0, c)
-    return c if anywhere(g != 0) else np.where(bad, 0, c)
+    # A rule is linear in g. With harmless operands and 1 for every g that is not 0, it answers 0
+    # just where no cotangent arrives.
+    with recording(None):
+        probe = rule((g != 0) * harmless(g), *map(harmless, args[1:]), **node.params)
+    return np.where(bad & (probe == 0), 0, c)
+
+
+def harmless(x: Array) -> Array:
+    """Numbers between 1 and 2, no two alike, in place of floats."""
+    data = data_of(x)
+    if getattr(data, "dtype", np.dtype(int)).kind not in "fc":
+        return x
+    size = math.prod(data.shape)
+    numbers = np.reshape(1 + np.arange(1, size + 1) * GOLDEN % 1, data.shape).astype(data.dtype)
+    return hold(leaf(numbers[()])) if isinstance(x, Handle) else numbers[()]
 
 
 def over_examples(c: Array, x: Array, node: Node, outputs: Iterable[Node]) -> Array:
@@ -58,7 +76,7 @@ def repair(c: Array, x: Array, node: Node, rule: Rule) -> Array:
         c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biufc":
         raise misfit(returned, x, node, rule)
-    if c.dtype.kind == "c" != x.dtype.kind:
+    if c.dtype.kind == "c" and x.dtype.kind != "c":
         c = np.real(c)  # a real operand cannot move into the imaginary direction
     while c.ndim > x.ndim:
         c = c.sum(axis=0)

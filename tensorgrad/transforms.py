@@ -19,7 +19,8 @@ import numpy as np
 from tensorgrad.batching import Level
 from tensorgrad.node import Array, Node, differentiating, leaf, record, recorder, recording
 from tensorgrad.ops.identity import alias, enter, leave
-from tensorgrad.tree import Rebuild, flatten, map_leaves, parameters_in
+from tensorgrad.repair import GOLDEN
+from tensorgrad.tree import Rebuild, flatten, map_leaves, parameters_in, paths_of
 from tensorgrad.value import Value, as_constant, cotangents, ones_like, plain
 
 Function = Callable[..., Any]
@@ -96,15 +97,23 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     (array([[1., 2.],
            [0., 0.]]), array([1., 0.]))
     """
-    call = Call("vjp", f, primals, tuple(range(len(primals))), {}, has_aux)
+    own = map_leaves(lambda x: x.copy() if isinstance(x, np.ndarray) else x, tuple(primals))
+    call = Call("vjp", f, own, tuple(range(len(primals))), {}, has_aux)
     outs, rebuild = flatten(call.out)
+    value = rebuild(map(call.outside, outs))
+    pullback = pullback_of(call)
+    return (value, pullback, call.aux) if has_aux else (value, pullback)
+
+
+def pullback_of(call: Call) -> Function:
+    """The function from cotangents of what was returned to those of the arguments."""
+    outs = [y for y in flatten(call.out)[0] if not is_static(y)]
 
     def pullback(cotangent: Any) -> Any:
-        gs = fitting("vjp: the cotangent", cotangent, outs)
+        gs = matching("the cotangent", cotangent, call.out)
         return call.like_args(call.gradients(outs, gs))
 
-    value = rebuild(map(call.outside, outs))
-    return (value, pullback, call.aux) if has_aux else (value, pullback)
+    return pullback
 
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
@@ -120,7 +129,8 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("jvp takes tuples: jvp(f, (x,), (t,))")
     call = Call("jvp", f, primals, tuple(range(len(primals))), {}, has_aux)
-    ts = fitting("jvp: the tangents", tuple(tangents), call.leaves)
+    given = iter(matching("the tangents", tuple(tangents), tuple(primals)))
+    ts = [None if is_static(x) else next(given) for x in call.leaves]
     outs, rebuild = flatten(call.out)
     value = rebuild(map(call.outside, outs))
     tangent = rebuild(Forward(call, outs).along(ts))
@@ -175,8 +185,8 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError("hvp takes tuples: hvp(f, (x,), (v,))")
     gradient = grad(f, tuple(range(len(primals))))
-    _, pullback = vjp(gradient, *primals)  # of a symmetric matrix the transpose is as good
-    products = pullback(tuple(tangents))
+    call = Call("hvp", gradient, primals, tuple(range(len(primals))), {}, False)
+    products = pullback_of(call)(tuple(tangents))  # H is symmetric: its transpose is as good
     return products[0] if len(primals) == 1 else products
 
 
@@ -206,9 +216,7 @@ class Call:
         for i in positions(name, argnums, len(args)):
             leaves, rebuild = flatten(args[i])
             lone = len(leaves) == 1 and leaves[0] is args[i]
-            if not lone and not differentiating.get():  # a Module is a container of arrays
-                parameters = parameters_in(args[i])
-                leaves = [x.data if id(x) in parameters else x for x in leaves]
+            leaves = as_arrays(args[i], leaves)
             # a name or a flag in a container is a setting; on its own it is a mistake
             values = [None if is_static(x) and not lone else variable(x) for x in leaves]
             args[i] = rebuild([x if v is None else v for x, v in zip(leaves, values)])
@@ -238,7 +246,15 @@ class Call:
         )
         with recording((recorder.get() or record) if keep else None):
             found = cotangents(seeds, keep, self.nodes) if self.nodes else {}
-        return [v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables]
+        results = [
+            v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables
+        ]
+        shared = {id(g) for g in seeds.values()}
+        for i, g in enumerate(results):  # each is an array of its own
+            if isinstance(g, np.ndarray) and (g.base is not None or id(g) in shared):
+                results[i] = g.copy()
+            shared.add(id(g))
+        return results
 
     def result(self, g: Array | None, x: Value, keep: bool) -> Array:
         """`g`, or zeros where there is none."""
@@ -271,7 +287,8 @@ def outer_nodes(ys: Iterable[Any], since: int) -> list[Node]:
     found: set[Node] = set()
     for y in filter(requires_grad, ys):
         newer = [y.node] if y.node.serial > since else []
-        found.update() if newer else found.add(y.node)
+        if not newer:
+            found.add(y.node)
         seen = set(newer)
         for node in newer:
             for x in node.operands:
@@ -281,10 +298,10 @@ def outer_nodes(ys: Iterable[Any], since: int) -> list[Node]:
     return sorted(found, key=attrgetter("serial"))
 
 
-def positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
+def positions(name: str, argnums: Argnums, n: int) -> list[int]:
     """The arguments that `argnums` names, of `n`."""
-    chosen = argnums if isinstance(argnums, tuple) else (argnums,)
-    for i in chosen:
+    chosen = []
+    for i in argnums if isinstance(argnums, tuple) else (argnums,):
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
             raise TypeError(f"{name}: argnums is an int or a tuple of ints, not {argnums!r}")
         if not -n <= i < n:
@@ -292,6 +309,9 @@ def positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
                 f"{name}: there is no argument {i}, the function was called with {n} by position "
                 "(those by keyword are constants)"
             )
+        if i % n in chosen:
+            raise ValueError(f"{name}: argnums={argnums!r} names an argument twice")
+        chosen.append(int(i % n))
     return chosen
 
 
@@ -339,13 +359,40 @@ def one_number(result: Any) -> Value:
     return y
 
 
-def fitting(what: str, tree: Any, like: Sequence[Any]) -> list[Any]:
-    """The leaves of `tree`, one for each of `like` and of its shape. ValueError otherwise."""
-    leaves, _ = flatten(tree)
-    shapes, expected = [np.shape(x) for x in leaves], [np.shape(x) for x in like]
-    if shapes != expected:
-        raise ValueError(f"{what} must have shapes {expected}, not {shapes}")
-    return leaves
+def matching(what: str, tree: Any, like: Any) -> list[Any]:
+    """The numbers of `tree`, which has the containers, shapes and kinds of those of `like`.
+
+    ValueError otherwise; TypeError for complex numbers that belong to real ones.
+    """
+    found, expected = numbers_of(tree), numbers_of(like)
+    places = [
+        [p for p, x in zip(paths_of(t), flatten(t)[0]) if not is_static(x)] for t in (tree, like)
+    ]
+    shapes = [np.shape(x) for x in found], [np.shape(x) for x in expected]
+    if shapes[0] != shapes[1] or places[0] != places[1]:
+        raise ValueError(
+            f"{what} must have shapes {shapes[1]}, in the containers of what they belong to, not "
+            f"{shapes[0]}"
+        )
+    if any(np.iscomplexobj(x) and not np.iscomplexobj(y) for x, y in zip(found, expected)):
+        raise TypeError(f"{what} must be real where what it belongs to is")
+    return found
+
+
+def numbers_of(tree: Any) -> list[Any]:
+    """The leaves of `tree` that are no settings."""
+    return [x for x in as_arrays(tree, flatten(tree)[0]) if not is_static(x)]
+
+
+def as_arrays(tree: Any, leaves: list[Any]) -> list[Any]:
+    """The leaves of `tree`, with the data of a Module's parameters: it is a container of arrays.
+
+    (Of the parameters themselves where a transform around this one differentiates by them.)
+    """
+    if differentiating.get() or (len(leaves) == 1 and leaves[0] is tree):
+        return leaves
+    parameters = parameters_in(tree)
+    return [x.data if id(x) in parameters else x for x in leaves]
 
 
 def seeds_of(ys: Sequence[Any], gs: Sequence[Any]) -> dict[Node, Array]:
@@ -358,12 +405,18 @@ def seeds_of(ys: Sequence[Any], gs: Sequence[Any]) -> dict[Node, Array]:
     return seeds
 
 
+def generic(y: Value) -> Array:
+    """A cotangent of `y` that is nowhere 0 and cancels nowhere: the sweep takes 0 for a mask."""
+    numbers = 1 + np.arange(y.size) * GOLDEN % 1
+    return np.reshape(numbers, y.shape).astype(y.dtype)[()]
+
+
 class Forward:
     """Forward mode: the pullback of a call, recorded as a function of its cotangents `us`."""
 
     def __init__(self, call: Call, outs: Sequence[Any]) -> None:
         self.call, self.outs = call, outs
-        self.us = [variable(ones_like(y.data)) if requires_grad(y) else None for y in outs]
+        self.us = [variable(generic(y)) if requires_grad(y) else None for y in outs]
         us = [u for u in self.us if u is not None]
         self.nodes = [u.node for u in us]
         self.pulled: list[Value | None] = [None] * len(call.variables)
@@ -386,7 +439,7 @@ class Forward:
             with recording((recorder.get() or record) if keep else None):
                 found = cotangents({h.node: ones_like(h.data)}, keep, self.nodes)
         return [
-            np.zeros_like(y)
+            (None if is_static(y) else np.zeros_like(y))
             if u is None
             else self.call.result(found.get(u.node), as_constant(y), keep)
             for y, u in zip(self.outs, self.us)
@@ -396,32 +449,58 @@ class Forward:
 def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     """The Jacobian of each output by each leaf, in one sweep with a cotangent for each row."""
     rows = []
-    for y in map(as_constant, outs):
-        if y.size == 1:  # a gradient; alone it is found ten times as fast
-            found = call.gradients([y], [ones_like(y.data)])
-            rows.append([g if g is None else np.reshape(g, y.shape + g.shape) for g in found])
+    for y in outs:
+        if is_static(y):
+            rows.append([None] * len(call.variables))
             continue
-        level = Level(y.size)
-        basis = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
-        found = call.gradients([y], [enter(as_constant(basis), level=level)])
-        rows.append([g if g is None else unrolled(g, level, 0, y.shape) for g in found])
+        y = as_constant(y)
+        found = sweep_of_rows(call, y, 1)
+        if y.dtype.kind == "c":  # of i times a row, a real leaf hears the imaginary part
+            turned = sweep_of_rows(call, y, -1j) if any(map(is_real, call.variables)) else found
+            pairs = zip(call.variables, found, turned)
+            found = [a + 1j * b if is_real(v) else a for v, a, b in pairs]
+        rows.append(found)
     return rows
+
+
+def sweep_of_rows(call: Call, y: Value, unit: complex) -> list[Array]:
+    if y.size == 1:  # a gradient; alone it is found ten times as fast
+        found = call.gradients([y], [unit * ones_like(y.data)])
+        return [g if g is None else np.reshape(g, y.shape + g.shape) for g in found]
+    level = Level(y.size)
+    basis = unit * np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+    found = call.gradients([y], [enter(as_constant(basis), level=level)])
+    return [g if g is None else unrolled(g, level, 0, y.shape) for g in found]
+
+
+def is_real(v: Value | None) -> bool:
+    return v is not None and v.dtype.kind != "c"
 
 
 def by_columns(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     """The same in one sweep with a tangent for each column."""
     forward = Forward(call, outs)
-    zeros = [0.0 if v is None else np.zeros(v.shape, v.dtype) for v in call.variables]
     columns = []
     for i, v in enumerate(call.variables):
         if v is None:
             columns.append([None] * len(outs))
             continue
-        level = Level(v.size)
-        basis = np.eye(v.size, dtype=v.dtype).reshape(v.size, *v.shape)
-        tangents = [*zeros[:i], enter(as_constant(basis), level=level), *zeros[i + 1 :]]
-        columns.append([unrolled(t, level, -1, v.shape) for t in forward.along(tangents)])
+        column = sweep_of_columns(forward, i, v, 1)
+        if not is_real(v):  # of a real output the derivative by x + iy is by x, less i times by y
+            mixed = not all(map(np.iscomplexobj, outs))
+            turned = sweep_of_columns(forward, i, v, 1j) if mixed else column
+            pairs = zip(outs, column, turned)
+            column = [a if a is None or np.iscomplexobj(y) else a - 1j * b for y, a, b in pairs]
+        columns.append(column)
     return [list(row) for row in zip(*columns)]
+
+
+def sweep_of_columns(forward: Forward, i: int, v: Value, unit: complex) -> list[Array]:
+    zeros = [0.0 if v is None else np.zeros(v.shape, v.dtype) for v in forward.call.variables]
+    level = Level(v.size)
+    basis = unit * np.eye(v.size, dtype=v.dtype).reshape(v.size, *v.shape)
+    found = forward.along([*zeros[:i], enter(as_constant(basis), level=level), *zeros[i + 1 :]])
+    return [t if t is None else unrolled(t, level, -1, v.shape) for t in found]
 
 
 def unrolled(x: Array, level: Level, axis: int, shape: tuple[int, ...]) -> Array:
@@ -430,3 +509,14 @@ def unrolled(x: Array, level: Level, axis: int, shape: tuple[int, ...]) -> Array
     inner = x.shape[1:] if axis == 0 else x.shape[:-1]
     x = np.reshape(x, shape + inner if axis == 0 else inner + shape)[()]
     return x if requires_grad(x) or not isinstance(x, Value) else plain(x.data)
+
+
+def stop_gradient(x: Any) -> Any:
+    """`x` as a constant: the same data, no gradient; also of Values in containers.
+
+    >>> x = Value(3.0)
+    >>> (x * stop_gradient(x)).backward()
+    >>> x.grad
+    np.float64(3.0)
+    """
+    return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Value) else leaf, x)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.node import Handle
+from tensorgrad.ops.identity import alias
 from tensorgrad.value import as_constant
 
 NAMESPACE = "tensorgrad"
@@ -42,7 +44,25 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
                 if dataclasses.is_dataclass(kind)
                 else (parameters_of, module_of)
             )
-            optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)  # type: ignore
+            with suppress(ValueError):  # another thread was faster
+                optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)  # type: ignore
+
+
+def as_parameter(x: Any) -> Any:
+    """What a Module holds of a number or array: a Value. (Other things as they are.)"""
+    if isinstance(x, Handle):
+        return alias(x)
+    return as_constant(x) if hasattr(x, "dtype") else x
+
+
+def paths_of(tree: Any) -> list[Any]:
+    """Where each leaf of a container is."""
+    if isinstance(tree, (Handle, np.ndarray, np.generic, int, float, complex)):
+        return [()]
+    import optree
+
+    flatten(tree)  # makes its dataclasses and Modules known
+    return list(optree.tree_paths(tree, namespace=NAMESPACE))
 
 
 def parameters_in(tree: Any) -> set[int]:
@@ -92,20 +112,26 @@ def parameters_of(module: Any) -> tuple[Sequence[Any], Any]:
 def module_of(kind: type) -> Callable[[Any, Sequence[Any]], Any]:
     def make(module: Any, parts: Sequence[Any]) -> Any:
         """A copy of the module that holds `parts` where it holds its parameters."""
-        pairs = zip(module.parameters(), map(as_constant, parts), strict=True)
+        pairs = zip(module.parameters(), map(as_parameter, parts), strict=True)
         return copy.deepcopy(module, {id(p): part for p, part in pairs})
 
     return make
 
 
-def rest_of_prefix(prefix: Any, tree: Any) -> list[Any]:
+def rest_of_prefix(what: str, prefix: Any, tree: Any) -> list[Any]:
     """For each leaf of `tree` what `prefix` says of it or of the container that it is in.
 
-    >>> rest_of_prefix((0, None), ([1.0, 2.0], 3.0))
+    >>> rest_of_prefix("in_axes", (0, None), ([1.0, 2.0], 3.0))
     [0, 0, None]
     """
     if not isinstance(prefix, (tuple, list, dict)):
         return [prefix] * len(flatten(tree)[0])
-    if isinstance(prefix, dict):
-        return [a for key in sorted(tree) for a in rest_of_prefix(prefix[key], tree[key])]
-    return [a for part, branch in zip(prefix, tree) for a in rest_of_prefix(part, branch)]
+    import optree
+
+    if isinstance(tree, (Handle, np.ndarray)) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
+        raise ValueError(f"vmap: {what}={prefix!r} for a single array")
+    branches, _, keys, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
+    if len(branches) != len(prefix):
+        raise ValueError(f"vmap: {what}={prefix!r} for a container of {len(branches)}")
+    parts = [prefix[key] for key in keys] if isinstance(prefix, dict) else prefix
+    return [a for part, branch in zip(parts, branches) for a in rest_of_prefix(what, part, branch)]

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.arguments import constant
-from tensorgrad.backprop import sweep
-from tensorgrad.batching import Batched, carriers, running
+from tensorgrad.arguments import constant, operand
+from tensorgrad.backprop import sweep, topological_order
+from tensorgrad.batching import Batched, carriers, levels_of
 from tensorgrad.node import (
     NO_PARAMS,
     Array,
@@ -95,6 +95,8 @@ class Value(Handle):
 
     @grad.setter
     def grad(self, grad: Any) -> None:
+        if isinstance(grad, Value) and grad.shape != self.shape:
+            raise ValueError(f"grad of shape {grad.shape} for a Value of shape {self.shape}")
         if grad is not None and not isinstance(grad, Value):
             grad = np.array(np.broadcast_to(grad, self.shape), dtype=self.dtype)[()]
         self.node.grad = grad
@@ -210,7 +212,7 @@ class Value(Handle):
         array([2., 4., 6.])
         """
         data = self.node.data
-        if running.get():
+        if type(data) is Batched:
             raise TypeError("backward() inside vmap: differentiate with tg.grad or tg.vjp there")
         if not self.node.requires_grad:
             raise ValueError(
@@ -355,7 +357,8 @@ class Value(Handle):
         Assign with one index, `v[0, 1] = x`: `v[0]` is another Value, and `v[0][1] = x` names it
         anew without a change of `v`.
         """
-        if recorder.get() is None and self.op is None:
+        batched = carriers and levels_of(self.data, data_of(x), data_of(i))
+        if recorder.get() is None and self.op is None and not batched:
             if self.ndim:
                 self.data[data_of(i)] = data_of(x)
             else:
@@ -660,14 +663,30 @@ def cotangents(
     seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None = None
 ) -> dict[Node, Array]:
     """What `sweep` finds: arrays; Values where the sweep is recorded, or inside vmap."""
-    if not create_graph and not carriers:
+    if not create_graph and not (carriers and meets_batched(seeds, wrt or ())):
         return sweep(seeds, None, wrt)
     values = {node: as_constant(seed) for node, seed in seeds.items()}
     if create_graph:
-        return {node: as_constant(g) for node, g in sweep(values, Value.of, wrt).items()}
-    with recording(None):  # a vmap runs somewhere: the rules may meet batched arrays
-        found = sweep(values, lambda node: Value.of(leaf(node.data)), wrt)
+        return {node: as_constant(g) for node, g in sweep(values, recorded, wrt).items()}
+    with recording(None):
+        found = sweep(values, lambda node, data: Value.of(leaf(data)), wrt)
     return {node: plain(data_of(g)) for node, g in found.items()}
+
+
+def meets_batched(seeds: Mapping[Node, Array], ends: Collection[Node]) -> bool:
+    """Whether there are arrays of a vmap among the cotangents or in the graph."""
+    order = topological_order(seeds, ends)
+    arrays = (a for node in order for a in (node.data, *node.inputs))
+    return any(type(data_of(a)) is Batched for a in (*seeds.values(), *arrays))
+
+
+def recorded(node: Node, data: Array) -> Value:
+    """A node for a sweep that is recorded. RuntimeError if it no longer holds what it held."""
+    if node.data is not data:
+        raise RuntimeError(
+            f"an operand of shape {np.shape(data)} got new data since: compute the result again"
+        )
+    return Value.of(node)
 
 
 def as_constant(x: Array) -> Value:
@@ -705,17 +724,29 @@ def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 def as_data(data: Any) -> Any:
     """A copy of `data` as an array; NumPy scalars for single numbers, floats for Python's ints."""
-    if isinstance(data, (list, tuple)) and any(isinstance(x, Value) for x in data):
+    if isinstance(data, (list, tuple)) and holds_a_value(data):
         raise TypeError("a Value of Values would lose their gradients: join them with np.stack")
+    if isinstance(data, Value) and data.requires_grad and differentiating.get():
+        raise TypeError(
+            "a new Value of one that is being differentiated would lose its gradient: use it as it "
+            "is, v.copy(), or v.detach() for a constant"
+        )
     data = data_of(data)
     if type(data) is Batched:
         return data.copy()
+    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
+        operand(data, "a Value")  # raises
     array = np.array(data)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")
     if array.dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
     return array[()]
+
+
+def holds_a_value(x: Any) -> bool:
+    """Whether there is a Value in these lists and tuples."""
+    return isinstance(x, Value) or (isinstance(x, (list, tuple)) and any(map(holds_a_value, x)))
 
 
 def _restore(data: Any, requires_grad: bool, name: str | None, grad: Any) -> Value:
@@ -734,18 +765,3 @@ def no_grad() -> recording:
     False
     """
     return recording(None)
-
-
-def stop_gradient(x: Any) -> Any:
-    """`x` as a constant: the same data, no gradient; also of Values in containers.
-
-    >>> x = Value(3.0)
-    >>> (x * stop_gradient(x)).backward()
-    >>> x.grad
-    np.float64(3.0)
-    """
-    if isinstance(x, Value):
-        return x.detach()
-    from tensorgrad.tree import map_leaves
-
-    return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Value) else leaf, x)

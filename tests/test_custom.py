@@ -219,3 +219,48 @@ def test_mistakes_are_named(product: Any) -> None:
     product.bwd = lambda r, g: (np.ones(7), g)
     with pytest.raises(ValueError, match=r"must have shapes"):
         tg.grad(product)(0.3, 2.0)
+
+
+def test_arguments_of_custom_vjp_are_bound_by_name_and_position() -> None:
+    @tg.custom_vjp
+    def f(x: Any, *, k: float = 2.0) -> Any:
+        return k * x
+
+    f.defvjp(lambda x: (2 * x, None), lambda r, g: (g,))
+    with pytest.raises(TypeError, match="by keyword only"):
+        f(3.0, k=5.0)
+
+    def scaled(x: Any, k: float) -> Any:
+        return k * x
+
+    h = tg.custom_vjp(scaled, nondiff_argnums=(-1,))
+    h.defvjp(lambda x, k: (k * x, None), lambda k, r, g: (k * g,))
+    assert tg.grad(h)(3.0, 5.0) == 5
+
+
+def test_a_checkpoint_notices_data_that_were_replaced() -> None:
+    w = tg.Value(2.0)
+    y = tg.checkpoint(lambda x: w * x)(tg.Value(3.0))
+    w.data = 5.0
+    with pytest.raises(RuntimeError, match="new data"):
+        y.backward()
+
+
+@pytest.mark.parametrize("wrap", ["checkpoint", "custom_vjp"])
+def test_own_backward_passes_leave_no_cycles(wrap: str) -> None:
+    def once() -> None:
+        f: Any = tg.checkpoint(np.sin)
+        if wrap == "custom_vjp":
+            f = tg.custom_vjp(lambda x: np.sin(x))
+            f.defvjp(lambda x: (np.sin(x), x), lambda x, g: (g * np.cos(x),))
+        tg.hvp(lambda x: np.sum(f(x) * x), (X,), (X,))
+        tg.grad(lambda x: np.sum(f(x) * x))(X)
+
+    once()
+    gc.collect()
+    gc.disable()
+    try:
+        once()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

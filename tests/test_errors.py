@@ -95,6 +95,11 @@ def test_an_operand_that_is_missing() -> None:
         registry["multiply"](Value(1.0))
 
 
+def test_surplus_arguments() -> None:
+    with pytest.raises(TypeError, match=says("relu", "1", "3")):
+        registry["relu"](Value(1.0), 5, 6)
+
+
 def test_a_param_that_the_rule_does_not_know() -> None:
     with pytest.raises(TypeError, match=says("flip", "order", "axis", ".data")):
         registry["flip"](Value([1.0]), order="F")

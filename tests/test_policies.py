@@ -14,7 +14,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.ops.neural import binary_cross_entropy, relu
+from tensorgrad.ops.neural import binary_cross_entropy, relu, softmax
 
 
 def slopes(f: Callable[..., Any], *xs: Any) -> list[Any]:
@@ -228,6 +228,46 @@ def test_entries_that_a_mask_leaves_out_add_0() -> None:
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(tg.grad(entropy)(x), [0, 0, 1 + np.log(2)])
         np.testing.assert_array_equal(tg.hessian(entropy)(x), np.diag([0, 0, 0.5]))
+
+
+ROWS = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+BY_ROW: dict[str, Any] = {
+    "vecdot": lambda x: np.vecdot(x, np.log(x)),
+    "einsum": lambda x: np.einsum("ij,ij->i", x, np.log(x)),
+    "prod": lambda x: np.prod(np.log(x), axis=1),
+    "std": lambda x: np.std(np.log(x), axis=1),
+    "softmax": lambda x: softmax(np.log(x))[:, 0],
+    "matmul": lambda x: (np.log(x)[:, None, :] @ np.log(x)[:, :, None])[:, 0, 0],
+    "norm": lambda x: np.linalg.norm(np.log(x), axis=-1),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BY_ROW))
+def test_rows_that_are_masked_out_add_0_behind_functions_of_rows_too(name: str) -> None:
+    if name == "vecdot" and not hasattr(np, "vecdot"):
+        pytest.skip("no np.vecdot")
+    f = BY_ROW[name]
+    masked = lambda x: np.sum(np.where([False, True], f(x), 0.0))
+    with np.errstate(all="ignore"):
+        found = tg.grad(masked)(ROWS)
+        assert not found[0].any()
+        expected = tg.grad(lambda x: np.sum(f(x)))(ROWS[1:])
+        np.testing.assert_allclose(found[1:], expected, rtol=1e-12)
+        second = tg.hessian(masked)(ROWS)
+        assert not second[0].any()
+        assert not second[:, :, 0].any()
+        expected = tg.hessian(lambda x: np.sum(f(x)))(ROWS[1:])
+        np.testing.assert_allclose(second[1:, :, 1:], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_forward_mode_is_honest_where_reverse_mode_is() -> None:
+    """Its inner cotangents must not cancel by chance: a 0 would be taken for a mask."""
+    centred = lambda x: (lambda y: y - np.mean(y))(np.sqrt(x))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert not np.isfinite(tg.jacobian(centred)(np.array([0.0, 1.0]))[0, 0])
+        assert not np.isfinite(tg.jacobian(centred, mode="forward")(np.array([0.0, 1.0]))[0, 0])
+        tangent = tg.jvp(lambda x: np.sqrt(x) * np.array([1.0, -1.0]), (0.0,), (1.0,))[1]
+    assert tangent.tolist() == [np.inf, -np.inf]
 
 
 def test_a_masked_result_of_a_matrix_function_adds_0() -> None:

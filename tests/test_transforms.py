@@ -400,3 +400,91 @@ def test_transforms_keep_names_and_docstrings() -> None:
     for transform in (tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian, tg.elementwise_grad):
         assert transform(curved).__name__ == "curved"
     assert copy.copy(tg.grad(curved))(X).shape == (3,)
+
+
+def test_the_pullback_keeps_the_primals_and_gives_arrays_of_its_own() -> None:
+    x, g = np.array([1.0, 2.0]), np.ones(2)
+    _, pullback = tg.vjp(lambda x: x**3, x)
+    x[:] = 10
+    assert pullback(g)[0].tolist() == [3, 12]
+    (same,) = tg.vjp(lambda x: x, x)[1](g)
+    same[0] = 7
+    assert g.tolist() == [1, 1]
+    v = tg.Value(x)
+    with tg.no_grad():
+        a, b = tg.grad(lambda x, y: np.sum(x + y), argnums=(0, 1))(v, v)
+    assert not np.shares_memory(a, b)
+    value, _ = tg.vjp(lambda x: x[:1], x)
+    value[0] = 3.0
+    assert x[0] == 10
+
+
+def test_a_new_value_of_a_variable_would_lose_its_gradient() -> None:
+    with pytest.raises(TypeError, match=r"v\.copy\(\)"):
+        tg.grad(lambda x: tg.Value(x) ** 2)(2.0)
+    with pytest.raises(TypeError, match=r"np\.stack"):
+        tg.grad(lambda x: np.sum(tg.Value([[x, x], [x, x]])))(2.0)
+
+
+def test_settings_pass_through_every_transform() -> None:
+    layer = Layer(A, np.ones(2), "first")
+    f = lambda layer: Layer(layer.weight * 2, layer.bias, layer.name)
+    value, pullback = tg.vjp(f, layer)
+    assert value.name == "first"
+    close(pullback(layer)[0].weight, 2 * A)
+    value, tangent = tg.jvp(f, (layer,), (layer,))
+    close(tangent.weight, 2 * A)
+    assert tangent.name is None
+    for mode in ("reverse", "forward"):
+        jacobian = tg.jacobian(f, mode=mode)(layer)
+        assert jacobian.name.name is None
+        close(jacobian.bias.bias, np.eye(2))
+    product = tg.hvp(lambda layer: np.sum(layer.weight**3), (layer,), (layer,))
+    close(product.weight, 6 * A * A)
+    rows = Layer(np.stack([A, A]), np.ones((2, 2)))
+    found = tg.vmap(f)(rows)
+    assert found.name == "dense"
+    close(found.weight, np.stack([2 * A, 2 * A]))
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_jacobians_between_real_and_complex(mode: str) -> None:
+    fourier = np.exp(-2j * np.pi * np.outer(np.arange(3), np.arange(3)) / 3)
+    close(tg.jacobian(np.fft.fft, mode=mode)(X), fourier)
+    close(tg.jacobian(lambda x: x[0] * 1j + x[1] ** 2, mode=mode)(X), [1j, 2, 0])
+    z = X + 1j
+    close(tg.jacobian(lambda z: np.abs(z) ** 2, mode=mode)(z), np.diag(2 * np.conj(z)))
+    by_x, by_z = tg.jacobian(lambda x, z: x * z, argnums=(0, 1), mode=mode)(X, z)
+    close(by_x, np.diag(z))
+    close(by_z, np.diag(X.astype(complex)))
+
+
+def test_containers_kinds_and_positions_must_fit() -> None:
+    with pytest.raises(ValueError, match="names an argument twice"):
+        tg.grad(lambda x, y: x * y, argnums=(1, -1))(1.0, 2.0)
+    with pytest.raises(ValueError, match="containers"):
+        tg.jvp(lambda d: d["a"] + d["b"], ({"b": 1.0, "a": 10.0},), ((1.0, 2.0),))
+    with pytest.raises(ValueError, match="containers"):
+        tg.vjp(lambda x: {"a": x, "b": 2 * x}, X)[1]((X, X))
+    with pytest.raises(TypeError, match="must be real"):
+        tg.jvp(np.sin, (X,), (1j * X,))
+    with pytest.raises(TypeError, match="must be real"):
+        tg.vjp(np.sin, X)[1](1j * X)
+
+
+def test_second_derivatives_by_a_module() -> None:
+    model = nn.Linear(3, 1, rng=0)
+    x = X.astype(np.float32)
+    loss = lambda m: np.sum(m(x) ** 2)
+    w, b = model.weight.data, model.bias.data
+    by_dict = lambda p: np.sum((x @ p["w"].T + p["b"]) ** 2)
+    expected = tg.hessian(by_dict)({"w": w, "b": b})
+    found = tg.hessian(loss)(model)
+    np.testing.assert_allclose(found.weight.weight.data, expected["w"]["w"], rtol=1e-5)
+    np.testing.assert_allclose(found.weight.bias.data, expected["w"]["b"], rtol=1e-5)
+    product = tg.hvp(loss, (model,), (model,))
+    along = tg.hvp(by_dict, ({"w": w, "b": b},), ({"w": w, "b": b},))
+    np.testing.assert_allclose(product.weight.data, along["w"], rtol=1e-5)
+    value, tangent = tg.jvp(loss, (model,), (model,))
+    assert type(tangent) is np.float32
+    np.testing.assert_allclose(tangent, 2 * value, rtol=1e-5)

@@ -203,3 +203,79 @@ def test_nothing_is_left_behind() -> None:
     tg.vmap(tg.hessian(lambda x: np.sum(np.sin(x) * x)))(ROWS)
     tg.jacobian(np.sin)(ROWS)
     assert not carriers
+
+
+def test_a_vmap_elsewhere_changes_no_sweep() -> None:
+    leaked = []
+    tg.vmap(lambda x: (leaked.append(x), x)[1])(np.ones(3))
+    x = tg.Value(2.0)
+    y = x * x
+    x.data = 5.0
+    y.backward()  # differentiates where y was computed
+    assert x.grad == 4
+    leaked.clear()
+
+
+def test_answers_without_a_gradient_are_each_examples_own() -> None:
+    x = np.arange(24.0).reshape(2, 3, 4) % 7
+    for f in (
+        lambda a: np.isin(a, a[0]),
+        lambda a: np.packbits(a > 2),
+        lambda a: np.argmax(a, keepdims=True),
+        lambda a: np.argmax(a, 1),
+        lambda a: np.argsort(a, 0),
+        lambda a: np.all(a > 1, axis=0),
+        lambda a: np.count_nonzero(a),
+        lambda a: np.isclose(a, 3.0),
+        lambda a: np.searchsorted(a[0], 2.0),
+    ):
+        found = tg.vmap(f)(x)
+        np.testing.assert_array_equal(found, loop(f, x))
+        assert found.dtype == f(x[0]).dtype
+    with pytest.raises(TypeError, match="outside of vmap"):
+        tg.vmap(lambda a: np.nonzero(a)[0])(x)
+
+
+def test_containers_of_axes() -> None:
+    from collections import OrderedDict
+
+    tree = OrderedDict(b=np.ones((3, 2)), a=np.ones((2, 3)))
+    shapes: list[Any] = []
+    f = lambda p: (shapes.append((p["b"].shape, p["a"].shape)), p["b"].sum())[1]
+    tg.vmap(f, in_axes=(OrderedDict(b=0, a=1),))(tree)
+    assert shapes == [((2,), (2,))]
+    with pytest.raises(ValueError, match="out_axes"):
+        tg.vmap(lambda x: x, out_axes=(0, 1))(ROWS)
+    with pytest.raises(ValueError, match="in_axes"):
+        tg.vmap(lambda t: t[0], in_axes=((0, 0),))((ROWS, ROWS, ROWS))
+    assert tg.vmap(lambda x: (x, 3), out_axes=(0, None))(ROWS)[1] == 3
+    with pytest.raises(ValueError, match="differs"):
+        tg.vmap(lambda x: x, out_axes=None)(ROWS)
+    assert tg.vmap(lambda x: 3)(ROWS).dtype == np.int64
+
+
+def test_assignment_of_constants_inside() -> None:
+    def f(x: Any) -> Any:
+        with tg.no_grad():
+            v = x.copy()
+            v[0] = x[1]
+            w = tg.Value(np.zeros(3), requires_grad=False)
+            w[1] = x[2]
+        return v + w
+
+    close(tg.vmap(f)(ROWS), loop(lambda x: [x[1], x[1] + x[2], x[2]], ROWS))
+
+
+def test_arrays_indexed_by_what_differs() -> None:
+    table, at = np.eye(3) * 2, np.array([0, 2])
+    expected = table[at]
+    close(tg.vmap(lambda t, i: t[i], in_axes=(None, 0))(table, at), expected)
+    close(tg.vmap(lambda t, i: np.take(t, i, axis=0), in_axes=(None, 0))(table, at), expected)
+    with pytest.raises(TypeError, match="must be a Value"):
+        tg.vmap(lambda i: table[i])(at)
+    f = lambda x, j: np.sum(np.take(x, j, mode="wrap") ** 2)
+    found = tg.vmap(tg.grad(f))(np.ones((2, 3)), np.array([[4], [5]]))
+    close(found, [[0, 2, 0], [0, 0, 2]])
+    assert tg.vmap(lambda x, i: x[i])(np.ones((0, 3)), np.ones(0, int)).shape == (0,)
+    with pytest.raises(ValueError, match="no axis 3"):
+        tg.vmap(lambda x: x, out_axes=3)(np.ones((2, 3)))

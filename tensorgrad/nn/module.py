@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from tensorgrad.ops.identity import alias
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]
@@ -108,7 +109,8 @@ def _walk(x: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """The Modules and Values in `x`, each once, with their paths."""
     if id(x) in seen:
         return
-    if isinstance(x, Module) or (isinstance(x, Value) and x.op is None):
+    # an alias stands for a parameter while a transform differentiates by it
+    if isinstance(x, Module) or (isinstance(x, Value) and (x.op is None or x.op is alias)):
         seen.add(id(x))
         yield path, x
     parts: Any = ()

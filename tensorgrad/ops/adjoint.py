@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.node import Array
-from tensorgrad.primitive import Rule
+from tensorgrad.rules import Rule
 
 
 def T(x: Array) -> Array:

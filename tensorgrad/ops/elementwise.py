@@ -22,7 +22,8 @@ import numpy as np
 from tensorgrad.batching import anywhere, elementwise
 from tensorgrad.domain import POSITIVE, REAL, Domain
 from tensorgrad.node import Array
-from tensorgrad.primitive import flat, implements, primitive
+from tensorgrad.primitive import implements, primitive
+from tensorgrad.rules import flat
 
 
 def unless_masked(d: Array, g: Array, singular: Array) -> Array:

@@ -87,11 +87,11 @@ def rows(
     own = np.shape(value)[k:]
     aligned = (1,) * (len(target) - len(own)) + own[max(len(own) - len(target), 0) :]
     value = np.broadcast_to(np.reshape(value, np.shape(value)[:k] + aligned), batch + target)
-    where = np.reshape(np.broadcast_to(places, batch + target), (n, -1))
+    where = np.reshape(np.broadcast_to(places, batch + target), (n, math.prod(target)))
     return (
         np.reshape(x, (n, math.prod(shape))),
         (np.arange(n)[:, None], where),
-        np.reshape(value, (n, -1)),
+        np.reshape(value, (n, math.prod(target))),
     )
 
 
@@ -190,8 +190,11 @@ def take_rule(
     g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = None, mode: Any = "raise"
 ) -> Array:
     shape = (x.size,) if axis is None else x.shape
-    if mode != "raise":
-        indices = np.take(np.arange(shape[axis or 0]), indices, mode=mode)
+    last = shape[axis or 0] - 1
+    if mode == "wrap":
+        indices = np.mod(indices, last + 1)
+    elif mode == "clip":
+        indices = np.minimum(np.maximum(indices, 0), last)
     index = along(axis, indices, shape)
     return np.reshape(scatter_add(g, shape=shape, index=index), x.shape)
 

@@ -12,7 +12,8 @@ from tensorgrad.batching import along, full
 from tensorgrad.domain import Domain, Shape, one_axis
 from tensorgrad.node import Array
 from tensorgrad.ops.index import fitting, numbers
-from tensorgrad.primitive import Each, implements, primitive
+from tensorgrad.primitive import implements, primitive
+from tensorgrad.rules import Each
 
 
 def piece(i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0) -> Array:

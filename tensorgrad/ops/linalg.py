@@ -22,7 +22,8 @@ from tensorgrad.node import Array
 from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
 from tensorgrad.ops.reduce import as_array, numpy_call
-from tensorgrad.primitive import Each, Primitive, implements, primitive
+from tensorgrad.primitive import Primitive, implements, primitive
+from tensorgrad.rules import Each
 
 
 def as_matrix(x: Array) -> Array:

@@ -347,6 +347,7 @@ def extremum(op: Primitive, lowest: float) -> Callable[..., Array]:
 
 max_of = numpy_call(np.max, np.amax, usual=max)(extremum(max, -np.inf))
 min_of = numpy_call(np.min, np.amin, usual=min)(extremum(min, np.inf))
+nanmax.masks = nanmin.masks = lambda params: True  # the NaNs
 nanmax_of = numpy_call(np.nanmax, usual=nanmax)(extremum(nanmax, np.nan))
 nanmin_of = numpy_call(np.nanmin, usual=nanmin)(extremum(nanmin, np.nan))
 

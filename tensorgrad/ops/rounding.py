@@ -18,7 +18,8 @@ from tensorgrad.domain import Domain, Shape, one_axis
 from tensorgrad.node import Array
 from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import divisor, only
-from tensorgrad.primitive import Primitive, flat, implements, primitive
+from tensorgrad.primitive import Primitive, implements, primitive
+from tensorgrad.rules import flat
 
 
 def from_integer(x: Array) -> Array:

@@ -11,7 +11,8 @@ from tensorgrad.batching import elementwise
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops.several import pack, unpack
-from tensorgrad.primitive import Primitive, Rule, implements, primitive
+from tensorgrad.primitive import Primitive, implements, primitive
+from tensorgrad.rules import Rule
 
 
 def constant(function: Any, operand: str) -> Rule:

@@ -15,7 +15,8 @@ from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops import elementwise
 from tensorgrad.ops.elementwise import divisor, unless_masked
-from tensorgrad.primitive import flat, implements, primitive
+from tensorgrad.primitive import implements, primitive
+from tensorgrad.rules import flat
 
 # The logistic function.
 

@@ -13,7 +13,7 @@ from tensorgrad.node import Array
 from tensorgrad.ops import neural
 from tensorgrad.ops.reduce import Axis, as_array
 from tensorgrad.primitive import implements
-from tensorgrad.value import stop_gradient
+from tensorgrad.transforms import stop_gradient
 
 
 @implements(special.softmax)

@@ -13,7 +13,8 @@ from scipy import special
 
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
-from tensorgrad.primitive import flat, implements, primitive
+from tensorgrad.primitive import implements, primitive
+from tensorgrad.rules import flat
 from tensorgrad.scipy.special.declare import constant, whole
 
 PLUS = Domain((0.2, 4))
