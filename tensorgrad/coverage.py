@@ -28,7 +28,16 @@ NONE, UNSUPPORTED = "no gradient by nature", "not supported"
 KINDS = (DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED)
 
 CALLS = {"row_stack": "calls vstack"}  # deprecated, and without a protocol of its own
-WITHOUT_RULES: dict[str, str] = {}  # what has a derivative and no rule, with the reason
+WITHOUT_RULES = {  # these make an array of a Value, which raises; NumPy does not ask it
+    **dict.fromkeys(("array", "asarray", "asanyarray", "asarray_chkfinite"), "use np.stack"),
+    **dict.fromkeys(("ascontiguousarray", "asfortranarray", "require"), "keep the Value as it is"),
+    **dict.fromkeys(("asmatrix", "bmat"), "use np.block: matrices compute in their own way"),
+    "full": "use np.full_like",
+    "fromiter": "use np.stack",
+    "fromfunction": "call the function on np.indices",
+    "frompyfunc": "NumPy cannot see into a Python function: tg.primitive declares it",
+    "kaiser": "write it with np.i0, which has a rule",
+}
 
 
 def functions(module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -57,11 +66,11 @@ def classify(name: str, function: Callable[..., Any]) -> tuple[str, str]:
         return (FLAT if is_flat(found) else DIFFERENTIABLE), note
     if found is not None or name in CALLS:
         return DIFFERENTIABLE, CALLS.get(name, "made of primitives")
+    if name in WITHOUT_RULES:
+        return UNSUPPORTED, WITHOUT_RULES[name]
     for why, names in APART.items():
         if name in names.split():
             return NONE, why
-    if name in WITHOUT_RULES:
-        return UNSUPPORTED, WITHOUT_RULES[name]
     raise LookupError(f"nobody has classified {function.__module__}.{name}")
 
 
@@ -92,7 +101,7 @@ def document() -> str:
         "- **piecewise constant**: a Value with gradient 0;",
         "- **no gradient by nature**: indices, truth values, counts, new arrays; computed from the",
         "  data;",
-        "- **not supported**: a TypeError that says why.",
+        "- **not supported**: a TypeError.",
         "",
         f"| NumPy {NUMPY} | {' | '.join(KINDS)} |",
         "|---|---|---|---|---|",

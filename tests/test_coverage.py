@@ -56,6 +56,21 @@ def test_classes(name: str, kind: str) -> None:
     assert coverage.classify(name, getattr(np, name))[0] == kind
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("name", sorted(coverage.WITHOUT_RULES))
+def test_what_is_not_supported_raises(name: str) -> None:
+    x = tg.Value([1.0, 2.0])
+    calls: dict[str, Any] = {
+        "full": lambda: np.full(2, x),
+        "fromiter": lambda: np.fromiter(iter([x, x]), np.dtype((float, 2))),
+        "fromfunction": lambda: np.fromfunction(lambda i: np.asarray(x)[i], (2,), dtype=int),
+        "frompyfunc": lambda: np.frompyfunc(lambda x: x, 1, 1)(x),
+        "kaiser": lambda: np.kaiser(5, x),
+    }
+    with pytest.raises((TypeError, ValueError)):
+        calls.get(name, lambda: getattr(np, name)(x))()
+
+
 def test_functions_without_a_gradient_answer_from_the_data() -> None:
     x = tg.Value([3.0, 1.0, 2.0])
     assert np.argmax(x) == 0

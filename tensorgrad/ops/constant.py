@@ -82,14 +82,12 @@ BATCHED: dict[BatchingRule, str] = {
 # Functions that never see a Value: they do not ask it, or would make it an array, which raises.
 
 APART = {
-    "makes an array": """arange array asarray asanyarray asarray_chkfinite ascontiguousarray
-        asfortranarray asmatrix bartlett blackman bmat diag_indices empty eye from_dlpack frombuffer
-        fromfile fromfunction fromiter fromregex fromstring full genfromtxt hamming hanning identity
-        indices kaiser load loadtxt mask_indices ones require tri tril_indices triu_indices zeros
-        fftfreq rfftfreq""",
+    "makes an array": """arange bartlett blackman diag_indices empty eye from_dlpack frombuffer
+        fromfile fromregex fromstring genfromtxt hamming hanning identity indices load loadtxt
+        mask_indices ones tri tril_indices triu_indices zeros fftfreq rfftfreq""",
     "about types, text and settings": """base_repr binary_repr broadcast_shapes busday_count
         busday_offset datetime_as_string datetime_data format_float_positional
-        format_float_scientific frompyfunc get_include get_printoptions getbufsize geterr geterrcall
+        format_float_scientific get_include get_printoptions getbufsize geterr geterrcall
         info is_busday isdtype isfortran isscalar issubdtype iterable mintypecode nested_iters
         printoptions promote_types set_printoptions setbufsize seterr seterrcall show_config
         show_runtime test typename""",
