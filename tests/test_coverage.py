@@ -61,6 +61,7 @@ def test_classes(name: str, kind: str) -> None:
 def test_what_is_not_supported_raises(name: str) -> None:
     x = tg.Value([1.0, 2.0])
     calls: dict[str, Any] = {
+        "bmat": lambda: np.bmat([[x, x]]),
         "full": lambda: np.full(2, x),
         "fromiter": lambda: np.fromiter(iter([x, x]), np.dtype((float, 2))),
         "fromfunction": lambda: np.fromfunction(lambda i: np.asarray(x)[i], (2,), dtype=int),
