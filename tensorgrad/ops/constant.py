@@ -58,8 +58,8 @@ def stand_in(x: Any) -> Any:
 # What these functions answer, and their names. Not every NumPy has all of them.
 
 TRUTH = """equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not
-    logical_xor isfinite isinf isnan isnat isneginf isposinf isreal iscomplex signbit isin in1d isclose
-    all any"""
+    logical_xor isfinite isinf isnan isnat isneginf isposinf isreal iscomplex signbit isin in1d
+    isclose all any"""
 ANSWERS = {
     "truth values": TRUTH + " allclose array_equal array_equiv",
     "bits and whole numbers": """bitwise_and bitwise_or bitwise_xor invert left_shift right_shift
