@@ -70,6 +70,9 @@ def sweep(
         if op.masks is not None:
             masked = masked or op.masks(params)
             careful = masked or batched
+            if op.adds is not None and node.operands[0] in summed and as_value is None:
+                op.adds(cotangents[node.operands[0]], g, **params)
+                continue
         if origin is not None:
             origin.before_rules(node)
         args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
@@ -96,12 +99,12 @@ def sweep(
             if origin is not None:
                 origin.after_rule(node, c)
             if x in cotangents:
-                if kind is ndarray:
-                    if x in summed:  # a sum is nobody else's array
-                        cotangents[x] += c
-                        continue
-                    summed.add(x)
+                if kind is ndarray and x in summed:  # a sum is nobody else's array
+                    cotangents[x] += c
+                    continue
                 c = cotangents[x] + c
+                if type(c) is ndarray:
+                    summed.add(x)
             elif (x.op is None or x.retains_grad) and (c is g or getattr(c, "base", 0) is not None):
                 c = c.copy()  # `.grad` shares its memory with nothing
             cotangents[x] = c

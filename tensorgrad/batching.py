@@ -77,6 +77,9 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         sizes = "x".join(str(level.size) for level in self.levels)
         return f"<{sizes} examples of shape {self.shape}, {self.dtype}>"
 
+    def __format__(self, spec: str) -> str:
+        return str(self._one_example()) if spec else repr(self)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__":
             return NotImplemented

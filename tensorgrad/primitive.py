@@ -36,6 +36,8 @@ class Primitive:
     """A declared operation. Call it like its forward: operands by position, params by keyword.
 
     `masks`: tells of a call's params whether it leaves entries out, as `np.where` does.
+    `adds`: such an operation may also add its operand's cotangent to a sum in place, with less work
+    than its rule, `adds(total, g, **params)`.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Primitive:
         self.notation, self.domain, self.choice = notation, domain, choice
         self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
         self.arity = None if isinstance(rules, Each) else len(rules)
+        self.adds: Callable[..., None] | None = None
         self.masks: Callable[[Mapping[str, Any]], bool] | None = None
 
     def __call__(self, *args: Array, **params: Any) -> Array:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.arguments import operand
 from tensorgrad.batching import Level
 from tensorgrad.node import Array, Node, differentiating, leaf, record, recorder, recording
 from tensorgrad.ops.identity import alias, enter, leave
@@ -321,8 +322,15 @@ def variable(x: Any) -> Value:
         with recording(recorder.get() or record):
             value: Value = alias(x)
             return value
-    if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind in "fc":
-        data = x.view(np.ndarray)
+    if isinstance(x, np.ndarray):
+        x = operand(x, "a transform")  # no masked arrays
+    if getattr(x, "dtype", np.dtype(float)).kind not in "fc":
+        raise TypeError(
+            f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "
+            "the containers there)"
+        )
+    if isinstance(x, np.ndarray) and x.ndim:
+        data = x.view()
         data.flags.writeable = False  # who changes his argument in place hears of it
         return Value.of(leaf(data, requires_grad=True))
     return Value(x)

@@ -22,6 +22,15 @@ NAMESPACE = "tensorgrad"
 Rebuild = Callable[[Iterable[Any]], Any]
 
 
+def loaded() -> Any:
+    """optree, which takes 20 ms that a program without containers is spared."""
+    try:
+        import optree
+    except ImportError as error:
+        raise ImportError("containers of arrays need optree: pip install optree") from error
+    return optree
+
+
 def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
     """The leaves of a container, and the function that makes it again from as many leaves.
 
@@ -31,8 +40,7 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
     """
     if isinstance(tree, (Handle, np.ndarray, np.generic, int, float, complex)):
         return [tree], lambda leaves: next(iter(leaves))
-    import optree  # 20 ms, which a program without containers is spared
-
+    optree = loaded()
     while True:
         leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
         unknown = {type(x) for x in leaves if knows_its_parts(x)}
@@ -45,7 +53,7 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
                 else (parameters_of, module_of)
             )
             with suppress(ValueError):  # another thread was faster
-                optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)  # type: ignore
+                optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)
 
 
 def as_parameter(x: Any) -> Any:
@@ -59,16 +67,14 @@ def paths_of(tree: Any) -> list[Any]:
     """Where each leaf of a container is."""
     if isinstance(tree, (Handle, np.ndarray, np.generic, int, float, complex)):
         return [()]
-    import optree
-
+    optree = loaded()
     flatten(tree)  # makes its dataclasses and Modules known
     return list(optree.tree_paths(tree, namespace=NAMESPACE))
 
 
 def parameters_in(tree: Any) -> set[int]:
     """The ids of the leaves of `tree` that are parameters of Modules."""
-    import optree
-
+    optree = loaded()
     parts = optree.tree_leaves(tree, is_leaf=is_module, namespace=NAMESPACE)
     return {id(p) for part in parts if is_module(part) for p in part.parameters()}
 
@@ -126,8 +132,7 @@ def rest_of_prefix(what: str, prefix: Any, tree: Any) -> list[Any]:
     """
     if not isinstance(prefix, (tuple, list, dict)):
         return [prefix] * len(flatten(tree)[0])
-    import optree
-
+    optree = loaded()
     if isinstance(tree, (Handle, np.ndarray)) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
         raise ValueError(f"vmap: {what}={prefix!r} for a single array")
     branches, _, keys, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)

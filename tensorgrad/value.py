@@ -401,8 +401,9 @@ class Value(Handle):
         if self.requires_grad and differentiating.get():
             raise TypeError(
                 "float() of a Value that is being differentiated would lose its gradient; so would "
-                "assigning it to an item of an array, and a function of `math`: write into a Value "
-                "or np.stack the items, use np.sin for math.sin, .item() for the number"
+                "assigning it to an item of an array, and a function of `math`: write into "
+                "tg.Value(array, requires_grad=False) or np.stack the items, use np.sin for "
+                "math.sin, .item() for the number"
             )
         return self.data
 
@@ -438,7 +439,8 @@ class Value(Handle):
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "
                 ".data for the numbers, np.stack to join Values, np.func(value) to compute on "
-                "(tensorgrad.scipy for SciPy's functions)"
+                "(tensorgrad.scipy for SciPy's functions); to fill an array with Values write into "
+                "tg.Value(array, requires_grad=False)"
             )
         return np.array(self.data, dtype, copy=copy)
 
@@ -689,9 +691,13 @@ def recorded(node: Node, data: Array) -> Value:
     return Value.of(node)
 
 
-def as_constant(x: Array) -> Value:
+def as_constant(x: Any) -> Value:
     """A Value as it is; numbers and arrays as a Value without a gradient."""
-    return x if isinstance(x, Value) else Value.of(leaf(x if hasattr(x, "dtype") else as_data(x)))
+    if isinstance(x, Value):
+        return x
+    if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
+        x = operand(x, "tensorgrad")
+    return Value.of(leaf(x if hasattr(x, "dtype") else as_data(x)))
 
 
 def plain(data: Any) -> Any:

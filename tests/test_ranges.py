@@ -25,6 +25,12 @@ def test_ranges_and_their_gradients(f: Any, ends: Any, call: Any) -> None:
     assert_gradient(space, a, b, order=2)
 
 
+def test_ranges_keep_single_precision() -> None:
+    a, b = np.float32([1, 2])
+    for f in (np.linspace, np.logspace):
+        assert f(Value(a), Value(b), 5).dtype == f(a, b, 5).dtype == np.float32
+
+
 def test_the_step_of_a_range_has_a_gradient() -> None:
     a = Value(1.0)
     _, step = np.linspace(a, 3.0, 5, retstep=True)

@@ -235,6 +235,16 @@ def test_4_sums_of_cotangents_are_nobody_elses_arrays() -> None:
     assert seed.tolist() == [1, 1, 1]
 
 
+def test_4_many_reads_of_one_array_add_up_in_one_array() -> None:
+    v = Value(np.arange(4.0))
+    reads = [v[1:], v[[0, 0, 3]], v[v.data > 1], v[None, 2], v[..., -1], v[::2]]
+    sum(np.sum(read) * k for k, read in enumerate(reads, 1)).backward()
+    expected = np.zeros(4)
+    for k, index in enumerate((slice(1, None), [0, 0, 3], [2, 3], 2, -1, slice(None, None, 2)), 1):
+        np.add.at(expected, index, float(k))
+    assert v.grad.tolist() == expected.tolist()
+
+
 # 5. One rule per operand, evaluated only where a gradient is wanted.
 
 

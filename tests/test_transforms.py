@@ -488,3 +488,10 @@ def test_second_derivatives_by_a_module() -> None:
     value, tangent = tg.jvp(loss, (model,), (model,))
     assert type(tangent) is np.float32
     np.testing.assert_allclose(tangent, 2 * value, rtol=1e-5)
+
+
+def test_masked_arrays_are_refused_and_not_unmasked() -> None:
+    masked = np.ma.array([1.0, 2.0], mask=[0, 1])
+    for transform in (tg.grad, tg.jacobian, tg.hessian, tg.vmap):
+        with pytest.raises(TypeError, match="MaskedArray"):
+            transform(lambda v: np.sum(v**2))(masked)

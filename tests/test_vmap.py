@@ -152,6 +152,7 @@ def test_ragged_branches_and_numbers_are_refused() -> None:
         lambda x: np.asarray(x),
         lambda x: x.item(),
         lambda x: x.tolist(),
+        lambda x: f"{x[0]:.2f}",
     ):
         with pytest.raises(TypeError, match=r"inside vmap|would lose"):
             tg.vmap(f)(ROWS)

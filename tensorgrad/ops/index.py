@@ -31,10 +31,23 @@ def is_basic(index: Any) -> bool:
     )
 
 
+def never_repeats(index: Any) -> bool:
+    """Whether `index` reads no entry twice, as far as its form tells: a view or a mask."""
+    return is_basic(index) or (isinstance(index, np.ndarray) and index.dtype == bool)
+
+
+def add_entries(total: Array, g: Array, index: Any) -> None:
+    """The entries of `g` added at `index`, in place."""
+    if never_repeats(index):
+        total[index] += g
+    else:
+        np.add.at(total, index, g)
+
+
 def scatter(g: Array, shape: Shape, index: Any) -> Array:
     """Zeros of `shape`, with the entries of `g` added at `index`."""
     out = np.zeros(shape, g.dtype)
-    if is_basic(index):
+    if never_repeats(index):
         out[index] = g
     else:
         np.add.at(out, index, g)
@@ -149,6 +162,7 @@ getitem: Primitive = primitive(
     domain=Domain(params=some_indices, complex=True),
     batch=moving,
 )
+getitem.adds = add_entries
 getitem.masks = lambda params: not is_basic(params["index"])
 scatter_add: Primitive = primitive(
     scatter,

@@ -192,11 +192,15 @@ def pinv_rule(
     g: Array, out: Array, a: Array, rcond: Any = None, hermitian: bool = False, rtol: Any = None
 ) -> Array:
     """dP = -P dA P + P Pᴴ dAᴴ (1 - A P) + (1 - P A) dAᴴ Pᴴ P (Golub and Pereyra)."""
-    p, left, right = out, H(g) @ out, out @ H(g)
-    by_range = left - a @ p @ left  # (1 - A P) gᴴ P
-    by_kernel = right - right @ p @ a  # P gᴴ (1 - P A)
-    by_a = by_range @ H(p) + H(p) @ by_kernel - H(p) @ g @ H(p)
+    tall = a.shape[-2] >= a.shape[-1]
+    by_a = pinv_of_tall(g, out, a) if tall else T(pinv_of_tall(T(g), T(out), T(a)))
     return (by_a + H(by_a)) / 2 if hermitian else by_a
+
+
+def pinv_of_tall(g: Array, p: Array, a: Array) -> Array:
+    """The products in an order that makes no matrix larger than A."""
+    left, right = H(g) @ (p @ H(p)), p @ H(g)
+    return left - a @ (p @ left) + H(p) @ (right - (right @ p) @ a) - H(p) @ (g @ H(p))
 
 
 pinv = primitive(

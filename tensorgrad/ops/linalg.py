@@ -276,12 +276,6 @@ def trace_of_matrices(x: Array, /, *, offset: int = 0, dtype: Any = None) -> Arr
     return trace(x, offset, -2, -1, dtype)
 
 
-@implements(np.linalg.matrix_transpose)
-def matrix_transpose(x: Array, /) -> Array:
-    """`np.linalg.matrix_transpose`: of the last two axes."""
-    return T(x)
-
-
 @implements(np.diag)
 def diag(v: Array, k: int = 0) -> Array:
     """The diagonal of a matrix, or the matrix with a diagonal."""

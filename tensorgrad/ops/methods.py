@@ -15,12 +15,12 @@ import numpy as np
 from tensorgrad.batching import along
 from tensorgrad.domain import Domain, one_axis, ties
 from tensorgrad.node import Array
+from tensorgrad.ops.index import each_along, scatter_add
 from tensorgrad.ops.neural import logsumexp
 from tensorgrad.ops.reduce import (
     Axis,
     as_array,
     chosen,
-    coming_back,
     cumprod,
     cumsum,
     keep,
@@ -36,10 +36,11 @@ from tensorgrad.primitive import implements, primitive
 
 def record_rule(g: Array, out: Array, x: Array, axis: int = 0) -> Array:
     """An entry that sets a record receives the cotangents up to the next one."""
-    g, out, x = (np.moveaxis(a, axis, -1) for a in (g, out, x))
-    record = x == out
-    same = ~np.concatenate([record[..., 1:], record[..., :1]], axis=-1)  # as the next place
-    return np.moveaxis(coming_back(g, same.astype(g.dtype)) * record, -1, axis)
+    place = np.reshape(
+        np.arange(x.shape[axis]), [-1 if a == axis % x.ndim else 1 for a in range(x.ndim)]
+    )
+    holder = np.maximum.accumulate(np.where(x == out, place, 0), axis)
+    return scatter_add(g, shape=x.shape, index=each_along(axis, holder, x.shape))
 
 
 RECORDS = Domain(params=lambda shape: one_axis(shape), kink=ties)

@@ -11,10 +11,11 @@ from tensorgrad.node import Array
 from tensorgrad.primitive import implements
 
 
-def parts(num: int, endpoint: bool, ndim: int) -> Array:
-    """How far along the range each number is, 0..1, in axis 0 of 1 + `ndim`."""
+def parts(num: int, endpoint: bool, like: Array) -> Array:
+    """How far along the range each number is, 0..1, in an axis before those of `like`."""
     divisions = num - 1 if endpoint else num
-    return np.arange(num).reshape(-1, *[1] * ndim) / (divisions or 1)
+    t = np.arange(num).reshape(-1, *[1] * np.ndim(like)) / (divisions or 1)
+    return t.astype(np.result_type(like, 1.0))
 
 
 @implements(np.linspace)
@@ -30,7 +31,7 @@ def linspace(
     """Evenly spaced numbers from `start` to `stop`."""
     divisions = num - 1 if endpoint else num
     span = stop - start
-    t = parts(num, endpoint, np.ndim(span))
+    t = parts(num, endpoint, span)
     numbers = np.moveaxis(start * (1 - t) + stop * t, 0, axis)
     if dtype is not None:
         numbers = numbers.astype(dtype)
@@ -65,5 +66,5 @@ def geomspace(
     if anywhere(start * stop <= 0):
         raise ValueError("geomspace: start and stop must have the same sign and not be 0")
     ratio = stop / start
-    numbers = np.moveaxis(start * ratio ** parts(num, endpoint, np.ndim(ratio)), 0, axis)
+    numbers = np.moveaxis(start * ratio ** parts(num, endpoint, ratio), 0, axis)
     return numbers if dtype is None else numbers.astype(dtype)

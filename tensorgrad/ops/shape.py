@@ -134,7 +134,7 @@ def ravel_in_order(a: Array, order: str = "C") -> Array:
 # Axes.
 
 
-@implements(np.matrix_transpose)
+@implements(np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(x: Array, /) -> Array:
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)

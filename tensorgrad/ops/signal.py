@@ -152,15 +152,30 @@ full_convolution = primitive(
 )
 
 
-def overlapping(full: Array, n: int, m: int, mode: Any, start: int) -> Array:
-    """What `mode` leaves of a full convolution of n and m entries; `same` is from `start` on."""
+valid_convolution = primitive(
+    lambda x, y: np.convolve(x, y, "valid"),  # x is the longer one
+    lambda g, out, x, y: np.convolve(g, y[::-1]),
+    lambda g, out, x, y: np.convolve(x, g[::-1], "valid")[::-1],
+    name="convolve_valid",
+    notation="{0} * {1}",
+    domain=Domain(
+        signature="(n),(m)",
+        broadcast=False,
+        params=lambda x, y: [{}] if len(x) == len(y) == 1 and x[0] >= y[0] > 0 else (),
+        complex=True,
+    ),
+)
+
+
+def convolved(a: Array, v: Array, mode: Any, start: int) -> Array:
+    """The convolution in one of the modes; `same` is the full one from `start` on."""
     mode = MODES.get(mode, mode)
     if mode not in MODES.values():
         raise ValueError(f"mode={mode!r}; there are 'full', 'same' and 'valid'")
-    less, more = min(n, m), max(n, m)
-    if mode == "full":
-        return full
-    return full[less - 1 : more] if mode == "valid" else full[start : start + more]
+    if mode == "valid":
+        return valid_convolution(*((a, v) if a.size >= v.size else (v, a)))
+    full = full_convolution(a, v)
+    return full if mode == "full" else full[start : start + max(a.size, v.size)]
 
 
 def sequence(x: Array) -> Array:
@@ -176,7 +191,7 @@ def convolve(a: Array, v: Array, mode: Any = "full") -> Array:
     """`np.convolve`."""
     a, v = (sequence(np.reshape(x, 1) if np.ndim(x) == 0 else x) for x in (a, v))
     start = (min(a.size, v.size) - 1) // 2
-    return overlapping(full_convolution(a, v), a.size, v.size, mode, start)
+    return convolved(a, v, mode, start)
 
 
 @implements(np.correlate)
@@ -185,4 +200,4 @@ def correlate(a: Array, v: Array, mode: Any = "valid") -> Array:
     a, v = sequence(a), sequence(v)
     turned = np.conjugate(v[::-1]) if v.dtype.kind == "c" else v[::-1]
     start = (v.size - 1) // 2 if a.size >= v.size else a.size // 2
-    return overlapping(full_convolution(a, turned), a.size, v.size, mode, start)
+    return convolved(a, turned, mode, start)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import along
+from tensorgrad.batching import along, anywhere
 from tensorgrad.domain import Domain, Shape, one_axis, ties
 from tensorgrad.node import Array
 from tensorgrad.primitive import implements, primitive
@@ -18,8 +18,15 @@ TIES = "entries that tie keep their order"
 
 
 def order(x: Array, axis: int) -> Array:
-    """The places of the entries from the smallest to the largest."""
-    return np.argsort(x, axis=axis, kind="stable")
+    """The places of the entries from the smallest to the largest; of those that tie, in order.
+
+    Ties are rare, and NumPy's stable sort takes five times as long as its default one.
+    """
+    places = np.argsort(x, axis=axis)
+    sorted_ = np.swapaxes(np.take_along_axis(x, places, axis=axis), axis, 0)
+    if anywhere(sorted_[1:] == sorted_[:-1]):
+        return np.argsort(x, axis=axis, kind="stable")
+    return places
 
 
 def rank(x: Array, axis: int) -> Array:

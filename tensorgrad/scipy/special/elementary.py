@@ -14,7 +14,7 @@ from scipy import special
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops import elementwise
-from tensorgrad.ops.elementwise import divisor, unless_masked
+from tensorgrad.ops.elementwise import divisor, outside, unless_masked
 from tensorgrad.primitive import implements, primitive
 from tensorgrad.rules import flat
 
@@ -45,9 +45,19 @@ def log_ratio(x: Array, y: Array, g: Array) -> Array:
     return np.log(unless_masked(ratio, g, ~(ratio > 0)))
 
 
+def by_factor(g: Array, out: Array, x: Array, y: Array) -> Array:
+    base = y + ((x == 0) & (y == 0))
+    return g * np.log(unless_masked(base, g, outside(base)))
+
+
+def by_factor_1p(g: Array, out: Array, x: Array, y: Array) -> Array:
+    base = y + ((x == 0) & (y == -1))
+    return g * np.log1p(unless_masked(base, g, outside(1 + base)))
+
+
 xlogy = primitive(
     special.xlogy,
-    lambda g, out, x, y: g * np.log(unless_masked(y + ((x == 0) & (y == 0)), g, ~(y > 0))),
+    by_factor,
     lambda g, out, x, y: g * (x / divisor(y + ((x == 0) & (y == 0)), g)),
     notation=r"{0} \ln {1}",
     domain=Domain(((-3, 3), (0.1, 3)), complex=True),
@@ -55,7 +65,7 @@ xlogy = primitive(
 )
 xlog1py = primitive(
     special.xlog1py,
-    lambda g, out, x, y: g * np.log1p(unless_masked(y + ((x == 0) & (y == -1)), g, ~(y > -1))),
+    by_factor_1p,
     lambda g, out, x, y: g * (x / divisor(1 + y + ((x == 0) & (y == -1)), g)),
     notation=r"{0} \ln(1 + {1})",
     domain=Domain(((-3, 3), (-0.9, 3)), complex=True),
