@@ -26,7 +26,10 @@ AUTOGRAD = {
     "numpy.linalg": autograd.numpy.linalg,
     "numpy.fft": autograd.numpy.fft,
 }
-FLAT_IN_AUTOGRAD = ("ceil", "fix", "floor", "floor_divide", "rint", "round", "sign", "trunc")
+FLAT_IN_AUTOGRAD = (
+    *("around", "ceil", "fix", "floor", "floor_divide", "heaviside"),
+    *("rint", "round", "sign", "trunc"),
+)
 
 
 def of_autograd(module: str, name: str) -> bool:
@@ -48,7 +51,7 @@ def of_mygrad(module: str, name: str) -> bool:
         return False
     parts = function.__module__.split(".")
     return parts[0] == "mygrad" and not {
-        "io",
+        "_io",
         "tensor_creation",
         "tensor_base",
         "nondifferentiable",
