@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.batching import by_itself, levels_of
+from tensorgrad.call import matching, now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.identity import enter, leave
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.primitive import Primitive
 from tensorgrad.rules import Together
-from tensorgrad.transforms import matching, now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.tree import flatten, map_leaves
 from tensorgrad.value import Value, as_constant, cotangents, plain
 

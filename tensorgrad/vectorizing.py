@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.batching import Level, levels_of
+from tensorgrad.call import is_static
 from tensorgrad.node import leaf
 from tensorgrad.ops.identity import enter, leave
-from tensorgrad.transforms import is_static
 from tensorgrad.tree import flatten, rest_of_prefix
 from tensorgrad.value import Value, as_constant, plain
 
