@@ -90,7 +90,9 @@ def operand(x: Any, name: str) -> Array:
 
     TypeError where it holds no numbers, and for NumPy's arrays that compute in ways of their own.
     """
-    if isinstance(x, (np.ma.MaskedArray, np.matrix)):
+    # np.ma is loaded when it is first named: only arrays of another class are asked
+    ordinary = type(x) is np.ndarray or not isinstance(x, np.ndarray)
+    if not ordinary and isinstance(x, (np.ma.MaskedArray, np.matrix)):
         instead = "np.where and x.filled()" if isinstance(x, np.ma.MaskedArray) else "np.asarray(x)"
         raise TypeError(f"{name} does not compute as {type(x).__name__} does: use {instead}")
     array = np.asarray(x)

@@ -227,16 +227,10 @@ def destinations(
         return np.reshape(places, (1,) * len(batch) + places.shape)
     each = [forward(numbers, **parts_of(params, i)) for i in np.ndindex(batch)]
     if not each:  # no examples: an index of zeros tells the shape
-        each = [forward(numbers, **{name: blank(x) for name, x in params.items()})]
+        zeros = for_batched(lambda x: np.zeros(x.shape, x.dtype), params)
+        each = [forward(numbers, **zeros)]
         return np.zeros(batch + np.shape(each[0]), int)
     return np.reshape(np.stack(each), batch + np.shape(each[0]))
-
-
-def blank(x: Any) -> Any:
-    """A param with zeros for what differs from example to example."""
-    if type(x) is Batched:
-        return np.zeros(x.shape, x.dtype)
-    return type(x)(map(blank, x)) if type(x) in (list, tuple) else x
 
 
 def one_by_one(
@@ -266,16 +260,18 @@ def of(x: Array, i: tuple[int, ...]) -> Array:
     return x[tuple(j if n > 1 else 0 for j, n in zip(i, x.shape))] if np.ndim(x) else x
 
 
-def parts_of(params: Mapping[str, Any], i: tuple[int, ...]) -> dict[str, Any]:
+def parts_of(params: Mapping[str, Any], i: tuple[int, ...]) -> Any:
     """The params of example `i`."""
-    return {name: param_of(x, i) for name, x in params.items()}
+    return for_batched(lambda x: of(x.payload, i), params)
 
 
-def param_of(x: Any, i: tuple[int, ...]) -> Any:
-    """What example `i` is given as this param."""
+def for_batched(f: Callable[[Batched], Any], x: Any) -> Any:
+    """`x`, a param or all of them, with `f` of each batched array in it."""
     if type(x) is Batched:
-        return of(x.payload, i)
-    return type(x)(param_of(part, i) for part in x) if type(x) in (list, tuple) else x
+        return f(x)
+    if isinstance(x, Mapping):
+        return {name: for_batched(f, part) for name, part in x.items()}
+    return type(x)(for_batched(f, part) for part in x) if type(x) in (list, tuple) else x
 
 
 def by_itself(
@@ -315,16 +311,9 @@ def run_batched(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any
     varying = levels_of(*params.values())
     rule = op.batch if not varying or op.batch in TAKE_VARYING_PARAMS else one_by_one
     if varying:
-        params = {name: align_param(value, levels) for name, value in params.items()}
+        params = for_batched(lambda x: Batched(align(x, levels), levels), params)
     return Batched(full(rule(op, batch, [align(x, levels) for x in inputs], params), batch), levels)
 
 
 TAKE_VARYING_PARAMS: list[BatchingRule] = [moving]
 """The batching rules that know what to do with params that differ from example to example."""
-
-
-def align_param(x: Any, levels: tuple[Level, ...]) -> Any:
-    """A param whose batched arrays have an axis for each of `levels`."""
-    if type(x) is Batched:
-        return Batched(align(x, levels), levels)
-    return type(x)(align_param(part, levels) for part in x) if type(x) in (list, tuple) else x

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.arguments import operand
-from tensorgrad.node import Array, Node, differentiating, leaf, record, recorder, recording
+from tensorgrad.node import Array, Node, differentiating, leaf, recorder, recording, recording_on
 from tensorgrad.ops.identity import alias
 from tensorgrad.tree import Rebuild, flatten, map_leaves, parameters_in, paths_of
 from tensorgrad.value import Value, as_constant, cotangents, plain
@@ -52,7 +52,7 @@ class Call:
         self.recorded = recorder.get() is not None
         token = differentiating.set(True)
         try:
-            with recording(recorder.get() or record):
+            with recording_on():
                 result = f(*args, **kwargs)
         finally:
             differentiating.reset(token)
@@ -66,11 +66,7 @@ class Call:
     def gradients(self, ys: Sequence[Any], gs: Sequence[Array]) -> list[Array | None]:
         """The cotangent of each leaf, given those of `ys`; None for leaves that hold no numbers."""
         seeds = seeds_of(ys, gs)
-        keep = self.recorded and (
-            bool(outer_nodes(ys, self.since)) or any(requires_grad(g) for g in seeds.values())
-        )
-        with recording((recorder.get() or record) if keep else None):
-            found = cotangents(seeds, keep, self.nodes) if self.nodes else {}
+        found, keep = self.sweep(seeds, ys, seeds.values(), self.nodes)
         results = [
             v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables
         ]
@@ -80,6 +76,17 @@ class Call:
                 results[i] = g.copy()
             shared.add(id(g))
         return results
+
+    def sweep(
+        self, seeds: dict[Node, Array], ys: Sequence[Any], givens: Iterable[Any], wrt: list[Node]
+    ) -> tuple[dict[Node, Array], bool]:
+        """The cotangents of `wrt`, and whether they were recorded: if outputs `ys` or what the
+        caller gave depend on something outside of this call.
+        """
+        outside = bool(outer_nodes(ys, self.since)) or any(map(requires_grad, givens))
+        keep = self.recorded and outside
+        with recording_on() if keep else recording(None):
+            return (cotangents(seeds, keep, wrt) if wrt else {}), keep
 
     def result(self, g: Array | None, x: Value, keep: bool) -> Array:
         """`g`, or zeros where there is none."""
@@ -143,7 +150,7 @@ def positions(name: str, argnums: Argnums, n: int) -> list[int]:
 def variable(x: Any) -> Value:
     """A leaf with the data of `x`, read-only; of a Value in a graph a new name for it."""
     if requires_grad(x):
-        with recording(recorder.get() or record):
+        with recording_on():
             value: Value = alias(x)
             return value
     if isinstance(x, np.ndarray):

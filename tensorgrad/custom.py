@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorgrad.batching import by_itself, levels_of
 from tensorgrad.call import matching, now, outer_nodes, requires_grad, seeds_of
-from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording
+from tensorgrad.node import NO_PARAMS, Array, Node, record, recorder, recording, recording_on
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.identity import enter, leave
 from tensorgrad.ops.several import pack, unpack
@@ -58,7 +58,7 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             if any(x.data is not data for x, data in zip(nodes, datas)):
                 raise RuntimeError("what a checkpoint read got new data since: compute it again")
-            with recording(recorder.get() or record):
+            with recording_on():
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
             found = cotangents(seeds_of(ys, gs), keep, nodes)

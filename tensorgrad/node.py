@@ -138,3 +138,8 @@ class recording(ContextDecorator):
             raise TypeError("a generator or coroutine runs after the call: use `with` inside of it")
         decorated: F = super().__call__(function)
         return decorated
+
+
+def recording_on() -> recording:
+    """Record inside, also under `no_grad()`; with the recorder in force where there is one."""
+    return recording(recorder.get() or record)

@@ -22,12 +22,11 @@ from tensorgrad.call import (
     is_static,
     matching,
     one_number,
-    outer_nodes,
     requires_grad,
     seeds_of,
     variable,
 )
-from tensorgrad.node import Array, Node, record, recorder, recording
+from tensorgrad.node import Array, Node, recording_on
 from tensorgrad.ops.identity import enter, leave
 from tensorgrad.repair import GOLDEN
 from tensorgrad.tree import flatten, map_leaves
@@ -218,7 +217,7 @@ class Forward:
         self.nodes = [u.node for u in us]
         self.pulled: list[Value | None] = [None] * len(call.variables)
         if us and call.nodes:
-            with recording(recorder.get() or record):
+            with recording_on():
                 found = cotangents(seeds_of(outs, self.us), True, call.nodes)
             self.pulled = [None if v is None else found.get(v.node) for v in call.variables]
 
@@ -228,13 +227,10 @@ class Forward:
         found: dict[Node, Array] = {}
         keep = False
         if pairs:
-            with recording(recorder.get() or record):
+            with recording_on():
                 h = sum((np.sum(g * t) for g, t in pairs), start=Value(0.0, requires_grad=False))
-            keep = self.call.recorded and (
-                bool(outer_nodes([h], self.call.since)) or any(map(requires_grad, tangents))
-            )
-            with recording((recorder.get() or record) if keep else None):
-                found = cotangents({h.node: ones_like(h.data)}, keep, self.nodes)
+            seeds = {h.node: ones_like(h.data)}
+            found, keep = self.call.sweep(seeds, [h], tangents, self.nodes)
         return [
             (None if is_static(y) else np.zeros_like(y))
             if u is None

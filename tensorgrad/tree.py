@@ -19,6 +19,7 @@ from tensorgrad.ops.identity import alias
 from tensorgrad.value import as_constant
 
 NAMESPACE = "tensorgrad"
+LONE = (Handle, np.ndarray, np.generic, int, float, complex)  # leaves that need no optree
 Rebuild = Callable[[Iterable[Any]], Any]
 
 
@@ -38,7 +39,7 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
     >>> rebuild(10 * x for x in leaves)
     {'w': 10.0, 'b': (20.0, 30.0)}
     """
-    if isinstance(tree, (Handle, np.ndarray, np.generic, int, float, complex)):
+    if isinstance(tree, LONE):
         return [tree], lambda leaves: next(iter(leaves))
     optree = loaded()
     while True:
@@ -65,7 +66,7 @@ def as_parameter(x: Any) -> Any:
 
 def paths_of(tree: Any) -> list[Any]:
     """Where each leaf of a container is."""
-    if isinstance(tree, (Handle, np.ndarray, np.generic, int, float, complex)):
+    if isinstance(tree, LONE):
         return [()]
     optree = loaded()
     flatten(tree)  # makes its dataclasses and Modules known

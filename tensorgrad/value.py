@@ -740,8 +740,8 @@ def as_data(data: Any) -> Any:
     data = data_of(data)
     if type(data) is Batched:
         return data.copy()
-    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
-        operand(data, "a Value")  # raises
+    if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
+        data = operand(data, "a Value")
     array = np.array(data)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")

@@ -12,17 +12,9 @@ from scipy import linalg
 
 from tensorgrad.domain import Domain
 from tensorgrad.node import Array
+from tensorgrad.ops.adjoint import T
+from tensorgrad.ops.inverse import off_singular
 from tensorgrad.primitive import Primitive, implements, primitive
-
-
-def transposed(A: Array) -> Array:
-    return np.swapaxes(A, -1, -2)
-
-
-def diagonally_dominant(A: Array, *others: Array) -> tuple[Array, ...]:
-    """Operands for tests: `A` with a diagonal that makes it well-conditioned."""
-    return A + 4 * np.eye(A.shape[-1]), *others
-
 
 # Triangular systems: x = A⁻¹ b, so b̄ = A⁻ᵀ g and Ā = -b̄ xᵀ, in the triangle that is read.
 
@@ -53,7 +45,7 @@ def by_triangle(g: Array, out: Array, a: Array, b: Array, **how: bool) -> Array:
         adjoint, out = adjoint[:, None], out[:, None]
     left, right = (out, adjoint) if how.get("transpose") else (adjoint, out)
     read = np.tri(a.shape[-1], k=-1 if how.get("unit_diagonal") else 0, dtype=bool)
-    return np.where(read if how.get("lower") else read.T, -left @ transposed(right), 0)
+    return np.where(read if how.get("lower") else read.T, -left @ T(right), 0)
 
 
 triangular_solution: Primitive = primitive(
@@ -63,7 +55,7 @@ triangular_solution: Primitive = primitive(
     name="solve_triangular",
     domain=Domain(
         signature="(m,m),(m,n?)",
-        make=diagonally_dominant,
+        make=off_singular,
         params=lambda a, b: [
             {"transpose": t, "lower": lower, "unit_diagonal": unit}
             for t in (False, True)
@@ -123,13 +115,13 @@ def cho_solve(
 
 
 def sylvester_adjoint(g: Array, a: Array, b: Array) -> Array:
-    return solve_sylvester(transposed(a), transposed(b), g)
+    return solve_sylvester(T(a), T(b), g)
 
 
 solve_sylvester = primitive(
     linalg.solve_sylvester,
-    lambda g, out, a, b, q: -sylvester_adjoint(g, a, b) @ transposed(out),
-    lambda g, out, a, b, q: -transposed(out) @ sylvester_adjoint(g, a, b),
+    lambda g, out, a, b, q: -sylvester_adjoint(g, a, b) @ T(out),
+    lambda g, out, a, b, q: -T(out) @ sylvester_adjoint(g, a, b),
     lambda g, out, a, b, q: sylvester_adjoint(g, a, b),
     domain=Domain(
         signature="(m,m),(n,n),(m,n)",
@@ -147,7 +139,7 @@ solve_sylvester = primitive(
 
 def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
     def rule(g: Array, out: Array, A: Array) -> Array:
-        At, n = transposed(A), A.shape[-1]
+        At, n = T(A), A.shape[-1]
         above = np.concatenate([At, g], axis=-1)
         below = np.concatenate([np.zeros_like(At), At], axis=-1)
         return op(np.concatenate([above, below], axis=-2))[..., :n, n:]
@@ -159,7 +151,7 @@ def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
         domain=Domain(
             (-1, 1),
             signature="(m,m)",
-            make=diagonally_dominant,
+            make=off_singular,
             params=lambda shape: [{}] if 0 not in shape and len(shape) == 2 else [],
         ),
     )
