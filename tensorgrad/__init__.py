@@ -14,7 +14,7 @@ from tensorgrad.rules import Each
 from tensorgrad.value import Value, no_grad
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim, scipy
+    from tensorgrad import data, io, nn, optim, scipy, testing
     from tensorgrad.custom import checkpoint, custom_vjp
     from tensorgrad.debugging import debug
     from tensorgrad.train import fit
@@ -55,12 +55,13 @@ __all__ = [
     "primitive",
     "scipy",
     "stop_gradient",
+    "testing",
     "value_and_grad",
     "vjp",
     "vmap",
 ]
 
-_ROOMS = ("data", "io", "nn", "optim", "scipy")
+_ROOMS = ("data", "io", "nn", "optim", "scipy", "testing")
 _TRANSFORMS = (
     *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient"),
     *("value_and_grad", "vjp"),

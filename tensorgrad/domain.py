@@ -23,10 +23,10 @@ class Domain(NamedTuple):
     no signature, all share one shape.
     `params`: the calls to try, given the operands' shapes; none where they do not fit together.
     `kink`: zero where the function has no derivative (two entries tie, say); tests stay off it.
-    `complex`: whether the forward is analytic, so that complex-step differentiation applies, and
-    complex operands may be drawn.
+    `complex`: whether complex operands may be drawn.
     `make`: makes operands that belong together or have a structure (a symmetric matrix, say) of
     freely drawn ones; it runs on Values too, and tests differentiate through it.
+    `also`: another domain, of calls that this one does not reach.
     """
 
     interval: tuple[float, float] | tuple[tuple[float, float], ...] = (-3.0, 3.0)
@@ -36,6 +36,7 @@ class Domain(NamedTuple):
     kink: Callable[..., Any] | None = None
     complex: bool = False
     make: Callable[..., tuple[Any, ...]] | None = None
+    also: Domain | None = None
 
     def of(self, i: int) -> tuple[float, float]:
         """The interval of operand `i`."""
@@ -52,6 +53,11 @@ POSITIVE = Domain((0.1, 3.0), complex=True)
 def ties(x: Any) -> Any:
     """Zero where two entries of `x` are equal: the kink of `max`, `sort`, ..."""
     return np.diff(np.sort(np.ravel(x)))
+
+
+def with_zeros(x: Any) -> Any:
+    """`x` with 0 for every third entry: drawn at random, none of them ever is."""
+    return x * (np.arange(x.size).reshape(x.shape) % 3 != 2)
 
 
 def axes(shape: Shape) -> Iterable[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Rules that are not one formula for one operand: the same for each, for all together, and 0."""
+"""Rules that are not one formula for one operand: the same for each, for all together, 0, none."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ class Together(Each):
 def flat(g: Array, out: Array, *operands: Array) -> Array:
     """The rule of an operand that a function does not vary with, or only in steps: slope 0."""
     return 0.0
+
+
+class Refused:
+    """The rule of an operand that nobody has a formula for: to ask for it is a TypeError."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, *args: Array, **params: Array) -> Array:
+        raise TypeError(
+            f"{self.what} has no closed form; .detach() what stands there to keep it constant"
+        )

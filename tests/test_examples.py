@@ -98,6 +98,20 @@ def test_without_matplotlib_two_moons_says_what_to_install(tmp_path):
     assert output.endswith("drawing needs: pip install 'tensorgrad-engine[viz]'\n")
 
 
+def test_homework_is_graded_with_a_diagnosis_for_each_mistake(tmp_path):
+    output = documented("homework.py", folder=tmp_path)
+    grades = dict(re.findall(r"^(\w+): (\d of \d) ", output, re.MULTILINE))
+    assert grades == {
+        "ada": "7 of 7", "ben": "6 of 7", "cleo": "6 of 8", "dan": "5 of 7", "eve": "5 of 7"
+    }  # fmt: skip
+    assert re.findall("diagnosis: (.*)", output) == [
+        "missing a factor equal to a1 · (1 - a1)",
+        "computed with W2 transposed",
+        "axis 1 not summed",
+        "divided by the length of axis 1 of x, once too often",
+    ]
+
+
 def test_newtons_method_squares_the_error_in_rosenbrocks_valley(tmp_path):
     output = documented("newton_rosenbrock.py", folder=tmp_path)
     errors = [row[4] for row in numbers(r"^ +\d ", output)]

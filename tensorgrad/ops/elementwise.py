@@ -20,7 +20,7 @@ import operator
 import numpy as np
 
 from tensorgrad.batching import anywhere, elementwise
-from tensorgrad.domain import POSITIVE, REAL, Domain
+from tensorgrad.domain import POSITIVE, REAL, Domain, with_zeros
 from tensorgrad.node import Array
 from tensorgrad.primitive import implements, primitive
 from tensorgrad.rules import flat
@@ -146,7 +146,8 @@ def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
     return g * unless_masked(out, g, ~np.isfinite(out)) * np.log(base)
 
 
-POWER = Domain(((0.1, 3), (-3, 3)), complex=True)
+SQUARES = Domain((0.1, 3), make=lambda x, y: (x, 2), also=Domain(make=lambda x, y: (x, 3)))
+POWER = Domain(((0.1, 3), (-3, 3)), complex=True, also=SQUARES)
 CONSTANT_POWERS = "∂xʸ/∂x = 0 at y = 0 and ∂xʸ/∂y = 0 at x = 0"
 power = primitive(
     operator.pow,
@@ -320,18 +321,19 @@ def by_direction(g: Array, out: Array, x: Array) -> Array:
     return 1j * np.imag(g * out) * np.conjugate(out) / (r + (r == 0))
 
 
+CORNER = Domain(kink=lambda x: x, also=Domain(make=lambda x: (x + 0.7j,)))
 sign = primitive(
     np.sign,
     by_direction,
     notation=r"\operatorname{{sgn}} {0}",
-    domain=Domain(kink=lambda x: x),
+    domain=CORNER,
     choice="sgn' = 0 at 0",
 )
 absolute = primitive(
     np.absolute,
     lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|
     notation=r"\lvert {0} \rvert",
-    domain=Domain(kink=lambda x: x),
+    domain=CORNER,
     choice="|x|' = 0 at 0",
 )
 fabs = primitive(
@@ -407,7 +409,10 @@ where = primitive(
     lambda g, out, condition, x, y: np.where(condition, 0, g),
     name="where",
     notation=r"\begin{{cases}} {1} & {0} \\ {2} \end{{cases}}",
-    domain=Domain(kink=lambda condition, x, y: condition),
+    domain=Domain(
+        kink=lambda condition, x, y: condition,
+        make=lambda condition, x, y: (with_zeros(condition), x, y),
+    ),
     batch=elementwise,
 )
 

@@ -173,7 +173,12 @@ packed_slogdet = primitive(
     lambda a: pack(tuple(np.linalg.slogdet(a)), [()] * 2),
     slogdet_rule,
     name="slogdet",
-    domain=Domain((-1.0, 1.0), signature="(n,n)", make=off_singular),
+    domain=Domain(
+        (-1.0, 1.0),
+        signature="(n,n)",
+        make=off_singular,
+        also=Domain(signature="(n,n)", make=lambda a: off_singular(a * (0.6 + 0.8j))),
+    ),
 )
 
 
@@ -207,7 +212,17 @@ pinv = primitive(
     np.linalg.pinv,
     pinv_rule,
     notation="{0}^{{+}}",
-    domain=Domain((-1.0, 1.0), signature="(m,n)", make=off_singular),
+    domain=Domain(
+        (-1.0, 1.0),
+        signature="(m,n)",
+        make=off_singular,
+        also=Domain(
+            (-1.0, 1.0),
+            signature="(n,n)",
+            make=lambda a: off_singular((a + T(a)) / 2),
+            params=lambda shape: ({"hermitian": True},),
+        ),
+    ),
     choice="the rank of A is constant",
 )
 

@@ -35,7 +35,7 @@ concatenate = primitive(
     lambda *xs, axis=0: np.concatenate(xs, axis),
     Each(piece),
     name="concatenate",
-    domain=JOINED,
+    domain=JOINED._replace(params=lambda shape, *same: [*one_axis(shape), {"axis": None}]),
     batch=along,
 )
 stack = primitive(

@@ -274,11 +274,20 @@ def reductions(z: Shape, y: Shape) -> Any:
     return [{"reduction": r} for r in ("none", "sum", "mean") if z and 0 not in z]
 
 
+def with_classes(z: Array, y: Array) -> tuple[Array, Array]:
+    """The logits, and a class number for each row of them."""
+    return z, np.argmax(y, axis=1 if z.ndim > 2 else -1)
+
+
 cross_entropy = primitive(
     nats,
     by_logits,
     by_targets,
     name="cross_entropy",
     notation=r"-\sum {1} \ln \operatorname{{softmax}} {0}",
-    domain=Domain(broadcast=False, params=reductions),
+    domain=Domain(
+        broadcast=False,
+        params=reductions,
+        also=Domain(broadcast=False, params=reductions, make=with_classes),
+    ),
 )

@@ -20,7 +20,7 @@ import numpy as np
 
 from tensorgrad.arguments import constant
 from tensorgrad.batching import along, anywhere, reduction
-from tensorgrad.domain import Domain, Shape, axes, ties
+from tensorgrad.domain import Domain, Shape, axes, ties, with_zeros
 from tensorgrad.node import Array
 from tensorgrad.ops.elementwise import unless_masked
 from tensorgrad.primitive import Primitive, apply, implements, primitive
@@ -386,7 +386,7 @@ prod = primitive(
         unreduce(g, axis, keepdims) * product_of_others(unreduce(out, axis, keepdims), x, axis)
     ),
     notation=r"\prod {0}",
-    domain=REDUCTION,
+    domain=REDUCTION._replace(make=lambda x: (with_zeros(x),)),
     batch=reduction,
 )
 
@@ -459,7 +459,12 @@ def running_product_rule(g: Array, out: Array, x: Array, axis: int | None = None
     return np.moveaxis(s * unless_masked(before, s, ~np.isfinite(before)), -1, axis)
 
 
-cumprod = primitive(np.cumprod, running_product_rule, domain=RUNNING, batch=along)
+cumprod = primitive(
+    np.cumprod,
+    running_product_rule,
+    domain=RUNNING._replace(make=lambda x: (with_zeros(x),)),
+    batch=along,
+)
 
 
 @numpy_call(np.cumprod, usual=cumprod)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.batching import along, elementwise
-from tensorgrad.domain import Domain, Shape, one_axis
+from tensorgrad.domain import Domain, Shape, one_axis, with_zeros
 from tensorgrad.node import Array
 from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import divisor, only
@@ -61,7 +61,7 @@ heaviside = primitive(
     flat,
     lambda g, out, x, y: only(x == 0, g),
     notation=r"\Theta({0})",
-    domain=Domain(kink=lambda x, y: x),
+    domain=Domain(kink=lambda x, y: x, make=lambda x, y: (with_zeros(x), y)),
     choice="slope 0 at the step",
 )
 copysign = primitive(

@@ -12,19 +12,13 @@ from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.primitive import Primitive, implements, primitive
-from tensorgrad.rules import Rule
+from tensorgrad.rules import Refused, Rule
 
 
 def constant(function: Any, operand: str) -> Rule:
     """The rule of an order or a shape parameter: there is none."""
 
-    def no_closed_form(g: Array, out: Array, *operands: Array) -> Array:
-        raise TypeError(
-            f"{function.__name__}: its derivative by {operand} has no closed form; "
-            f".detach() what stands there to keep it constant"
-        )
-
-    return no_closed_form
+    return Refused(f"{function.__name__}: its derivative by {operand}")
 
 
 def whole(count: int = 1) -> Callable[..., tuple[Array, ...]]:

@@ -1,0 +1,219 @@
+"""A subject at one point: its function and its gradient as functions of real vectors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.testing.report import Failure, GradientError, Report, described
+from tensorgrad.testing.subject import Subject, is_float
+from tensorgrad.testing.vectors import Layout, Vector
+
+Array = Any
+SHORT = (np.float16, np.float32, np.complex64)
+OUTSIDE = (ArithmeticError, ValueError)  # what functions raise where they are not defined
+
+
+class Point:
+    """`subject` at `args`, to be differentiated by the arguments `wrt`.
+
+    `inputs`, `outputs`: the layouts of these arguments and of the results; `x`, `y`: their vectors.
+    `smooth`: the numbers of the input that no kink was found at.
+    GradientError where the function cannot be checked here at all.
+    """
+
+    def __init__(self, subject: Subject, args: Sequence[Any], argnums: Any, report: Report) -> None:
+        self.subject, self.report = subject, report
+        self.args = [np.asarray(a) if isinstance(a, list) else a for a in args]
+        self.names = [subject.argument(k) for k in range(len(args))]
+        report.inputs = described(self.names, self.args)
+        self.wrt = self.differentiable(argnums)
+        self.inputs = Layout([self.args[k] for k in self.wrt])
+        self.x = self.inputs.vector([self.args[k] for k in self.wrt])
+        if not np.isfinite(self.x).all():
+            self.fail("not finite", "an argument holds NaN or infinity: pass finite numbers")
+        results = self.results(self.call(self.own(self.x)))
+        self.outputs = Layout(results)
+        self.y = self.outputs.vector(results)
+        self.smooth = np.ones(self.x.size, bool)
+        self.eps_of_inputs = Layout([a for a in self.args if is_float(a)]).eps()
+        self.eps = max(self.eps_of_inputs, self.outputs.eps())
+        self.exact = True
+        try:
+            exactly = self.subject.f(*self.own(self.x, exact=True))
+        except Exception:  # it takes its own dtype only, as networks of float32 weights do
+            self.exact, exactly = False, results
+        self.eps_of_f = Layout(self.results(exactly)).eps()
+        self.complex = any(d.kind == "c" for d in self.inputs.dtypes + self.outputs.dtypes)
+
+    def differentiable(self, argnums: Any) -> list[int]:
+        """The arguments to differentiate by: those of `argnums`, or all that hold floats."""
+        n = len(self.args)
+        kinds = [getattr(np.asarray(a).dtype, "kind", "O") for a in self.args]
+        if argnums is None:
+            wrt = [k for k in range(n) if kinds[k] in "fc"]
+            if not wrt:
+                self.fail(
+                    "no differentiable input",
+                    f"none of the {n} arguments is a float or an array of floats: "
+                    "integers carry no gradient, pass 1.0 instead of 1",
+                )
+            return wrt
+        chosen = [argnums] if isinstance(argnums, (int, np.integer)) else list(argnums)
+        if not chosen or any(not -n <= k < n for k in chosen):
+            raise ValueError(f"argnums={argnums!r} for {n} arguments")
+        wrt = [int(k) % n for k in chosen]
+        for k in wrt:
+            if kinds[k] not in "fc":
+                kind = np.asarray(self.args[k]).dtype
+                self.fail("no differentiable input", f"{self.names[k]} holds {kind}, no floats")
+        return wrt
+
+    def fail(self, kind: str, detail: str, **more: Any) -> None:
+        """Give up: there is nothing to compare."""
+        self.report.failures.append(Failure(kind, detail, **more))
+        raise GradientError(self.report)
+
+    # Calls. Every one gets arrays of its own, so that nobody's changes reach anybody.
+
+    def own(self, x: Array, exact: bool = False) -> list[Any]:
+        """Fresh arguments that hold the vector `x`; if `exact`, in none less than float64."""
+        args = [copy.copy(a) if isinstance(a, np.ndarray) else a for a in self.args]
+        if exact:
+            args = [
+                a.astype(np.result_type(a, np.float64)) if getattr(a, "dtype", 0) in SHORT else a
+                for a in args
+            ]
+        for k, a in zip(self.wrt, self.inputs.arrays(x, exact)):
+            args[k] = a.copy() if isinstance(a, np.ndarray) else a
+        return args
+
+    def call(self, args: list[Any]) -> Any:
+        """The function; what it raises is told with the arguments."""
+        try:
+            return self.subject.f(*args)
+        except Exception as error:
+            detail = f"the function itself: {type(error).__name__}: {error}"
+            self.report.failures.append(Failure("raises", detail))
+            raise GradientError(self.report) from error
+
+    def results(self, result: Any) -> list[Array]:
+        """The arrays that the function returned."""
+        several = isinstance(result, (tuple, list))
+        self.several = several
+        arrays = list(result) if several else [result]
+        for y in arrays:
+            kind = getattr(getattr(y, "dtype", None), "kind", "f" if type(y) is float else "O")
+            kind = "c" if type(y) is complex else "i" if type(y) in (int, bool) else kind
+            if kind in "biu":
+                self.fail(
+                    "integers",
+                    f"the function returned {shown_type(y)}: what is counted or compared has no "
+                    "gradient; return floats",
+                )
+            if kind not in "fc":
+                self.fail(
+                    "no array",
+                    f"the function returned {shown_type(y)}: return a float, an array of floats, "
+                    "or a tuple of them",
+                )
+            bad = ~np.isfinite(np.asarray(y))
+            if bad.any():
+                index = tuple(int(i) for i in np.argwhere(bad)[0])
+                self.fail(
+                    "not finite",
+                    f"the function returned {np.asarray(y)[index]} at output entry {list(index)}: "
+                    "check it where it is defined",
+                )
+        if not arrays:
+            self.fail("no array", "the function returned nothing: return a float or an array")
+        return arrays
+
+    def f(self, x: Array) -> Vector:
+        """The results at `x`, computed in float64 at least; NaN where it is not defined.
+
+        A complex `x` gives the complex results of the complex step.
+        """
+        nothing = np.full(self.outputs.size, np.nan)
+        try:
+            result = self.subject.f(*self.own(x, exact=self.exact))
+            arrays = list(result) if isinstance(result, (tuple, list)) else [result]
+            if [np.shape(a) for a in arrays] != self.outputs.shapes:
+                return nothing
+            if np.iscomplexobj(x):
+                return np.concatenate([np.ravel(a) for a in arrays])
+            return self.outputs.vector(arrays)
+        except OUTSIDE:
+            return nothing
+
+    def cotangent(self, g: Vector) -> Any:
+        """The vector `g` as the cotangents of what the function returned."""
+        gs = [a.copy() if isinstance(a, np.ndarray) else a for a in self.outputs.coarrays(g)]
+        return tuple(gs) if self.several else gs[0]
+
+    def gradients(self, g: Any, args: list[Any]) -> list[Array]:
+        """What the vjp returns for the arguments to differentiate by."""
+        try:
+            result = self.subject.vjp(g, *args)
+        except Exception as error:
+            detail = f"the gradient: {type(error).__name__}: {error}"
+            self.report.failures.append(Failure("raises", detail))
+            raise GradientError(self.report) from error
+        return self.chosen(result)
+
+    def chosen(self, result: Any) -> list[Array]:
+        """Of what a vjp returned, the gradients by the arguments to differentiate by."""
+        if not isinstance(result, (tuple, list)):
+            self.fail(
+                "wrong shape",
+                f"the gradient is {shown_type(result)}: return a tuple, one gradient for each "
+                "argument, as in `return (dx,)`",
+            )
+        if len(result) != len(self.args):
+            self.fail(
+                "wrong shape",
+                f"{len(result)} gradients for {len(self.args)} arguments: return one for each "
+                "(None for those without)",
+            )
+        return [result[k] for k in self.wrt]
+
+    def pullback(self, g: Vector, x: Vector | None = None) -> Vector:
+        """The gradient of g · f by every number of the input."""
+        args = self.own(self.x if x is None else x)
+        return self.inputs.covector(self.gradients(self.cotangent(g), args))
+
+    def pushforward(self, v: Vector, x: Vector | None = None) -> Vector:
+        """The derivative of f along `v`, as the subject's forward mode has it."""
+        assert self.subject.jvp
+        args = self.own(self.x if x is None else x)
+        tangents: list[Any] = [np.zeros(np.shape(a)) for a in args]
+        for k, t in zip(self.wrt, self.inputs.arrays(v)):
+            tangents[k] = t
+        result = self.subject.jvp(tangents, *args)
+        arrays = list(result) if isinstance(result, (tuple, list)) else [result]
+        return self.outputs.vector(arrays)
+
+    def scale(self, wide: bool = False) -> Vector:
+        """How far to step in each coordinate: as large as its array is; 1 where that is 0.
+
+        Unless `wide`, an entry that is a thousand times smaller than the others takes its own size:
+        it may stand near the edge of a domain. Powers of two, so that steps are exact.
+        """
+        sizes = np.ones(self.x.size)
+        for k in range(len(self.wrt)):
+            part = self.x[self.inputs.part(k)]
+            largest = np.max(np.abs(part), initial=0.0)
+            typical = largest * np.sqrt(np.mean((part / largest) ** 2)) if largest else 1.0
+            own = np.abs(part)
+            own = np.where((own > 0) & (own < typical / 1000) & (not wide), own, typical)
+            sizes[self.inputs.part(k)] = 2.0 ** np.round(np.log2(own))
+        return sizes
+
+
+def shown_type(y: Any) -> str:
+    if hasattr(y, "dtype"):
+        return f"an array of {y.dtype}" if np.ndim(y) else f"a {y.dtype}"
+    return "None" if y is None else f"a {type(y).__name__}"

@@ -1,0 +1,209 @@
+"""Gradient checks as properties: at drawn points, with failures shrunk by Hypothesis."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+from tensorgrad.testing.checking import MODES, check
+from tensorgrad.testing.report import Failure, GradientError, Report
+from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
+from tensorgrad.testing.subject import Function, Subject, from_values, name_of, names_of
+
+Array = Any
+reports: list[Report] = []
+"""What the properties of this process have counted, for the summary of the pytest plugin."""
+
+
+class Tally:
+    """Counts over many points: what was checked, and what was rejected and drawn anew."""
+
+    def __init__(self, name: str) -> None:
+        self.report = Report(name, points=0)
+
+    def count(self, case: Callable[[], Report]) -> None:
+        """Check one drawn point. One where nothing can be compared (a kink, say) is drawn anew."""
+        try:
+            found = case()
+        except GradientError as error:
+            if {f.kind for f in error.failures} != {"nothing checked"}:
+                raise
+            if not error.report.rejected:
+                self.report.rejected["empty array"] += 1
+                return
+            self.report.rejected["whole point"] += 1
+            reject()
+        self.report.points += 1
+        self.report.add(found)
+
+    def run(self, property: Callable[[], None]) -> Report:
+        """The report on all points. GradientError if there were none."""
+        reports.append(self.report)
+        with suppress(Unsatisfiable):
+            property()
+        if not self.report.points:
+            why = ", ".join(f"{n} for: {why}" for why, n in self.report.rejected.items())
+            detail = f"every drawn point was rejected ({why or 'none fits'}): draw others"
+            self.report.failures.append(Failure("nothing checked", detail))
+            raise GradientError(self.report)
+        return self.report
+
+
+def property_gradcheck(
+    f: Function | None = None,
+    /,
+    *strategies: st.SearchStrategy[Any],
+    vjp: Function | None = None,
+    adapter: Callable[[Function], Subject] = from_values,
+    order: int | None = None,
+    modes: Sequence[str] = MODES,
+    argnums: int | Sequence[int] | None = None,
+    examples: int | None = None,
+    **named: st.SearchStrategy[Any],
+) -> Any:
+    """Make a Hypothesis test of a function of arrays: its gradient is right wherever it is drawn.
+
+    `strategies`, `named`: what to draw for the arguments, in order or by name, as for
+    `hypothesis.given`; by default arrays of real numbers whose shapes broadcast. A keyword-only
+    argument is a param, drawn but not differentiated by. The gradient is the one of `vjp`, else of
+    what `adapter` makes of the function: tensorgrad's, for a function of Values. `order`: 2 where
+    there are second derivatives to check, else 1. `examples`: by default what the Hypothesis
+    profile says.
+
+    The test takes no arguments and returns a `Report`. A failure is shrunk to the smallest shapes
+    and simplest numbers, and shows a regression test to paste. `.check(*args)` checks one point.
+
+    >>> from tensorgrad.testing import strategies as sts
+    >>> @property_gradcheck(x=sts.arrays(3), axis=st.sampled_from([None, 0]), examples=20)
+    ... def test_norm(x, *, axis):
+    ...     return np.sqrt(np.sum(x * x, axis=axis))
+    >>> test_norm().points
+    20
+    """
+    if isinstance(f, st.SearchStrategy):
+        strategies, f = (f, *strategies), None
+
+    def decorate(f: Function) -> Function:
+        subject = Subject(f, vjp, name=name_of(f)) if vjp else adapter(f)
+        deep = order or (2 if subject.second else 1)
+        params = keyword_only(f)
+        drawn = arguments(f, strategies, named)
+
+        def check_point(*args: Any, rng: Any = None, **fixed: Any) -> Report:
+            whole = with_params(subject, fixed)
+            return check(whole, *args, order=deep, modes=modes, argnums=argnums, rng=rng)
+
+        def test() -> Report:
+            tally = Tally(str(subject))
+
+            @settings(max_examples=examples or settings().max_examples, deadline=None)
+            @given(args=drawn, seed=st.integers(0, 2**16))
+            def property(args: dict[str, Any], seed: int) -> None:
+                fixed = {name: args[name] for name in params if name in args}
+                values = [x for name, x in args.items() if name not in fixed]
+                try:
+                    tally.count(lambda: check_point(*values, rng=seed, **fixed))
+                except GradientError as error:
+                    error.add_note(regression_test(test.__name__, values, fixed, seed))
+                    raise
+
+            property.__name__ = test.__name__
+            return tally.run(property)
+
+        test.__name__ = test.__qualname__ = name_of(f)
+        test.__module__, test.__doc__ = f.__module__, f.__doc__
+        test.check, test.subject = check_point, subject  # type: ignore[attr-defined]
+        return test
+
+    return decorate if f is None else decorate(f)
+
+
+def keyword_only(f: Function) -> list[str]:
+    parameters = inspect.signature(f).parameters.values()
+    return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def with_params(subject: Subject, params: dict[str, Any]) -> Subject:
+    """The subject with its keyword-only arguments fixed."""
+    if not params:
+        return subject
+    f, rules = subject.f, subject.vjp
+    fixed = lambda *args: f(*args, **params)
+    names = subject.names or names_of(f, len(inspect.signature(f).parameters))
+    if subject.second:
+        return from_values(fixed, str(subject), names=names)
+    pulled = lambda g, *args: rules(g, *args, **params)
+    return Subject(fixed, pulled, name=str(subject), names=names)
+
+
+def arguments(
+    f: Function, strategies: Sequence[Any], named: dict[str, Any]
+) -> st.SearchStrategy[dict[str, Any]]:
+    """What to draw for each argument of `f`, by name."""
+    kinds = inspect.Parameter
+    parameters = inspect.signature(f).parameters
+    positional = [
+        p.name for p in parameters.values() if p.kind not in (kinds.KEYWORD_ONLY, kinds.VAR_KEYWORD)
+    ]
+    if any(p.kind is kinds.VAR_POSITIONAL for p in parameters.values()):
+        positional = [f"argument {i}" for i in range(len(strategies))]
+        if not strategies:
+            raise TypeError(f"{name_of(f)} takes any number of arguments: pass a strategy for each")
+    given_for = {**dict(zip(positional, strategies)), **named}
+    unknown = [name for name in named if name not in parameters]
+    if unknown or len(strategies) > len(positional):
+        what = ", ".join(unknown) or f"{len(strategies)} of them"
+        raise TypeError(f"{name_of(f)} has the arguments {', '.join(parameters)}, not {what}")
+    free = [
+        p.name
+        for p in parameters.values()
+        if p.name in positional and p.name not in given_for and p.default is kinds.empty
+    ]
+    missing = [
+        name
+        for name in keyword_only(f)
+        if name not in given_for and parameters[name].default is kinds.empty
+    ]
+    if missing:
+        raise TypeError(f"{name_of(f)}: pass a strategy for {', '.join(missing)}")
+    order = [name for name in positional if name in given_for or name in free]
+    order += [name for name in given_for if name not in order]
+
+    @st.composite
+    def draw_all(draw: st.DrawFn) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        if free:
+            shapes = draw(
+                mutually_broadcastable_shapes(num_shapes=len(free), max_dims=3, max_side=3)
+            )
+            result = {n: draw(arrays(s)) for n, s in zip(free, shapes.input_shapes)}
+        return {n: result[n] if n in result else draw(given_for[n]) for n in order}
+
+    return draw_all()
+
+
+def regression_test(name: str, args: list[Any], params: dict[str, Any], seed: int) -> str:
+    """A test to paste that checks one point."""
+    values = [source(x) for x in args] + [f"{n}={source(x)}" for n, x in params.items()]
+    call = ", ".join([*values, f"rng={seed}"])
+    bare = name.removeprefix("test_")
+    return f"To keep this case:\n\ndef test_{bare}_again():\n    {name}.check({call})\n"
+
+
+def source(x: Any) -> str:
+    """Python for a number or array, exact."""
+    if isinstance(x, np.ndarray):
+        dtype = "" if x.dtype in (np.float64, np.int64) and x.size else f", np.{x.dtype.name}"
+        if x.size == 0:
+            return f"np.zeros({x.shape}{dtype})"
+        return f"np.array({x.tolist()}{dtype})"
+    if isinstance(x, np.generic):
+        return f"np.{x.dtype.name}({x.item()!r})"
+    return repr(x)

@@ -1,0 +1,104 @@
+"""What is checked: a function of arrays together with a gradient that somebody claims for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.transforms import jvp, vjp
+
+Array = Any
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A function and its derivatives, as plain functions of arrays, whoever computes them.
+
+    `f(*args)` returns an array, or a tuple of arrays. `vjp(g, *args)` returns a tuple, for each
+    argument the gradient of Re sum(g * f(*args)); of x + iy that is ∂/∂x - i ∂/∂y. `jvp(ts, *args)`
+    returns the derivative of `f` in the direction of `ts`, one for each argument.
+    `second(g, ws)` returns the Subject of sum(ws * vjp(g, *args)), for higher orders.
+    `names`: of the arguments, by default what `f` calls them.
+
+    >>> cube = Subject(lambda x: x**3, lambda g, x: (3 * g * x**2,))
+    >>> from tensorgrad import testing
+    >>> testing.check(cube, np.array([1.0, 2.0])).failures
+    []
+    """
+
+    f: Function
+    vjp: Function
+    jvp: Function | None = None
+    second: Callable[[Any, Sequence[Array]], Subject] | None = None
+    name: str = ""
+    names: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return self.name or name_of(self.f)
+
+    def argument(self, k: int) -> str:
+        """The name of argument `k`."""
+        return (self.names or names_of(self.f, k + 1))[k]
+
+
+def names_of(f: Function, count: int) -> Sequence[str]:
+    """What `f` calls its first arguments."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())[:count]
+    except (ValueError, TypeError):  # of some functions written in C
+        parameters = []
+    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    return [*names, *(f"argument {k}" for k in range(len(names), count))]
+
+
+def name_of(f: Any) -> str:
+    return str(getattr(f, "__name__", None) or type(f).__name__)
+
+
+def from_values(
+    f: Function, name: str = "", wrt: Sequence[int] | None = None, names: Sequence[str] = ()
+) -> Subject:
+    """A function of Values, with the derivatives that tensorgrad computes, to any order.
+
+    `wrt`: the arguments to differentiate by; by default all that hold floats. `names`: theirs.
+
+    >>> from_values(np.sin).vjp(1.0, 0.0)
+    (np.float64(1.0),)
+    """
+
+    def opened(args: Sequence[Any]) -> tuple[list[int], Function, list[Any]]:
+        chosen = [i for i, x in enumerate(args) if is_float(x)] if wrt is None else list(wrt)
+
+        def free(*xs: Array) -> Any:
+            inside = dict(zip(chosen, xs))
+            return f(*(inside.get(i, x) for i, x in enumerate(args)))
+
+        return chosen, free, [args[i] for i in chosen]
+
+    def pulled(g: Any, *args: Array) -> tuple[Array | None, ...]:
+        chosen, free, xs = opened(args)
+        found = dict(zip(chosen, vjp(free, *xs)[1](g)))
+        return tuple(found.get(i) for i in range(len(args)))
+
+    def pushed(ts: Sequence[Array], *args: Array) -> Any:
+        chosen, free, xs = opened(args)
+        return jvp(free, tuple(xs), tuple(ts[i] for i in chosen))[1]
+
+    def projected(g: Any, ws: Sequence[Array]) -> Subject:
+        def h(*args: Array) -> Array:
+            terms = [np.sum(w * d) for w, d in zip(ws, pulled(g, *args)) if d is not None]
+            return np.real(sum(terms, start=np.float64(0)))
+
+        return from_values(h, name or name_of(f), wrt, names or names_of(f, len(ws)))
+
+    return Subject(f, pulled, pushed, projected, name or name_of(f), names)
+
+
+def is_float(x: Any) -> bool:
+    """Whether `x` can carry a gradient."""
+    return np.asarray(x).dtype.kind in "fc"
