@@ -1,7 +1,7 @@
-"""Whether the tests of a primitive notice a mutant: `check_rule`, and the tests of its choice.
+"""Whether the tests of a primitive notice a mutant: `check_rule`, and tests that are written out.
 
-A few examples kill nearly all mutants; the rest gets the full number. The tests of the choices are
-those of the repository: outside of it, mutants that are wrong only at ties survive.
+A few examples kill nearly all mutants; the rest gets the full number. The tests that are written
+out, such as those of choices at ties, are in the repository: without it some mutants survive.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -60,7 +61,7 @@ def tests_of(op: Primitive, examples: int) -> dict[str, Callable[[], Any]]:
     tests: dict[str, Callable[[], Any]] = {
         f"{n} examples": partial(check_rule, op, n) for n in (QUICK, examples)
     }
-    return {"its choice": partial(check_choice, op), **tests} if op.choice else tests
+    return {"written out": partial(check_written_out, op), **tests}
 
 
 def fails(test: Callable[[], Any]) -> bool:
@@ -74,29 +75,30 @@ def fails(test: Callable[[], Any]) -> bool:
     return False
 
 
-def check_choice(op: Primitive) -> None:
-    """The tests of the choice that `op` states, run with the rules of `op`."""
+def check_written_out(op: Primitive) -> None:
+    """The tests that are written out for `op`, run with its rules in the registry."""
     original = registry[op.name]
     rules = original.rules
     original.rules = op.rules
     try:
-        for test in tests_of_choice(op.name):
+        for test in written_out(op):
             test()
     finally:
         original.rules = rules
 
 
-def tests_of_choice(name: str) -> Iterator[Callable[[], None]]:
-    """The row of NumPy's functions in the table of choices; for SciPy's all of their own table."""
+def written_out(op: Primitive) -> Iterator[Callable[[], None]]:
+    """Tests of what drawn operands never meet: choices at ties, entries beside masked-out zeros."""
     if not find_spec("tests"):
         return
-    from tests import test_choices
-
-    if name in test_choices.ROWS:
-        yield partial(test_choices.test_the_choice_is_what_it_is_said_to_be, name)
-        return
-    from tests import test_scipy
-
-    test = test_scipy.test_slopes_at_corners_and_edges
-    (rows,) = (mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")
-    yield from (partial(test, *row) for row in rows)
+    test_choices = import_module("tests.test_choices")
+    if op.name in test_choices.ROWS:
+        yield partial(test_choices.test_the_choice_is_what_it_is_said_to_be, op.name)
+    elif op.choice:  # one of SciPy's, which have a table of their own
+        test = import_module("tests.test_scipy").test_slopes_at_corners_and_edges
+        (rows,) = (mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")
+        yield from (partial(test, *row) for row in rows)
+    if op.name == "divide":
+        policies = import_module("tests.test_policies")
+        beside = policies.test_an_entry_beside_a_masked_one_keeps_its_gradient
+        yield from (partial(beside, name) for name in ("1 / x", "x / x"))

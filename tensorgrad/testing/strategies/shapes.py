@@ -5,6 +5,7 @@ Shapes that broadcast are drawn by `hypothesis.extra.numpy.mutually_broadcastabl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,10 +65,8 @@ def einsum_calls(
         raise ValueError(f"max_operands={max_operands}: pass 1 or more")
     lengths = sides(min_side, max_side)
 
-    words = st.lists(st.sampled_from("ijk"), max_size=3)
-    dots = st.none() | st.integers(
-        0, 3
-    )  # whether there is an ellipsis, and behind how many letters
+    words = st.sampled_from([w for n in range(4) for w in itertools.product("ijk", repeat=n)])
+    dots = st.sampled_from([None, 0, 1, 2, 3])  # an ellipsis, behind how many letters
 
     @st.composite
     def call(draw: st.DrawFn) -> tuple[str, tuple[Shape, ...]]:
