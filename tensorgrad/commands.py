@@ -1,4 +1,4 @@
-"""`tensorgrad train` and `tensorgrad predict`: what they ask, and what they print."""
+"""The commands `train`, `predict` and `check`: what they ask, and what they print."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def about(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
     ] = False,
 ) -> None:
-    """Train networks that read handwritten digits, and let them read yours."""
+    """Train networks that read handwritten digits, and check gradients, yours too."""
 
 
 def _sizes(text: str) -> list[int]:
@@ -170,6 +170,47 @@ def predict(
         print(f"{path}: {answers.argmax()}")
         print(_show(ink, answers[0]), flush=True)
     raise typer.Exit(failed)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="PATH::FUNCTION", help="A function in a Python file.")
+    ] = "",
+    all_primitives: Annotated[
+        bool, typer.Option("--all", help="Check every primitive of tensorgrad instead.")
+    ] = False,
+    vjp: Annotated[
+        str, typer.Option(metavar="NAME", help="The function's hand-written gradient, same file.")
+    ] = "",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=3,2", help="The shape of an argument; else drawn."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Points to try.")] = 100,
+    order: Annotated[
+        int | None, typer.Option(min=1, show_default="2 where there is one", help="Of derivatives.")
+    ] = None,
+) -> None:
+    """Check the gradient of a function of arrays at drawn points.
+
+    FUNCTION is a function of Values, or with --vjp of arrays; a primitive; a test made by
+    testing.property_gradcheck; a torch.autograd.Function, JAX custom_vjp or autograd primitive.
+    """
+    from tensorgrad.testing import GradientError
+    from tensorgrad.testing import target as targets
+
+    if bool(target) == all_primitives:
+        raise typer.BadParameter("pass PATH::FUNCTION, or --all", None, None, "'PATH::FUNCTION'")
+    try:
+        if all_primitives:
+            for line in targets.check_all(examples):
+                print(line, flush=True)
+        else:
+            print(targets.check_target(target, vjp, shape or [], examples, order))
+    except GradientError as error:
+        print(error)
+        raise typer.Exit(1) from None
 
 
 def _show(ink: image.Ink, answers: Any) -> str:

@@ -205,6 +205,8 @@ def of_entries(found: Array, true: Array, bar: Array, x: Array, tested: Array) -
 
 def patterns(e: Evidence) -> str:
     """The first sentence that fits."""
+    if e.fits(e.D):  # nearly right
+        return ""
     sentence = factor(e)
     if sentence and "." not in sentence:  # a plain number; of others there may be more to say
         return sentence

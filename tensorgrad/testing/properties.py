@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from tensorgrad.testing.checking import MODES, check
-from tensorgrad.testing.report import Failure, GradientError, Report
+from tensorgrad.testing.report import Failure, GradientError, Report, session
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
 from tensorgrad.testing.subject import Function, Subject, from_values, name_of, names_of
 
 Array = Any
-reports: list[Report] = []
-"""What the properties of this process have counted, for the summary of the pytest plugin."""
+PROFILES = {"quick": 20, "standard": 100, "thorough": 1000}
+"""How many points a property tries, by the name of a profile."""
+profile: str | None = None
+"""The profile in force; without one, as many points as Hypothesis's own profile says."""
+
+
+def examples_of(wanted: int | None) -> int:
+    """How many points to try."""
+    return wanted or (PROFILES[profile] if profile else settings().max_examples)
 
 
 class Tally:
@@ -45,7 +52,7 @@ class Tally:
 
     def run(self, property: Callable[[], None]) -> Report:
         """The report on all points. GradientError if there were none."""
-        reports.append(self.report)
+        session.append(self.report)
         with suppress(Unsatisfiable):
             property()
         if not self.report.points:
@@ -74,8 +81,8 @@ def property_gradcheck(
     `hypothesis.given`; by default arrays of real numbers whose shapes broadcast. A keyword-only
     argument is a param, drawn but not differentiated by. The gradient is the one of `vjp`, else of
     what `adapter` makes of the function: tensorgrad's, for a function of Values. `order`: 2 where
-    there are second derivatives to check, else 1. `examples`: by default what the Hypothesis
-    profile says.
+    there are second derivatives to check, else 1. `examples`: by default what the profile
+    says, ours or else that of Hypothesis.
 
     The test takes no arguments and returns a `Report`. A failure is shrunk to the smallest shapes
     and simplest numbers, and shows a regression test to paste. `.check(*args)` checks one point.
@@ -103,7 +110,7 @@ def property_gradcheck(
         def test() -> Report:
             tally = Tally(str(subject))
 
-            @settings(max_examples=examples or settings().max_examples, deadline=None)
+            @settings(max_examples=examples_of(examples), deadline=None)
             @given(args=drawn, seed=st.integers(0, 2**16))
             def property(args: dict[str, Any], seed: int) -> None:
                 fixed = {name: args[name] for name in params if name in args}

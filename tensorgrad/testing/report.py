@@ -93,8 +93,8 @@ class Report:
 
     def add(self, other: Report) -> None:
         """Count what another report counted."""
-        self.compared += other.compared
-        self.rejected += other.rejected
+        self.compared.update(other.compared)
+        self.rejected.update(other.rejected)
         self.choices += other.choices
         self.failures += other.failures
         self.worst = max(self.worst, other.worst)
@@ -116,6 +116,10 @@ class Report:
         if self.failures and self.inputs:
             lines.append(f"at {self.inputs}")
         return "\n".join(lines)
+
+
+session: list[Report] = []
+"""The reports of this process's properties, for a summary."""
 
 
 class GradientError(AssertionError):

@@ -16,7 +16,7 @@ from tensorgrad.domain import Domain, Shape
 from tensorgrad.primitive import Primitive
 from tensorgrad.rules import Each, Refused
 from tensorgrad.testing.checking import check
-from tensorgrad.testing.properties import Tally
+from tensorgrad.testing.properties import Tally, examples_of
 from tensorgrad.testing.report import Report
 from tensorgrad.testing.subject import from_values
 
@@ -43,9 +43,7 @@ class Case(NamedTuple):
     @property
     def free(self) -> list[int]:
         """The operands that there is a rule for."""
-        rules = self.op.rules
-        count = range(len(self.operands))
-        return [i for i in count if isinstance(rules, Each) or not isinstance(rules[i], Refused)]
+        return [i for i in range(len(self.operands)) if has_rule(self.op, i)]
 
     def check(self, order: int) -> Report:
         """Check the derivatives by these operands."""
@@ -61,6 +59,15 @@ class Case(NamedTuple):
         parts = [f"{x.dtype}{list(x.shape)}" for x in self.operands]
         parts += [f"{name}={value}" for name, value in self.params.items()]
         return f"{self.op.name}({', '.join(parts)})"
+
+
+def has_rule(op: Primitive, i: int) -> bool:
+    return isinstance(op.rules, Each) or not isinstance(op.rules[i], Refused)
+
+
+def checkable(op: Primitive) -> bool:
+    """Whether there is a rule to check."""
+    return any(has_rule(op, i) for i in range(op.arity or 1))
 
 
 def partner(draw: st.DrawFn, shape: Shape) -> Shape:
@@ -113,10 +120,11 @@ def cases(draw: st.DrawFn, op: Primitive, complex: bool = False) -> Case:
     choices = list(domain.params(*shapes))
     assume(choices)
     params = dict(draw(st.sampled_from(choices)))
-    kinds: list[Any] = [np.float64, np.float32]
-    if complex and domain.complex:
-        kinds.append(np.complex128)
-    dtypes = [draw(st.sampled_from(kinds)) for _ in shapes]
+    reals: list[Any] = [np.float64, np.float32]
+    kinds = [*reals, np.complex128] if complex and domain.complex else reals
+    dtypes = [
+        draw(st.sampled_from(kinds if has_rule(op, i) else reals)) for i in range(len(shapes))
+    ]
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     for _ in range(50):
         operands = [
@@ -160,7 +168,7 @@ def check_rule(op: Primitive, examples: int | None = None, order: int = 2) -> Re
     """
     tally = Tally(op.name)
 
-    @settings(max_examples=examples or settings().max_examples, database=None, deadline=None)
+    @settings(max_examples=examples_of(examples), database=None, deadline=None)
     @given(case=cases(op, complex=True))
     def property(case: Case) -> None:
         tally.count(lambda: case.check(order))

@@ -101,4 +101,4 @@ def from_values(
 
 def is_float(x: Any) -> bool:
     """Whether `x` can carry a gradient."""
-    return np.asarray(x).dtype.kind in "fc"
+    return (getattr(x, "dtype", None) or np.asarray(x).dtype).kind in "fc"

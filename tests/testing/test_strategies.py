@@ -22,7 +22,7 @@ from tests.numerical import assert_gradient
 
 ANY = lambda _: True
 SIZES = st.integers(1, 4)
-THOROUGH = settings(max_examples=5_000, database=None)
+THOROUGH = settings(max_examples=3_000, database=None)
 
 
 def occurs(strategy: st.SearchStrategy[Any], predicate: Callable[[Any], bool]) -> Any:
@@ -211,8 +211,8 @@ def test_gradients_of_einsum_calls(call: Any) -> None:
 @pytest.mark.parametrize(
     "feature",
     {
-        "a trace": r"([ijk])\1$",
-        "a diagonal": r"([ijk])\1->\1$",
+        "a trace": r".*([ijk])\1[^>]*$",
+        "a diagonal": r".*([ijk])[^,]*\1.*->.*\1",
         "a transpose": r".*([ijk])(?!\1)([ijk]).*->.*\2.*\1",
         "a matrix product": r"([ijk])([ijk]),.*\2.*->(\.\.\.)?\1",
         "an implied result": r".*,[^>]*$",
@@ -294,7 +294,7 @@ def test_permutations_permute(data: st.DataObject) -> None:
 def test_permutations_shrink_to_the_identity() -> None:
     assert smallest(sts.permutations(3)).tolist() == [0, 1, 2]
     assert smallest(sts.permutations((4, 5))) == (0, 1)
-    assert sts.permutations(0).map(len).map(bool) is not None
+    assert smallest(sts.permutations(0)).shape == (0,)
 
 
 @given(st.data())
@@ -309,6 +309,12 @@ def test_indices_index_and_their_gradient_adds_up_what_was_read(data: st.DataObj
     expected = np.zeros(shape)
     np.add.at(expected, i, g)
     np.testing.assert_array_equal(x.grad, expected)
+
+
+@settings(max_examples=20 * settings().max_examples)
+@given(sts.indices((4, 3, 3)))
+def test_arrays_and_masks_in_one_index_broadcast(i: Any) -> None:
+    np.ones((4, 3, 3))[i]
 
 
 def parts(i: Any) -> tuple[Any, ...]:

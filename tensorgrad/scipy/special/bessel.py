@@ -21,6 +21,7 @@ from tensorgrad.scipy.special.declare import constant, several, slopes, whole
 
 WAVES = Domain((0.3, 6))
 ORDERED = Domain(((0, 3), (0.3, 4)))
+OFF_LINE = ORDERED._replace(also=ORDERED._replace(make=lambda v, z: (v, z + 0.7j)))
 CORNER = Domain(kink=lambda x: x)
 
 # Of order 0 and 1.
@@ -182,7 +183,7 @@ jve = primitive(
         g * (special.jve(v - 1, z) - special.jve(v + 1, z)) / 2 + shrink(g, out, z)
     ),
     notation=r"e^{{-\lvert \operatorname{{Im}} {1} \rvert}} J_{{{0}}}({1})",
-    domain=ORDERED,
+    domain=OFF_LINE,
     choice="(e^-|y|)' = 0 at 0",
 )
 yve = primitive(
@@ -192,7 +193,7 @@ yve = primitive(
         g * (special.yve(v - 1, z) - special.yve(v + 1, z)) / 2 + shrink(g, out, z)
     ),
     notation=r"e^{{-\lvert \operatorname{{Im}} {1} \rvert}} Y_{{{0}}}({1})",
-    domain=ORDERED,
+    domain=OFF_LINE,
     choice="(e^-|y|)' = 0 at 0",
 )
 ive = primitive(
@@ -203,7 +204,7 @@ ive = primitive(
         - np.sign(np.real(z)) * np.real(g * out)
     ),
     notation=r"e^{{-\lvert \operatorname{{Re}} {1} \rvert}} I_{{{0}}}({1})",
-    domain=ORDERED,
+    domain=OFF_LINE,
     choice="(e^-|x|)' = 0 at 0",
 )
 
@@ -245,14 +246,27 @@ several(
     slopes(lambda out, z: (out[1], z * out[0], out[3], z * out[2])),
     domain=Domain((-3, 2)),
 )
+def double(x: Array) -> Array:
+    """`x` in float64: SciPy's float32 versions are right to three digits at times."""
+    return x.astype(np.result_type(x.dtype, np.float64))
+
+
 ber = primitive(special.ber, lambda g, out, x: g * special.berp(x), domain=WAVES)
 bei = primitive(special.bei, lambda g, out, x: g * special.beip(x), domain=WAVES)
-ker = primitive(special.ker, lambda g, out, x: g * special.kerp(x), domain=WAVES)
-kei = primitive(special.kei, lambda g, out, x: g * special.keip(x), domain=WAVES)
+ker = primitive(special.ker, lambda g, out, x: g * special.kerp(double(x)), domain=WAVES)
+kei = primitive(special.kei, lambda g, out, x: g * special.keip(double(x)), domain=WAVES)
 berp = primitive(special.berp, lambda g, out, x: -g * (special.bei(x) + out / x), domain=WAVES)
 beip = primitive(special.beip, lambda g, out, x: g * (special.ber(x) - out / x), domain=WAVES)
-kerp = primitive(special.kerp, lambda g, out, x: -g * (special.kei(x) + out / x), domain=WAVES)
-keip = primitive(special.keip, lambda g, out, x: g * (special.ker(x) - out / x), domain=WAVES)
+kerp = primitive(
+    special.kerp,
+    lambda g, out, x: -g * (special.kei(double(x)) + special.kerp(double(x)) / x),
+    domain=WAVES,
+)
+keip = primitive(
+    special.keip,
+    lambda g, out, x: g * (special.ker(double(x)) - special.keip(double(x)) / x),
+    domain=WAVES,
+)
 
 
 def struve_excess(v: Array, x: Array) -> Array:

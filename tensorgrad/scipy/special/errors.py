@@ -48,7 +48,10 @@ def erfcx_rule(g: Array, out: Array, x: Array) -> Array:
 
 
 erfcx = primitive(
-    special.erfcx, erfcx_rule, notation=r"e^{{{0}^2}} \operatorname{{erfc}} {0}", domain=REAL
+    special.erfcx,
+    erfcx_rule,
+    notation=r"e^{{{0}^2}} \operatorname{{erfc}} {0}",
+    domain=REAL._replace(also=Domain((6.6, 9))),
 )
 erfi = primitive(
     special.erfi,

@@ -12,7 +12,14 @@ from tensorgrad.node import Array
 from tensorgrad.primitive import implements, primitive
 from tensorgrad.scipy.special.declare import constant, whole
 
-DEGREES = Domain(((0, 4), (-0.9, 0.9)))
+
+def degrees(*intervals: tuple[float, float]) -> Domain:
+    """A degree, whole or not, and operands in these intervals."""
+    every = Domain(((0, 4), *intervals))
+    return every._replace(also=every._replace(make=whole()))
+
+
+DEGREES = degrees((-0.9, 0.9))
 
 
 def lower(n: Array) -> Array:
@@ -33,7 +40,7 @@ eval_jacobi = primitive(
         * special.eval_jacobi(lower(n), alpha + 1, beta + 1, x)
     ),
     notation=r"P_{{{0}}}^{{({1}, {2})}}({3})",
-    domain=Domain(((0, 4), (-0.5, 2), (-0.5, 2), (-0.9, 0.9))),
+    domain=degrees((-0.5, 2), (-0.5, 2), (-0.9, 0.9)),
 )
 eval_legendre = primitive(
     special.eval_legendre,
@@ -50,7 +57,7 @@ eval_gegenbauer = primitive(
         g * (n != 0) * 2 * alpha * special.eval_gegenbauer(lower(n), alpha + 1, x)
     ),
     notation="C_{{{0}}}^{{({1})}}({2})",
-    domain=Domain(((0, 4), (0.5, 2), (-0.9, 0.9))),
+    domain=degrees((0.5, 2), (-0.9, 0.9)),
 )
 eval_chebyt = primitive(
     special.eval_chebyt,
@@ -72,7 +79,7 @@ eval_genlaguerre = primitive(
     constant(special.eval_genlaguerre, "alpha"),
     lambda g, out, n, alpha, x: -g * (n != 0) * special.eval_genlaguerre(lower(n), alpha + 1, x),
     notation="L_{{{0}}}^{{({1})}}({2})",
-    domain=Domain(((0, 4), (0.5, 2), (-0.9, 3))),
+    domain=degrees((0.5, 2), (-0.9, 3)),
 )
 eval_hermite = primitive(
     special.eval_hermite,

@@ -102,7 +102,7 @@ def factors(e: ast.BinOp) -> Iterator[tuple[str, ast.expr]]:
 def is_truth(e: ast.expr) -> bool:
     """Whether `e` is 0 or 1, which are their squares."""
     logical = isinstance(e, ast.BinOp) and isinstance(e.op, (ast.BitAnd, ast.BitOr))
-    return logical or isinstance(e, ast.Compare)
+    return logical or isinstance(e, ast.Compare) or (isinstance(e, ast.Constant) and e.value == 1)
 
 
 def other_axes(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:

@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import (
 )
 
 from tensorgrad.testing.strategies.arrays import arrays, away_from, sides
-from tensorgrad.testing.strategies.graphs import Expression, expressions
+from tensorgrad.testing.strategies.graphs import expressions
 from tensorgrad.testing.strategies.indexing import axes, indices, permutations
 from tensorgrad.testing.strategies.matrices import (
     orthogonal,
@@ -31,6 +31,7 @@ from tensorgrad.testing.strategies.matrices import (
 )
 from tensorgrad.testing.strategies.networks import networks
 from tensorgrad.testing.strategies.shapes import conv_shapes, einsum_calls, matmul_shapes
+from tensorgrad.testing.strategies.source import Expression
 
 __all__ = [
     "Expression",

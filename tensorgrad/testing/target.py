@@ -1,0 +1,117 @@
+"""What `tensorgrad check` is given: a function in a file, or all primitives."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tensorgrad.primitive import Primitive, registry
+from tensorgrad.testing.adapters import from_autograd, from_jax, from_torch
+from tensorgrad.testing.properties import property_gradcheck
+from tensorgrad.testing.report import Failure, GradientError, Report
+from tensorgrad.testing.rules import check_rule, checkable
+from tensorgrad.testing.strategies import arrays
+from tensorgrad.testing.subject import Subject, from_values
+
+
+def check_target(
+    target: str, vjp: str, shapes: Sequence[str], examples: int, order: int | None
+) -> Report:
+    """Check `PATH::FUNCTION` at drawn points.
+
+    OSError, ImportError or ValueError where there is no such function; GradientError.
+    """
+    path, _, name = target.partition("::")
+    module = load(Path(path))
+    f = look_up(module, name, path)
+    if isinstance(f, Primitive):
+        return check_rule(f, examples)
+    if hasattr(f, "subject"):  # a property already
+        report: Report = f()
+        return report
+    drawn = dict(map(shape_of, shapes))
+    unknown = f"{name} cannot be drawn arguments for"
+    try:
+        test = property_gradcheck(
+            f.f if isinstance(f, Subject) else f,
+            vjp=look_up(module, vjp, path) if vjp else None,
+            adapter=(lambda _: f) if isinstance(f, Subject) else adapter_of(f),
+            order=order,
+            examples=examples,
+            **drawn,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{unknown}: {error}") from None
+    found: Report = test()
+    return found
+
+
+def load(path: Path) -> ModuleType:
+    """The Python file as a module; what it imports may lie beside it."""
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file: pass PATH::FUNCTION", str(path))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ImportError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+def look_up(module: ModuleType, name: str, path: str) -> Any:
+    found = getattr(module, name, None)
+    if not callable(found) and not isinstance(found, Subject):
+        own = [n for n, x in vars(module).items() if callable(x) and not n.startswith("_")]
+        there = ", ".join(own) or "none"
+        raise ValueError(f"{path} has no function {name!r}; it has: {there} (PATH::FUNCTION)")
+    return found
+
+
+def shape_of(text: str) -> tuple[str, Any]:
+    """The argument and the strategy that `x=3,2` asks for."""
+    name, equals, sides = text.partition("=")
+    with suppress(ValueError):
+        if equals and name:
+            return name, arrays(tuple(int(n) for n in sides.split(",") if n.strip()))
+    raise ValueError(f"--shape {text!r}: write NAME=3,2, or NAME= for a number")
+
+
+def adapter_of(f: Any) -> Any:
+    """Whose function `f` is, as far as it shows."""
+    kinds = f.__mro__ if isinstance(f, type) else type(f).__mro__
+    libraries = {kind.__module__.partition(".")[0] for kind in kinds}
+    if "torch" in libraries:
+        return from_torch
+    if libraries & {"jax", "jaxlib"}:
+        return from_jax
+    return from_autograd if hasattr(f, "fun") and hasattr(f, "_autograd_primitive") else from_values
+
+
+def check_all(examples: int) -> Iterator[str]:
+    """Check each primitive, those of SciPy too where it is installed; say how it went."""
+    with suppress(ImportError):
+        import tensorgrad.scipy.linalg
+        import tensorgrad.scipy.special  # noqa: F401
+    wrong = []
+    names = [name for name in sorted(registry) if checkable(registry[name])]
+    for name in names:
+        try:
+            report = check_rule(registry[name], examples)
+            yield f"{name:24} {report.points} points, worst error / bar {report.worst:.2g}"
+        except GradientError as error:
+            wrong.append(name)
+            yield str(error)
+    if wrong:
+        failure = Failure("wrong value", f"of {len(names)} primitives: {', '.join(wrong)}")
+        raise GradientError(Report("the registry", failures=[failure]))
+    yield f"{len(names)} primitives: right"
