@@ -20,7 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.comparing import COTANGENTS, DIRECTIONS, compare, compare_forward, probes
+from tensorgrad.testing.comparing import (
+    COTANGENTS,
+    DIRECTIONS,
+    Table,
+    compare,
+    compare_forward,
+    directions,
+    probes,
+)
 from tensorgrad.testing.conduct import misconduct
 from tensorgrad.testing.containers import opened
 from tensorgrad.testing.diagnosis import diagnose
@@ -62,10 +70,12 @@ def check(
       diagnosis: equals the true gradient times 1/2
     at x = 3.0
     """
-    if order < 1 or int(order) != order:
+    if not isinstance(order, int) or isinstance(order, bool) or order < 1:
         raise ValueError(f"order={order!r}: pass 1 for gradients, 2 for their derivatives, ...")
     if not modes or not set(modes) <= set(MODES):
         raise ValueError(f"modes={modes!r}: there are 'rev' and 'fwd'")
+    if "rev" not in modes and not subject.jvp:
+        raise ValueError(f"modes={modes!r}: {subject} has no forward mode")
     report = Report(str(subject))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of steps that leave the domain
@@ -74,7 +84,7 @@ def check(
         if order > 1 and report.compared.total() and subject.second and not report.failures:
             higher_orders(point, order - 1, modes, np.random.default_rng(0 if rng is None else rng))
     if not report.failures and not report.compared.total():
-        why = ", ".join(f"{n} at a {why}" for why, n in report.rejected.items())
+        why = ", ".join(f"{n}: {why}" for why, n in report.rejected.items())
         why = f"all entries were rejected ({why})" if why else "an array is empty"
         report.failures.append(Failure("nothing checked", f"{why}: check another point"))
     if report.failures:
@@ -122,7 +132,7 @@ def check_vjp(
 
 def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator) -> None:
     report = point.report
-    if "rev" in modes or not point.subject.jvp:
+    if "rev" in modes:
         misconduct(point, rng)
         broken = {f.kind for f in report.failures}
         if broken & {"wrong shape", "not deterministic", "not linear in the cotangent"}:
@@ -130,9 +140,28 @@ def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator) ->
                 failure.diagnosis = failure.diagnosis or diagnose(point, failure)
             return
         if point.x.size and point.y.size:
-            tell(point, compare(point, *probes(point, rng)), "wrong value")
+            G, V = probes(point, rng)
+            table = compare(point, G, V)
+            tell(point, table, "wrong value")
+            if report.sampling:
+                around_kinks(point, rng, table)
     if "fwd" in modes and point.subject.jvp and point.x.size and point.y.size:
         forward(point, rng, DIRECTIONS // 2)
+
+
+def around_kinks(point: Point, rng: np.random.Generator, table: Table) -> None:
+    """Where all random directions met a kink, try some through fewer coordinates at once."""
+    for k in range(len(point.wrt)):
+        part = point.inputs.part(k)
+        count = part.stop - part.start
+        through = np.count_nonzero(table.V[:, part], axis=1) > 1
+        while count > 1 and table.slopes.kink[through].any(axis=1).all():
+            count //= 4
+            if count > 1:
+                table = compare(point, table.G, directions(point, rng, k, count))
+                through = np.ones(len(table.V), bool)
+                tell(point, table, "wrong value")
+                point.report.sampling += f"; through {count} coordinates at once, for the kinks"
 
 
 def forward(point: Point, rng: np.random.Generator, count: int) -> None:

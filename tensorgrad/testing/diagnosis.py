@@ -129,7 +129,7 @@ def factors(e: Evidence) -> Iterator[Pattern]:
         "the square of the argument": np.square(e.x),
     }
     for name, q in known.items():
-        if fit_together(q, e.D[0]):
+        if fit_together(q, e.D[0]) and not np.all(q == 1):
             yield f"missing a factor equal to {name}", [d * q for d in e.D]
             yield f"has a factor too many, equal to {name}", [d / q for d in e.D]
     if fit_together(e.g[0], e.D[0]):

@@ -93,7 +93,8 @@ def slopes(
             scale = np.max(np.abs(result.value), axis=0, initial=0.0, where=result.bar < np.inf)
             fine = (result.bar <= ENOUGH * scale) & ~result.kink
             still = np.all((above == y) & (below == y) | np.isnan(above), axis=0)
-            todo = ~np.all(fine | (still & (result.bar < np.inf)), axis=1)
+            still &= result.bar < np.inf
+            todo = ~np.all(fine | still, axis=1) | np.all(still, axis=1)  # 0, or stuck?
             if not todo.any():
                 break
     return result
@@ -111,7 +112,8 @@ def read(h: Array, above: Array, below: Array, y: Vector, noise: Vector, eps: fl
     to_next, to_last = np.concatenate([gap, beyond]), np.concatenate([beyond, gap])
     series = np.maximum(np.abs(T - R[1:]), np.minimum(to_next, to_last))
     size = np.maximum(np.abs(above), np.abs(below))
-    bars = 4 * series + (10 * noise + eps * size[2:]) / h[2:]
+    rough = np.maximum(noise, quanta(above, below, y))
+    bars = 4 * series + (10 * rough + eps * size[2:]) / h[2:]
     bars = np.where(np.isfinite(bars), bars, np.inf)
     # what a large step says must lie within what all smaller steps allow
     low, high = (
@@ -124,8 +126,17 @@ def read(h: Array, above: Array, below: Array, y: Vector, noise: Vector, eps: fl
     consistent = (T + bars >= -low) & (T - bars <= high)
     best = np.argmin(np.where(consistent, bars, np.inf), axis=0)[None]
     value, bar = np.take_along_axis(T, best, 0)[0], np.take_along_axis(bars, best, 0)[0]
-    left, right, kink = sides(h, above, below, y, noise + eps * size)
+    left, right, kink = sides(h, above, below, y, rough + eps * size)
     return Slopes(np.where(bar < np.inf, value, np.nan), bar, left, right, kink, noise)
+
+
+def quanta(above: Array, below: Array, y: Vector) -> Array:
+    """Half the least change of a function that is stuck at a rounded number, as 1 + e⁻⁴⁰ is."""
+    moves = np.abs(np.stack([above, below]) - y)
+    stuck = ~np.any(moves[:, len(above) // 2 :] > 0, axis=(0, 1))  # at the smaller steps
+    least = np.min(np.where(moves > 0, moves, np.inf), axis=(0, 1))
+    largest = np.max(np.where(np.isfinite(moves), moves, 0.0), axis=(0, 1))
+    return np.where(stuck & (least <= ROUNDING * largest), least / 2, 0.0)
 
 
 def sides(
@@ -134,30 +145,37 @@ def sides(
     """The slopes on either side, and where they stay apart: a kink.
 
     The right slope less the left one is h f'' + ... where f is smooth: a quarter as large at h/4.
-    At a kink it stays, and so do both slopes; at a jump it grows. That is asked of the three
-    smallest steps at which the difference is more than rounding; at the next, it must have drowned.
+    At a kink it stays, and so do both slopes. At a jump, what f changes by stays.
     """
-    bend = np.abs(above - 2 * y + below)
-    apart = np.where(bend > SIGNIFICANT * noise, bend / h, 0.0)
-    last = np.maximum(len(h) - 1 - np.argmax(apart[::-1] > 0, axis=0)[None], 2)
+    bend, span = np.abs(above - 2 * y + below), np.abs(above - below)
+    noise = SIGNIFICANT * noise
+    apart, last = lasting(bend / h, noise / h)
+    jump = lasting(bend, noise)[0] | lasting(span, noise)[0]
 
-    def at(x: Array, i: int) -> Array:
-        return np.take_along_axis(x, last - i, 0)[0]
+    def at(side: Array, i: int) -> Array:
+        return np.take_along_axis(side, last - i, 0)[0]
 
-    a, b, c = (at(apart, i) for i in (2, 1, 0))
-    after = np.minimum(last + 1, len(h) - 1)
-    drowned = c * h.ravel()[after[0]] < 2 * SIGNIFICANT * np.take_along_axis(noise, after, 0)[0]
     right, left = (above - y) / h, (y - below) / h
-    steady = np.ones(a.shape, bool)
+    gap = at(bend / h, 1)
     for side in (right, left):
-        moved = np.maximum(np.abs(at(side, 2) - at(side, 1)), np.abs(at(side, 1) - at(side, 0)))
-        steady &= moved < b / 2
-    slope = np.abs(at(right, 1)) + np.abs(at(left, 1))
-    kink = (b > a / 2) & (c > b / 2) & steady & (c > SMALLEST_KINK * slope)
-    jump = (b > 3 * a) & (c > 3 * b) & (b < 5 * a) & (c < 5 * b)
-    found = (a > 0) & (kink | jump) & (drowned | (after == last)[0])
+        apart &= np.abs(at(side, 2) - at(side, 1)) < gap / 2
+        apart &= np.abs(at(side, 1) - at(side, 0)) < gap / 2
+    apart &= gap > SMALLEST_KINK * (np.abs(at(right, 1)) + np.abs(at(left, 1)))
     right, left = ((4 * at(side, 1) - at(side, 2)) / 3 for side in (right, left))
-    return left, right, found
+    return np.where(jump, np.nan, left), np.where(jump, np.nan, right), apart | jump
+
+
+def lasting(change: Array, visible: Array) -> tuple[Array, Array]:
+    """Whether `change` stays as steps shrink, and the index of the smallest step that tells.
+
+    That is asked of the three smallest steps at which it is visible; at the next it must drown.
+    """
+    seen = np.where(change > visible, change, 0.0)
+    last = np.maximum(len(change) - 1 - np.argmax(seen[::-1] > 0, axis=0)[None], 2)
+    a, b, c = (np.take_along_axis(seen, last - i, 0)[0] for i in (2, 1, 0))
+    after = np.minimum(last + 1, len(change) - 1)
+    drowns = (c < 2 * np.take_along_axis(visible, after, 0)[0]) | (after == last)[0]
+    return (a > 0) & (b > a / 2) & (c > b / 2) & drowns, last
 
 
 def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps: float) -> Vector:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.call import positions
+from tensorgrad.node import Handle
 from tensorgrad.testing.report import Failure, GradientError, Report, described
 from tensorgrad.testing.subject import Subject, is_float
 from tensorgrad.testing.vectors import Layout, Vector
@@ -57,25 +59,24 @@ class Point:
 
     def differentiable(self, argnums: Any) -> list[int]:
         """The arguments to differentiate by: those of `argnums`, or all that hold floats."""
-        n = len(self.args)
-        kinds = [getattr(np.asarray(a).dtype, "kind", "O") for a in self.args]
-        if argnums is None:
-            wrt = [k for k in range(n) if kinds[k] in "fc"]
-            if not wrt:
-                self.fail(
-                    "no differentiable input",
-                    f"none of the {n} arguments is a float or an array of floats: "
-                    "integers carry no gradient, pass 1.0 instead of 1",
-                )
-            return wrt
-        chosen = [argnums] if isinstance(argnums, (int, np.integer)) else list(argnums)
-        if not chosen or any(not -n <= k < n for k in chosen):
-            raise ValueError(f"argnums={argnums!r} for {n} arguments")
-        wrt = [int(k) % n for k in chosen]
+        for name, a in zip(self.names, self.args):
+            if type(a).__module__.startswith("numpy.ma"):
+                self.fail("no differentiable input", f"{name} is masked: pass {name}.filled(...)")
+        floats = [k for k, a in enumerate(self.args) if is_float(a)]
+        if argnums is None or (isinstance(argnums, list) and not argnums):
+            if argnums is None and floats:
+                return floats
+            detail = (
+                f"none of the {len(self.args)} arguments is a float or an array of floats: "
+                "integers carry no gradient, pass 1.0 instead of 1"
+            )
+            self.fail("no differentiable input", detail)
+        given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+        wrt = positions("check", given, len(self.args))
         for k in wrt:
-            if kinds[k] not in "fc":
-                kind = np.asarray(self.args[k]).dtype
-                self.fail("no differentiable input", f"{self.names[k]} holds {kind}, no floats")
+            if k not in floats:
+                kind = shown_type(self.args[k])
+                self.fail("no differentiable input", f"{self.names[k]} is {kind}, no floats")
         return wrt
 
     def fail(self, kind: str, detail: str, **more: Any) -> None:
@@ -120,6 +121,8 @@ class Point:
                     f"the function returned {shown_type(y)}: what is counted or compared has no "
                     "gradient; return floats",
                 )
+            if isinstance(y, Handle):
+                self.fail("no array", "the function returned a Value: use check_grads")
             if kind not in "fc":
                 self.fail(
                     "no array",
@@ -154,6 +157,12 @@ class Point:
             return self.outputs.vector(arrays)
         except OUTSIDE:
             return nothing
+        except Exception as error:
+            if np.iscomplexobj(x):
+                raise
+            detail = f"the function itself, beside the point: {type(error).__name__}: {error}"
+            self.report.failures.append(Failure("raises", detail))
+            raise GradientError(self.report) from error
 
     def cotangent(self, g: Vector) -> Any:
         """The vector `g` as the cotangents of what the function returned."""
@@ -198,8 +207,21 @@ class Point:
         tangents: list[Any] = [np.zeros(np.shape(a)) for a in args]
         for k, t in zip(self.wrt, self.inputs.arrays(v)):
             tangents[k] = t
-        result = self.subject.jvp(tangents, *args)
+        try:
+            result = self.subject.jvp(tangents, *args)
+        except NotImplementedError:  # there is no forward mode
+            raise
+        except Exception as error:
+            detail = f"forward mode: {type(error).__name__}: {error}"
+            self.report.failures.append(Failure("raises", detail))
+            raise GradientError(self.report) from error
         arrays = list(result) if isinstance(result, (tuple, list)) else [result]
+        shapes = [np.shape(a) for a in arrays]
+        if shapes != self.outputs.shapes:
+            found, expected = (
+                str(a[0] if len(a) == 1 else a) for a in (shapes, self.outputs.shapes)
+            )
+            self.fail("wrong in forward mode", "its shape", found=found, expected=expected)
         return self.outputs.vector(arrays)
 
     def scale(self, wide: bool = False) -> Vector:
@@ -222,4 +244,5 @@ class Point:
 def shown_type(y: Any) -> str:
     if hasattr(y, "dtype"):
         return f"an array of {y.dtype}" if np.ndim(y) else f"a {y.dtype}"
-    return "None" if y is None else f"a {type(y).__name__}"
+    name = type(y).__name__
+    return "None" if y is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

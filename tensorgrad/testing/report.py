@@ -65,11 +65,18 @@ class Choice:
     found: float
 
     def __str__(self) -> str:
+        where = self.argument + (entry(self.index) if self.index else "")
+        if np.isnan([self.left, self.right]).any():
+            return f"a choice here: the function jumps along {where}"
         return (
-            f"a choice here: by {self.argument}{entry(self.index) if self.index else ''} the slope "
+            f"a choice here: by {where} the slope "
             f"is {shown(self.left)} on the left, {shown(self.right)} on the right; "
             f"the gradient says {shown(self.found)}"
         )
+
+
+UNFIT = {"no array", "integers", "not finite", "no differentiable input", "nothing checked"}
+"""The failures that say nothing of the gradient."""
 
 
 @dataclass
@@ -102,6 +109,8 @@ class Report:
 
     def __str__(self) -> str:
         verdict = "wrong" if self.failures else "right"
+        if {failure.kind for failure in self.failures} <= UNFIT and self.failures:
+            verdict = "could not be checked"
         counts = ", ".join(f"{n} {what}" for what, n in self.compared.items()) or "nothing"
         lines = [f"{self.name}: {verdict}; compared {counts}; worst error / bar {self.worst:.2g}"]
         if self.points != 1:

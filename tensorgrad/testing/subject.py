@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.transforms import jvp, vjp
+from tensorgrad.value import Value, no_grad
 
 Array = Any
 Function = Callable[..., Any]
@@ -96,7 +98,19 @@ def from_values(
 
         return from_values(h, name or name_of(f), wrt, names or names_of(f, len(ws)))
 
-    return Subject(f, pulled, pushed, projected, name or name_of(f), names)
+    @wraps(f)
+    def numbers(*args: Array) -> Any:
+        with no_grad():
+            return map_values(f(*args))
+
+    return Subject(numbers, pulled, pushed, projected, name or name_of(f), names)
+
+
+def map_values(result: Any) -> Any:
+    """What a function returned, with the data of Values."""
+    if isinstance(result, (tuple, list)):
+        return tuple(map(map_values, result))
+    return result.data if isinstance(result, Value) else result
 
 
 def is_float(x: Any) -> bool:

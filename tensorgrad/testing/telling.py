@@ -36,6 +36,8 @@ def tell(point: Point, table: Table, kind: str) -> None:
     if table.entries:
         point.smooth &= ~np.any(kink | edge, axis=1)
         wrong |= kink & outside_of_both(table)
+        if wrong.any():
+            wrong &= ~tied(point, table)
         if kink.any() and not wrong.any():
             between_slopes(point, table)
         for i, j in np.argwhere(kink & ~wrong)[:10]:
@@ -56,6 +58,16 @@ def outside_of_both(table: Table) -> Array:
     low, high = np.minimum(left, right), np.maximum(left, right)
     slack = 1e-3 * (np.abs(low) + np.abs(high))
     return (table.found < low - slack) | (table.found > high + slack)
+
+
+def tied(point: Point, table: Table) -> Array:
+    """The outputs with a kink, but along no single coordinate: a median of three that tie."""
+    alone = table.slopes.kink.any(axis=0)
+    V = np.random.default_rng(0).standard_normal((2, point.x.size)) * np.diag(table.V)
+    found = differentiated(point, table.G, V).kink.any(axis=0) & ~alone
+    if found.any():
+        point.report.rejected["kink"] += int(found.sum())
+    return np.asarray(found)
 
 
 def between_slopes(point: Point, table: Table) -> None:
@@ -98,7 +110,10 @@ def failure_at(point: Point, table: Table, wrong: Array, kind: str) -> Failure:
         locate(point, failure, table, int(i), int(j))
     else:
         failure = narrowed(point, table, int(i), int(j), kind)
-    return replace(failure, diagnosis=failure.diagnosis or diagnose(point, failure))
+    diagnosis = failure.diagnosis or diagnose(point, failure)
+    if diagnosis.startswith("right but for broadcast") and kind == "wrong value":
+        kind = "wrong under broadcasting"
+    return replace(failure, kind=kind, diagnosis=diagnosis)
 
 
 def locate(point: Point, failure: Failure, table: Table, i: int, j: int) -> None:

@@ -175,7 +175,7 @@ def test_a_mutant_can_be_differentiated_as_its_rule_can() -> None:
             assert second(mutant.op) != 60, mutant
 
 
-SAMPLE = ["tanh", "cumsum", "transpose", "solve", "max", "rfft", "softmax"]
+SAMPLE = ["tanh", "cumsum", "transpose", "rfft", "softmax"]
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -185,9 +185,9 @@ def test_the_tests_of_a_primitive_kill_its_mutants(name: str) -> None:
 
 
 def test_a_test_that_fails_for_the_rules_themselves_kills_nothing(own_primitives: None) -> None:
-    registry["wrong"] = declared(lambda x: x * x, lambda g, out, x: g * x)
-    (verdict,) = judge("wrong", examples=100, seed=None)
-    assert (verdict.mutant, verdict.fate) == ("wrong: its own rules fail 20 examples", SURVIVED)
+    registry["mine"] = declared(lambda x: x * x, lambda g, out, x: g * x)
+    (verdict,) = judge("mine", examples=100, seed=None)
+    assert (verdict.mutant, verdict.fate) == ("mine: its own rules fail 20 examples", SURVIVED)
 
 
 def test_every_equivalent_mutant_exists() -> None:

@@ -27,12 +27,21 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         "convolve, operand 1, transposed where square",
         "convolve_valid, operand 0, transposed where square",
         "convolve_valid, operand 1, transposed where square",
+        "interp, operand 1, transposed where square",
+        "interp, operand 2, transposed where square",
         "cumprod, operand 0, wrong axis: running_product_rule(g, out, np.ravel(x), axis=0) → "
         "running_product_rule(g, out, np.ravel(x), axis=-1)",
+    ),
+    "A product has no order": (
+        "inv_boxcox, operand 0, operands swapped: y, lmbda → lmbda, y",
+        "inv_boxcox1p, operand 0, operands swapped: y, lmbda → lmbda, y",
     ),
     "Output and operand have as many axes, and are positive together": (
         "transpose, operand 0, operands swapped: x, out → out, x",
         "relu, operand 0, operands swapped: x, out → out, x",
+    ),
+    "Between one knot and itself the line is flat: the gradient by it is 0": (
+        "interp, operand 1, wrong only for size-1 axes",
     ),
     "One condition or the other is the other or the one": (
         "clip, operand 2, operands swapped: x, low → low, x",

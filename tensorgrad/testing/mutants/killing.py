@@ -91,14 +91,16 @@ def written_out(op: Primitive) -> Iterator[Callable[[], None]]:
     """Tests of what drawn operands never meet: choices at ties, entries beside masked-out zeros."""
     if not find_spec("tests"):
         return
-    test_choices = import_module("tests.test_choices")
-    if op.name in test_choices.ROWS:
-        yield partial(test_choices.test_the_choice_is_what_it_is_said_to_be, op.name)
-    elif op.choice:  # one of SciPy's, which have a table of their own
-        test = import_module("tests.test_scipy").test_slopes_at_corners_and_edges
-        (rows,) = (mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")
-        yield from (partial(test, *row) for row in rows)
     if op.name == "divide":
         policies = import_module("tests.test_policies")
         beside = policies.test_an_entry_beside_a_masked_one_keeps_its_gradient
         yield from (partial(beside, name) for name in ("1 / x", "x / x"))
+    if not op.choice:
+        return
+    choices = import_module("tests.test_choices")
+    if op.name in choices.ROWS:
+        yield partial(choices.test_the_choice_is_what_it_is_said_to_be, op.name)
+    else:  # one of SciPy's, which have a table of their own
+        test = import_module("tests.test_scipy").test_slopes_at_corners_and_edges
+        (rows,) = (mark.args[1] for mark in test.pytestmark if mark.name == "parametrize")
+        yield from (partial(test, *row) for row in rows)
