@@ -333,7 +333,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="for rates: parts of the names of cases")
     parser.add_argument("--seeds", type=int, help="default: 3 for the table, 1000 for the rates")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "gradient_checking.json")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     seeds = options.seeds or {"table": 3, "rates": 1000}[options.what]
     if options.what == "table":
         result = table(seeds)

@@ -69,6 +69,10 @@ def replacing_by_mean(old: Array, new: Array) -> Array:
     return np.mean(new)
 
 
+def copied(v: Value) -> Value:
+    return Value(v.data, requires_grad=False)
+
+
 def every_other(shape: tuple[int, ...]) -> Array:
     return np.arange(np.prod(shape, dtype=int)).reshape(shape) % 2 == 0
 
@@ -77,14 +81,14 @@ UNARY: list[Function] = [np.negative, np.exp, np.sin, np.tanh, np.square, np.log
 UNARY += [relu, lambda x: x**3, lambda x: 2.0**x, lambda x: 0.5 - x, lambda x: 1 / (1 + x * x)]
 UNARY += [lambda x: np.array([1.0, 0.0, -2.0]) * x]
 UNARY += [np.sum, np.cumsum, lambda x: x.sum(0), lambda x: np.mean(x, -1, keepdims=True)]
-UNARY += [np.prod, lambda x: np.prod(x, axis=0)]
+UNARY += [np.prod, lambda x: np.prod(x, axis=0), np.cumprod, lambda x: np.cumprod(x, axis=-1)]
 UNARY += [np.ravel, np.transpose, np.flip, np.squeeze, lambda x: x.copy(), lambda x: x[None]]
 UNARY += [lambda x: x.reshape(-1, 1), lambda x: np.repeat(x, 2)]
 UNARY += [lambda x: np.broadcast_to(x, (2, *x.shape)), lambda x: x[every_other(x.shape)]]
 BINARY: list[Function] = [np.add, np.subtract, np.multiply, np.divide, np.power, maximum, chosen]
 BINARY += [plus_equals, np.matmul, product_of_rows]
 JOINS: list[Function] = [np.stack, np.concatenate, lambda xs: np.stack(xs, axis=-1)]
-CUTS = [Value.detach, tg.stop_gradient, lambda v: Value(v.data, requires_grad=False)]
+CUTS = [Value.detach, tg.stop_gradient, copied]
 INDICES: list[Any] = [..., (), 0, -1, None, slice(1, None), slice(None, None, -2), (..., 1)]
 INDICES += [(0, None, -1), [0, 0], [1, 0, 1], [[0, 1], [1, 0]], (..., [1, -1])]
 INDICES += [([0, 1, 0], [1, 0, 1])]
@@ -122,8 +126,8 @@ def floats(twin: Array) -> Array:
 
 def gradient(twin: Array, found: dict[Number, Number]) -> Array:
     """What `derivatives` found, for each entry; 0 where nothing depends on it."""
-    entries = [found.get(n) or Number(0) for n in twin.flat]
-    return np.array([*entries, None])[:-1].reshape(twin.shape)
+    entries = [found.get(n, Number(0)) for n in twin.flat]
+    return np.array(entries, dtype=object).reshape(twin.shape)
 
 
 def steepest(found: dict[Number, Number]) -> float:
@@ -165,7 +169,7 @@ class Pair:
     sources: frozenset[object] = frozenset()  # the nodes that a sweep from here passes
     node: object = field(default_factory=object)  # its own, of many; `v[i] = x` brings a new one
     keeps_grad: bool = False  # a leaf, or asked to retain it
-    fresh: bool = False  # a leaf that nobody has read: its array is its own
+    fresh: bool = False  # a leaf that nobody has read: nobody else has its array
     grad: Array = None
 
     def renamed(self, twin: Array, *operands: Pair) -> Pair:
@@ -237,9 +241,9 @@ class EngineAgainstNaive(RuleBasedStateMachine):
 
     @initialize(target=others, f=st.sampled_from(BINARY), fs=chains, entries=halves)
     def first_results(self, f: Function, fs: list[Function], entries: Any) -> Any:
-        p, q = self.leaf((2, 3), entries), self.leaf((3,), entries[::-1])
+        p, q, r = (self.leaf(shape, entries) for shape in ((2, 3), (3,), (3,)))
         return multiple(
-            *self.computed(np.subtract, p, q), *self.computed(f, p, q), *self.of_one(fs, p, True)
+            *self.computed(np.add, q, r), *self.computed(f, p, r), *self.of_one(fs, p, True)
         )
 
     @rule(target=leaves, shape=shapes, entries=halves)
@@ -273,7 +277,7 @@ class EngineAgainstNaive(RuleBasedStateMachine):
     @rule(target=others, cut=st.sampled_from(CUTS), p=pairs)
     def cut_off(self, cut: Function, p: Pair) -> Pair:
         p.fresh = False
-        return self.keep(Pair(cut(p.value), p.twin).cut())
+        return self.keep(Pair(cut(p.value), p.twin, fresh=cut is copied).cut())
 
     # Assignment.
 
@@ -283,7 +287,7 @@ class EngineAgainstNaive(RuleBasedStateMachine):
         index = data.draw(st.sampled_from(indices(p.twin)))
         in_place = p.value.op is None and not recorded
         if in_place and not p.fresh:
-            return  # NumPy would write into the arrays of others too
+            return  # that would change what others have read, as in NumPy
         try:
             written = assigned(p.twin, index, how(p.twin[index], q.twin))
         except ValueError:

@@ -28,19 +28,19 @@ ROWS: dict[str, tuple[Any, Any, Any]] = {
     "trunc": (np.trunc, 2.0, 0.0),
     "rint": (np.rint, 2.5, 0.0),
     "round": (np.round, 2.5, 0.0),
-    "floor_divide": (lambda x: x // 2.0, 4.0, 0.0),
+    "floor_divide": (lambda x: x[0] // x[1], [4.0, 2.0], [0, 0]),
     "spacing": (np.spacing, 2.0, 0.0),
-    "heaviside": (lambda x: np.heaviside(x, 0.5), 0.0, 0.0),
-    "remainder": (lambda x: x % 2.0, 4.0, 1.0),
-    "fmod": (lambda x: np.fmod(x, 2.0), 4.0, 1.0),
+    "heaviside": (lambda x: np.heaviside(x[0], x[1]), [0.0, 0.5], [0, 1]),
+    "remainder": (lambda x: x[0] % x[1], [4.0, 2.0], [1, -2]),
+    "fmod": (lambda x: np.fmod(x[0], x[1]), [4.0, 2.0], [1, -2]),
     "fraction": (lambda x: np.modf(x)[0], 2.0, 1.0),
     "mantissa": (lambda x: np.frexp(x)[0], 0.0, 1.0),
-    "nextafter": (lambda x: np.nextafter(x, 9.0), 2.0, 1.0),
-    "copysign": (lambda x: np.copysign(x, -1.0), 0.0, 0.0),
-    "maximum": (lambda x: np.maximum(x, 1.0), 1.0, 0.5),
-    "minimum": (lambda x: np.minimum(x, 1.0), 1.0, 0.5),
-    "fmax": (lambda x: np.fmax(x, 1.0), 1.0, 0.5),
-    "fmin": (lambda x: np.fmin(x, 1.0), 1.0, 0.5),
+    "nextafter": (lambda x: np.nextafter(x[0], x[1]), [2.0, 9.0], [1, 0]),
+    "copysign": (lambda x: np.copysign(x[0], x[1]), [0.0, -1.0], [0, 0]),
+    "maximum": (lambda x: np.maximum(x[0], x[1]), [1.0, 1.0], [0.5, 0.5]),
+    "minimum": (lambda x: np.minimum(x[0], x[1]), [1.0, 1.0], [0.5, 0.5]),
+    "fmax": (lambda x: np.fmax(x[0], x[1]), [1.0, 1.0], [0.5, 0.5]),
+    "fmin": (lambda x: np.fmin(x[0], x[1]), [1.0, 1.0], [0.5, 0.5]),
     "max": (np.max, TIE, HALVES),
     "min": (lambda x: np.min(-x), TIE, np.negative(HALVES)),
     "nanmax": (np.nanmax, [np.nan, 3.0, 3.0], HALVES),
@@ -49,14 +49,18 @@ ROWS: dict[str, tuple[Any, Any, Any]] = {
     "minimum.accumulate": (lambda x: np.minimum.accumulate(-x)[-1], TIE, [0, 0, -1]),
     "sort": (lambda x: np.sort(x)[2], TIE, [0, 0, 1]),
     "partition": (lambda x: np.partition(x, 2)[2], TIE, [0, 0, 1]),
-    "clip": (lambda x: np.clip(x, 0.0, 1.0), [0.0, 1.0], [1, 1]),
+    "clip": (lambda x: np.clip(x[:2], x[2], x[3]), [0.0, 1.0, 0.0, 1.0], [1, 1, 0, 0]),
     "hypot": (lambda x: np.hypot(x[0], x[1]), [0.0, 0.0], [0, 0]),
     "arctan2": (lambda x: np.arctan2(x[0], x[1]), [0.0, 0.0], [0, 0]),
     "norm": (np.linalg.norm, [0.0, 0.0], [0, 0]),
     "std": (np.std, [2.0, 2.0], [0, 0]),
     "power": (lambda x: x[0] ** x[1], [0.0, 2.0], [0, 0]),
     "float_power": (lambda x: np.float_power(x[0], x[1]), [0.0, 2.0], [0, 0]),
-    "interp": (lambda x: np.interp(x, [0.0, 1.0, 2.0], [0.0, 1.0, 5.0]), [1.0, 2.0], [4, 4]),
+    "interp": (  # by two points, three knots and their heights
+        lambda x: np.interp(x[:2], x[2:5], x[5:]),
+        [1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 5.0],
+        [4, 4, 0, -4, -4, 0, 1, 1],
+    ),
     "eig": (lambda a: np.sum(np.real(np.linalg.eig(a)[1])), np.eye(2), np.zeros((2, 2))),
     "eigh": (lambda a: np.sum(np.linalg.eigh(a)[1]), np.eye(2), np.zeros((2, 2))),
     "svd": (lambda a: np.sum(np.linalg.svd(a)[0]), np.eye(2), np.zeros((2, 2))),
@@ -76,8 +80,8 @@ def test_every_choice_has_a_row_in_the_document_and_in_this_table() -> None:
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_the_choice_is_what_it_is_said_to_be(name: str) -> None:
     f, at, slope = ROWS[name]
-    found = tg.grad(lambda x: np.sum(f(x)))(np.asarray(at, float)[()])
-    np.testing.assert_array_equal(found, slope)
+    found = tg.grad(lambda x: 2 * np.sum(f(x)))(np.asarray(at, float)[()])
+    np.testing.assert_array_equal(found, 2 * np.asarray(slope))
     # and stays finite when it is differentiated again
     second = tg.grad(lambda x: np.sum(tg.grad(lambda y: np.sum(f(y)))(x)))
     assert np.isfinite(second(np.asarray(at, float)[()])).all() or np.isnan(at).any()

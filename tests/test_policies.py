@@ -222,6 +222,15 @@ def test_a_masked_branch_adds_0_in_every_mode_and_to_third_order(name: str) -> N
         np.testing.assert_allclose(third, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", sorted(MASKED | CHAINED))
+def test_an_entry_beside_a_masked_one_keeps_its_gradient(name: str) -> None:
+    f, safe, outside = (MASKED | CHAINED)[name]
+    inside = next(at for at in (1.5, 0.3) if safe(at))
+    with np.errstate(all="ignore"):
+        (found,) = slopes(lambda x: np.where(safe(x), f(x), 0.0), [inside, *outside])
+        np.testing.assert_allclose(found, [*slopes(f, inside), *(0 * at for at in outside)], 1e-14)
+
+
 def test_entries_that_a_mask_leaves_out_add_0() -> None:
     x = np.array([-1.0, 0.0, 2.0])
     entropy = lambda x: np.sum((x * np.log(x))[x > 0])

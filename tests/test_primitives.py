@@ -1,218 +1,28 @@
-"""Every registered primitive, checked from its declaration alone.
-
-Operands are drawn from its `domain`: shapes, broadcast partners, float dtypes, params. The engine's
-gradient meets central differences (first and second order) and, where the forward is analytic, the
-complex step.
-"""
+"""Every registered primitive, checked from its declaration alone; and functions made of them."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, note
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.domain import Shape
 from tensorgrad.ops.neural import cross_entropy
-from tensorgrad.primitive import Primitive, registry
-from tests.numerical import (
-    STEP,
-    Array,
-    assert_gradient,
-    central_differences,
-    complex_step,
-    largest,
-)
-
-MARGIN = 4 * STEP  # how far operands stay from a kink: no difference quotient reaches across it
-SIDES = st.sampled_from([2, 1, 3, 0])
-
-
-class Case(NamedTuple):
-    """A call of a primitive, and a cotangent of its result."""
-
-    operands: list[Array]
-    params: dict[str, Any]
-    g: Array
-    rng: np.random.Generator
-
-    @property
-    def exact(self) -> list[Array]:
-        """The operands in float64."""
-        return [x.astype(np.float64) for x in self.operands]
-
-    @property
-    def single(self) -> bool:
-        """Whether anything is computed in float32."""
-        return any(x.dtype == np.float32 for x in self.operands)
-
-
-def partner(draw: st.DrawFn, shape: Shape) -> Shape:
-    """A shape that broadcasts to `shape`: without its first axes, with some of size 1."""
-    kept = shape[draw(st.integers(0, len(shape))) :]
-    return tuple(1 if draw(st.booleans()) else n for n in kept)
-
-
-def signature_shapes(draw: st.DrawFn, op: Primitive) -> list[Shape]:
-    """Shapes for a gufunc signature: core axes by letter, before them axes that broadcast."""
-    terms = re.findall(r"\(([^)]*)\)", op.domain.signature or "")
-    sizes: dict[str, int] = {}
-    batch = tuple(draw(st.lists(SIDES, max_size=1)))
-    shapes: list[Shape] = []
-    for i, term in enumerate(terms):
-        letters = [letter for letter in term.split(",") if letter]
-        if any(letter.endswith("?") for letter in letters) and draw(st.booleans()):
-            letters = [letter for letter in letters if not letter.endswith("?")]
-            before: Shape = ()
-        elif op.domain.broadcast:
-            before = partner(draw, batch)
-        else:
-            before = () if i else batch
-        for letter in letters:
-            sizes.setdefault(letter, draw(SIDES))
-        shapes.append((*before, *(sizes[letter] for letter in letters)))
-    return shapes
-
-
-@st.composite
-def operand_shapes(draw: st.DrawFn, op: Primitive) -> list[Shape]:
-    if op.domain.signature:
-        return signature_shapes(draw, op)
-    count = op.arity or draw(st.integers(1, 3))
-    # broadcast partners multiply the number of entries: two axes are enough there
-    shape = tuple(draw(st.lists(SIDES, max_size=3 if count == 1 else 2)))
-    if not op.domain.broadcast:
-        return [shape] * count
-    whole = draw(st.integers(0, count - 1))  # somebody has the full shape
-    return [shape if i == whole else partner(draw, shape) for i in range(count)]
-
-
-@st.composite
-def cases(draw: st.DrawFn, op: Primitive) -> Case:
-    shapes = draw(operand_shapes(op))
-    choices = list(op.domain.params(*shapes))
-    assume(choices)
-    params = dict(draw(st.sampled_from(choices)))
-    dtypes = [draw(st.sampled_from([np.float64, np.float32])) for _ in shapes]
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    for _ in range(50):
-        operands = [
-            rng.uniform(*op.domain.of(i), shape).astype(dtype)[()]
-            for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
-        ]
-        kink = op.domain.kink and op.domain.kink(*(x.astype(np.float64) for x in operands))
-        if kink is None or np.all(np.abs(kink) > MARGIN):
-            out = op(*made(op, operands), **params)
-            g = rng.standard_normal(np.shape(out)).astype(out.dtype)[()]
-            if np.iscomplexobj(out):  # the real part of g · out has both parts in it
-                g = g + 1j * rng.standard_normal(np.shape(out)).astype(g.real.dtype)
-            note(f"{op.name}{shapes} {params} {[d.__name__ for d in dtypes]}")
-            return Case(operands, params, g, rng)
-    assume(False)
-    raise AssertionError
-
-
-def made(op: Primitive, xs: Any) -> Any:
-    """Operands that fit together, of freely drawn ones."""
-    return op.domain.make(*xs) if op.domain.make else xs
-
-
-def run(op: Primitive, case: Case, xs: Any) -> Any:
-    """`op` of drawn operands, arrays or Values."""
-    return op(*made(op, xs), **case.params)
-
-
-def forward(op: Primitive, case: Case, xs: Any) -> Any:
-    """NumPy's answer."""
-    return op.forward(*made(op, xs), **case.params)
-
-
-def gradients(op: Primitive, case: Case, operands: list[Array], g: Array) -> list[Array]:
-    """The engine's gradient of sum(g · op(operands)) by each operand."""
-    values = [Value(x) for x in operands]
-    run(op, case, values).backward(g)
-    return [value.grad for value in values]
-
-
-def one_at_a_time(f: Any, xs: list[Array], i: int) -> Any:
-    """`f(*xs)` as a function of `xs[i]`."""
-    return lambda x: f(*xs[:i], x, *xs[i + 1 :])
-
-
-def assert_close(found: Array, expected: Array, limit: Array) -> None:
-    wrong = ~(np.abs(found - expected) <= limit)
-    assert not wrong.any(), f"found {found}, expected {expected}, within {limit}"
+from tensorgrad.primitive import registry
+from tensorgrad.testing import check_rule
+from tensorgrad.testing.rules import cases
+from tests.numerical import Array, assert_gradient
 
 
 @pytest.mark.parametrize("name", sorted(registry))
-@given(data=st.data())
-def test_gradient_is_the_limit_of_difference_quotients(name: str, data: st.DataObject) -> None:
-    op = registry[name]
-    case = data.draw(cases(op))
-    exact = case.exact
-    total = lambda *xs: float(np.real(np.sum(case.g * forward(op, case, xs), dtype=complex)))
-    for i, d in enumerate(gradients(op, case, case.operands, case.g)):
-        x = case.operands[i]
-        assert (d.shape, d.dtype) == (x.shape, x.dtype)
-        expected, error = central_differences(one_at_a_time(total, exact, i), exact[i])
-        scale = 1 + largest(expected, case.g)
-        assert_close(d, expected, 10 * error + (1e-5 if case.single else 1e-9) * scale)
-        if op.domain.complex and not np.iscomplexobj(case.g):
-            step = lambda *xs: np.sum(case.g * forward(op, case, xs))
-            exactly = complex_step(one_at_a_time(step, exact, i), exact[i])
-            assert_close(d, exactly, (1e-5 if case.single else 1e-12) * scale)
-
-
-@pytest.mark.parametrize("name", sorted(registry))
-@given(data=st.data())
-def test_gradient_of_the_gradient(name: str, data: st.DataObject) -> None:
-    """d/dx and d/dg of <w, dL/dx>; the one by g is forward mode by two reverse sweeps."""
-    op = registry[name]
-    case = data.draw(cases(op))
-    weights = [case.rng.standard_normal(x.shape) for x in case.operands]
-
-    def projection(*xs: Array) -> float:
-        *operands, g = xs
-        pairs = zip(weights, gradients(op, case, operands, g), strict=True)
-        return float(sum(np.sum(w * d) for w, d in pairs))
-
-    values = [Value(x) for x in (*case.operands, case.g)]
-    *operands, g = values
-    run(op, case, operands).backward(g, create_graph=True)
-    total = sum(np.sum(w * v.grad) for w, v in zip(weights, operands, strict=True))
-    for value in values:
-        value.grad = None
-    if isinstance(total, Value) and total.requires_grad:
-        total.backward()
-    exact = [*case.exact, case.g if np.iscomplexobj(case.g) else np.asarray(case.g, float)[()]]
-    for i, value in enumerate(values if case.g.size <= 12 and g.dtype.kind == "f" else operands):
-        expected, error = central_differences(one_at_a_time(projection, exact, i), exact[i])
-        d = np.zeros(value.shape) if value.grad is None else value.grad
-        assert d.shape == value.shape
-        floor = 1e-4 if case.single else 1e-8
-        scale = 1 + largest(expected, projection(*exact), case.g, *weights)
-        assert_close(d, expected, 10 * error + floor * scale)
-
-
-@pytest.mark.parametrize("name", sorted(registry))
-@given(data=st.data())
-def test_forward_mode_is_the_transpose_of_reverse_mode(name: str, data: st.DataObject) -> None:
-    op = registry[name]
-    case = data.draw(cases(op))
-    f = lambda *xs: run(op, case, xs)
-    tangents = [case.rng.standard_normal(x.shape).astype(x.dtype) for x in case.operands]
-    _, tangent = tg.jvp(f, tuple(case.operands), tuple(tangents))
-    reverse = gradients(op, case, case.operands, case.g)
-    assert np.shape(tangent) == np.shape(case.g)
-    found = np.real(np.sum(case.g * tangent))
-    expected = sum(np.sum(d * t) for d, t in zip(reverse, tangents))
-    scale = 1 + largest(case.g) * largest(tangent, *reverse) * case.g.size
-    assert_close(found, expected, (1e-4 if case.single else 1e-10) * scale)
+def test_every_rule_is_the_derivative(name: str) -> None:
+    """To second order, in reverse and forward mode, of real, complex and mixed operands."""
+    check_rule(registry[name])
 
 
 @pytest.mark.parametrize("name", sorted(registry))
@@ -221,6 +31,9 @@ def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
     """Of the forward and of every rule, over any of the operands."""
     op = registry[name]
     case = data.draw(cases(op))
+    out = case.run(*case.operands)
+    cotangent = case.rng.standard_normal(np.shape(out)).astype(out.dtype)
+    single = any(x.dtype == np.float32 for x in case.operands)
     n = data.draw(st.sampled_from([2, 1, 3]))
     mapped = [data.draw(st.booleans()) for _ in case.operands]
     mapped[data.draw(st.integers(0, len(mapped) - 1))] = True
@@ -229,48 +42,20 @@ def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
         np.stack([np.reshape(shift(np.ravel(x)), x.shape) for _ in range(n)]) if m else x
         for x, m in zip(case.operands, mapped)
     ]
-    g = np.stack([case.g * (i + 1) for i in range(n)])
+    g = np.stack([cotangent * (i + 1) for i in range(n)])
 
     def both(g: Array, *xs: Array) -> Array:
-        value, pullback = tg.vjp(lambda *xs: run(op, case, xs), *xs)
+        value, pullback = tg.vjp(lambda *xs: case.run(*xs), *xs)
         return value, pullback(g)
 
     examples = [both(g[i], *(x[i] if m else x for x, m in zip(rows, mapped))) for i in range(n)]
     axes = (0, *(0 if m else None for m in mapped))
     value, pulled = tg.vmap(both, in_axes=axes)(g, *rows)
-    close = {"rtol": 1e-4 if case.single else 1e-10, "atol": 1e-5 if case.single else 1e-12}
+    close = {"rtol": 1e-4 if single else 1e-10, "atol": 1e-5 if single else 1e-12}
     np.testing.assert_allclose(value, np.stack([v for v, _ in examples]), **close)
-    assert value.dtype == case.g.dtype
+    assert value.dtype == out.dtype
     for i, d in enumerate(pulled):
         np.testing.assert_allclose(d, np.stack([ds[i] for _, ds in examples]), **close)
-
-
-@pytest.mark.parametrize("name", [n for n in sorted(registry) if registry[n].domain.complex])
-@given(data=st.data())
-def test_complex_gradient_is_df_dx_minus_i_df_dy(name: str, data: st.DataObject) -> None:
-    op = registry[name]
-    case = data.draw(cases(op))
-    draw = case.rng.uniform
-    zs = [x + 1j * draw(-0.5, 0.5, x.shape) for x in case.exact]
-    if data.draw(st.booleans()):
-        zs[0] = case.exact[0]  # a real operand has a real gradient
-    out = run(op, case, zs)
-    g = case.rng.standard_normal(out.shape)
-    if out.dtype.kind == "c":
-        g = g + 1j * draw(-1, 1, out.shape)
-    values = [tg.Value(z) for z in zs]
-    run(op, case, values).backward(g)
-    total = lambda *zs: float(np.real(np.sum(g * forward(op, case, zs))))
-    for i, (z, value) in enumerate(zip(zs, values)):
-        assert value.grad.dtype == z.dtype
-        f = one_at_a_time(total, zs, i)
-        expected, error = central_differences(
-            lambda x, z=z, f=f: f(x + 1j * np.imag(z)), np.real(z)
-        )
-        if z.dtype.kind == "c":
-            by_y, more = central_differences(lambda y, z=z, f=f: f(z.real + 1j * y), z.imag)
-            expected, error = expected - 1j * by_y, error + more
-        assert_close(value.grad, expected, 10 * error + 1e-9 * (1 + largest(expected, g)))
 
 
 def test_every_primitive_of_the_package_is_drawn_from_its_domain() -> None:

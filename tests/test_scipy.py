@@ -632,6 +632,8 @@ def test_derivatives_of_spherical_bessel_functions_by_their_argument() -> None:
         (special.i0e, (0.0,), (0,)),
         (special.i1e, (0.0,), (0.5,)),
         (lambda x: special.ive(0, x), (0.0,), (0,)),
+        (lambda x: special.jve(0, x), (2.0,), (-special.j1(2.0),)),  # e^-|y| at y = 0
+        (lambda x: special.yve(0, x), (2.0,), (-special.y1(2.0),)),
         (special.huber, (1.0, 1.0), (0, 1)),
         (special.huber, (1.0, -1.0), (0, -1)),
         (special.gammasgn, (-0.5,), (0,)),

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.testing.comparing import (
-    COTANGENTS,
     DIRECTIONS,
     Table,
     compare,
     compare_forward,
     directions,
+    known,
     probes,
 )
 from tensorgrad.testing.conduct import misconduct
@@ -139,14 +139,15 @@ def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator) ->
             for failure in report.failures:
                 failure.diagnosis = failure.diagnosis or diagnose(point, failure)
             return
-        if point.x.size and point.y.size:
-            G, V = probes(point, rng)
-            table = compare(point, G, V)
-            tell(point, table, "wrong value")
-            if report.sampling:
-                around_kinks(point, rng, table)
-    if "fwd" in modes and point.subject.jvp and point.x.size and point.y.size:
-        forward(point, rng, DIRECTIONS // 2)
+    if not point.x.size or not point.y.size:
+        return
+    table = compare(point, *probes(point, rng)) if "rev" in modes else known(point, rng)
+    if "rev" in modes:
+        tell(point, table, "wrong value")
+        if report.sampling:
+            around_kinks(point, rng, table)
+    if "fwd" in modes and point.subject.jvp:
+        forward(point, table, rng, DIRECTIONS // 2)
 
 
 def around_kinks(point: Point, rng: np.random.Generator, table: Table) -> None:
@@ -164,15 +165,13 @@ def around_kinks(point: Point, rng: np.random.Generator, table: Table) -> None:
                 point.report.sampling += f"; through {count} coordinates at once, for the kinks"
 
 
-def forward(point: Point, rng: np.random.Generator, count: int) -> None:
-    """Forward mode, along random directions."""
-    V = point.smooth * rng.standard_normal((count, point.x.size)) * point.scale()
-    if not np.any(V):
+def forward(point: Point, table: Table, rng: np.random.Generator, count: int) -> None:
+    """Forward mode, along random mixtures of a table's directions."""
+    mixtures = rng.standard_normal((count, len(table.V))) * table.smooth
+    if not np.any(mixtures):
         return
-    m = point.y.size
-    G = np.eye(m) if m <= 64 else rng.standard_normal((COTANGENTS, m))
     try:
-        tell(point, compare_forward(point, G, V), "wrong in forward mode")
+        tell(point, compare_forward(point, table, mixtures), "wrong in forward mode")
     except NotImplementedError:
         point.report.rejected["forward mode that is not there"] += 1
 
@@ -189,11 +188,12 @@ def higher_orders(point: Point, more: int, modes: Sequence[str], rng: np.random.
     try:
         projected = Point(point.subject.second(g, ws), point.own(point.x), point.wrt, within)
         projected.smooth = point.smooth
-        V = point.smooth * rng.standard_normal((DIRECTIONS - 2, point.x.size)) * projected.scale()
+        V = point.smooth * rng.standard_normal((DIRECTIONS // 2, point.x.size)) * projected.scale()
         if np.any(V):
-            tell(projected, compare(projected, np.ones((1, 1)), V), "wrong in second order")
+            table = compare(projected, np.ones((1, 1)), V)
+            tell(projected, table, "wrong in second order")
             if "fwd" in modes and projected.subject.jvp and not within.failures:
-                forward(projected, rng, 1)
+                forward(projected, table, rng, 1)
             if more > 1 and not within.failures:
                 higher_orders(projected, more - 1, modes, rng)
     except GradientError:  # its failures are counted below, with the others

@@ -39,6 +39,11 @@ class Table(NamedTuple):
         )
 
     @property
+    def smooth(self) -> Array:
+        """The directions along which there is a derivative of everything."""
+        return ~np.any(self.slopes.kink | ~np.isfinite(self.slopes.bar), axis=1)
+
+    @property
     def error(self) -> Array:
         """Differences in multiples of what is allowed."""
         off = np.abs(self.found - self.slopes.value)
@@ -78,28 +83,46 @@ def directions(point: Point, rng: np.random.Generator, k: int, count: int) -> Ar
 def compare(point: Point, G: Array, V: Array) -> Table:
     """Reverse mode: the gradients of g · f, for all g, along all v."""
     gradients = np.array([point.pullback(g) for g in G])
-    numerical = differentiated(point, G, V)
     terms = np.sqrt(V**2 @ gradients.T**2)
-    limit = numerical.bar + floors(point, G, V, numerical, terms)
-    table = Table(G, V, V @ gradients.T, numerical, limit)
-    if (table.error > 1).any():  # measured only if it matters: it takes 16 gradients
-        size = np.max(np.abs(np.nan_to_num(numerical.value)), axis=0)
-        weights = np.divide(1, size, out=np.zeros(len(size)), where=size > 0)
-        off = rounding(point, lambda x: point.pullback(weights @ G, x))
-        table = table._replace(limit=limit + 10 * np.sqrt(V**2 @ off[:, None] ** 2) * size)
-    return table
+
+    def table(thorough: bool) -> Table:
+        numerical = differentiated(point, G, V, thorough)
+        limit = numerical.bar + floors(point, G, V, numerical, terms)
+        return Table(G, V, V @ gradients.T, numerical, limit)
+
+    first = table(thorough=False)
+    if not (first.error > 1).any():
+        return first
+    second = table(thorough=True)  # only if it matters: this takes many more evaluations
+    size = np.max(np.abs(np.nan_to_num(second.slopes.value)), axis=0)
+    weights = np.divide(1, size, out=np.zeros(len(size)), where=size > 0)
+    off = rounding(point, lambda x: point.pullback(weights @ G, x))
+    return second._replace(limit=second.limit + 10 * np.sqrt(V**2 @ off[:, None] ** 2) * size)
 
 
-def compare_forward(point: Point, G: Array, V: Array) -> Table:
-    """Forward mode: the derivatives along all v of g · f, for all g."""
-    tangents = np.array([point.pushforward(v) for v in V])
+def known(point: Point, rng: np.random.Generator) -> Table:
+    """The numerical derivatives alone: nothing is claimed."""
+    G, V = probes(point, rng)
     numerical = differentiated(point, G, V)
-    limit = numerical.bar + floors(point, G, V, numerical, np.sqrt(tangents**2 @ G.T**2))
-    table = Table(G, V, tangents @ G.T, numerical, limit)
-    if (table.error > 1).any():
+    return Table(G, V, numerical.value, numerical, numerical.bar)
+
+
+def compare_forward(point: Point, table: Table, C: Array) -> Table:
+    """Forward mode along the directions C V of a table, whose slopes are known. C: of smooth ones."""
+    smooth, V = table.smooth, C @ table.V
+    tangents = np.array([point.pushforward(v) for v in V])
+    known = [np.where(smooth[:, None], x, 0) for x in (table.slopes.value, table.slopes.bar)]
+    value, bar = C @ known[0], np.abs(C) @ known[1]
+    none = np.zeros_like(value)
+    numerical = Slopes(value, bar, none, none, none > 0, table.slopes.noise)
+    terms = np.sqrt(tangents**2 @ table.G.T**2)
+    limit = bar + floors(point, table.G, V, numerical, terms)
+    forward = Table(table.G, V, tangents @ table.G.T, numerical, limit)
+    if (forward.error > 1).any():
         off = [rounding(point, partial(point.pushforward, v)) for v in V]
-        table = table._replace(limit=limit + 10 * np.sqrt(np.array(off) ** 2 @ G.T**2))
-    return table
+        limit = limit + np.abs(C) @ np.where(smooth[:, None], table.limit, 0)
+        limit = limit + 10 * np.sqrt(np.array(off) ** 2 @ table.G.T**2)
+    return forward._replace(limit=limit)
 
 
 def rounding(point: Point, claimed: Callable[[Vector], Vector]) -> Vector:

@@ -56,13 +56,19 @@ class Slopes(NamedTuple):
 
 
 def slopes(
-    f: Function, x: Vector, directions: Array, eps: float = EPS, wide: Vector | None = None
+    f: Function,
+    x: Vector,
+    directions: Array,
+    eps: float = EPS,
+    wide: Vector | None = None,
+    thorough: bool = False,
 ) -> Slopes:
     """The derivative of `f`, vector to vector, at `x` along each row of `directions`.
 
     A row says by its length how far the function is to be tried: about as far as x is from 0.
     `eps`: the spacing at 1 of the floats that `f` computes in. `wide`: a direction along which its
-    rounding is measured, by default their sum. Rows where `f` is not finite on
+    rounding is measured, by default their sum. `thorough`: where f does not move, ask with larger
+    steps whether it is stuck at a rounded number. Rows where `f` is not finite on
     both sides, however close, have NaN and an infinite bar.
 
     >>> s = slopes(np.sin, np.array([1.0, 2.0]), np.eye(2))
@@ -94,7 +100,7 @@ def slopes(
             fine = (result.bar <= ENOUGH * scale) & ~result.kink
             still = np.all((above == y) & (below == y) | np.isnan(above), axis=0)
             still &= result.bar < np.inf
-            todo = ~np.all(fine | still, axis=1) | np.all(still, axis=1)  # 0, or stuck?
+            todo = ~np.all(fine | still, axis=1) | (thorough & np.all(still, axis=1))
             if not todo.any():
                 break
     return result

@@ -15,11 +15,12 @@ Array = Any
 FULL = 4096  # entries of a Jacobian that are all compared; for more, directions are drawn
 
 
-def differentiated(point: Point, G: Array, V: Array) -> Slopes:
+def differentiated(point: Point, G: Array, V: Array, thorough: bool = False) -> Slopes:
     """The numerical derivatives of g · f; by the complex step where that is good and needed."""
     whole = G.shape[0] == G.shape[1] and np.array_equal(G, np.eye(len(G)))
     F = point.f if whole else lambda x: G @ point.f(x)
-    numerical = slopes(F, point.x, V, point.eps_of_f, np.any(V, axis=0) * point.scale(wide=True))
+    wide = np.any(V, axis=0) * point.scale(wide=True)
+    numerical = slopes(F, point.x, V, point.eps_of_f, wide, thorough)
     poor = ~(numerical.bar <= 1e-8 * np.max(np.abs(numerical.value), axis=0, initial=0.0))
     if not (poor & ~numerical.kink).any() or point.complex:
         return numerical

@@ -491,7 +491,7 @@ SHAPES = [
         "sort: permutation not inverted",
         np.sort,
         lambda g, x: (g[np.argsort(x)],),
-        lambda rng: ([2.0, 0.0, 1.0, 4.0, 3.0] + rng.uniform(0, 0.9, 5),),
+        lambda rng: (np.array([2.0, 0, 1, 4, 3]) + rng.uniform(0, 0.9, 5),),
     ),
     Bug("triu: mask forgotten", np.triu, lambda g, x: (g + 0,), normal((3, 3))),
 ]

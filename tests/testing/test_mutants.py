@@ -184,8 +184,11 @@ def test_the_tests_of_a_primitive_kill_its_mutants(name: str) -> None:
     assert not alive, "\n".join(alive)
 
 
-def test_a_test_that_fails_for_the_rules_themselves_kills_nothing(own_primitives: None) -> None:
-    registry["mine"] = declared(lambda x: x * x, lambda g, out, x: g * x)
+def test_a_test_that_fails_for_the_rules_themselves_kills_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = declared(lambda x: x * x, lambda g, out, x: g * x)
+    monkeypatch.setitem(registry, "mine", wrong)
     (verdict,) = judge("mine", examples=100, seed=None)
     assert (verdict.mutant, verdict.fate) == ("mine: its own rules fail 20 examples", SURVIVED)
 

@@ -32,6 +32,14 @@ EQUIVALENT: dict[str, tuple[str, ...]] = {
         "cumprod, operand 0, wrong axis: running_product_rule(g, out, np.ravel(x), axis=0) → "
         "running_product_rule(g, out, np.ravel(x), axis=-1)",
     ),
+    "To NumPy any negative size is the one that it has to find": (
+        "maximum.accumulate, operand 0, number changed: 1 → 2",
+        "minimum.accumulate, operand 0, number changed: 1 → 2",
+    ),
+    "Both are compared with each other, and have one shape": (
+        "maximum.accumulate, operand 0, operands swapped: x, out → out, x",
+        "minimum.accumulate, operand 0, operands swapped: x, out → out, x",
+    ),
     "A product has no order": (
         "inv_boxcox, operand 0, operands swapped: y, lmbda → lmbda, y",
         "inv_boxcox1p, operand 0, operands swapped: y, lmbda → lmbda, y",
