@@ -80,9 +80,9 @@ def check(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of steps that leave the domain
         point = Point(subject, args, argnums, report)
-        first_order(point, modes, np.random.default_rng(0 if rng is None else rng))
+        first_order(point, modes, generator(rng))
         if order > 1 and report.compared.total() and subject.second and not report.failures:
-            higher_orders(point, order - 1, modes, np.random.default_rng(0 if rng is None else rng))
+            higher_orders(point, order - 1, modes, generator(rng))
     if not report.failures and not report.compared.total():
         why = ", ".join(f"{n}: {why}" for why, n in report.rejected.items())
         why = f"all entries were rejected ({why})" if why else "an array is empty"
@@ -90,6 +90,13 @@ def check(
     if report.failures:
         raise GradientError(report)
     return report
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator of a check; of a seed another one than the user draws his data from."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng([0 if rng is None else rng, 0x7E57])
 
 
 def check_grads(

@@ -108,7 +108,7 @@ def known(point: Point, rng: np.random.Generator) -> Table:
 
 
 def compare_forward(point: Point, table: Table, C: Array) -> Table:
-    """Forward mode along the directions C V of a table, whose slopes are known. C: of smooth ones."""
+    """Forward mode along mixtures C of a table's smooth directions, whose slopes are known."""
     smooth, V = table.smooth, C @ table.V
     tangents = np.array([point.pushforward(v) for v in V])
     known = [np.where(smooth[:, None], x, 0) for x in (table.slopes.value, table.slopes.bar)]
