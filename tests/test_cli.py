@@ -327,3 +327,51 @@ def test_a_loss_that_diverges_is_an_error_and_nothing_is_written(tmp_path):
     assert "smaller --lr" in said
     assert "Warning" not in said
     assert not out.exists()
+
+
+CHECKED = """
+import numpy as np
+from tensorgrad import testing
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+def product(x, w):
+    return x @ w
+
+def product_vjp(g, x, w):
+    return g @ w.T, g @ x.T  # the operands of the second are swapped
+
+test_softplus = testing.property_gradcheck(softplus, examples=5)
+"""
+
+
+@pytest.fixture
+def checked(tmp_path):
+    (tmp_path / "mine.py").write_text(CHECKED)
+    return tmp_path
+
+
+def test_check_tells_that_a_gradient_is_right(checked):
+    said = run("check", "mine.py::softplus", "--examples", "5", cwd=checked)
+    assert re.match(r"softplus: right; compared \d+ entries, .*; 5 points", said)
+    assert "right" in run("check", "mine.py::test_softplus", cwd=checked)
+
+
+def test_check_tells_what_is_wrong_with_a_gradient(checked):
+    shapes = ["--shape", "x=2,2", "--shape", "w=2,2"]
+    done = start("check", "mine.py::product", "--vjp", "product_vjp", *shapes, cwd=checked)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "wrong value" in done.stdout
+    assert "gradient by w" in done.stdout
+
+
+def test_check_asks_for_what_it_needs(checked):
+    assert "PATH::FUNCTION" in fail("check", code=2)
+    assert "no such file" in fail("check", "nowhere.py::f", cwd=checked)
+    assert "it has: softplus, product, product_vjp" in fail(
+        "check", "mine.py::sofplus", cwd=checked
+    )
+    assert "write NAME=3,2" in fail("check", "mine.py::softplus", "--shape", "3", cwd=checked)
+    (checked / "broken.py").write_text("1 / 0")
+    assert "ZeroDivisionError" in fail("check", "broken.py::f", cwd=checked)

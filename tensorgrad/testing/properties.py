@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis.errors import Unsatisfiable
 from tensorgrad.testing.checking import MODES, check
 from tensorgrad.testing.report import Failure, GradientError, Report, session
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
-from tensorgrad.testing.subject import Function, Subject, from_values, name_of, names_of
+from tensorgrad.testing.subject import Function, Subject, from_values, name_of
 
 Array = Any
 PROFILES = {"quick": 20, "standard": 100, "thorough": 1000}
@@ -98,13 +99,20 @@ def property_gradcheck(
         strategies, f = (f, *strategies), None
 
     def decorate(f: Function) -> Function:
-        subject = Subject(f, vjp, name=name_of(f)) if vjp else adapter(f)
+        def subject_at(params: dict[str, Any]) -> Subject:
+            """The function as one of its positional arguments."""
+            if not params:
+                return Subject(f, vjp) if vjp else adapter(f)
+            fixed = wraps(f)(partial(f, **params))
+            return Subject(fixed, partial(vjp, **params)) if vjp else adapter(fixed)
+
+        subject = subject_at({})
         deep = order or (2 if subject.second else 1)
         params = keyword_only(f)
         drawn = arguments(f, strategies, named)
 
         def check_point(*args: Any, rng: Any = None, **fixed: Any) -> Report:
-            whole = with_params(subject, fixed)
+            whole = subject_at(fixed)
             return check(whole, *args, order=deep, modes=modes, argnums=argnums, rng=rng)
 
         def test() -> Report:
@@ -135,19 +143,6 @@ def property_gradcheck(
 def keyword_only(f: Function) -> list[str]:
     parameters = inspect.signature(f).parameters.values()
     return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-
-
-def with_params(subject: Subject, params: dict[str, Any]) -> Subject:
-    """The subject with its keyword-only arguments fixed."""
-    if not params:
-        return subject
-    f, rules = subject.f, subject.vjp
-    fixed = lambda *args: f(*args, **params)
-    names = subject.names or names_of(f, len(inspect.signature(f).parameters))
-    if subject.second:
-        return from_values(fixed, str(subject), names=names)
-    pulled = lambda g, *args: rules(g, *args, **params)
-    return Subject(fixed, pulled, name=str(subject), names=names)
 
 
 def arguments(

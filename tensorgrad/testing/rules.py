@@ -9,7 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import assume, given, note, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tensorgrad.domain import Domain, Shape
@@ -55,7 +55,7 @@ class Case(NamedTuple):
         """Whether anything is computed in float32."""
         return any(x.dtype == np.float32 for x in self.operands)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         parts = [f"{x.dtype}{list(x.shape)}" for x in self.operands]
         parts += [f"{name}={value}" for name, value in self.params.items()]
         return f"{self.op.name}({', '.join(parts)})"
@@ -134,7 +134,6 @@ def cases(draw: st.DrawFn, op: Primitive, complex: bool = False) -> Case:
         kink = domain.kink and domain.kink(*(x.astype(np.float64) for x in operands))
         if kink is None or np.all(np.abs(kink) > MARGIN):
             case = Case(op, operands, params, rng, domain)
-            note(str(case))
             return case
     assume(False)
     raise AssertionError

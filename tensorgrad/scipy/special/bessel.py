@@ -246,6 +246,8 @@ several(
     slopes(lambda out, z: (out[1], z * out[0], out[3], z * out[2])),
     domain=Domain((-3, 2)),
 )
+
+
 def double(x: Array) -> Array:
     """`x` in float64: SciPy's float32 versions are right to three digits at times."""
     return x.astype(np.result_type(x.dtype, np.float64))
