@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.transforms import jvp, vjp
-from tensorgrad.value import Value, no_grad
+from tensorgrad.value import Value
 
 Array = Any
 Function = Callable[..., Any]
@@ -98,19 +98,24 @@ def from_values(
 
         return from_values(h, name or name_of(f), wrt, names or names_of(f, len(ws)))
 
+    return Subject(
+        numbers(f), numbers(pulled), numbers(pushed), projected, name or name_of(f), names
+    )
+
+
+def numbers(f: Function) -> Function:
+    """`f` with the data of the Values that it returns, as it does if it reads Values elsewhere."""
+
+    def data(result: Any) -> Any:
+        if isinstance(result, (tuple, list)):
+            return tuple(map(data, result))
+        return result.data if isinstance(result, Value) else result
+
     @wraps(f)
-    def numbers(*args: Array) -> Any:
-        with no_grad():
-            return map_values(f(*args))
+    def call(*args: Any) -> Any:
+        return data(f(*args))
 
-    return Subject(numbers, pulled, pushed, projected, name or name_of(f), names)
-
-
-def map_values(result: Any) -> Any:
-    """What a function returned, with the data of Values."""
-    if isinstance(result, (tuple, list)):
-        return tuple(map(map_values, result))
-    return result.data if isinstance(result, Value) else result
+    return call
 
 
 def is_float(x: Any) -> bool:
