@@ -359,10 +359,10 @@ class Value(Handle):
         """
         batched = carriers and levels_of(self.data, data_of(x), data_of(i))
         if recorder.get() is None and self.op is None and not batched:
-            if self.ndim:
-                self.data[data_of(i)] = data_of(x)
-            else:
-                self.data = data_of(x)
+            data = np.asarray(self.data)
+            data[data_of(i)] = data_of(x)
+            if not self.ndim:  # a number cannot change in place
+                self.data = data[()]
             return
         if self.requires_grad and (self.op is None or self.op is alias):
             raise ValueError(

@@ -464,3 +464,13 @@ def test_infinite_entries_share_the_gradient_of_logsumexp() -> None:
     assert slopes(logsumexp, [0.0, inf]) == [[0, 1]]
     f = lambda x: logsumexp(x, axis=1, keepdims=True)
     assert slopes(f, [[-inf, -inf], [0.0, 0.0], [-inf, 3.0]]) == [[[0.5, 0.5], [0.5, 0.5], [0, 1]]]
+
+
+def test_a_number_is_reduced_along_axis_0_as_numpy_allows() -> None:
+    for axis in (0, -1):
+        x = Value(0.0)
+        np.prod(x, axis=axis).backward()
+        assert x.grad == 1
+        x = Value(2.0)
+        np.cumprod(x, axis=axis).backward([3.0])
+        assert x.grad == 3

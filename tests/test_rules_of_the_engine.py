@@ -583,3 +583,17 @@ def test_13_a_leaf_that_requires_grad_is_not_assigned_to_unless_under_no_grad() 
     with tg.no_grad():
         x[0] = 3.0
     assert x.data.tolist() == [3, 2]
+
+
+def test_a_number_takes_the_indices_that_numpy_takes_also_under_no_grad() -> None:
+    v = Value(5.0)
+    with tg.no_grad():
+        for index in (0, slice(None)):
+            with pytest.raises(IndexError):
+                v[index] = 3.0
+        v[np.array(False)] = 3.0
+        assert v.item() == 5
+        v[np.array(True)] = np.array([1.0])
+        assert v.item() == 1
+        v[()] = 7.0
+        assert (v.item(), v.shape) == (7, ())

@@ -260,7 +260,7 @@ def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none")
     if targets:
         y = classes_last(y)
         return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    one_hot = np.asarray(y)[..., None] == np.arange(p.shape[-1])
+    one_hot = np.expand_dims(y, -1) == np.arange(p.shape[-1])
     return classes_second(g * (p - one_hot))
 
 

@@ -95,6 +95,8 @@ def present(a: Array, where: Array) -> Array:
 
 def lines(x: Array, axis: Axis) -> Array:
     """The entries that are reduced together, along one last axis."""
+    if not x.ndim:
+        axis = None  # NumPy lets a number be reduced along axis 0
     if axis is not None:
         axis = np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
     away = reduced(x.shape, axis)
@@ -451,7 +453,7 @@ def coming_back(g: Array, a: Array) -> Array:
 
 def running_product_rule(g: Array, out: Array, x: Array, axis: int | None = None) -> Array:
     """∂(x₁···x_k)/∂x_i is what stands before x_i by what stands after it up to k: no division."""
-    if axis is None:
+    if axis is None or not x.ndim:
         return np.reshape(running_product_rule(g, out, np.ravel(x), axis=0), x.shape)
     x, g = np.moveaxis(x, axis, -1), np.moveaxis(g, axis, -1)
     s = coming_back(g, np.concatenate([x[..., 1:], x[..., :1]], axis=-1))

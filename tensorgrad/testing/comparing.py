@@ -88,7 +88,7 @@ def compare(point: Point, G: Array, V: Array) -> Table:
     def table(thorough: bool) -> Table:
         numerical = differentiated(point, G, V, thorough)
         limit = numerical.bar + floors(point, G, V, numerical, terms)
-        return Table(G, V, V @ gradients.T, numerical, limit)
+        return Table(G, V, along(V, gradients), numerical, limit)
 
     first = table(thorough=False)
     if not (first.error > 1).any():
@@ -98,6 +98,14 @@ def compare(point: Point, G: Array, V: Array) -> Table:
     weights = np.divide(1, size, out=np.zeros(len(size)), where=size > 0)
     off = rounding(point, lambda x: point.pullback(weights @ G, x))
     return second._replace(limit=second.limit + 10 * np.sqrt(V**2 @ off[:, None] ** 2) * size)
+
+
+def along(V: Array, gradients: Array) -> Array:
+    """The derivatives along `V`, with NaN and infinity only where they have a part."""
+    if np.isfinite(gradients).all():
+        return V @ gradients.T
+    with np.errstate(invalid="ignore"):
+        return np.array([np.sum(np.where(v != 0, v * gradients, 0), axis=1) for v in V])
 
 
 def known(point: Point, rng: np.random.Generator) -> Table:

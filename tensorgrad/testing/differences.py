@@ -137,12 +137,19 @@ def read(h: Array, above: Array, below: Array, y: Vector, noise: Vector, eps: fl
 
 
 def quanta(above: Array, below: Array, y: Vector) -> Array:
-    """Half the least change of a function that is stuck at a rounded number, as 1 + e⁻⁴⁰ is."""
+    """Half the least change of a function that is stuck at a rounded number, as 1 + e⁻⁴⁰ is.
+
+    It does not move at the smallest steps, then by whole multiples of something very small.
+    """
     moves = np.abs(np.stack([above, below]) - y)
-    stuck = ~np.any(moves[:, len(above) // 2 :] > 0, axis=(0, 1))  # at the smaller steps
+    tried = np.isfinite(moves)
+    smallest = np.cumsum(np.any(tried, axis=0)[::-1], axis=0)[::-1] <= 3
+    stuck = ~np.any((moves > 0) & smallest, axis=(0, 1))
     least = np.min(np.where(moves > 0, moves, np.inf), axis=(0, 1))
-    largest = np.max(np.where(np.isfinite(moves), moves, 0.0), axis=(0, 1))
-    return np.where(stuck & (least <= ROUNDING * largest), least / 2, 0.0)
+    largest = np.max(np.where(tried, moves, 0.0), axis=(0, 1))
+    multiples = np.where(moves < 100 * least, moves / least, 0.0)
+    whole = np.all(np.abs(multiples - np.round(multiples)) < 1e-3, axis=(0, 1))
+    return np.where(stuck & whole & (least <= ROUNDING * largest), least / 2, 0.0)
 
 
 def sides(

@@ -46,7 +46,7 @@ def improved(point: Point, F: Any, V: Array, G: Array, numerical: Slopes) -> Slo
         return numerical
     agree = np.abs(exact - numerical.value) <= numerical.bar
     tight = EPS * (1e2 * np.max(np.abs(exact), axis=0, initial=0.0) + np.abs(G @ point.y))
-    tight = np.maximum(tight, 1e-6 * numerical.bar) + 10 * noise
+    tight = np.maximum(tight, 1e-3 * numerical.bar) + 10 * noise
     # analytic where it agrees along every direction, and somewhere that says something
     telling = np.any(agree & (numerical.bar < 0.1 * np.abs(numerical.value)), axis=0)
     analytic = telling & np.all(agree | ~np.isfinite(numerical.bar), axis=0)

@@ -25,7 +25,10 @@ def tell(point: Point, table: Table, kind: str) -> None:
     edge = ~np.isfinite(s.bar) & ~kink
     size = np.maximum(np.abs(table.found), np.abs(np.where(edge, 0, s.value)))
     visible = size > 100 * point.eps_of_f * np.max(np.abs(table.G @ point.y))
-    drowned = (table.limit > RESOLVED * size) & visible & ~kink & ~edge & (error <= 1)
+    drowned = (table.limit > RESOLVED * size) & visible & (error <= 1)
+    # a function that is stuck at a number near 1 inside does not move: log(1 + e⁻⁴⁰) is 0
+    drowned |= (s.value == 0) & (np.abs(table.found) <= 10 * point.eps)
+    drowned &= ~kink & ~edge & (table.found != 0)
     good = ~kink & ~edge & ~drowned
     report.compared[label(table, kind)] += int(good.sum())
     for why, where in (("kink", kink), ("edge", edge), ("slope that drowns in rounding", drowned)):

@@ -778,10 +778,10 @@ ROUGH = [
         lambda rng: (rng.normal(size=(2, 4)), rotation(rng)),
     ),
     Difficult(
-        "300x300 times 300x300",
+        "100x100 times 100x100",
         np.matmul,
         lambda g, A, B: (g @ B.T, A.T @ g),
-        normal((300, 300), (300, 300)),
+        normal((100, 100), (100, 100)),
     ),
     Difficult(
         "cumulated sums of 2,000",

@@ -250,7 +250,6 @@ def test_modules_are_containers_of_their_parameters() -> None:
     assert report.compared["entries"] == 12 + 4 + 4 + 1 + 12
 
 
-@pytest.mark.xfail(raises=TypeError, reason="the vjp returns Values then")
 def test_what_a_function_closes_over_is_constant() -> None:
     model = nn.Linear(3, 2, rng=0)
     check_grads(model, BATCH)
