@@ -189,7 +189,8 @@ def check(
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="Points to try.")] = 100,
     order: Annotated[
-        int | None, typer.Option(min=1, show_default="2 where there is one", help="Of derivatives.")
+        int | None,
+        typer.Option(min=1, show_default="2 where there is one", help="Up to which derivatives."),
     ] = None,
 ) -> None:
     """Check the gradient of a function of arrays at drawn points.
@@ -200,6 +201,8 @@ def check(
     from tensorgrad.testing import GradientError
     from tensorgrad.testing import target as targets
 
+    if all_primitives and (vjp or shape or order):
+        raise typer.BadParameter("it goes with none of the others", None, None, "'--all'")
     if bool(target) == all_primitives:
         raise typer.BadParameter("pass PATH::FUNCTION, or --all", None, None, "'PATH::FUNCTION'")
     try:
@@ -209,7 +212,7 @@ def check(
         else:
             print(targets.check_target(target, vjp, shape or [], examples, order))
     except GradientError as error:
-        print(error)
+        print("\n".join([str(error), *getattr(error, "__notes__", ())]))
         raise typer.Exit(1) from None
 
 

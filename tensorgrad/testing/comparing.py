@@ -96,7 +96,7 @@ def compare(point: Point, G: Array, V: Array) -> Table:
     second = table(thorough=True)  # only if it matters: this takes many more evaluations
     size = np.max(np.abs(np.nan_to_num(second.slopes.value)), axis=0)
     weights = np.divide(1, size, out=np.zeros(len(size)), where=size > 0)
-    off = rounding(point, lambda x: point.pullback(weights @ G, x))
+    off = np.nan_to_num(rounding(point, lambda x: point.pullback(weights @ G, x)))
     return second._replace(limit=second.limit + 10 * np.sqrt(V**2 @ off[:, None] ** 2) * size)
 
 
@@ -108,7 +108,7 @@ def along(V: Array, gradients: Array) -> Array:
         return np.array([np.sum(np.where(v != 0, v * gradients, 0), axis=1) for v in V])
 
 
-def known(point: Point, rng: np.random.Generator) -> Table:
+def numerical_alone(point: Point, rng: np.random.Generator) -> Table:
     """The numerical derivatives alone: nothing is claimed."""
     G, V = probes(point, rng)
     numerical = differentiated(point, G, V)
@@ -119,8 +119,8 @@ def compare_forward(point: Point, table: Table, C: Array) -> Table:
     """Forward mode along mixtures C of a table's smooth directions, whose slopes are known."""
     smooth, V = table.smooth, C @ table.V
     tangents = np.array([point.pushforward(v) for v in V])
-    known = [np.where(smooth[:, None], x, 0) for x in (table.slopes.value, table.slopes.bar)]
-    value, bar = C @ known[0], np.abs(C) @ known[1]
+    value = C @ np.where(smooth[:, None], table.slopes.value, 0)
+    bar = np.abs(C) @ np.where(smooth[:, None], table.slopes.bar, 0)
     none = np.zeros_like(value)
     numerical = Slopes(value, bar, none, none, none > 0, table.slopes.noise)
     terms = np.sqrt(tangents**2 @ table.G.T**2)

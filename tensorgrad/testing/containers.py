@@ -45,4 +45,8 @@ def opened(
         lone = len(ys) == 1 and ys[0] is result
         return result if lone else tuple(y for y in ys if not is_static(y))
 
-    return from_values(flat, name_of(f), wrt, names), leaves, wrt if wrt or argnums else None
+    return (
+        from_values(flat, name_of(f), wrt, names),
+        leaves,
+        wrt if wrt or argnums is not None else None,
+    )

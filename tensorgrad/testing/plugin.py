@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tensorgrad.testing.report import GradientError, Report, session
+from tensorgrad.testing.report import GradientError, Report, checked
 
 NAMES = ("quick", "standard", "thorough")
 Totals = dict[str, Any]
@@ -44,6 +44,8 @@ def gradcheck() -> Callable[..., Report]:
     from tensorgrad.primitive import Primitive
 
     def check(f: Any, *args: Any, vjp: Callable[..., Any] | None = None, **options: Any) -> Report:
+        if vjp and isinstance(f, (testing.Subject, Primitive)):
+            raise TypeError(f"gradcheck: vjp= goes with a plain function; {f!r} has its own")
         if isinstance(f, Primitive) and not args:
             return testing.check_rule(f, **options)
         try:
@@ -54,9 +56,9 @@ def gradcheck() -> Callable[..., Report]:
             else:
                 report = testing.check_grads(f, *args, **options)
         except GradientError as error:
-            session.append(error.report)
+            checked.append(error.report)
             raise
-        session.append(report)
+        checked.append(report)
         return report
 
     return check
@@ -65,10 +67,10 @@ def gradcheck() -> Callable[..., Report]:
 def totals() -> Totals:
     """What this process has checked."""
     return {
-        "names": sorted({report.name for report in session}),
-        "points": sum(report.points for report in session),
-        "rejected": sum(report.rejected.total() for report in session),
-        "worst": max((report.worst for report in session), default=0.0),
+        "names": sorted({report.name for report in checked}),
+        "points": sum(report.points for report in checked),
+        "rejected": sum(report.rejected.total() for report in checked),
+        "worst": max((report.worst for report in checked), default=0.0),
     }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.call import positions
-from tensorgrad.node import Handle
 from tensorgrad.testing.report import Failure, GradientError, Report, described
 from tensorgrad.testing.subject import Subject, is_float
 from tensorgrad.testing.vectors import Layout, Vector
+from tensorgrad.value import Value
 
 Array = Any
 SHORT = (np.float16, np.float32, np.complex64)
@@ -30,6 +30,7 @@ class Point:
 
     def __init__(self, subject: Subject, args: Sequence[Any], argnums: Any, report: Report) -> None:
         self.subject, self.report = subject, report
+        args = [a.data if isinstance(a, Value) else a for a in args]
         self.args = [np.asarray(a) if isinstance(a, list) else a for a in args]
         self.names = [subject.argument(k) for k in range(len(args))]
         report.inputs = described(self.names, self.args)
@@ -63,13 +64,14 @@ class Point:
             if type(a).__module__.startswith("numpy.ma"):
                 self.fail("no differentiable input", f"{name} is masked: pass {name}.filled(...)")
         floats = [k for k, a in enumerate(self.args) if is_float(a)]
-        if argnums is None or (isinstance(argnums, list) and not argnums):
-            if argnums is None and floats:
-                return floats
+        if argnums is None and floats:
+            return floats
+        if argnums is None or (not isinstance(argnums, (int, np.integer)) and not len(argnums)):
+            kinds = ", ".join(f"{n} is {shown_type(a)}" for n, a in zip(self.names, self.args))
             detail = (
-                f"none of the {len(self.args)} arguments is a float or an array of floats: "
-                "integers carry no gradient, pass 1.0 instead of 1"
+                f"there is no float and no array of floats to differentiate by: {kinds or '()'}"
             )
+            detail += "; integers carry no gradient, pass 1.0 instead of 1"
             self.fail("no differentiable input", detail)
         given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
         wrt = positions("check", given, len(self.args))
@@ -121,7 +123,7 @@ class Point:
                     f"the function returned {shown_type(y)}: what is counted or compared has no "
                     "gradient; return floats",
                 )
-            if isinstance(y, Handle):
+            if isinstance(y, Value):
                 self.fail("no array", "the function returned a Value: use check_grads")
             if kind not in "fc":
                 self.fail(

@@ -9,12 +9,12 @@ from functools import partial, wraps
 from typing import Any
 
 import numpy as np
-from hypothesis import given, reject, settings
+from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from tensorgrad.testing.checking import MODES, check
-from tensorgrad.testing.report import Failure, GradientError, Report, session
+from tensorgrad.testing.report import Failure, GradientError, Report, checked
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
 from tensorgrad.testing.subject import Function, Subject, from_values, name_of
 
@@ -27,7 +27,9 @@ profile: str | None = None
 
 def examples_of(wanted: int | None) -> int:
     """How many points to try."""
-    return wanted or (PROFILES[profile] if profile else settings().max_examples)
+    if wanted is not None:
+        return wanted
+    return PROFILES[profile] if profile else settings().max_examples
 
 
 class Tally:
@@ -53,7 +55,7 @@ class Tally:
 
     def run(self, property: Callable[[], None]) -> Report:
         """The report on all points. GradientError if there were none."""
-        session.append(self.report)
+        checked.append(self.report)
         with suppress(Unsatisfiable):
             property()
         if not self.report.points:
@@ -85,14 +87,15 @@ def property_gradcheck(
     there are second derivatives to check, else 1. `examples`: by default what the profile
     says, ours or else that of Hypothesis.
 
-    The test takes no arguments and returns a `Report`. A failure is shrunk to the smallest shapes
-    and simplest numbers, and shows a regression test to paste. `.check(*args)` checks one point.
+    The test takes no arguments. A failure is shrunk to the smallest shapes and simplest numbers;
+    its traceback ends with a regression test to paste. `.run()` is the test that returns a
+    `Report`; `.check(*args)` checks one point.
 
     >>> from tensorgrad.testing import strategies as sts
     >>> @property_gradcheck(x=sts.arrays(3), axis=st.sampled_from([None, 0]), examples=20)
     ... def test_norm(x, *, axis):
     ...     return np.sqrt(np.sum(x * x, axis=axis))
-    >>> test_norm().points
+    >>> test_norm.run().points
     20
     """
     if isinstance(f, st.SearchStrategy):
@@ -107,7 +110,7 @@ def property_gradcheck(
             return Subject(fixed, partial(vjp, **params)) if vjp else adapter(fixed)
 
         subject = subject_at({})
-        deep = order or (2 if subject.second else 1)
+        deep = (2 if subject.second else 1) if order is None else order
         params = keyword_only(f)
         drawn = arguments(f, strategies, named)
 
@@ -115,10 +118,10 @@ def property_gradcheck(
             whole = subject_at(fixed)
             return check(whole, *args, order=deep, modes=modes, argnums=argnums, rng=rng)
 
-        def test() -> Report:
+        def run() -> Report:
             tally = Tally(str(subject))
 
-            @settings(max_examples=examples_of(examples), deadline=None)
+            @settings(max_examples=examples_of(examples), deadline=None, phases=phases())
             @given(args=drawn, seed=st.integers(0, 2**16))
             def property(args: dict[str, Any], seed: int) -> None:
                 fixed = {name: args[name] for name in params if name in args}
@@ -129,15 +132,22 @@ def property_gradcheck(
                     error.add_note(regression_test(test.__name__, values, fixed, seed))
                     raise
 
-            property.__name__ = test.__name__
             return tally.run(property)
+
+        def test() -> None:
+            run()
 
         test.__name__ = test.__qualname__ = name_of(f)
         test.__module__, test.__doc__ = f.__module__, f.__doc__
-        test.check, test.subject = check_point, subject  # type: ignore[attr-defined]
+        test.check, test.run = check_point, run  # type: ignore[attr-defined]
         return test
 
     return decorate if f is None else decorate(f)
+
+
+def phases() -> list[Phase]:
+    """Those of the profile, without the explanations: they take as long as the rest."""
+    return [phase for phase in settings().phases if phase is not Phase.explain]
 
 
 def keyword_only(f: Function) -> list[str]:
@@ -159,6 +169,8 @@ def arguments(
         if not strategies:
             raise TypeError(f"{name_of(f)} takes any number of arguments: pass a strategy for each")
     given_for = {**dict(zip(positional, strategies)), **named}
+    if "self" in parameters:
+        raise TypeError(f"{name_of(f)} is a method: a property is a function of arrays alone")
     unknown = [name for name in named if name not in parameters]
     if unknown or len(strategies) > len(positional):
         what = ", ".join(unknown) or f"{len(strategies)} of them"

@@ -79,6 +79,11 @@ UNFIT = {"no array", "integers", "not finite", "no differentiable input", "nothi
 """The failures that say nothing of the gradient."""
 
 
+def unfit(failure: Failure) -> bool:
+    """Whether it is the function that cannot be checked."""
+    return failure.kind in UNFIT or failure.detail.startswith("the function")
+
+
 @dataclass
 class Report:
     """What was compared, and what was not. `str()` of it is for people.
@@ -105,11 +110,10 @@ class Report:
         self.choices += other.choices
         self.failures += other.failures
         self.worst = max(self.worst, other.worst)
-        self.sampling = self.sampling or other.sampling
 
     def __str__(self) -> str:
         verdict = "wrong" if self.failures else "right"
-        if {failure.kind for failure in self.failures} <= UNFIT and self.failures:
+        if self.failures and all(map(unfit, self.failures)):
             verdict = "could not be checked"
         counts = ", ".join(f"{n} {what}" for what, n in self.compared.items()) or "nothing"
         lines = [f"{self.name}: {verdict}; compared {counts}; worst error / bar {self.worst:.2g}"]
@@ -127,7 +131,7 @@ class Report:
         return "\n".join(lines)
 
 
-session: list[Report] = []
+checked: list[Report] = []
 """The reports of this process's properties, for a summary."""
 
 

@@ -59,7 +59,7 @@ def names_of(f: Function, count: int) -> Sequence[str]:
 
 
 def name_of(f: Any) -> str:
-    return str(getattr(f, "__name__", None) or type(f).__name__)
+    return str(getattr(f, "__name__", None) or getattr(f, "name", None) or type(f).__name__)
 
 
 def from_values(

@@ -29,41 +29,39 @@ def check_target(
     path, _, name = target.partition("::")
     module = load(Path(path))
     f = look_up(module, name, path)
+    gradient = look_up(module, vjp, path) if vjp else None
+    known = isinstance(f, (Primitive, Subject)) or hasattr(f, "run")
+    if known and (gradient or shapes):
+        raise ValueError(f"{name} has its own gradient and operands: no --vjp, no --shape")
+    if gradient and order not in (None, 1):
+        raise ValueError("--vjp is a gradient, and nothing more: --order 1")
     if isinstance(f, Primitive):
-        return check_rule(f, examples)
-    if hasattr(f, "subject"):  # a property already
-        report: Report = f()
-        return report
-    drawn = dict(map(shape_of, shapes))
-    unknown = f"{name} cannot be drawn arguments for"
-    try:
-        test = property_gradcheck(
-            f.f if isinstance(f, Subject) else f,
-            vjp=look_up(module, vjp, path) if vjp else None,
-            adapter=(lambda _: f) if isinstance(f, Subject) else adapter_of(f),
-            order=order,
-            examples=examples,
-            **drawn,
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{unknown}: {error}") from None
-    found: Report = test()
-    return found
+        return check_rule(f, examples, 2 if order is None else order)
+    if not hasattr(f, "run"):
+        adapter = (lambda _: f) if isinstance(f, Subject) else adapter_of(f)
+        function = f.f if isinstance(f, Subject) else f
+        drawn = dict(map(shape_of, shapes))
+        options: dict[str, Any] = {"order": order, "examples": examples, "adapter": adapter}
+        try:
+            f = property_gradcheck(function, vjp=gradient, **options, **drawn)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"cannot draw arguments for {name}: {error}") from None
+    report: Report = f.run()
+    return report
 
 
 def load(path: Path) -> ModuleType:
     """The Python file as a module; what it imports may lie beside it."""
     if not path.is_file():
         raise FileNotFoundError(2, "no such file: pass PATH::FUNCTION", str(path))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ImportError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 

@@ -24,8 +24,8 @@ def doubled(g: Array, x: Array) -> tuple[Array]:
 
 def test_a_right_gradient_passes_at_as_many_points_as_are_asked_for() -> None:
     report = property_gradcheck(np.tanh, sts.arrays(), examples=15)
-    assert report().points <= 15
-    assert report().compared["entries"] > 15
+    assert report.run().points <= 15
+    assert report.run().compared["entries"] > 15
 
 
 def test_arguments_without_a_strategy_broadcast() -> None:
@@ -83,7 +83,7 @@ def test_a_hand_written_gradient_gets_the_params_too() -> None:
 
 def test_points_at_kinks_are_drawn_anew_and_counted() -> None:
     at_0 = st.sampled_from([0.0, 1.5])
-    report = property_gradcheck(np.abs, at_0, examples=10)()
+    report = property_gradcheck(np.abs, at_0, examples=10).run()
     assert report.points >= 1
     assert report.rejected["whole point"] >= 1
 
@@ -105,7 +105,7 @@ def test_arguments_that_do_not_exist_or_lack_a_strategy_are_named() -> None:
 
 def test_a_subject_of_another_library_is_adapted() -> None:
     cube = Subject(lambda x: x**3, lambda g, x: (3 * g * x**2,), name="cube")
-    report = property_gradcheck(adapter=lambda f: cube, examples=10)(cube.f)()
+    report = property_gradcheck(adapter=lambda f: cube, examples=10)(cube.f).run()
     assert report.name == "cube"
     assert not report.compared["second order"]
 
@@ -140,12 +140,18 @@ def test_fixture(gradcheck):
 """
 
 
+def test_a_method_is_refused() -> None:
+    with pytest.raises(TypeError, match="is a method"):
+        property_gradcheck(lambda self, x: x)
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])
 def test_the_plugin_counts_what_was_checked(tmp_path: Path, workers: list[str]) -> None:
     if workers:
         pytest.importorskip("xdist")
     (tmp_path / "test_mine.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-W", "error"]
     command += ["-p", "tensorgrad.testing.plugin", "--gradcheck-profile", "quick", *workers]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout + done.stderr
