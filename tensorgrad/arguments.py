@@ -65,7 +65,7 @@ def defaults(forward: Callable[..., Array]) -> Mapping[str, Any]:
 @cache
 def params_of(rule: Callable[..., Array], skip: int) -> set[str] | None:
     """The arguments of a rule after g, out and the operands; `None` where it takes anything."""
-    code = getattr(rule, "__code__", None)
+    code = getattr(rule, "__code__", None) or getattr(type(rule).__call__, "__code__", None)
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
         return None
     return set(code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount])

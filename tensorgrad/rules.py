@@ -42,7 +42,7 @@ class Refused:
     def __init__(self, what: str) -> None:
         self.what = what
 
-    def __call__(self, *args: Array, **params: Array) -> Array:
+    def __call__(self, g: Array, out: Array, *operands: Array) -> Array:
         raise TypeError(
             f"{self.what} has no closed form; .detach() what stands there to keep it constant"
         )

@@ -111,7 +111,7 @@ logsumexp = primitive(
     ),
     name="logsumexp",
     notation=r"\ln \sum e^{{{0}}}",
-    domain=Domain(params=axes),
+    domain=Domain(params=lambda shape: axes(shape) if 0 not in shape else ()),  # ln 0 = -∞
     batch=reduction,
 )
 

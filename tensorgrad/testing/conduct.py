@@ -46,10 +46,12 @@ def misconduct(point: Point, rng: np.random.Generator) -> None:
         failure.diagnosis = "an array is kept and filled anew: return a new one"
         failures.append(failure)
     finite = np.isfinite(found) & np.isfinite(another)
-    both, sums = point.pullback(2 * g - 3 * other), 2 * found - 3 * another
-    both, sums = np.where(finite, both, 0), np.where(finite, sums, 0)
-    if not close(both, sums, LINEAR * largest(found, another) + 1e3 * point.eps * largest(g)):
-        detail = "of 2 g₁ - 3 g₂, which should be 2 times that of g₁ less 3 times that of g₂"
+    for a, b in ((2, -3), (1, 1)):
+        both, sums = point.pullback(a * g + b * other), a * found + b * another
+        both, sums = np.where(finite, both, 0), np.where(finite, sums, 0)
+        if close(both, sums, LINEAR * largest(found, another) + 1e3 * point.eps * largest(g)):
+            continue
+        detail = f"for {a} g₁ + {b} g₂ it is not {a} times that for g₁ + {b} times that for g₂"
         failure = difference(point, "not linear in the cotangent", both, sums, detail)
         if np.any(found) and close(another, found, LINEAR * largest(found)):
             failure.diagnosis = "ignores the cotangent"

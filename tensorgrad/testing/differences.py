@@ -31,6 +31,8 @@ STAGES = (  # h = 2^-j; with the first, three small steps that may contradict it
 ENOUGH = 1e-7  # a bar this small, next to the largest derivative of an output, needs no more steps
 SIGNIFICANT = 100  # times the noise: a second difference that is not rounding
 SMALLEST_KINK = 1e-5  # between slopes that differ by less there is none worth the name
+SAFE = 20  # standard deviations of the rounding
+JUMP = 1e-3
 ROUNDING = 1e-6  # of the values: what is more may be something else
 NODES = np.array([1.0871, 2.3419, 2.9903, 4.1377, 5.2961, 5.9113, 7.1743, 8.2167])
 """Where the noise is sampled: at even distances, the errors of a staircase could be even, too."""
@@ -119,7 +121,7 @@ def read(h: Array, above: Array, below: Array, y: Vector, noise: Vector, eps: fl
     series = np.maximum(np.abs(T - R[1:]), np.minimum(to_next, to_last))
     size = np.maximum(np.abs(above), np.abs(below))
     rough = np.maximum(noise, quanta(above, below, y))
-    bars = 4 * series + (10 * rough + eps * size[2:]) / h[2:]
+    bars = 4 * series + (SAFE * rough + eps * size[2:]) / h[2:]
     bars = np.where(np.isfinite(bars), bars, np.inf)
     # what a large step says must lie within what all smaller steps allow
     low, high = (
@@ -195,24 +197,27 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     """The standard deviation of the rounding errors of `f` near `x`.
 
     On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
-    rounding. Either side is measured, as there may be a kink between. What is too much for rounding
+    rounding. Two lines are measured, as there may be a kink between. What is too much for rounding
     is a jump, or a steep function: then a shorter line is tried.
     """
     noise = np.full(len(y), np.inf)
+    signs = np.where(np.arange(len(x)) % 2, 1.0, -1.0)  # what cancels on one line does not on both
     for v, step in ((wide, 22), (wide, 25), (own, 25), (own, 37)):
         v = 2.0**-step * v
-        line = np.array([[f(x + sign * t * v) for t in NODES] for sign in (1, -1)])
+        line = np.array([[f(x + t * w) for t in NODES] for w in (v, v * signs)])
         size = np.max(np.abs(line), axis=(0, 1), where=np.isfinite(line), initial=0.0)
-        left = RESIDUAL @ (line / np.where(size > 0, size, 1))
+        left = RESIDUAL @ ((line - line[:, :1]) / np.where(size > 0, size, 1))
         there = np.isfinite(left).all(axis=1)
         squares = np.sum(left**2, axis=(0, 1), where=there[:, None])
         measured = size * np.sqrt(squares / np.maximum(2 * there.sum(axis=0), 1))
         better = there.any(axis=0) & (noise > ROUNDING * size)
+        better &= (measured > 0) | (noise > JUMP * size)  # 0 may be a step that is too short
         noise = np.where(better, np.minimum(noise, measured), noise)
         if np.all(noise <= ROUNDING * size):
             break
     noise = np.where(np.isfinite(noise), noise, 0.0)
-    return np.asarray(np.maximum(noise, eps * np.abs(y) / 2))
+    least = np.maximum(eps * np.abs(y) / 2, np.finfo(np.float64).smallest_subnormal)
+    return np.asarray(np.maximum(noise, least))
 
 
 def complex_slopes(f: Function, x: Vector, directions: Array) -> Array:

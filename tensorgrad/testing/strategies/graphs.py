@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import tensorgrad.value  # noqa: F401  (declares the primitives)
 from tensorgrad.domain import REAL, Shape
 from tensorgrad.primitive import Primitive, registry
+from tensorgrad.rules import Each, Refused
 from tensorgrad.testing.strategies.arrays import entries
 from tensorgrad.testing.strategies.source import Array, Expression, Term, source
 
@@ -49,6 +50,11 @@ def applied(op: Primitive, *operands: Term, **params: Any) -> Term:
 def constant(a: float) -> Term:
     """A number in the code."""
     return Term([a] * (1 + POINTS), repr(a))
+
+
+def has_rules(op: Primitive) -> bool:
+    """Whether it is differentiable by all of its operands."""
+    return isinstance(op.rules, Each) or not any(isinstance(r, Refused) for r in op.rules)
 
 
 def inside(t: Term, low: float, high: float) -> Term:
@@ -188,7 +194,7 @@ def chosen_primitives(primitives: Iterable[Primitive | str] | None) -> st.Search
     """Of those given; of all, the common ones more often. ValueError for an unknown name."""
     if primitives is None:
         common = [registry[name] for name in COMMON]
-        rest = [op for name, op in sorted(registry.items()) if name not in COMMON]
+        rest = [op for n, op in sorted(registry.items()) if n not in COMMON and has_rules(op)]
         times = len(rest) // len(common)
         return st.sampled_from(common + rest + (times - 1) * common)
     pool = [registry.get(p) if isinstance(p, str) else p for p in primitives]
