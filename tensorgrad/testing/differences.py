@@ -197,14 +197,13 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     """The standard deviation of the rounding errors of `f` near `x`.
 
     On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
-    rounding. Two lines are measured, as there may be a kink between. What is too much for rounding
+    rounding. Either side is measured, as there may be a kink between. What is too much for rounding
     is a jump, or a steep function: then a shorter line is tried.
     """
     noise = np.full(len(y), np.inf)
-    signs = np.where(np.arange(len(x)) % 2, 1.0, -1.0)  # what cancels on one line does not on both
     for v, step in ((wide, 22), (wide, 25), (own, 25), (own, 37)):
         v = 2.0**-step * v
-        line = np.array([[f(x + t * w) for t in NODES] for w in (v, v * signs)])
+        line = np.array([[f(x + t * w) for t in NODES] for w in (v, -v)])
         size = np.max(np.abs(line), axis=(0, 1), where=np.isfinite(line), initial=0.0)
         left = RESIDUAL @ ((line - line[:, :1]) / np.where(size > 0, size, 1))
         there = np.isfinite(left).all(axis=1)
