@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -19,19 +19,6 @@ from tensorgrad import Value, nn
 from tensorgrad.primitive import primitive, registry
 from tensorgrad.testing import strategies as sts
 from tests.numerical import assert_gradient
-
-
-@pytest.fixture(autouse=True, scope="module")
-def without_scipy() -> Iterator[None]:
-    """The same primitives, whatever other tests have loaded."""
-    before = dict(registry)
-    for name, op in before.items():
-        rules = op.rules if isinstance(op.rules, (list, tuple)) else [op.rules.rule]
-        if any("scipy" in str(getattr(rule, "__module__", "")) for rule in rules):
-            del registry[name]
-    yield
-    registry.update(before)
-
 
 ANY = lambda _: True
 SIZES = st.integers(1, 4)

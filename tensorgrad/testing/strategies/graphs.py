@@ -52,9 +52,10 @@ def constant(a: float) -> Term:
     return Term([a] * (1 + POINTS), repr(a))
 
 
-def has_rules(op: Primitive) -> bool:
-    """Whether it is differentiable by all of its operands."""
-    return isinstance(op.rules, Each) or not any(isinstance(r, Refused) for r in op.rules)
+def drawn_unasked(op: Primitive) -> bool:
+    """Whether expressions contain it by default: not what SciPy brings, once it is loaded."""
+    rules = [op.rules.rule] if isinstance(op.rules, Each) else op.rules
+    return not any("scipy" in rule.__module__ or isinstance(rule, Refused) for rule in rules)
 
 
 def inside(t: Term, low: float, high: float) -> Term:
@@ -194,7 +195,7 @@ def chosen_primitives(primitives: Iterable[Primitive | str] | None) -> st.Search
     """Of those given; of all, the common ones more often. ValueError for an unknown name."""
     if primitives is None:
         common = [registry[name] for name in COMMON]
-        rest = [op for n, op in sorted(registry.items()) if n not in COMMON and has_rules(op)]
+        rest = [op for n, op in sorted(registry.items()) if n not in COMMON and drawn_unasked(op)]
         times = len(rest) // len(common)
         return st.sampled_from(common + rest + (times - 1) * common)
     pool = [registry.get(p) if isinstance(p, str) else p for p in primitives]
