@@ -33,6 +33,8 @@ SIGNIFICANT = 100  # times the noise: a second difference that is not rounding
 SMALLEST_KINK = 1e-5  # between slopes that differ by less there is none worth the name
 SAFE = 20  # standard deviations of the rounding
 JUMP = 1e-3
+FINE = 1e-12  # of the values: rounding, no doubt
+LINE = 22  # the line on which the noise is sampled has the length 2^-22
 ROUNDING = 1e-6  # of the values: what is more may be something else
 NODES = np.array([1.0871, 2.3419, 2.9903, 4.1377, 5.2961, 5.9113, 7.1743, 8.2167])
 """Where the noise is sampled: at even distances, the errors of a staircase could be even, too."""
@@ -150,7 +152,7 @@ def quanta(above: Array, below: Array, y: Vector) -> Array:
     least = np.min(np.where(moves > 0, moves, np.inf), axis=(0, 1))
     largest = np.max(np.where(tried, moves, 0.0), axis=(0, 1))
     multiples = np.where(moves < 100 * least, moves / least, 0.0)
-    whole = np.all(np.abs(multiples - np.round(multiples)) < 1e-3, axis=(0, 1))
+    whole = np.all(np.abs(multiples - np.round(multiples)) < 1e-6, axis=(0, 1))
     return np.where(stuck & whole & (least <= ROUNDING * largest), least / 2, 0.0)
 
 
@@ -197,26 +199,33 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     """The standard deviation of the rounding errors of `f` near `x`.
 
     On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
-    rounding. Either side is measured, as there may be a kink between. What is too much for rounding
-    is a jump, or a steep function: then a shorter line is tried.
+    On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
+    rounding. Either side is measured, as there may be a kink between. What gets smaller with the
+    line is a kink beside it, what is too much for rounding is a jump, or a steep function: then a
+    shorter line is tried.
     """
     noise = np.full(len(y), np.inf)
-    for v, step in ((wide, 22), (wide, 25), (own, 25), (own, 37)):
-        v = 2.0**-step * v
-        line = np.array([[f(x + t * w) for t in NODES] for w in (v, -v)])
-        size = np.max(np.abs(line), axis=(0, 1), where=np.isfinite(line), initial=0.0)
-        left = RESIDUAL @ ((line - line[:, :1]) / np.where(size > 0, size, 1))
-        there = np.isfinite(left).all(axis=1)
-        squares = np.sum(left**2, axis=(0, 1), where=there[:, None])
-        measured = size * np.sqrt(squares / np.maximum(2 * there.sum(axis=0), 1))
-        better = there.any(axis=0) & (noise > ROUNDING * size)
+    for v, step in ((wide, LINE), (wide, 25), (wide, 28), (own, 25), (own, 37)):
+        measured, size, there = along_a_line(f, x, 2.0**-step * v)
+        better = there & (noise > FINE * size) & (measured < noise / 4)
         better &= (measured > 0) | (noise > JUMP * size)  # 0 may be a step that is too short
-        noise = np.where(better, np.minimum(noise, measured), noise)
-        if np.all(noise <= ROUNDING * size):
+        noise = np.where(better, measured, noise)
+        if not np.any((noise > ROUNDING * size) | (better & (noise > FINE * size))):
             break
     noise = np.where(np.isfinite(noise), noise, 0.0)
     least = np.maximum(eps * np.abs(y) / 2, np.finfo(np.float64).smallest_subnormal)
     return np.asarray(np.maximum(noise, least))
+
+
+def along_a_line(f: Function, x: Vector, v: Vector) -> tuple[Vector, Vector, Array]:
+    """What is not polynomial in f(x ± tv), the size of f, and where it is defined."""
+    line = np.array([[f(x + t * w) for t in NODES] for w in (v, -v)])
+    size = np.max(np.abs(line), axis=(0, 1), where=np.isfinite(line), initial=0.0)
+    left = RESIDUAL @ ((line - line[:, :1]) / np.where(size > 0, size, 1))
+    there = np.isfinite(left).all(axis=1)
+    squares = np.sum(left**2, axis=(0, 1), where=there[:, None])
+    measured = size * np.sqrt(squares / np.maximum(2 * there.sum(axis=0), 1))
+    return measured, size, there.any(axis=0)
 
 
 def complex_slopes(f: Function, x: Vector, directions: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.differences import EPS, Slopes, complex_slopes, roundings, slopes
+from tensorgrad.testing.differences import EPS, LINE, Slopes, along_a_line, complex_slopes, slopes
 from tensorgrad.testing.point import Point
 from tensorgrad.testing.vectors import Vector
 
@@ -39,8 +39,8 @@ def improved(point: Point, F: Any, V: Array, G: Array, numerical: Slopes) -> Slo
             return np.ravel(complex_slopes(F, x, V))
 
         exact = derivative(point.x)
-        scales = point.scale(wide=True), point.scale()
-        noise = roundings(derivative, point.x, exact, *scales, EPS).reshape(numerical.bar.shape)
+        noise = along_a_line(derivative, point.x, 2.0**-LINE * point.scale(wide=True))[0]
+        noise = noise.reshape(numerical.bar.shape)
         exact = exact.reshape(numerical.bar.shape)
     except Exception:  # whatever a function does with numbers that it was not written for
         return numerical
