@@ -68,7 +68,10 @@ class Primitive:
 
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
-    """Run `op` forward, and record it if an operand requires grad. Raw in, raw out."""
+    """Run `op` forward, and record it if an operand requires grad. Raw in, raw out.
+
+    An operand with `__primitive__(op, operands, params)` answers instead, as NumPy's protocols do.
+    """
     kind: type[Handle] | None = None
     wanted = False
     nodes: tuple[Node | None, ...]
@@ -80,11 +83,15 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             kind, m = type(x), x.node
             x, wanted = m.data, m.requires_grad
         elif type(x) not in _PLAIN:
+            if hasattr(x, "__primitive__"):
+                return x.__primitive__(op, operands, params)
             x = operand(x, op.name)
         if isinstance(y, Handle):
             kind, n = type(y), y.node
             y, wanted = n.data, wanted or n.requires_grad
         elif type(y) not in _PLAIN:
+            if hasattr(y, "__primitive__"):
+                return y.__primitive__(op, operands, params)
             y = operand(y, op.name)
         nodes, inputs = (m, n), (x, y)
     else:
@@ -95,6 +102,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
                 kind, n = type(x), x.node
                 x, wanted = n.data, wanted or n.requires_grad
             elif type(x) not in _PLAIN:
+                if hasattr(x, "__primitive__"):
+                    return x.__primitive__(op, operands, params)
                 x = operand(x, op.name)
             nodes += (n,)
             inputs += (x,)

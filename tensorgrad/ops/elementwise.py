@@ -408,7 +408,7 @@ where = primitive(
     lambda g, out, condition, x, y: np.where(condition, g, 0),
     lambda g, out, condition, x, y: np.where(condition, 0, g),
     name="where",
-    notation=r"\begin{{cases}} {1} & {0} \\ {2} \end{{cases}}",
+    notation=r"\begin{{cases}} {1} & \text{{if }} {0} \\ {2} & \text{{else}} \end{{cases}}",
     domain=Domain(
         kink=lambda condition, x, y: condition,
         make=lambda condition, x, y: (with_zeros(condition), x, y),

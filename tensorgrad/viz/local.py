@@ -1,0 +1,66 @@
+"""What happens at one edge of the graph: derivatives of a node by one of its operands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorgrad.batching import alike, elementwise
+from tensorgrad.node import Array, Node, recording
+from tensorgrad.repair import repair, unless_masked_out
+from tensorgrad.rules import Together
+from tensorgrad.transforms import jvp
+
+
+def contribution(node: Node, i: int, g: Array, masked: bool = False) -> Array:
+    """What operand `i` of `node` receives for the cotangent `g`, as in the sweep.
+
+    `masked`: whether entries were left out (by `np.where`, say) between `node` and the output.
+    """
+    assert node.op is not None
+    args = (g, node.data, *node.inputs)
+    rules = node.op.rules
+    with recording(None), np.errstate(all="ignore"):
+        rule = (rules.computed(args) if type(rules) is Together else rules)[i]
+        c = rule(*args, **node.params)
+        c = unless_masked_out(c, args, rule, node) if masked else c
+        return repair(c, node.inputs[i], node, rule)
+
+
+def tangent(node: Node, i: int, dx: Array) -> Array:
+    """How `node` moves where its operand `i` alone moves by `dx`."""
+    op, inputs = node.op, list(node.inputs)
+    assert op is not None
+
+    def alone(x: Array) -> Array:
+        return op(*inputs[:i], x, *inputs[i + 1 :], **node.params)
+
+    with np.errstate(all="ignore"):
+        return jvp(alone, (inputs[i],), (np.asarray(dx, inputs[i].dtype)[()],))[1]
+
+
+def local_derivative(node: Node, i: int) -> Array | None:
+    """The derivative of `node` by operand `i`, where there is one for each entry; else None."""
+    if np.shape(node.inputs[i]) != np.shape(node.data) or not entrywise(node):
+        return None
+    return contribution(node, i, np.ones_like(node.data)[()])
+
+
+def entrywise(node: Node) -> bool:
+    """Whether each entry of the result depends on the same entry of its operands alone."""
+    assert node.op is not None
+    scalars = not np.ndim(node.data) and not any(map(np.ndim, node.inputs))
+    return scalars or node.op.batch in (elementwise, alike)
+
+
+def choice_in_force(node: Node, g: Array) -> str | None:
+    """The stated choice of an operation, if it is at a kink and a derivative arrives there."""
+    assert node.op is not None
+    kink = node.op.domain.kink
+    if node.op.choice is None or kink is None or not np.any(g):
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            distance = kink(*node.inputs, **node.params)
+    except (TypeError, ValueError):
+        distance = kink(*node.inputs)
+    return node.op.choice if np.any(distance == 0) else None
