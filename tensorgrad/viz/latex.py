@@ -64,7 +64,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         text = names[x.text]
         if text.startswith("\\frac"):
             return text, APPLIED
-        return text, SIGN if text.startswith("-") else ATOM
+        return text, SIGN if text.startswith("-") else SUM if " " in text else ATOM
     if isinstance(x, Constant):
         return constant(x.value)
     if type(x) in (tuple, list):

@@ -160,10 +160,13 @@ class Reader:
             raise self.error(x, "** is not part of an expression")
         params = {str(k.arg): self.read(k.value) for k in x.keywords}
         args = [self.read(arg) for arg in x.args]
-        for function in self.known[name][:-1]:
-            with suppress(TypeError):
+        known = self.known[name]
+        if len(known) > 1 and args and isinstance(args[0], list):
+            known = known[1:]  # a primitive takes its operands one by one
+        for function in known[:-1]:
+            with suppress(TypeError, ValueError):
                 return function(*args, **params)
-        return self.apply(x, self.known[name][-1], *args, **params)
+        return self.apply(x, known[-1], *args, **params)
 
     def read_subscript(self, x: ast.Subscript) -> Any:
         return self.apply(x, operator.getitem, self.read(x.value), self.read(x.slice))
