@@ -14,7 +14,7 @@ from tensorgrad.rules import Each
 from tensorgrad.value import Value, no_grad
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim, scipy, testing
+    from tensorgrad import data, io, nn, optim, scipy, testing, viz
     from tensorgrad.custom import checkpoint, custom_vjp
     from tensorgrad.debugging import debug
     from tensorgrad.train import fit
@@ -58,10 +58,11 @@ __all__ = [
     "testing",
     "value_and_grad",
     "vjp",
+    "viz",
     "vmap",
 ]
 
-_ROOMS = ("data", "io", "nn", "optim", "scipy", "testing")
+_ROOMS = ("data", "io", "nn", "optim", "scipy", "testing", "viz")
 _TRANSFORMS = (
     *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient"),
     *("value_and_grad", "vjp"),

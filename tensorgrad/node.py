@@ -76,7 +76,7 @@ def hold(node: Node) -> Handle:
     return handle
 
 
-_serials = itertools.count()
+serials = itertools.count()
 _blank: Callable[[type[Node]], Node] = object.__new__
 
 
@@ -98,7 +98,7 @@ def record(
     node.requires_grad = True
     node.retains_grad = False
     node.name = None
-    node.serial = next(_serials)
+    node.serial = next(serials)
     node.origin = None
     return node
 

@@ -7,15 +7,18 @@ underscore are yours: keep there what is no parameter, such as an activation to 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
+from tensorgrad.node import serials
 from tensorgrad.ops.identity import alias
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]
+REMEMBERED = 64  # calls of a Module whose nodes a drawing can tell from others
 
 
 class Module:
@@ -35,14 +38,19 @@ class Module:
 
     training = True
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    _calls: deque[tuple[int, int]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self._made_with = args, kwargs  # how to make it again: what `io.save` writes
+        self._calls = deque(maxlen=REMEMBERED)  # the serials of the nodes made in each
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        start = next(serials)
+        result = self.forward(*args, **kwargs)
+        self._calls.append((start, next(serials)))
+        return result
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")

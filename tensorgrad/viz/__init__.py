@@ -1,6 +1,7 @@
 """See the chain rule: graphs, formulas, explanations, a stepper, pictures of training.
 
-`steps` replays a computation and its gradient; everything else shows what it finds.
+`steps` replays a computation and its gradient; everything else shows what it finds. Needs the extra
+`viz`, but for the text.
 """
 
 from __future__ import annotations
@@ -10,11 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tensorgrad.viz import figures
+    from tensorgrad.viz.drawing import graph
     from tensorgrad.viz.events import Event, steps
     from tensorgrad.viz.formula import Formula, rule_of
+    from tensorgrad.viz.layout import Picture
 
-__all__ = ["Event", "Formula", "figures", "rule_of", "steps"]
-_HOMES = {"Event": "events", "Formula": "formula", "rule_of": "formula", "steps": "events"}
+__all__ = ["Event", "Formula", "Picture", "figures", "graph", "rule_of", "steps"]
+_HOMES = {
+    "Event": "events",
+    "Formula": "formula",
+    "Picture": "layout",
+    "graph": "drawing",
+    "rule_of": "formula",
+    "steps": "events",
+}
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 from tensorgrad.viz.formula import Formula, forward_of, letters, rule_at
 from tensorgrad.viz.local import choice_in_force, contribution, entrywise, local_derivative, tangent
-from tensorgrad.viz.names import Names, names_of
+from tensorgrad.viz.names import Called, Names, names_of, pairs
 from tensorgrad.viz.writing import LATEX, TEXT, Writer
 
 Kind = Literal["leaf", "forward", "seed", "edge"]
@@ -42,7 +42,7 @@ class Event:
 
     kind: Kind
     node: Node
-    names: dict[Node, str]
+    names: Called
     end: Node
     mode: Mode = "rev"
     operand: int | None = None
@@ -92,11 +92,13 @@ class Event:
 
     def operands(self, numbers: bool = False, write: Writer = TEXT) -> list[str]:
         """The operands of `node`: names, and constants; with `numbers`, what they are."""
-        return [
-            write.number(x)
-            if n is None or (numbers and not np.ndim(x))
-            else write.name(self.names[n])
+        names = [
+            self.names.get(id(x) if n is None else n)
             for n, x in zip(self.node.operands, self.node.inputs)
+        ]
+        return [
+            write.number(x) if name is None or (numbers and not np.ndim(x)) else write.name(name)
+            for name, x in zip(names, self.node.inputs)
         ]
 
     def sides(self, write: Writer = TEXT) -> list[str]:
@@ -167,22 +169,28 @@ def steps(
     """
     if mode not in ("rev", "fwd"):
         raise ValueError(f"mode={mode!r}: there are 'rev' and 'fwd'")
-    graph = Graph(value, wrt, names)
-    start = graph.seed(mode, wrt)
-    for node in graph.order:
+    replay = Replay(value, wrt, names)
+    start = replay.seed(mode, wrt)
+    for node in replay.order:
         kind: Kind = "leaf" if node.op is None else "forward"
-        yield Event(kind, node, graph.names, start, mode)
-    yield from graph.backward() if mode == "rev" else graph.forward(start)
+        yield Event(kind, node, replay.names, start, mode)
+    yield from replay.backward() if mode == "rev" else replay.forward(start)
 
 
-class Graph:
+class Replay:
     """The nodes that lead to a value, in order, with names; `wanted`: those on paths from wrt."""
 
     def __init__(self, value: Value, wrt: Any = None, names: Names = None) -> None:
         self.output = checked(value).node
         self.order = leaves_first(self.output)
-        self.names = names_of(self.order, names)
+        self.given = list(pairs(names))
+        self.names = names_of(self.order, self.given)
         self.wanted = on_paths(self.order, wrt)
+
+    @property
+    def parameters(self) -> dict[Node, str]:
+        """The leaves of Modules, with their attribute paths."""
+        return {v.node: name for name, v in self.given if isinstance(v, Value) and "." in name}
 
     def seed(self, mode: Mode, wrt: Any) -> Node:
         """Where the derivatives start: at the output, or in forward mode at the one input."""

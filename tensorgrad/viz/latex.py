@@ -6,7 +6,6 @@ another factor, below an exponent, after the name of a function.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -75,8 +74,8 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return f" {COMPARISONS[function]} ".join(sides), LOOSE
     if function is np.invert or function is np.logical_not:
         return r"\lnot " + within(args[0], ATOM, names), APPLIED
-    if function is operator.getitem:
-        inside = text_.index(args[1], {})
+    if text_.spelling(x.function) == "getitem" and (len(args) > 1 or x.params):
+        inside = text_.index(x.params["index"] if x.params else args[1], {})
         return f"{{{within(args[0], ATOM, names)}}}_{{{words(inside)}}}", ATOM
     if (matrix := text_.transposed(x)) is not None:
         return f"{within(matrix, ATOM, names)}^{{\\top}}", POWER

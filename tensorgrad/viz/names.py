@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tensorgrad.nn.module import Module
 from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 
 Names = Mapping[str, Any] | Any
+Called = dict[Node | int, str]
 DIGITS = 4
 SMALL = 4  # entries of an array that are all shown
 
 
-def names_of(nodes: Iterable[Node], given: Names = None) -> dict[Node, str]:
+def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Called:
     """A name for each node, no two alike: by `given`, by the node itself, or a number.
 
-    `given`: a mapping of names to Values, such as `locals()`, or a Module for its parameters.
+    Arrays that are `given` are known by their id.
     """
     nodes = list(nodes)
     found: dict[Node, str] = {}
-    for name, value in pairs(given):
-        if isinstance(value, Value):
-            found.setdefault(value.node, str(name))
-    result: dict[Node, str] = {}
+    result: Called = {}
+    for name, x in given:
+        if isinstance(x, Value):
+            found.setdefault(x.node, name)
+        elif isinstance(x, np.ndarray):
+            result.setdefault(id(x), name)
     taken: set[str] = set()
     for node in nodes:
         if called := found.get(node) or node.name:
             result[node] = unique(str(called), taken)
-    letter, number = ("v", 0)
+    free = (f"v{i}" for i in itertools.count(1))
     for node in nodes:
         if node not in result:
-            number += 1
-            while f"{letter}{number}" in taken:
-                number += 1
-            result[node] = unique(f"{letter}{number}", taken)
+            result[node] = next(name for name in free if name not in taken)
     return result
 
 
@@ -49,15 +51,20 @@ def unique(name: str, taken: set[str]) -> str:
     return name
 
 
-def pairs(given: Names) -> Iterable[tuple[str, Any]]:
-    """Names and what they name."""
+def pairs(given: Names) -> Iterator[tuple[str, Any]]:
+    """Names and what they name: Values, arrays, and the parameters of Modules by their paths."""
     if given is None:
-        return ()
-    if hasattr(given, "named_parameters"):
-        return list(given.named_parameters())
-    if isinstance(given, Mapping):
-        return list(given.items())
-    raise TypeError(f"names= takes a mapping of names to Values, or a Module, not {given!r:.60}")
+        return
+    if isinstance(given, Module):
+        yield from given.named_parameters()
+    elif isinstance(given, Mapping):
+        for name, x in given.items():
+            if isinstance(x, Module):
+                yield from ((f"{name}.{path}", p) for path, p in x.named_parameters())
+            else:
+                yield str(name), x
+    else:
+        raise TypeError(f"names= takes a mapping of names to Values, or a Module: {given!r:.60}")
 
 
 def brief(x: Array) -> str:

