@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -13,8 +13,13 @@ import typer
 import tensorgrad
 from tensorgrad import classifier, image, io, nn
 from tensorgrad.classifier import Activation, Cost, Data
+from tensorgrad.data import Dataset
 from tensorgrad.train import Epoch
 from tensorgrad.train import predict as answers_of
+
+if TYPE_CHECKING:
+    from tensorgrad.viz import figures
+    from tensorgrad.viz.page import Page
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -70,6 +75,10 @@ def train(
     l2: Annotated[float, typer.Option(min=0, help="Weight decay, Nielsen's λ.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed, the same result.")] = 7,
     out: Annotated[Path, typer.Option(help="The file for the model.")] = Path("model.safetensors"),
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="The file for a page about the run, with pictures."),
+    ] = None,
 ) -> None:
     """Train a network to read digits. The defaults are Nielsen's first network.
 
@@ -79,11 +88,16 @@ def train(
         raise typer.BadParameter(
             "the digits are bundled; it goes with --data mnist", None, None, "'--data-dir'"
         )
-    io.check_writable(out)
+    target = io.check_writable(out)
+    if report is not None:
+        if io.check_writable(report) == target:
+            raise typer.BadParameter(f"{report} is for the model (--out)", None, None, "'--report'")
+        _try_report()
     images = classifier.load_data(data, data_dir)
+    watch = _Watch(images, cost) if report is not None else None
     best: Epoch | None = None
 
-    def on_epoch(model: nn.Module, line: Epoch) -> None:
+    def on_epoch(model: Any, line: Epoch) -> None:
         nonlocal best
         if not np.isfinite(line.loss):
             raise ValueError(
@@ -94,12 +108,15 @@ def train(
             metadata = {"data": data, "epoch": str(line.epoch), "accuracy": str(line.accuracy)}
             io.save(model, out, metadata)
             best = line
+        if watch is not None:
+            watch(model, line)
         print(
             f"epoch {line.epoch:{len(str(epochs))}}/{epochs}"
             f"  accuracy {_percent(line):5.2f} %  loss {line.loss:.4f}",
             flush=True,
         )
 
+    lr = classifier.learning_rate(cost, activation) if lr is None else lr
     try:
         history = classifier.train(
             images,
@@ -108,7 +125,7 @@ def train(
             cost=cost,
             epochs=epochs,
             batch_size=batch_size,
-            lr=classifier.learning_rate(cost, activation) if lr is None else lr,
+            lr=lr,
             l2=l2,
             rng=np.random.default_rng(seed),
             on_epoch=on_epoch,
@@ -129,6 +146,75 @@ def train(
     )
     print(f"best test accuracy {_percent(best):.2f} %, final {_percent(history[-1]):.2f} %")
     print(f"model of epoch {best.epoch} (the best): {out}")
+    if watch is not None and report is not None:
+        settings = {
+            "data": data,
+            "hidden": ",".join(map(str, hidden)),
+            "activation": activation,
+            "cost": cost,
+            "batch size": batch_size,
+            "lr": lr,
+            "l2": l2,
+            "seed": seed,
+            "model": f"{out}, of epoch {best.epoch} (the best)",
+        }
+        watch.page(history, io.load(out), settings).save(report)
+        print(f"report: {report}")
+
+
+class _Watch:
+    """What a report tells of the training images, measured after each epoch: cost, accuracy and, as
+    in Nielsen's fifth chapter, the gradient on the first 1,000 of them."""
+
+    norms: figures.GradientNorms
+    training: figures.Monitor
+
+    def __init__(self, images: Dataset, cost: Cost) -> None:
+        self.images = images
+        self.loss, self.included, *_ = classifier.COSTS[cost]
+
+    def __call__(self, model: nn.Sequential, line: Epoch) -> None:
+        from tensorgrad.viz import figures
+
+        if line.epoch > 1:
+            self.norms(line)
+        else:
+            x, y = self.images.x_train, _one_hot(self.images.y_train)
+            body = self.body(model)
+            self.norms = figures.GradientNorms(body, self.loss, x[:1000], y[:1000])
+            self.norms.epochs[:] = [1]  # not 0: it has learned since
+            self.training = figures.Monitor(body, self.loss, x, y)
+        self.training(line)
+
+    def body(self, model: nn.Sequential) -> nn.Sequential:
+        """The model without the activation that the loss includes."""
+        return model if self.included is None else nn.Sequential(*model.layers[:-1])
+
+    def page(self, history: list[Epoch], model: Any, settings: dict[str, Any]) -> Page:
+        from tensorgrad.viz.reporting import report
+
+        x, y = self.images.x_test, self.images.y_test
+        return report(
+            history,
+            model,
+            validation=(x, y),
+            training=self.training.history,
+            gradients=self.norms,
+            graph=self.loss(self.body(model)(x[:1]), _one_hot(y[:1])),
+            settings=settings,
+            title=f"Reading {settings['data']}",
+        )
+
+
+def _one_hot(y: Any) -> Any:
+    return np.eye(10, dtype=np.float32)[y]
+
+
+def _try_report() -> None:
+    """ImportError if what the page needs is missing: now, not after the training."""
+    from tensorgrad.viz.reporting import report
+
+    report([], nn.Linear(64, 10), validation=(np.zeros((1, 64)), np.zeros(1, int)))
 
 
 def _percent(line: Epoch) -> float:
