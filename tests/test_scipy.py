@@ -747,6 +747,16 @@ def test_triangular_systems(trans: Any, lower: bool) -> None:
         assert_gradient(f, TRIANGLE[:2, :2], SIDES[:2, 0], order=2)
 
 
+def test_stacks_of_triangular_systems_may_share_a_vector() -> None:
+    stack, b = np.stack([TRIANGLE, 2 * TRIANGLE]), SIDES[:, 0]
+    try:
+        expected = linalg.solve_triangular(stack, b)
+    except ValueError:
+        pytest.skip("this SciPy takes single systems only")
+    np.testing.assert_allclose(tgl.solve_triangular(Value(stack), b).data, expected, rtol=1e-12)
+    assert_gradient(tgl.solve_triangular, stack, b)
+
+
 def test_complex_triangular_systems() -> None:
     """The gradient of Re Σ w x by b is A⁻ᵀ w, by A its outer product with -x; of Aᴴ that of A̅ᵀ."""
     A, w = np.triu(TRIANGLE + 0.3j * TRIANGLE.T), SIDES[:, 0] + 0.5j

@@ -14,6 +14,7 @@ from tensorgrad.domain import Domain
 from tensorgrad.node import Array
 from tensorgrad.ops.adjoint import T
 from tensorgrad.ops.inverse import off_singular
+from tensorgrad.ops.reduce import as_array
 from tensorgrad.primitive import Primitive, implements, primitive
 
 # Triangular systems: x = A⁻¹ b, so b̄ = A⁻ᵀ g and Ā = -b̄ xᵀ, in the triangle that is read.
@@ -41,8 +42,6 @@ def by_right_side(
 
 def by_triangle(g: Array, out: Array, a: Array, b: Array, **how: bool) -> Array:
     adjoint = by_right_side(g, out, a, b, **how)
-    if b.ndim == 1:
-        adjoint, out = adjoint[:, None], out[:, None]
     left, right = (out, adjoint) if how.get("transpose") else (adjoint, out)
     read = np.tri(a.shape[-1], k=-1 if how.get("unit_diagonal") else 0, dtype=bool)
     return np.where(read if how.get("lower") else read.T, -left @ T(right), 0)
@@ -54,7 +53,7 @@ triangular_solution: Primitive = primitive(
     by_right_side,
     name="solve_triangular",
     domain=Domain(
-        signature="(m,m),(m,n?)",
+        signature="(m,m),(m,n)",
         make=off_singular,
         params=lambda a, b: [
             {"transpose": t, "lower": lower, "unit_diagonal": unit}
@@ -87,14 +86,16 @@ def solve_triangular(
     """
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise ValueError(f"solve_triangular: trans={trans!r}; there are 0, 1, 2, 'N', 'T' and 'C'")
-    return triangular_solution(
+    b = as_array(b)
+    x = triangular_solution(
         np.conjugate(a) if trans in (2, "C") else a,
-        b,
+        b[:, None] if b.ndim == 1 else b,
         transpose=trans not in (0, "N"),
         lower=lower,
         unit_diagonal=unit_diagonal,
         check_finite=check_finite,
     )
+    return x[..., 0] if b.ndim == 1 else x
 
 
 @implements(linalg.cho_solve)

@@ -227,7 +227,7 @@ def spherical(function: Any, before: float, after: float, notation: str) -> Prim
         by_argument,
         name=function.__name__,
         notation=notation,
-        domain=ORDERED,
+        domain=ORDERED._replace(make=lambda n, z: (np.floor(n), z)),
         batch=elementwise,
     )
     implements(function)(derivative_too)
