@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
     from tensorgrad.custom import checkpoint, custom_vjp
     from tensorgrad.debugging import debug
+    from tensorgrad.linting import lint
     from tensorgrad.train import fit
     from tensorgrad.transforms import (
         elementwise_grad,
@@ -49,6 +50,7 @@ __all__ = [
     "io",
     "jacobian",
     "jvp",
+    "lint",
     "nn",
     "no_grad",
     "optim",
@@ -72,6 +74,7 @@ _HOMES = {
     "custom_vjp": "tensorgrad.custom",
     "debug": "tensorgrad.debugging",
     "fit": "tensorgrad.train",
+    "lint": "tensorgrad.linting",
     "vmap": "tensorgrad.vectorizing",
     **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms"),
 }

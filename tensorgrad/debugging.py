@@ -110,7 +110,7 @@ def blame(node: Node, bad: tuple[int, ...]) -> str:
         if first_bad(x) is not None:
             return f"was given {np.asarray(x)[first_bad(x)]} in operand {i}"
     same = [x for x in node.inputs if np.shape(x) == node.data.shape]
-    source = f", from {', '.join(str(x[bad]) for x in same)}" if same else ""
+    source = f", from {', '.join(str(np.asarray(x)[bad]) for x in same)}" if same else ""
     return f"made {node.data[bad]} at entry {bad}{source}"
 
 

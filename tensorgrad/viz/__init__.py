@@ -13,17 +13,34 @@ if TYPE_CHECKING:
     from tensorgrad.viz import figures
     from tensorgrad.viz.drawing import graph
     from tensorgrad.viz.events import Event, steps
+    from tensorgrad.viz.explaining import explain
     from tensorgrad.viz.formula import Formula, rule_of
     from tensorgrad.viz.layout import Picture
+    from tensorgrad.viz.reporting import report
+    from tensorgrad.viz.zooming import zoom
 
-__all__ = ["Event", "Formula", "Picture", "figures", "graph", "rule_of", "steps"]
+__all__ = [
+    "Event",
+    "Formula",
+    "Picture",
+    "explain",
+    "figures",
+    "graph",
+    "report",
+    "rule_of",
+    "steps",
+    "zoom",
+]
 _HOMES = {
     "Event": "events",
     "Formula": "formula",
     "Picture": "layout",
+    "explain": "explaining",
     "graph": "drawing",
+    "report": "reporting",
     "rule_of": "formula",
     "steps": "events",
+    "zoom": "zooming",
 }
 
 

@@ -121,10 +121,11 @@ class Event:
         else:
             assert self.source is not None
             arrives = self.node if self.mode == "rev" else self.source
-            edge = write.derivative(self.name, self.names[self.source])
-            chain = write.product([self.moving(arrives, write), edge])
             target = self.source if self.mode == "rev" else self.node
-            sides = [self.moving(target, write), chain, *sides, write.number(self.contribution)]
+            edge = write.derivative(self.name, self.names[self.source])
+            chain = [] if arrives is self.end else [[self.moving(arrives, write), edge]]
+            products = [write.product(factors) for factors in chain]
+            sides = [self.moving(target, write), *products, *sides, write.number(self.contribution)]
         return [side for i, side in enumerate(sides) if i == 0 or side != sides[i - 1]]
 
     def __str__(self) -> str:
@@ -162,8 +163,8 @@ def steps(
     v2 = b + 1 = 1 + 1 = 2
     v3 = v1 * v2 = 3 * 2 = 6
     ∂v3/∂v3 = 1
-    ∂v3/∂v1 += ∂v3/∂v3 * ∂v3/∂v1 = ∂v3/∂v3 * v2 = 1 * 2 = 2
-    ∂v3/∂v2 += ∂v3/∂v3 * ∂v3/∂v2 = ∂v3/∂v3 * v1 = 1 * 3 = 3
+    ∂v3/∂v1 += ∂v3/∂v3 * v2 = 1 * 2 = 2
+    ∂v3/∂v2 += ∂v3/∂v3 * v1 = 1 * 3 = 3
     ∂v3/∂b += ∂v3/∂v2 * ∂v2/∂b = ∂v3/∂v2 = 3
     ∂v3/∂b += ∂v3/∂v1 * ∂v1/∂b = ∂v3/∂v1 = 2   (so far 5)
     """
@@ -217,7 +218,7 @@ class Replay:
                     continue
                 c = contribution(node, i, g, masked)
                 cotangents[x] = cotangents[x] + c if x in cotangents else c
-                local, choice = local_derivative(node, i), choice_in_force(node, g)
+                local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
                 yield Event(
                     "edge", node, names, end, "rev", i, x, g, local, c, cotangents[x], choice
                 )
@@ -234,7 +235,7 @@ class Replay:
                 g = tangents[x]
                 c = tangent(node, i, g)
                 tangents[node] = tangents[node] + c if node in tangents else c
-                local, choice = local_derivative(node, i), choice_in_force(node, g)
+                local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
                 yield Event(
                     "edge", node, names, start, "fwd", i, x, g, local, c, tangents[node], choice
                 )

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tensorgrad.io import check_writable
+
 INSTALL = "pip install 'tensorgrad-engine[viz]'"
 
 
@@ -65,16 +67,14 @@ class Picture:
         """The drawing as a PNG."""
         return render(self.source, self.plain, "png")
 
-    def save(self, path: str | Path) -> Path:
-        """Write the drawing; the ending says how: .svg, .png, .pdf, .dot. Returns the path."""
-        path = Path(path)
-        format = path.suffix.lstrip(".").lower()
+    def save(self, path: str | Path) -> None:
+        """Write the drawing; the ending says how: .svg, .png, .pdf, .dot."""
+        format = Path(path).suffix.lstrip(".").lower()
         if not format:
             raise ValueError(f"{path}: its ending says what to write: .svg, .png, .pdf or .dot")
-        text = format in ("dot", "gv")
+        target, text = check_writable(path), format in ("dot", "gv")
         drawn = self.source.encode() if text else render(self.source, self.plain, format)
-        path.write_bytes(drawn)
-        return path
+        target.write_bytes(drawn)
 
     def _repr_svg_(self) -> str:
         return self.svg()

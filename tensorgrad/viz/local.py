@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorgrad.batching import alike, elementwise
+from tensorgrad.kinks import decided
 from tensorgrad.node import Array, Node, recording
 from tensorgrad.repair import repair, unless_masked_out
 from tensorgrad.rules import Together
@@ -52,15 +53,7 @@ def entrywise(node: Node) -> bool:
     return scalars or node.op.batch in (elementwise, alike)
 
 
-def choice_in_force(node: Node, g: Array) -> str | None:
-    """The stated choice of an operation, if it is at a kink and a derivative arrives there."""
+def choice_in_force(node: Node, i: int, g: Array, c: Array) -> str | None:
+    """The stated choice of an operation, if it is at a kink; `c`: what its rule made of `g`."""
     assert node.op is not None
-    kink = node.op.domain.kink
-    if node.op.choice is None or kink is None or not np.any(g):
-        return None
-    try:
-        with np.errstate(all="ignore"):
-            distance = kink(*node.inputs, **node.params)
-    except (TypeError, ValueError):
-        distance = kink(*node.inputs)
-    return node.op.choice if np.any(distance == 0) else None
+    return node.op.choice if decided(node, i, g, c) else None

@@ -98,7 +98,9 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         # what stands on the right of - and / needs brackets at the same level; so does x of x**y
         left = level + (level in (POWER, COMPARE))
         right = level + (level != POWER)
-        return f"{within(args[0], left, names)} {sign} {within(args[1], right, names)}", level
+        second = within(args[1], right, names)
+        second = f"({second})" if second.startswith("-") else second  # a + (-1)
+        return f"{within(args[0], left, names)} {sign} {second}", level
     if function in PREFIX and len(args) == 1:
         return PREFIX[function] + within(args[0], SIGN, names), SIGN
     if spelling(x.function) == "getitem" and (len(args) > 1 or "index" in x.params):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping
 
 from tensorgrad.node import Array
 from tensorgrad.viz import latex
@@ -11,22 +10,10 @@ from tensorgrad.viz.formula import Formula
 from tensorgrad.viz.names import brief
 
 
-class Writer(Protocol):
-    """A way to write: `TEXT` or `LATEX`."""
+class Writer:
+    """Text for terminals: `∂e/∂b = ∂e/∂d * ∂d/∂b`."""
 
-    def name(self, name: str) -> str: ...
-
-    def number(self, x: Array) -> str: ...
-
-    def derivative(self, of: str, by: str) -> str: ...
-
-    def product(self, factors: list[str]) -> str: ...
-
-    def formula(self, formula: Formula, words: Mapping[str, str], scalar: bool) -> str: ...
-
-
-class Text:
-    """For terminals: `∂e/∂b = ∂e/∂d * ∂d/∂b`."""
+    times = "*"
 
     def name(self, name: str) -> str:
         return name
@@ -37,15 +24,20 @@ class Text:
     def derivative(self, of: str, by: str) -> str:
         return f"∂{of}/∂{by}"
 
-    def product(self, factors: list[str]) -> str:
-        return " * ".join(f"({f})" if f.startswith("-") and i else f for i, f in enumerate(factors))
-
     def formula(self, formula: Formula, words: Mapping[str, str], scalar: bool) -> str:
         return formula.text(words)
 
+    def product(self, factors: Iterable[str]) -> str:
+        return f" {self.times} ".join(bracketed(factors))
 
-class Latex:
-    """For paper."""
+    def sum(self, terms: Iterable[str]) -> str:
+        return " + ".join(bracketed(terms))
+
+
+class Latex(Writer):
+    """LaTeX, for math mode."""
+
+    times = r"\cdot"
 
     def name(self, name: str) -> str:
         return latex.letter(name)
@@ -56,13 +48,14 @@ class Latex:
     def derivative(self, of: str, by: str) -> str:
         return rf"\frac{{\partial {self.name(of)}}}{{\partial {self.name(by)}}}"
 
-    def product(self, factors: list[str]) -> str:
-        bracketed = (rf"({f})" if f.startswith("-") and i else f for i, f in enumerate(factors))
-        return r" \cdot ".join(bracketed)
-
     def formula(self, formula: Formula, words: Mapping[str, str], scalar: bool) -> str:
         written = formula.latex(words)
         return written.replace(r"\odot", r"\cdot") if scalar else written
 
 
-TEXT, LATEX = Text(), Latex()
+def bracketed(parts: Iterable[str]) -> list[str]:
+    """Parts of a sum or product: negative numbers in brackets, but for the first."""
+    return [f"({part})" if i and part.startswith("-") else part for i, part in enumerate(parts)]
+
+
+TEXT, LATEX = Writer(), Latex()

@@ -171,7 +171,8 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path, format: 
     begins = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph"}
     if format in ("png", "pdf") and not shutil.which("dot"):
         pytest.skip("no dot here")
-    path = graph(colah()[0]).save(tmp_path / f"x.{format}")
+    path = tmp_path / f"x.{format}"
+    graph(colah()[0]).save(path)
     assert path.read_bytes().startswith(begins[format])
 
 

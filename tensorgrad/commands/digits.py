@@ -1,4 +1,4 @@
-"""The commands `train`, `predict` and `check`: what they ask, and what they print."""
+"""The commands `train` and `predict`: networks that read digits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-import tensorgrad
 from tensorgrad import classifier, image, io, nn
 from tensorgrad.classifier import Activation, Cost, Data
 from tensorgrad.data import Dataset
@@ -20,23 +19,6 @@ from tensorgrad.train import predict as answers_of
 if TYPE_CHECKING:
     from tensorgrad.viz import figures
     from tensorgrad.viz.page import Page
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"tensorgrad {tensorgrad.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def about(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
-    ] = False,
-) -> None:
-    """Train networks that read handwritten digits, and check gradients, yours too."""
 
 
 def _sizes(text: str) -> list[int]:
@@ -49,7 +31,6 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-@app.command()
 @np.errstate(all="ignore")  # a loss that diverges is reported below
 def train(
     data: Annotated[Data, typer.Option(help="The images: 8x8 digits, bundled, or MNIST.")] = (
@@ -221,7 +202,6 @@ def _percent(line: Epoch) -> float:
     return 100 * (line.accuracy or 0.0)
 
 
-@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A file that tensorgrad train wrote.")],
     images: Annotated[
@@ -256,50 +236,6 @@ def predict(
         print(f"{path}: {answers.argmax()}")
         print(_show(ink, answers[0]), flush=True)
     raise typer.Exit(failed)
-
-
-@app.command()
-def check(
-    target: Annotated[
-        str, typer.Argument(metavar="PATH::FUNCTION", help="A function in a Python file.")
-    ] = "",
-    all_primitives: Annotated[
-        bool, typer.Option("--all", help="Check every primitive of tensorgrad instead.")
-    ] = False,
-    vjp: Annotated[
-        str, typer.Option(metavar="NAME", help="The function's hand-written gradient, same file.")
-    ] = "",
-    shape: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=3,2", help="The shape of an argument; else drawn."),
-    ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Points to try.")] = 100,
-    order: Annotated[
-        int | None,
-        typer.Option(min=1, show_default="2 where there is one", help="Up to which derivatives."),
-    ] = None,
-) -> None:
-    """Check the gradient of a function of arrays at drawn points.
-
-    FUNCTION is a function of Values, or with --vjp of arrays; a primitive; a test made by
-    testing.property_gradcheck; a torch.autograd.Function, JAX custom_vjp or autograd primitive.
-    """
-    from tensorgrad.testing import GradientError
-    from tensorgrad.testing import target as targets
-
-    if all_primitives and (vjp or shape or order):
-        raise typer.BadParameter("it goes with none of the others", None, None, "'--all'")
-    if bool(target) == all_primitives:
-        raise typer.BadParameter("pass PATH::FUNCTION, or --all", None, None, "'PATH::FUNCTION'")
-    try:
-        if all_primitives:
-            for line in targets.check_all(examples):
-                print(line, flush=True)
-        else:
-            print(targets.check_target(target, vjp, shape or [], examples, order))
-    except GradientError as error:
-        print("\n".join([str(error), *getattr(error, "__notes__", ())]))
-        raise typer.Exit(1) from None
 
 
 def _show(ink: image.Ink, answers: Any) -> str:

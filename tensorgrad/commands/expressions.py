@@ -1,0 +1,79 @@
+"""The commands `explain` and `graph`: derivatives of an expression, in words and as a picture."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from tensorgrad import Value, io
+from tensorgrad.viz import document, drawing, explaining, parse
+
+Expression = Annotated[
+    str, typer.Argument(metavar="EXPRESSION", help='NumPy\'s spelling: "(a + b) * exp(-b)".')
+]
+Bindings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME=NUMBER...", help="Values: a=2 b=[1,2] W=[[1,0],[0,1]]."),
+]
+
+
+def explain(
+    expression: Expression,
+    values: Bindings = None,
+    wrt: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="By which value; else by all.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Paths to be listed.")] = 5,
+    html: Annotated[Path | None, typer.Option(help="Also write a page of set formulas.")] = None,
+) -> None:
+    """Derive an expression by its values, as on paper: rules, numbers, sums, paths."""
+    if html:
+        io.check_writable(html)
+    result, given = computed(expression, values or [])
+    names = wrt or [name for name, value in given.items() if value.requires_grad]
+    for name in names:
+        if name not in given:
+            raise typer.BadParameter(f"{name} has no value: there are {', '.join(given)}")
+    found = [explaining.explain(result, given[name], top=top) for name in names]
+    print("\n\n".join(map(str, found)))
+    if html:
+        document.page(found, expression).save(html)
+
+
+def graph(
+    expression: Expression,
+    values: Bindings = None,
+    out: Annotated[Path, typer.Option(help="The file: .svg, .png, .pdf, .dot.")] = Path(
+        "graph.svg"
+    ),
+    theme: Annotated[Literal["light", "dark", "print"], typer.Option(help="Colours.")] = "light",
+    rankdir: Annotated[
+        Literal["LR", "RL", "TB", "BT"], typer.Option(help="From left to right, ...")
+    ] = "LR",
+) -> None:
+    """Draw the graph of an expression, with the derivatives on its nodes and edges."""
+    io.check_writable(out)
+    result, _ = computed(expression, values or [])
+    drawing.graph(result, theme=theme, rankdir=rankdir).save(out)
+    print(out)
+
+
+def computed(expression: str, bindings: list[str]) -> tuple[Value, dict[str, Value]]:
+    """The value of an expression, called f, and the values that it is computed from."""
+    given: dict[str, Value] = {}
+    for binding in bindings:
+        name, equals, number = binding.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier() or keyword.iskeyword(name):
+            raise typer.BadParameter(f"{binding!r} is not NAME=NUMBER, such as a=2")
+        given[name] = Value(np.array(parse.evaluate(number, {}), float), name=name)
+    with np.errstate(all="ignore"):  # what is not finite is shown as such
+        result = parse.evaluate(expression, given)
+    if not isinstance(result, Value) or result.op is None:
+        raise ValueError(f"{expression} computes nothing of the values: pass NAME=NUMBER")
+    result.name = "f" if "f" not in given else "result"
+    return result, given

@@ -1,0 +1,135 @@
+"""The cost around a model: a surface over two directions in the space of all its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tensorgrad.nn import Module
+from tensorgrad.train import predict
+from tensorgrad.viz.figures.canvas import LABEL, caption, sheet
+from tensorgrad.viz.figures.layers import evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = Any
+State = dict[str, Array]
+
+
+def directions(model: Module, rng: Any = 0) -> tuple[State, State]:
+    """Two random directions, by the parameters' names, in the scale of the parameters themselves.
+
+    Drawn from N(0, 1); then each neuron's part (a row of a weight) gets the length of that neuron's
+    weights, and biases do not move: H. Li et al., "Visualizing the Loss Landscape of Neural Nets"
+    (2018), section 4. Surfaces of different models can be compared so.
+
+    >>> from tensorgrad import nn
+    >>> a, b = directions(nn.Linear(3, 2))
+    >>> {name: x.shape for name, x in a.items()}
+    {'weight': (2, 3), 'bias': (2,)}
+    """
+    rng = np.random.default_rng(rng)
+    drawn: list[State] = []
+    for _ in range(2):
+        direction = {}
+        for name, p in model.named_parameters():
+            d = rng.standard_normal(p.shape).reshape(p.shape)
+            if p.ndim > 1:
+                rows, lengths = (np.reshape(a, (len(a), -1)) for a in (d, p.data))
+                scale = np.linalg.norm(lengths, axis=1) / np.linalg.norm(rows, axis=1)
+                direction[name] = d * scale.reshape(-1, *[1] * (p.ndim - 1))
+            else:
+                direction[name] = np.zeros(p.shape)
+        drawn.append(direction)
+    return drawn[0], drawn[1]
+
+
+def costs(
+    model: Module,
+    loss: Callable[..., Any],
+    x: Array,
+    y: Array,
+    along: tuple[State, State],
+    steps: Sequence[float],
+) -> Array:
+    """The cost at θ + s d₁ + t d₂, for s and t in `steps`: (len(t), len(s)). The model stays as is.
+
+    `along`: d₁ and d₂, as `directions` draws them. ValueError for names or shapes that are not the
+    model's.
+    """
+    start = model.state_dict()
+    out = np.empty((len(steps), len(steps)))
+    for direction in along:
+        shapes = {name: np.shape(d) for name, d in direction.items()}
+        if shapes != {name: p.shape for name, p in start.items()}:
+            raise ValueError(f"loss_surface: directions need the shapes of {model!r}'s parameters")
+    parameters = dict(model.named_parameters())
+    try:
+        with evaluating(model), np.errstate(over="ignore"):
+            for (row, column), _ in np.ndenumerate(out):
+                s, t = steps[column], steps[row]
+                for name, p in parameters.items():
+                    p.data = start[name] + (s * along[0][name] + t * along[1][name]).astype(p.dtype)
+                out[row, column] = loss(predict(model, x), y)
+    finally:
+        for name, p in parameters.items():
+            p.data = start[name]
+    return out
+
+
+def loss_surface(
+    model: Module,
+    loss: Callable[..., Any],
+    x: Array,
+    y: Array,
+    along: tuple[State, State] | None = None,
+    *,
+    reach: float = 1.0,
+    points: int = 31,
+) -> Figure:
+    """The cost on `x`, `y` around the model, as a surface and as a map; the model is in the middle.
+
+    `loss`: of (model(x), y), as in `fit`. `along`: two directions; without them those of
+    `directions(model)`. `reach`: so many times the directions to each side. `points`: along each
+    side, so the cost is computed points² times. The model stays as it is.
+
+    >>> from tensorgrad import nn
+    >>> x, y = np.eye(2), np.zeros((2, 1))
+    >>> figure = loss_surface(nn.Linear(2, 1), nn.functional.quadratic, x, y, points=5)
+    >>> figure.axes[1].get_title()
+    'Seen from above'
+    """
+    if points < 3 or not reach > 0:
+        raise ValueError(
+            f"loss_surface: points={points}, reach={reach}: needs 3 points, and a reach above 0"
+        )
+    steps = np.linspace(-reach, reach, points)
+    height = costs(model, loss, x, y, along or directions(model), steps.tolist())
+    if not np.isfinite(height).all():
+        raise ValueError(f"loss_surface: the cost is not finite everywhere; try less than {reach}")
+    figure = sheet(11.0, 4.8)
+    solid: Any = figure.add_subplot(1, 2, 1, projection="3d")
+    flat = figure.add_subplot(1, 2, 2)
+    solid.plot_surface(*np.meshgrid(steps, steps), height, cmap="viridis", linewidth=0)
+    caption(solid, "Cost around the model", "along $d_1$", "along $d_2$")
+    solid.set_zlabel("cost", fontsize=LABEL, labelpad=8)
+    solid.locator_params(nbins=5)
+    drawn = flat.contourf(steps, steps, height, 24, cmap="viridis")
+    flat.contour(steps, steps, height, 24, colors="white", linewidths=0.4)
+    flat.plot(0, 0, marker="*", markersize=18, color="white", markeredgecolor="black")
+    flat.annotate(
+        "model",
+        (0, 0),
+        xytext=(10, 8),
+        textcoords="offset points",
+        color="white",
+        fontsize=LABEL,
+        fontweight="bold",
+    )
+    flat.set_aspect("equal")
+    caption(flat, "Seen from above", "along $d_1$", "along $d_2$")
+    figure.colorbar(drawn, ax=flat).set_label("cost", fontsize=LABEL)
+    return figure

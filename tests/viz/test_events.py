@@ -1,0 +1,150 @@
+"""The events of a replay add up to what the engine computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+import tensorgrad as tg
+from tensorgrad import Value, nn
+from tensorgrad.testing import strategies
+from tensorgrad.viz import steps
+from tensorgrad.viz.events import Event, Replay
+from tests.viz.test_graph import colah
+
+
+def network() -> tuple[Value, nn.Module]:
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.ReLU(), nn.Linear(4, 2, rng=1))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    return nn.functional.cross_entropy(model(x), np.array([0, 1, 0, 1, 1])), model
+
+
+def edges(events: Any) -> list[Event]:
+    return [event for event in events if event.kind == "edge"]
+
+
+def test_colahs_sweep_is_told_as_he_tells_it() -> None:
+    e, names = colah()
+    assert [str(event) for event in steps(e, names=names)] == [
+        "a = 2",
+        "b = 1",
+        "c = a + b = 2 + 1 = 3",
+        "d = b + 1 = 1 + 1 = 2",
+        "e = c * d = 3 * 2 = 6",
+        "∂e/∂e = 1",
+        "∂e/∂c += ∂e/∂e * d = 1 * 2 = 2",
+        "∂e/∂d += ∂e/∂e * c = 1 * 3 = 3",
+        "∂e/∂b += ∂e/∂d * ∂d/∂b = ∂e/∂d = 3",
+        "∂e/∂a += ∂e/∂c * ∂c/∂a = ∂e/∂c = 2",
+        "∂e/∂b += ∂e/∂c * ∂c/∂b = ∂e/∂c = 2   (so far 5)",
+    ]
+    locals_of_edges = sorted(float(edge.local) for edge in edges(steps(e)))
+    assert locals_of_edges == [1, 1, 1, 2, 3]
+
+
+def test_forward_mode_carries_the_derivatives_by_one_input() -> None:
+    e, names = colah()
+    b = e.operands[1].operands[0]
+    totals = {edge.name: float(edge.total) for edge in edges(steps(e, b, names, mode="fwd"))}
+    assert totals == {"c": 1, "d": 1, "e": 5}
+
+
+def test_totals_are_the_gradients_of_the_engine_and_nothing_is_touched() -> None:
+    loss, model = network()
+    found = {edge.source: edge.total for edge in edges(steps(loss))}
+    assert all(p.grad is None for p in model.parameters())
+    loss.backward()
+    for p in model.parameters():
+        np.testing.assert_array_equal(found[p.node], p.grad)
+        assert found[p.node].dtype == p.grad.dtype
+
+
+@settings(max_examples=30)
+@given(call=strategies.expressions())
+def test_the_same_for_drawn_expressions(call: Any) -> None:
+    f, arguments = call
+    leaves = [Value(x) for x in arguments]
+    out = f(*leaves)
+    assume(out.requires_grad)
+    found = {edge.source: edge.total for edge in edges(steps(out))}
+    out.backward(np.ones_like(out.data))
+    for leaf in leaves:
+        if leaf.node in found:
+            np.testing.assert_array_equal(found[leaf.node], leaf.grad)
+
+
+@settings(max_examples=15)
+@given(call=strategies.expressions())
+def test_forward_mode_is_the_engines_jvp(call: Any) -> None:
+    f, arguments = call
+    leaves = [Value(x) for x in arguments]
+    out = f(*leaves)
+    for i, leaf in enumerate(leaves):
+        if out.requires_grad and leaf.node in Replay(out).order:
+            *_, last = steps(out, leaf, mode="fwd")
+            tangents = [
+                np.ones_like(x) if i == k else np.zeros_like(x) for k, x in enumerate(arguments)
+            ]
+            _, expected = tg.jvp(f, tuple(arguments), tuple(tangents))
+            found = last.g if last.kind == "seed" else last.total
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_forward_mode_is_the_directional_derivative_of_a_network() -> None:
+    loss, model = network()
+    weight = model.parameters()[0]
+    *_, last = steps(loss, weight, mode="fwd")
+    loss.backward()
+    np.testing.assert_allclose(last.total, weight.grad.sum(), rtol=1e-6)
+
+
+def test_contributions_of_a_where_that_masks_are_those_of_the_sweep() -> None:
+    x = Value([0.0, 1.0], name="x")
+    with np.errstate(all="ignore"):
+        y = np.sum(np.where(x > 0, x * np.log(x), 0))
+        found = [edge.total for edge in edges(steps(y)) if edge.source is x.node][-1]
+        y.backward()
+    np.testing.assert_array_equal(found, x.grad)
+    assert np.isfinite(found).all()
+
+
+def test_only_what_is_asked_for_is_walked() -> None:
+    a, b = Value(2.0, name="a"), Value(3.0, name="b")
+    walked = [(edge.name, edge.names[edge.source]) for edge in edges(steps(a * b + np.exp(b), a))]
+    assert walked == [("v3", "v1"), ("v1", "a")]
+
+
+def test_parallel_edges_are_two_events() -> None:
+    a = Value(3.0, name="a")
+    assert [edge.operand for edge in edges(steps(a * a))] == [0, 1]
+
+
+def test_a_choice_is_told_where_it_was_made_and_nowhere_else() -> None:
+    assert [e.choice for e in edges(steps(Value(0.0).relu()))] == ["relu'(0) = 0"]
+    assert [e.choice for e in edges(steps(Value(1.0).relu()))] == [None]
+
+
+def test_names_are_told_apart() -> None:
+    a, b = Value(1.0, name="x"), Value(2.0, name="x")
+    assert str(list(steps(a * b))[2]) == "v1 = x * x_2 = 1 * 2 = 2"
+
+
+def test_bad_input() -> None:
+    e, _ = colah()
+    with pytest.raises(ValueError, match="no graph"):
+        list(steps(Value(1.0, requires_grad=False)))
+    with pytest.raises(TypeError, match="not ndarray"):
+        list(steps(np.ones(2)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has no part in this result"):
+        list(steps(e, Value(1.0)))
+    with pytest.raises(ValueError, match="forward mode differentiates by one input"):
+        list(steps(e, mode="fwd"))
+    with pytest.raises(ValueError, match="there are 'rev' and 'fwd'"):
+        list(steps(e, mode="back"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="names= takes a mapping"):
+        list(steps(e, names=["a"]))
+    with pytest.raises(TypeError, match="inside vmap"):
+        tg.vmap(lambda x: list(steps(x * 2)))(Value(np.ones(3)))

