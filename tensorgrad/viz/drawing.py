@@ -12,7 +12,7 @@ import numpy as np
 from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 from tensorgrad.viz.clusters import Path, modules_in, modules_of
-from tensorgrad.viz.events import Event, Replay, checked
+from tensorgrad.viz.events import Event, Mode, Replay, checked
 from tensorgrad.viz.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
 from tensorgrad.viz.layout import Picture
 from tensorgrad.viz.names import Called, Names, brief
@@ -28,7 +28,10 @@ SHAPES = {
     "output": ("box", "rounded,filled,bold"),
     "folded": ("box3d", "filled"),
 }
-LEGEND = "on an edge: × the local derivative, + what it adds to the derivative by the operand"
+LEGENDS: dict[Mode, str] = {
+    "rev": "on an edge: × the local derivative, + what it adds to the derivative by the operand",
+    "fwd": "on an edge: × the local derivative, + what it adds to the derivative of the result",
+}
 
 
 def graph(
@@ -36,6 +39,7 @@ def graph(
     names: Names = None,
     *,
     wrt: Any = None,
+    mode: Mode = "rev",
     gradients: bool = True,
     depth: int | None = None,
     max_nodes: int = DRAWN,
@@ -51,7 +55,8 @@ def graph(
 
     `names`: what to call Values, a mapping such as `locals()`, or a Module: then the nodes that its
     parts made stand in frames named by their attribute paths. `wrt`: the Values by which gradients
-    are shown, by default all. `gradients=False` shows what `.grad` holds. `depth`: Modules deeper
+    are shown, by default all; in forward mode (`mode="fwd"`) the one by which each node is
+    differentiated. `gradients=False` shows what `.grad` holds. `depth`: Modules deeper
     than that are folded to one node. A graph of more than `max_nodes` nodes is folded as far as it
     needs to be, or summarised by operations. `rankdir`: "LR", "TB", ...; `theme`: "light", "dark"
     or "print".
@@ -69,16 +74,16 @@ def graph(
     replay = Replay(checked(value), wrt, names)
     paths = modules_of(replay.order, modules_in(names))
     groups = grouped(replay.order, paths, depth, max_nodes)
-    events = list(replay.backward()) if gradients and len(replay.order) <= max_nodes else []
-    found = totals(replay, events) if gradients else {x: x.grad for x in replay.order}
+    few = len(replay.order) <= max_nodes
+    events = list(replay.derivatives(mode, wrt)) if gradients and few else []
+    found = totals(events) if gradients else {x: x.grad for x in replay.order}
     drawing = partial(Drawing, replay, groups, events, found, colours)
     return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, plain)))
 
 
-def totals(replay: Replay, events: Iterable[Event]) -> dict[Node, Array]:
-    """The derivative of the output by each node."""
-    found = {replay.output: np.ones_like(replay.output.data)[()]} if events else {}
-    return found | {event.source: event.total for event in events if event.source is not None}
+def totals(events: Iterable[Event]) -> dict[Node, Array]:
+    """The derivative at each node that one travels to."""
+    return {event.target: event.g if event.kind == "seed" else event.total for event in events}
 
 
 class Group(NamedTuple):
@@ -134,7 +139,7 @@ class Drawing(NamedTuple):
     def lines(self, rankdir: str) -> Iterator[str]:
         theme = self.theme
         font = 'fontname="Helvetica,Arial,sans-serif"'
-        legend = f' label="{LEGEND}"' if self.events else ""
+        legend = f' label="{LEGENDS[self.events[0].mode]}"' if self.events else ""
         yield "digraph {"
         yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
         yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
@@ -176,7 +181,9 @@ class Drawing(NamedTuple):
             rows.append(Row(formula[0] if fits else node.op.name, theme.faint))
         gradient = self.gradients.get(node)
         rows += value_rows(node.data, gradient, theme)
-        rows.append(gradient_row(names[replay.output], names[node], gradient, theme))
+        forward = bool(self.events) and self.events[0].mode == "fwd"
+        of, by = (node, self.events[0].end) if forward else (replay.output, node)
+        rows.append(gradient_row(names[of], names[by], gradient, theme))
         chosen = [event.choice for event in self.events if event.node is node and event.choice]
         rows += [Row(f"a choice: {choice}", theme.gradient) for choice in chosen[:1]]
         return self.box(f"n{i}", self.kind(node), rows)

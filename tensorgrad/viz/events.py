@@ -64,6 +64,11 @@ class Event:
         return self.node.data
 
     @property
+    def target(self) -> Node:
+        """The node whose derivative gets a seed or a contribution."""
+        return self.source if self.source and self.mode == "rev" else self.node
+
+    @property
     def formula(self) -> Formula | None:
         """How the value is computed; of an edge, the rule, with `g` and `out`."""
         if self.kind == "forward":
@@ -121,11 +126,15 @@ class Event:
         else:
             assert self.source is not None
             arrives = self.node if self.mode == "rev" else self.source
-            target = self.source if self.mode == "rev" else self.node
             edge = write.derivative(self.name, self.names[self.source])
             chain = [] if arrives is self.end else [[self.moving(arrives, write), edge]]
             products = [write.product(factors) for factors in chain]
-            sides = [self.moving(target, write), *products, *sides, write.number(self.contribution)]
+            sides = [
+                self.moving(self.target, write),
+                *products,
+                *sides,
+                write.number(self.contribution),
+            ]
         return [side for i, side in enumerate(sides) if i == 0 or side != sides[i - 1]]
 
     def __str__(self) -> str:
@@ -168,14 +177,14 @@ def steps(
     ∂v3/∂b += ∂v3/∂v2 * ∂v2/∂b = ∂v3/∂v2 = 3
     ∂v3/∂b += ∂v3/∂v1 * ∂v1/∂b = ∂v3/∂v1 = 2   (so far 5)
     """
-    if mode not in ("rev", "fwd"):
-        raise ValueError(f"mode={mode!r}: there are 'rev' and 'fwd'")
     replay = Replay(value, wrt, names)
-    start = replay.seed(mode, wrt)
+    derivatives = replay.derivatives(mode, wrt)
+    seed = next(derivatives)
     for node in replay.order:
         kind: Kind = "leaf" if node.op is None else "forward"
-        yield Event(kind, node, replay.names, start, mode)
-    yield from replay.backward() if mode == "rev" else replay.forward(start)
+        yield Event(kind, node, replay.names, seed.end, mode)
+    yield seed
+    yield from derivatives
 
 
 class Replay:
@@ -193,14 +202,15 @@ class Replay:
         """The leaves of Modules, with their attribute paths."""
         return {v.node: name for name, v in self.given if isinstance(v, Value) and "." in name}
 
-    def seed(self, mode: Mode, wrt: Any) -> Node:
-        """Where the derivatives start: at the output, or in forward mode at the one input."""
+    def derivatives(self, mode: Mode, wrt: Any = None) -> Iterator[Event]:
+        """The seed and the edges, from the output back or from one input on."""
+        if mode not in ("rev", "fwd"):
+            raise ValueError(f"mode={mode!r}: there are 'rev' and 'fwd'")
         if mode == "rev":
-            return self.output
+            return self.backward()
         if not isinstance(wrt, Value):
             raise ValueError("forward mode differentiates by one input: pass wrt=, a Value")
-        node: Node = wrt.node
-        return node
+        return self.forward(wrt.node)
 
     def backward(self) -> Iterator[Event]:
         """The events of the reverse sweep."""

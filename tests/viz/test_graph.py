@@ -72,6 +72,14 @@ def test_colahs_numbers_stand_on_nodes_and_edges() -> None:
     assert factors == {"1": 3, "2": 1, "3": 1}
 
 
+def test_forward_mode_differentiates_each_node_by_one_input() -> None:
+    e, names = colah()
+    b = e.operands[1].operands[0]
+    text = text_of(graph(e, names, wrt=b, mode="fwd").svg())
+    for shown in ("∂b/∂b = 1", "∂c/∂b = 1", "∂d/∂b = 1", "∂e/∂b = 5", "∂a/∂b: not computed"):
+        assert shown in text
+
+
 def test_parallel_edges_are_kept() -> None:
     a = Value(3.0, name="a")
     assert edges_of(graph(a + a).source) == ["n0 -> n1", "n0 -> n1"]
