@@ -63,11 +63,14 @@ class Document:
             parts.append(r"\end{itemize}")
         return "\n".join(parts) + "\n"
 
-    def html(self) -> str:
-        """HTML with MathML, which browsers set without any script. Needs latex2mathml."""
-        parts = [f"<article><h2>{escape(self.title)}</h2>"]
+    def html(self, level: int = 2) -> str:
+        """HTML with MathML, which browsers set without any script. Needs latex2mathml.
+
+        `level`: of the heading.
+        """
+        parts = [f"<article><h{level}>{escape(self.title)}</h{level}>"]
         for section in self.sections:
-            parts.append(f"<section><h3>{escape(section.title)}</h3>")
+            parts.append(f"<section><h{level + 1}>{escape(section.title)}</h{level + 1}>")
             for line in section.lines:
                 math = latex.to_mathml(line.math(LATEX)) if line.math else ""
                 words = [escape(line.before), math, escape(line.after)]
@@ -100,16 +103,15 @@ def page(documents: Iterable[Document], title: str) -> Page:
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{asset('page.css')}{STYLE}</style>"
     )
-    body = "\n".join(document.html() for document in documents)
-    main = f"<main>\n<h1>{escape(title)}</h1>\n{body}</main>"
-    html = f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{main}</body></html>\n'
-    return Page(html, title)
+    body = "\n".join(document.html(level=1) for document in documents)
+    html = f'<html lang="en"><head>{head}</head><body><main>{body}</main></body></html>'
+    return Page(f"<!DOCTYPE html>\n{html}\n", title)
 
 
 STYLE = """
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem; }
 article p { max-width: none; margin: .35rem 0; overflow-x: auto; }
-math { font-size: 1.15em; }
+math { font-size: 1.15em; math-style: normal; }
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from string import Formatter
 from typing import Any
 
@@ -21,9 +22,9 @@ from tensorgrad.viz.symbol import Constant, Expression, Name
 LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
 MARK = re.compile(r"@(\d)")
 COMPARISONS = {
-    np.less: "<",
+    np.less: r"\lt",
     np.less_equal: r"\le",
-    np.greater: ">",
+    np.greater: r"\gt",
     np.greater_equal: r"\ge",
     np.equal: "=",
     np.not_equal: r"\ne",
@@ -36,17 +37,10 @@ GREEK = re.compile(
     "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|"
     "psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega"
 )
-SPECIAL = {
-    "\\": r"\backslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "%": r"\%",
-    "#": r"\#",
-    "_": r"\_",
-    "^": r"\hat{}",
-    "~": r"\sim{}",
+SPECIAL = {c: f"\\{c}" for c in "{}$&%#_"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
 }
 
 
@@ -63,7 +57,9 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         text = names[x.text]
         if text.startswith("\\frac"):
             return text, APPLIED
-        return text, SIGN if text.startswith("-") else SUM if " " in text else ATOM
+        if re.search(r" [+-] ", text):
+            return text, SUM
+        return text, SIGN if text.startswith("-") else ATOM
     if isinstance(x, Constant):
         return constant(x.value)
     if type(x) in (tuple, list):
@@ -204,7 +200,9 @@ def power_of_ten(text: str) -> str:
 
 
 def letter(name: str) -> str:
-    """A name as a symbol: `x`, `x_1`, `weight`, `beta`."""
+    """A name as a symbol: `x`, `x_1`, `weight`, `beta`; `W[0, 1]` as an entry."""
+    if entry := re.fullmatch(r"(.+)\[([\d, ]+)\]", name):
+        return f"{{{letter(entry[1])}}}_{{{entry[2]}}}"
     stem, _, below = name.partition("_")
     found = re.fullmatch(r"([A-Za-z]+)(\d+)", name)
     if found and not below:
@@ -212,7 +210,7 @@ def letter(name: str) -> str:
     if GREEK.fullmatch(stem):
         stem = "\\" + stem
     elif len(stem) > 1 or not stem.isalpha():
-        return rf"\mathrm{{{words(name)}}}"
+        return rf"\text{{{words(name)}}}"
     return f"{stem}_{{{words(below)}}}" if below else stem
 
 
@@ -222,11 +220,23 @@ def words(text: str) -> str:
 
 
 def to_mathml(latex: str) -> str:
-    """MathML of LaTeX. ImportError, with what to install, without latex2mathml."""
+    """MathML of LaTeX. ImportError, with what to install, without latex2mathml.
+
+    The converter copies text as it is, markup and backslashes: what is escaped passes in disguise.
+    """
     try:
         from latex2mathml.converter import convert
     except ImportError as error:
         raise ImportError(
             "MathML needs latex2mathml: pip install 'tensorgrad-engine[viz]'"
         ) from error
-    return str(convert(latex))
+    for i, (written, _) in enumerate(DISGUISES):
+        latex = latex.replace(written, chr(PRIVATE + i))
+    mathml = str(convert(latex))
+    for i, (_, shown) in enumerate(DISGUISES):
+        mathml = mathml.replace(chr(PRIVATE + i), escape(shown))
+    return mathml
+
+
+PRIVATE = 0xE000  # characters that Unicode leaves to private use
+DISGUISES = [*((written, c) for c, written in SPECIAL.items()), ("<", "<"), (">", ">")]

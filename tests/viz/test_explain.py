@@ -119,6 +119,7 @@ def test_a_name_is_never_markup(name: str) -> None:
     x = Value(2.0, name=name)
     found = explain(x * 3, x)
     assert "<script" not in found.html()
+    assert html.escape(name, quote=False) in found.html()
     assert html.escape("<script>") not in found.html() or name.startswith("<")
     assert r"\input{" not in found.latex()
     assert "$x$" not in found.markdown()

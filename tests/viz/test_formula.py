@@ -17,7 +17,7 @@ from tensorgrad.ops.elementwise import multiply, power, tanh
 from tensorgrad.primitive import registry
 from tensorgrad.testing.rules import Case, cases, checkable, drawn
 from tensorgrad.viz.formula import Formula, forward_of, letters, rule_of
-from tensorgrad.viz.parse import evaluate
+from tensorgrad.viz.parse import ExpressionError, evaluate
 from tensorgrad.viz.symbol import Call, Constant, Name
 
 with suppress(ImportError):  # their primitives are checked too, where there is SciPy
@@ -74,7 +74,7 @@ def test_formulas_are_those_of_the_book() -> None:
     assert rule_of(registry["sigmoid"], 0, [x]).text() == "g * out * (1 - out)"
     assert rule_of(registry["relu"], 0, [x]).text() == "where(x > 0, g, 0)"
     assert rule_of(power, 0, [x, 3]).text() == "g * (3 * x ** 2)"
-    assert rule_of(registry["sqrt"], 0, [x]).latex() == r"\frac{g}{2 \odot \mathrm{out}}"
+    assert rule_of(registry["sqrt"], 0, [x]).latex() == r"\frac{g}{2 \odot \text{out}}"
     A, B = np.ones((2, 3)), np.ones((3, 4))
     assert rule_of(registry["matmul"], 0, [A, B]).text() == "g @ y.mT"
     assert rule_of(registry["matmul"], 1, [A, B]).latex() == r"x^{\top} g"
@@ -151,7 +151,11 @@ def test_brackets_are_where_they_must_be(tree: Any) -> None:
     expression, values = as_expression(tree), NUMBERS
     with np.errstate(all="ignore"):
         want = computed(expression, values)
-        got = evaluate(Formula(expression).text(), values)
+        try:
+            got = evaluate(Formula(expression).text(), values)
+        except ExpressionError:  # 2 / (2 - 2), of Python's own numbers
+            assume(np.isfinite(want))
+            raise
     np.testing.assert_array_equal(got, want)
 
 
@@ -161,7 +165,11 @@ def test_brackets_of_latex_too(tree: Any) -> None:
     expression, values = as_expression(tree), NUMBERS
     with np.errstate(all="ignore"):
         want = computed(expression, values)
-        got = evaluate(from_latex(Formula(expression).latex()), values)
+        try:
+            got = evaluate(from_latex(Formula(expression).latex()), values)
+        except ExpressionError:
+            assume(np.isfinite(want))
+            raise
     np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
