@@ -98,6 +98,51 @@ def test_without_matplotlib_two_moons_says_what_to_install(tmp_path):
     assert output.endswith("drawing needs: pip install 'tensorgrad-engine[viz]'\n")
 
 
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_chain_rule_is_explained_and_drawn(tmp_path):
+    pytest.importorskip("latex2mathml")
+    output = run("chain_rule.py", ".", folder=tmp_path)
+    assert "  1 * 3 + 1 * 2 = 5\n" in output
+    assert files(tmp_path) == [
+        *("chain_rule.html", "forward_mode.svg", "lstm.svg", "neuron.svg", "reverse_mode.svg"),
+        *("stepper.html", "transformer.svg", "transformer_folded.svg"),
+    ]
+    assert "∂e/∂b = 5" in (tmp_path / "reverse_mode.svg").read_text(encoding="utf-8")
+
+
+def test_what_a_reader_of_digits_learned_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    output = run("what_it_learned.py", ".", folder=tmp_path)
+    assert min(float(x) for x in re.findall(r"([\d.]+)%", output)) > 93
+    assert files(tmp_path) == [
+        *("activations.png", "activations_noise.png", "confusion_matrix.png", "filters.png"),
+        *("first_layer.png", "gradient_norms.png", "learning_curves.png", "loss_surface.png"),
+        *("maximising_inputs.png", "mistakes.png", "nudges.png"),
+    ]
+
+
+def test_spirals_and_disk_are_untangled_and_only_in_space_is_the_disk_free(tmp_path):
+    pytest.importorskip("matplotlib")
+    output = run("bent_plane.py", ".", folder=tmp_path)
+    spirals, flat, space = (float(x) for x in re.findall(r"([\d.]+)%", output))
+    assert min(spirals, space) > 97 > flat
+    assert files(tmp_path) == [
+        *("disk.html", "disk.png", "disk_flat.png", "spirals.gif", "spirals.png"),
+    ]
+
+
+def test_the_gradient_vanishes_from_layer_to_layer(tmp_path):
+    pytest.importorskip("matplotlib")
+    _, norms, _ = run("universal.py", ".", folder=tmp_path).splitlines()
+    lengths = [float(x) for x in norms.split()]
+    assert len(lengths) == 5
+    assert all(3 * before < after for before, after in pairwise(lengths))
+    assert files(tmp_path) == ["universality.png", "vanishing.png"]
+
+
 def test_homework_is_graded_with_a_diagnosis_for_each_mistake(tmp_path):
     output = documented("homework.py", folder=tmp_path)
     grades = dict(re.findall(r"^(\w+): (\d of \d) ", output, re.MULTILINE))

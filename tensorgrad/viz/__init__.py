@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tensorgrad.viz.formula import Formula, rule_of
     from tensorgrad.viz.layout import Picture
     from tensorgrad.viz.reporting import report
+    from tensorgrad.viz.stepping import stepper
     from tensorgrad.viz.zooming import zoom
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "graph",
     "report",
     "rule_of",
+    "stepper",
     "steps",
     "zoom",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "graph": "drawing",
     "report": "reporting",
     "rule_of": "formula",
+    "stepper": "stepping",
     "steps": "events",
     "zoom": "zooming",
 }

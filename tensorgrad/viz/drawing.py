@@ -209,8 +209,8 @@ class Drawing(NamedTuple):
     def box(self, place: str, kind: str, rows: list[Row]) -> str:
         shape, style = SHAPES[kind]
         fill = self.theme.operation if kind == "folded" else getattr(self.theme, kind)
-        frames = " peripheries=2" if kind == "output" else ""
-        look = f'shape={shape} style="{style}" fillcolor="{fill}"{frames}'
+        more = {"output": " peripheries=2", "constant": " width=0 height=0"}.get(kind, "")
+        look = f'shape={shape} style="{style}" fillcolor="{fill}"{more}'
         return f"{place} [{look} label={self.write(rows)}]"
 
     def constants(self) -> Iterator[str]:

@@ -102,7 +102,8 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         second = f"({second})" if second.startswith("-") else second  # a + (-1)
         return f"{within(args[0], left, names)} {sign} {second}", level
     if function in PREFIX and len(args) == 1:
-        return PREFIX[function] + within(args[0], SIGN, names), SIGN
+        inner = within(args[0], SIGN, names)
+        return PREFIX[function] + (f"({inner})" if inner.startswith("-") else inner), SIGN
     if spelling(x.function) == "getitem" and (len(args) > 1 or "index" in x.params):
         inside = index(x.params["index"] if x.params else args[1], names)
         return f"{within(args[0], ATOM, names)}[{inside}]", ATOM

@@ -52,6 +52,7 @@ def test_the_text_of_each_rule_computes_what_the_rule_computes(name: str) -> Non
         out = op.forward(*xs, **case.params)
         for i in case.free:
             formula = rule_of(op, i, xs, case.params)
+            assert formula.mathml().startswith("<math")
             for ys in (xs, operands_of(case, others(case))):
                 out = op.forward(*ys, **case.params)
                 assume(np.shape(out) == np.shape(op.forward(*xs, **case.params)))
