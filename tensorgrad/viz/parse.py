@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import operator
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from tensorgrad.ops.constant import ANSWERS, named
 from tensorgrad.primitive import implementations, registry
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -38,7 +40,8 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Invert: operator.invert,
 }
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
-PLAIN = (np.array, np.arange, np.zeros, slice)  # they make what is not computed
+PLAIN = (np.array, np.arange, np.zeros)  # they make what is not computed
+FILES = set(named(ANSWERS["text and files"]))
 LONGEST = 10_000  # characters
 LARGEST = 10_000  # a power with a larger exponent of Python's whole numbers could take for ever
 
@@ -60,14 +63,14 @@ def functions() -> Functions:
     The first that takes the arguments is called.
     """
     found: dict[str, list[Callable[..., Any]]] = {name: [op] for name, op in registry.items()}
-    every: list[Callable[..., Any]] = [*PLAIN, *implementations]
-    for function in every:
-        name = str(getattr(function, "__name__", ""))
-        homes = {"linalg.": np.linalg, "fft.": np.fft}
-        known = [p + name for p, home in homes.items() if getattr(home, name, None) is function]
-        for n in (name, *known):
-            found.setdefault(n, []).append(function)
-    return found
+    known = {id(f) for f in implementations if f not in FILES} | {id(f) for f in PLAIN}
+    homes = {"": np, "linalg.": np.linalg, "fft.": np.fft}
+    scipy = [sys.modules[home] for home in ("scipy.special", "scipy.linalg") if home in sys.modules]
+    for prefix, home in (*homes.items(), *(("", home) for home in scipy)):
+        for name, function in vars(home).items():
+            if id(function) in known:
+                found.setdefault(prefix + name, []).append(function)
+    return {**found, "slice": [slice]}
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
@@ -133,6 +136,8 @@ class Reader:
 
     def read_binop(self, x: ast.BinOp) -> Any:
         left, right = self.read(x.left), self.read(x.right)
+        if isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple)):
+            raise self.error(x, "arithmetic is of numbers and arrays: write array([...])")
         whole = isinstance(x.op, ast.Pow) and isinstance(left, int) and isinstance(right, int)
         if whole and (abs(right) > LARGEST or abs(left) > 2**64):
             raise self.error(x, "a power of whole numbers that is too large")

@@ -71,7 +71,7 @@ def spelling(function: Callable[..., Any]) -> str:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"{owner.__name__}.{function.__name__}"
-    name = str(getattr(function, "__name__", function))
+    name = str(getattr(function, "__name__", function)).lstrip("_")  # zeta calls a ufunc _zeta
     for home in ("linalg", "fft"):
         if getattr(getattr(np, home), name, None) is function and not hasattr(np, name):
             return f"{home}.{name}"

@@ -279,7 +279,11 @@ def test_the_command_draws_an_expression(tmp_path: Path) -> None:
         (["a+1", "a=1", "--wrt", "b"], "b has no value: there are a"),
         (["a+1", "a=1", "--html", "no/such/x.html"], "there is no folder"),
         (["a@a", "a=1"], "matmul"),
-        (["'a'*9", "a=1"], "computes nothing"),
+        (["'a'*9", "a=1"], "arithmetic is of numbers and arrays"),
+        (["[a]*10**9", "a=1"], "arithmetic is of numbers and arrays"),
+        (["savetxt('x', a)", "a=1"], "there is no function savetxt"),
+        (["save('x', a)", "a=1"], "there is no function save"),
+        (["load('x')", "a=1"], "there is no function load"),
     ],
 )
 def test_what_is_no_expression_is_refused_with_place_and_reason(
