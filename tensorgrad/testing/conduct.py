@@ -8,6 +8,7 @@ import numpy as np
 
 from tensorgrad.testing.point import Point, shown_type
 from tensorgrad.testing.report import Failure
+from tensorgrad.testing.vectors import listed
 
 Array = Any
 LINEAR = 1e-5  # not a matter of rounding: that is for the comparison of values
@@ -122,7 +123,7 @@ def changed(point: Point, args: list[Any], cotangent: Any, g: Any) -> list[Failu
         if isinstance(a, np.ndarray) and not same(a, b)
     ]
     if g is not None:
-        pairs = zip(as_list(cotangent), as_list(point.cotangent(g)))
+        pairs = zip(listed(cotangent), listed(point.cotangent(g)))
         names += ["the cotangent"] if any(not same(a, b) for a, b in pairs) else []
     if not names:
         return []
@@ -134,10 +135,6 @@ def same(a: Array, b: Array) -> bool:
     if np.shape(a) != np.shape(b):
         return False
     return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc"))
-
-
-def as_list(x: Any) -> list[Any]:
-    return list(x) if isinstance(x, tuple) else [x]
 
 
 def misshapen(point: Point, gradients: list[Array]) -> list[Failure]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tensorgrad.call import positions
 from tensorgrad.testing.report import Failure, GradientError, Report, described
 from tensorgrad.testing.subject import Subject, is_float
-from tensorgrad.testing.vectors import Layout, Vector
+from tensorgrad.testing.vectors import Layout, Vector, listed, several
 from tensorgrad.value import Value
 
 Array = Any
@@ -100,20 +100,23 @@ class Point:
             args[k] = a.copy() if isinstance(a, np.ndarray) else a
         return args
 
+    def raised(self, what: str, error: Exception) -> NoReturn:
+        """Tell what an error was raised in."""
+        detail = f"{what}: {type(error).__name__}: {error}"
+        self.report.failures.append(Failure("raises", detail))
+        raise GradientError(self.report) from error
+
     def call(self, args: list[Any]) -> Any:
         """The function; what it raises is told with the arguments."""
         try:
             return self.subject.f(*args)
         except Exception as error:
-            detail = f"the function itself: {type(error).__name__}: {error}"
-            self.report.failures.append(Failure("raises", detail))
-            raise GradientError(self.report) from error
+            self.raised("the function itself", error)
 
     def results(self, result: Any) -> list[Array]:
         """The arrays that the function returned."""
-        several = isinstance(result, (tuple, list))
-        self.several = several
-        arrays = list(result) if several else [result]
+        self.several = several(result)
+        arrays = listed(result)
         for y in arrays:
             kind = getattr(getattr(y, "dtype", None), "kind", "f" if type(y) is float else "O")
             kind = "c" if type(y) is complex else "i" if type(y) in (int, bool) else kind
@@ -151,7 +154,7 @@ class Point:
         nothing = np.full(self.outputs.size, np.nan)
         try:
             result = self.subject.f(*self.own(x, exact=self.exact))
-            arrays = list(result) if isinstance(result, (tuple, list)) else [result]
+            arrays = listed(result)
             if [np.shape(a) for a in arrays] != self.outputs.shapes:
                 return nothing
             if np.iscomplexobj(x):
@@ -162,9 +165,7 @@ class Point:
         except Exception as error:
             if np.iscomplexobj(x):
                 raise
-            detail = f"the function itself, beside the point: {type(error).__name__}: {error}"
-            self.report.failures.append(Failure("raises", detail))
-            raise GradientError(self.report) from error
+            self.raised("the function itself, beside the point", error)
 
     def cotangent(self, g: Vector) -> Any:
         """The vector `g` as the cotangents of what the function returned."""
@@ -176,14 +177,12 @@ class Point:
         try:
             result = self.subject.vjp(g, *args)
         except Exception as error:
-            detail = f"the gradient: {type(error).__name__}: {error}"
-            self.report.failures.append(Failure("raises", detail))
-            raise GradientError(self.report) from error
+            self.raised("the gradient", error)
         return self.chosen(result)
 
     def chosen(self, result: Any) -> list[Array]:
         """Of what a vjp returned, the gradients by the arguments to differentiate by."""
-        if not isinstance(result, (tuple, list)):
+        if not several(result):
             self.fail(
                 "wrong shape",
                 f"the gradient is {shown_type(result)}: return a tuple, one gradient for each "
@@ -214,10 +213,8 @@ class Point:
         except NotImplementedError:  # there is no forward mode
             raise
         except Exception as error:
-            detail = f"forward mode: {type(error).__name__}: {error}"
-            self.report.failures.append(Failure("raises", detail))
-            raise GradientError(self.report) from error
-        arrays = list(result) if isinstance(result, (tuple, list)) else [result]
+            self.raised("forward mode", error)
+        arrays = listed(result)
         shapes = [np.shape(a) for a in arrays]
         if shapes != self.outputs.shapes:
             found, expected = (

@@ -8,7 +8,6 @@ from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
-import numpy as np
 from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
@@ -16,6 +15,7 @@ from hypothesis.errors import Unsatisfiable
 from tensorgrad.testing.checking import MODES, check
 from tensorgrad.testing.report import Failure, GradientError, Report, checked
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
+from tensorgrad.testing.strategies.source import literal
 from tensorgrad.testing.subject import Function, Subject, from_values, name_of
 
 Array = Any
@@ -205,19 +205,7 @@ def arguments(
 
 def regression_test(name: str, args: list[Any], params: dict[str, Any], seed: int) -> str:
     """A test to paste that checks one point."""
-    values = [source(x) for x in args] + [f"{n}={source(x)}" for n, x in params.items()]
+    values = [literal(x) for x in args] + [f"{n}={literal(x)}" for n, x in params.items()]
     call = ", ".join([*values, f"rng={seed}"])
     bare = name.removeprefix("test_")
     return f"To keep this case:\n\ndef test_{bare}_again():\n    {name}.check({call})\n"
-
-
-def source(x: Any) -> str:
-    """Python for a number or array, exact."""
-    if isinstance(x, np.ndarray):
-        dtype = "" if x.dtype in (np.float64, np.int64) and x.size else f", np.{x.dtype.name}"
-        if x.size == 0:
-            return f"np.zeros({x.shape}{dtype})"
-        return f"np.array({x.tolist()}{dtype})"
-    if isinstance(x, np.generic):
-        return f"np.{x.dtype.name}({x.item()!r})"
-    return repr(x)

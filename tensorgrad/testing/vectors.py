@@ -86,3 +86,13 @@ class Layout:
     def eps(self) -> float:
         """The spacing at 1 of the least precise float among the arrays."""
         return max((float(np.finfo(d).eps) for d in self.dtypes if d.kind in "fc"), default=0.0)
+
+
+def several(result: Any) -> bool:
+    """Whether a function returned more than one array."""
+    return isinstance(result, (tuple, list))
+
+
+def listed(result: Any) -> list[Array]:
+    """What a function returned, as a list of arrays."""
+    return list(result) if several(result) else [result]

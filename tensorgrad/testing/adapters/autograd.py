@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tensorgrad.testing.adapters.library import Library, imported, several, subject
+from tensorgrad.testing.adapters.library import Library, imported, subject
 from tensorgrad.testing.subject import Function, Subject
+from tensorgrad.testing.vectors import several
 
 
 def from_autograd(f: Function, name: str = "") -> Subject:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.testing.subject import Function, Subject, name_of
+from tensorgrad.testing.vectors import listed, several
 
 Array = Any
 
@@ -76,14 +77,6 @@ def subject(
         value.__signature__ = signature(written)  # type: ignore[attr-defined]
     result = Subject(value, vjp, jvp if forward[0] else None, second, name or name_of(f))
     return result
-
-
-def several(y: Any) -> bool:
-    return isinstance(y, (tuple, list))
-
-
-def listed(y: Any) -> list[Any]:
-    return list(y) if several(y) else [y]
 
 
 def imported(module: str, package: str) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.adapters.library import Library, imported, listed, several, subject
+from tensorgrad.testing.adapters.library import Library, imported, subject
 from tensorgrad.testing.subject import Function, Subject, name_of
+from tensorgrad.testing.vectors import listed, several
 
 Array = Any
 

@@ -70,9 +70,12 @@ class Term(NamedTuple):
 
 
 def literal(x: Any) -> str:
-    """Python source of a param."""
+    """Python source of a number, an array or a param, exact."""
     if isinstance(x, np.ndarray):
-        return f"np.array({x.tolist()}, {x.dtype.name!r})"
+        dtype = "" if x.dtype in (np.float64, np.int64) and x.size else f", np.{x.dtype.name}"
+        return f"np.array({x.tolist()}{dtype})" if x.size else f"np.zeros({x.shape}{dtype})"
+    if isinstance(x, np.generic):
+        return f"np.{x.dtype.name}({x.item()!r})"
     if isinstance(x, (tuple, list)):
         parts = [literal(part) for part in x]
         if isinstance(x, list):
