@@ -69,9 +69,7 @@ class Primitive:
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """Run `op` forward, and record it if an operand requires grad. Raw in, raw out.
-
-    An operand with `__primitive__(op, operands, params)` answers instead, as NumPy's protocols do.
-    """
+    An operand with `__primitive__` answers itself, as with NumPy's protocols."""
     kind: type[Handle] | None = None
     wanted = False
     nodes: tuple[Node | None, ...]
@@ -157,9 +155,9 @@ def primitive(
 
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
-    operand. `domain`: what property tests may draw. `choice`: the value that the rules choose where
-    calculus names none, such as "|x|' = 0 at 0". `batch`: how `vmap` computes it, one of the rules
-    in `batching.py`; by default what follows from the forward and the domain, else a loop.
+    operand, {axis} for a param. `domain`: what property tests may draw. `choice`: the value that
+    the rules choose where calculus names none, such as "|x|' = 0 at 0". `batch`: how `vmap`
+    computes it, one of the rules in `batching.py`; by default what follows from forward and domain.
     If the forward is a NumPy function, that function is differentiable from now on. TypeError
     without a name or a rule. A rule returns a new array, or `g` or a view of it; an array that it
     keeps would become somebody's `.grad`.

@@ -116,7 +116,7 @@ def keep(out: Array, shape: Shape, axis: Axis, keepdims: bool) -> Array:
 sum = primitive(
     np.sum,
     lambda g, out, x, axis=None, keepdims=False: unreduce(g, axis, keepdims),
-    notation=r"\sum {0}",
+    notation=r"\sum_{{{axis}}} {0}",
     domain=REDUCTION,
     batch=reduction,
 )
@@ -387,7 +387,7 @@ prod = primitive(
     lambda g, out, x, axis=None, keepdims=False: (
         unreduce(g, axis, keepdims) * product_of_others(unreduce(out, axis, keepdims), x, axis)
     ),
-    notation=r"\prod {0}",
+    notation=r"\prod_{{{axis}}} {0}",
     domain=REDUCTION._replace(make=lambda x: (with_zeros(x),)),
     batch=reduction,
 )

@@ -80,7 +80,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
     if notation is not None and fits(notation, len(args)):
         levels, own = bindings(notation)
         parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
-        return notation.format(*parts, **Params(x.params)), own
+        return Formatter().vformat(notation, parts, Params(x.params)), own
     name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
     given = [render(arg, names) for arg in args]
     given += [f"\\text{{{words(k)}}}={render(v, names)}" for k, v in x.params.items()]
@@ -108,7 +108,10 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 @cache
 def fits(notation: str, n: int) -> bool:
     """Whether a notation has a place for each of n operands."""
-    places = {int(f) for _, f, _, _ in Formatter().parse(notation) if f and f.isdigit()}
+    try:
+        places = {int(f) for _, f, _, _ in Formatter().parse(notation) if f and f.isdigit()}
+    except ValueError:  # a brace too many
+        return False
     return places == set(range(n))
 
 

@@ -81,6 +81,13 @@ def test_formulas_are_those_of_the_book() -> None:
     assert rule_of(registry["matmul"], 1, [A, B]).latex() == r"x^{\top} g"
 
 
+def test_a_notation_may_show_params() -> None:
+    x = np.ones((2, 3))
+    node = np.sum(Value(x) * 2, axis=1).node
+    assert forward_of(node).latex({"x": "v"}) == r"\sum_{1} v"
+    assert forward_of(np.sum(Value(x) * 2).node).latex({"x": "v"}) == r"\sum_{} v"
+
+
 def test_a_branch_for_singular_entries_is_shown_where_there_are_some() -> None:
     g = np.array([0.0, 1.0])
     assert rule_of(registry["log"], 0, [np.array([1.0, 2.0])], g=g).text() == "g / x"
