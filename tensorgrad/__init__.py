@@ -59,8 +59,8 @@ __all__ = [
     "stop_gradient",
     "testing",
     "value_and_grad",
-    "vjp",
     "viz",
+    "vjp",
     "vmap",
 ]
 

@@ -1,4 +1,4 @@
-"""A check of kinks: where calculus names no derivative, and an operation's stated choice decides."""
+"""A check of kinks: where calculus names no derivative, and a stated choice decides."""
 
 from __future__ import annotations
 
