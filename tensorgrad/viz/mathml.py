@@ -30,7 +30,8 @@ class Formulas:
     def add(self, latex: str) -> int:
         """The number of the piece that a formula is."""
         if latex not in self.trees:
-            self.trees[latex] = ElementTree.fromstring(to_mathml(latex))
+            shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in latex)
+            self.trees[latex] = ElementTree.fromstring(to_mathml(shown))
         return self.piece(self.trees[latex])
 
     def piece(self, element: ElementTree.Element) -> int:
