@@ -1,6 +1,6 @@
 """The command line's frame: a command that fails says so in a line or two, with an exit code.
 
-The commands themselves are in `commands.py`; they need the extra `cli`.
+The commands themselves are in `commands/`; they need the extra `cli`.
 """
 
 from __future__ import annotations

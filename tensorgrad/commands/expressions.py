@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ import typer
 
 from tensorgrad import Value, io
 from tensorgrad.viz import document, drawing, explaining, parse
+from tensorgrad.viz.events import Replay
 
 Expression = Annotated[
     str, typer.Argument(metavar="EXPRESSION", help='NumPy\'s spelling: "(a + b) * exp(-b)".')
@@ -34,10 +36,12 @@ def explain(
     if html:
         io.check_writable(html)
     result, given = computed(expression, values or [])
-    names = wrt or [name for name, value in given.items() if value.requires_grad]
-    for name in names:
-        if name not in given:
-            raise typer.BadParameter(f"{name} has no value: there are {', '.join(given)}")
+    used = set(Replay(result).order)
+    occurring = [name for name, value in given.items() if value.node in used]
+    for name in wrt or []:
+        if name not in occurring:
+            raise typer.BadParameter(f"{name} does not occur: there are {', '.join(occurring)}")
+    names = wrt or occurring
     found = [explaining.explain(result, given[name], top=top) for name in names]
     print("\n\n".join(map(str, found)))
     if html:
@@ -67,10 +71,15 @@ def computed(expression: str, bindings: list[str]) -> tuple[Value, dict[str, Val
     given: dict[str, Value] = {}
     for binding in bindings:
         name, equals, number = binding.partition("=")
-        name = name.strip()
+        name = unicodedata.normalize("NFKC", name.strip())  # as Python reads names
         if not equals or not name.isidentifier() or keyword.iskeyword(name):
             raise typer.BadParameter(f"{binding!r} is not NAME=NUMBER, such as a=2")
-        given[name] = Value(np.array(parse.evaluate(number, {}), float), name=name)
+        if name in given:
+            raise typer.BadParameter(f"{name} is given twice")
+        data = np.array(parse.evaluate(number, {}))
+        if data.dtype.kind not in "biuf":
+            raise typer.BadParameter(f"{binding!r}: not a number or an array of numbers")
+        given[name] = Value(data.astype(float), name=name)
     with np.errstate(all="ignore"):  # what is not finite is shown as such
         result = parse.evaluate(expression, given)
     if not isinstance(result, Value) or result.op is None:

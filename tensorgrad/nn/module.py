@@ -49,7 +49,9 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         start = next(serials)
         result = self.forward(*args, **kwargs)
-        self._calls.append((start, next(serials)))
+        end = next(serials)
+        if end - start > 1:  # something was recorded
+            self._calls.append((start, end))
         return result
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

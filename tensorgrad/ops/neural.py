@@ -90,7 +90,7 @@ softmax = primitive(
     shares,
     lambda g, out, x, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
     name="softmax",
-    notation=r"\operatorname{{softmax}} {0}",
+    notation=r"\operatorname{{softmax}}_{{{axis}}} {0}",
     domain=Domain(params=one_axis),
     batch=reduction,
 )
@@ -98,7 +98,7 @@ log_softmax = primitive(
     log_shares,
     lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
     name="log_softmax",
-    notation=r"\ln \operatorname{{softmax}} {0}",
+    notation=r"\ln \operatorname{{softmax}}_{{{axis}}} {0}",
     domain=Domain(params=one_axis),
     batch=reduction,
 )
@@ -110,7 +110,7 @@ logsumexp = primitive(
         * softmax(difference(x, unreduce(out, axis, keepdims)), axis=axis)
     ),
     name="logsumexp",
-    notation=r"\ln \sum e^{{{0}}}",
+    notation=r"\ln \sum_{{{axis}}} e^{{{0}}}",
     domain=Domain(params=lambda shape: axes(shape) if 0 not in shape else ()),  # ln 0 = -∞
     batch=reduction,
 )

@@ -149,7 +149,7 @@ mean = primitive(
     lambda g, out, x, axis=None, keepdims=False: unreduce(
         divided(g, count(x.shape, axis)), axis, keepdims
     ),
-    notation=r"\overline{{{0}}}",
+    notation=r"\operatorname{{mean}}_{{{axis}}} {0}",
     domain=Domain(
         params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])], complex=True
     ),
@@ -218,7 +218,7 @@ var = primitive(
     lambda g, out, x, axis=None, ddof=0, keepdims=False: (
         unreduce(g, axis, keepdims) * 2 * spread(x, axis, ddof)
     ),
-    notation=r"\operatorname{{var}} {0}",
+    notation=r"\operatorname{{var}}_{{{axis}}} {0}",
     domain=Domain(params=freedoms),
     batch=reduction,
 )
@@ -227,7 +227,7 @@ std = primitive(
     lambda g, out, x, axis=None, ddof=0, keepdims=False: (
         unreduce(g / (out + (out == 0)), axis, keepdims) * spread(x, axis, ddof)
     ),
-    notation=r"\sigma({0})",
+    notation=r"\operatorname{{std}}_{{{axis}}} {0}",
     domain=Domain(params=freedoms, kink=ties),
     choice="σ' = 0 at σ = 0",
     batch=reduction,
@@ -307,7 +307,7 @@ SHARE = "entries that tie share the gradient equally"
 max = primitive(
     np.max,
     extremum_rule,
-    notation=r"\max {0}",
+    notation=r"\max_{{{axis}}} {0}",
     domain=EXTREMUM,
     choice=SHARE,
     batch=reduction,
@@ -315,7 +315,7 @@ max = primitive(
 min = primitive(
     np.min,
     extremum_rule,
-    notation=r"\min {0}",
+    notation=r"\min_{{{axis}}} {0}",
     domain=EXTREMUM,
     choice=SHARE,
     batch=reduction,

@@ -55,11 +55,12 @@ class Document:
 
     def latex(self) -> str:
         """LaTeX, for a document with amsmath."""
-        parts = [rf"\subsection*{{{latex.words(self.title)}}}"]
+        parts = [rf"\subsection*{{{in_latex(self.title)}}}"]
         for section in self.sections:
-            parts += [rf"\subsubsection*{{{latex.words(section.title)}}}", r"\begin{itemize}"]
-            set_lines = (joined(x, LATEX, latex.words, r"\(", r"\)") for x in section.lines)
-            parts += [rf"  \item {line}" for line in set_lines]
+            parts += [rf"\subsubsection*{{{in_latex(section.title)}}}", r"\begin{itemize}"]
+            for line in section.lines:
+                indent = rf"\hspace*{{{2 * line.level}em}}" if line.level else ""
+                parts.append(rf"  \item {indent}" + joined(line, LATEX, in_latex, BEGIN, END))
             parts.append(r"\end{itemize}")
         return "\n".join(parts) + "\n"
 
@@ -122,6 +123,14 @@ def joined(
     return " ".join(filter(None, (words(line.before), math, words(line.after))))
 
 
+BEGIN, END = r"\(", r"\)"
+
+
+def in_latex(text: str) -> str:
+    """Any text, none of it LaTeX."""
+    return latex.words(text).replace("∂", r"$\partial$").replace("→", r"$\to$")
+
+
 def in_markdown(text: str) -> str:
     """Any text, none of it Markdown or HTML."""
-    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|<>$~" else c for c in text)
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|$~" else escape(c) for c in text)

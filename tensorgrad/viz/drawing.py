@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.node import Array, Node
+from tensorgrad.ops.constant import data_of
 from tensorgrad.value import Value
 from tensorgrad.viz.clusters import Path, modules_in, modules_of
 from tensorgrad.viz.events import Event, Mode, Replay, checked
 from tensorgrad.viz.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
 from tensorgrad.viz.layout import Picture
-from tensorgrad.viz.names import Called, Names, brief
+from tensorgrad.viz.names import Called, Names, brief, parameters_in
 from tensorgrad.viz.themes import Theme, theme_of
 
 FORMULA = 40  # characters of a formula that are shown
 DRAWN = 200  # nodes
+SWEPT = 10_000  # nodes of a graph whose derivatives are computed for a picture
 SHAPES = {
     "parameter": ("box", "filled,bold"),
     "input": ("box", "filled,dashed"),
@@ -28,6 +30,7 @@ SHAPES = {
     "output": ("box", "rounded,filled,bold"),
     "folded": ("box3d", "filled"),
 }
+MAPS = "; in a node: left the value, right the derivative, each as shades of its largest entry"
 LEGENDS: dict[Mode, str] = {
     "rev": "on an edge: × the local derivative, + what it adds to the derivative by the operand",
     "fwd": "on an edge: × the local derivative, + what it adds to the derivative of the result",
@@ -56,7 +59,8 @@ def graph(
     `names`: what to call Values, a mapping such as `locals()`, or a Module: then the nodes that its
     parts made stand in frames named by their attribute paths. `wrt`: the Values by which gradients
     are shown, by default all; in forward mode (`mode="fwd"`) the one by which each node is
-    differentiated. `gradients=False` shows what `.grad` holds. `depth`: Modules deeper
+    differentiated. `gradients=False` shows what `.grad` holds; a graph of more than 10,000 nodes
+    shows neither. `depth`: Modules deeper
     than that are folded to one node. A graph of more than `max_nodes` nodes is folded as far as it
     needs to be, or summarised by operations. `rankdir`: "LR", "TB", ...; `theme`: "light", "dark"
     or "print".
@@ -74,10 +78,10 @@ def graph(
     replay = Replay(checked(value), wrt, names)
     paths = modules_of(replay.order, modules_in(names))
     groups = grouped(replay.order, paths, depth, max_nodes)
-    few = len(replay.order) <= max_nodes
-    events = list(replay.derivatives(mode, wrt)) if gradients and few else []
-    found = totals(events) if gradients else {x: x.grad for x in replay.order}
-    drawing = partial(Drawing, replay, groups, events, found, colours)
+    derivatives = replay.derivatives(mode, wrt)
+    events = list(derivatives) if gradients and len(replay.order) <= SWEPT else []
+    found = totals(events) if gradients else {x: data_of(x.grad) for x in replay.order}
+    drawing = partial(Drawing, replay, parameters_in(names), groups, events, found, colours)
     return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, plain)))
 
 
@@ -130,6 +134,7 @@ class Drawing(NamedTuple):
     """All that is drawn, and how labels are written; `lines` are those of the DOT source."""
 
     replay: Replay
+    parameters: set[Node]
     groups: list[Group]
     events: list[Event]
     gradients: Mapping[Node, Array]
@@ -139,11 +144,13 @@ class Drawing(NamedTuple):
     def lines(self, rankdir: str) -> Iterator[str]:
         theme = self.theme
         font = 'fontname="Helvetica,Arial,sans-serif"'
-        legend = f' label="{LEGENDS[self.events[0].mode]}"' if self.events else ""
+        legend = LEGENDS[self.events[0].mode] if self.events else ""
+        if self.events and any(np.ndim(node.data) for node in self.replay.order):
+            legend += MAPS
         yield "digraph {"
         yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
         yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
-        yield f"    style=rounded nodesep=0.3 ranksep=0.45{legend}]"
+        yield f'    style=rounded nodesep=0.3 ranksep=0.45 label="{legend}"]'
         yield f'  node [{font} fontsize=12 color="{theme.line}" fontcolor="{theme.text}"'
         yield '    margin="0.08,0.04"]'
         yield f'  edge [{font} fontsize=10 color="{theme.line}" fontcolor="{theme.faint}"'
@@ -173,7 +180,7 @@ class Drawing(NamedTuple):
         """One node: name, formula, value, derivative, what was chosen."""
         (node,) = self.groups[i].nodes
         replay, theme = self.replay, self.theme
-        names = shortened(replay.names, self.groups[i].path)
+        names = Shortened(replay.names, self.groups[i].path)
         rows = [Row(names[node], theme.text, bold=True)]
         if node.op is not None:
             _, *formula, _ = Event("forward", node, names, replay.output).sides()
@@ -181,18 +188,25 @@ class Drawing(NamedTuple):
             rows.append(Row(formula[0] if fits else node.op.name, theme.faint))
         gradient = self.gradients.get(node)
         rows += value_rows(node.data, gradient, theme)
-        forward = bool(self.events) and self.events[0].mode == "fwd"
-        of, by = (node, self.events[0].end) if forward else (replay.output, node)
-        rows.append(gradient_row(names[of], names[by], gradient, theme))
+        rows += self.derivative(node, names, gradient)
         chosen = [event.choice for event in self.events if event.node is node and event.choice]
         rows += [Row(f"a choice: {choice}", theme.gradient) for choice in chosen[:1]]
         return self.box(f"n{i}", self.kind(node), rows)
 
+    def derivative(self, node: Node, names: Called, gradient: Array | None) -> list[Row]:
+        """The derivative that is shown at a node: of the output by it, or of it by the input."""
+        if not self.events and len(self.replay.order) > SWEPT:
+            return []
+        of, by = self.replay.output, node
+        if self.events and self.events[0].mode == "fwd":
+            of, by = node, self.events[0].end
+            gradient = 0 if gradient is None else gradient
+        return [gradient_row(names[of], names[by], gradient, self.theme)]
+
     def kind(self, node: Node) -> str:
         if node.op is not None:
             return "output" if node is self.replay.output else "operation"
-        known = self.replay.parameters
-        return "parameter" if node in known or not known else "input"
+        return "parameter" if node in self.parameters or not self.parameters else "input"
 
     def folded(self, i: int) -> str:
         """Several nodes as one."""
@@ -214,25 +228,33 @@ class Drawing(NamedTuple):
         return f"{place} [{look} label={self.write(rows)}]"
 
     def constants(self) -> Iterator[str]:
-        """The operands that are no Values: each array once, numbers where they are read."""
+        """The operands that are no Values: each array once, numbers where they are read.
+
+        Of what a folded group reads, arrays that have a name.
+        """
         places: dict[int, str] = {}
+        names, theme = self.replay.names, self.theme
+        arrows: set[tuple[str, int]] = set()
         for i, group in enumerate(self.groups):
-            if group.title:
-                continue
-            (node,) = group.nodes
-            for k, (x, data) in enumerate(zip(node.operands, node.inputs)):
-                if x is not None and x.requires_grad:
+            read = [
+                (data, names.get(id(data)) or (x and x.name))
+                for node in group.nodes
+                for x, data in zip(node.operands, node.inputs)
+                if x is None or not x.requires_grad
+            ]
+            for data, name in read:
+                array = np.ndim(data) > 0
+                if group.title and not (name and array):
                     continue
-                known = id(data) if np.ndim(data) else -1 - len(places)
-                if known not in places:
-                    places[known] = f"n{i}c{k}"
-                    name = self.replay.names.get(id(data))
-                    rows = [Row(name, self.theme.text, bold=True)] if name else []
-                    rows += value_rows(np.asarray(data), None, self.theme)
-                    yield "  " + self.box(
-                        places[known], "input" if known >= 0 else "constant", rows
-                    )
-                yield f"  {places[known]} -> n{i} [style=dashed]"
+                key = id(data) if array else -1 - len(places)
+                if key not in places:
+                    places[key] = f"c{len(places)}"
+                    rows = [Row(name, theme.text, bold=True)] if name else []
+                    rows += value_rows(np.asarray(data), None, theme)
+                    yield "  " + self.box(places[key], "input" if array else "constant", rows)
+                if (places[key], i) not in arrows:
+                    arrows.add((places[key], i))
+                    yield f"  {places[key]} -> n{i} [style=dashed]"
 
     def edges(self) -> Iterator[str]:
         """The edges between Values: parallel ones too; those of folded nodes counted."""
@@ -258,14 +280,14 @@ class Drawing(NamedTuple):
         if event is None or event.contribution is None:
             return []
         array = np.ndim(event.contribution)
-        adds = f"‖{norm(event.contribution)}‖" if array else brief(event.contribution)
-        rows = [Row(f"+ {adds}", self.theme.gradient)]
+        adds = f"‖+‖ = {norm(event.contribution)}" if array else f"+ {brief(event.contribution)}"
+        rows = [Row(adds, self.theme.gradient)]
         if event.local is not None and not np.ndim(event.local):
             rows.insert(0, Row(f"× {brief(event.local)}", self.theme.faint))
         return rows
 
 
-class shortened(Called):
+class Shortened(Called):
     """Names without the path of the frame that they are shown in."""
 
     def __init__(self, names: Called, path: Path) -> None:

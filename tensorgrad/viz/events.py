@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -98,7 +99,7 @@ class Event:
     def operands(self, numbers: bool = False, write: Writer = TEXT) -> list[str]:
         """The operands of `node`: names, and constants; with `numbers`, what they are."""
         names = [
-            self.names.get(id(x) if n is None else n)
+            (n and (self.names.get(n) or n.name)) or self.names.get(id(x))
             for n, x in zip(self.node.operands, self.node.inputs)
         ]
         return [
@@ -127,8 +128,8 @@ class Event:
             assert self.source is not None
             arrives = self.node if self.mode == "rev" else self.source
             edge = write.derivative(self.name, self.names[self.source])
-            chain = [] if arrives is self.end else [[self.moving(arrives, write), edge]]
-            products = [write.product(factors) for factors in chain]
+            factors = [self.moving(arrives, write), edge]
+            products = [] if arrives is self.end else [write.product(factors)]
             sides = [
                 self.moving(self.target, write),
                 *products,
@@ -142,13 +143,13 @@ class Event:
         sign = " += " if self.kind == "edge" else " = "
         more = "" if self.total is self.contribution else f"   (so far {TEXT.number(self.total)})"
         chosen = f"   (a choice: {self.choice})" if self.choice else ""
-        return first + sign + " = ".join(rest) + more + chosen
+        return first + sign + TEXT.equal(rest) + more + chosen
 
     def latex(self) -> str:
         """The same as LaTeX."""
         first, *rest = self.sides(LATEX)
         sign = r" \mathrel{+}= " if self.kind == "edge" else " = "
-        return first + sign + " = ".join(rest)
+        return first + sign + LATEX.equal(rest)
 
 
 def steps(
@@ -180,11 +181,7 @@ def steps(
     replay = Replay(value, wrt, names)
     derivatives = replay.derivatives(mode, wrt)
     seed = next(derivatives)
-    for node in replay.order:
-        kind: Kind = "leaf" if node.op is None else "forward"
-        yield Event(kind, node, replay.names, seed.end, mode)
-    yield seed
-    yield from derivatives
+    return chain(replay.values(seed), [seed], derivatives)
 
 
 class Replay:
@@ -193,14 +190,21 @@ class Replay:
     def __init__(self, value: Value, wrt: Any = None, names: Names = None) -> None:
         self.output = checked(value).node
         self.order = leaves_first(self.output)
-        self.given = list(pairs(names))
-        self.names = names_of(self.order, self.given)
+        self.names = names_of(self.order, pairs(names))
         self.wanted = on_paths(self.order, wrt)
+        for node in self.order:
+            for x, data in zip(node.operands, node.inputs):
+                if x is not None and x.data is not data:
+                    raise ValueError(
+                        f"{self.names.get(x, x.name)} was given other data since this was "
+                        "computed: explain before the update, or compute again"
+                    )
 
-    @property
-    def parameters(self) -> dict[Node, str]:
-        """The leaves of Modules, with their attribute paths."""
-        return {v.node: name for name, v in self.given if isinstance(v, Value) and "." in name}
+    def values(self, seed: Event) -> Iterator[Event]:
+        """The events of the forward phase; `seed` is the first of the other."""
+        for node in self.order:
+            kind: Kind = "leaf" if node.op is None else "forward"
+            yield Event(kind, node, self.names, seed.end, seed.mode)
 
     def derivatives(self, mode: Mode, wrt: Any = None) -> Iterator[Event]:
         """The seed and the edges, from the output back or from one input on."""
@@ -245,7 +249,8 @@ class Replay:
                 g = tangents[x]
                 c = tangent(node, i, g)
                 tangents[node] = tangents[node] + c if node in tangents else c
-                local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
+                local = local_derivative(node, i)
+                choice = choice_in_force(node, i) if np.any(g) else None
                 yield Event(
                     "edge", node, names, start, "fwd", i, x, g, local, c, tangents[node], choice
                 )

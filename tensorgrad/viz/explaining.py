@@ -18,6 +18,7 @@ from tensorgrad.viz.paths import Paths, PathTerm, paths
 from tensorgrad.viz.writing import TEXT, Writer
 from tensorgrad.viz.zooming import taken_apart
 
+WAY = 12  # nodes of a path that are named
 STEPS = 100  # lines of a section; of more, the first and the last half
 
 
@@ -67,13 +68,18 @@ def explain(
       b → c → e: 1 * 2 = 2 (40 %)
       1 * 3 + 1 * 2 = 5
     """
+    if not isinstance(wrt, Value):
+        raise TypeError(f"wrt= takes one Value here, not {type(wrt).__name__}")
+    if top < 1 or max_steps < 1:
+        raise ValueError(f"top={top}, max_steps={max_steps}: both must be at least 1")
     if entry is not None:
-        value, wrt, names = apart(value, wrt, entry, names)
+        value, wrt, names = apart(checked(value), wrt, entry, names)
     replay = Replay(checked(value), wrt, names)
     edges = list(replay.backward())[1:]
     output, target = replay.output, wrt.node
     total = edges[-1].total if edges else np.ones_like(output.data)[()]
-    on_the_way = [node for node in replay.order if node in needed(replay)]
+    used = needed(replay)
+    on_the_way = [node for node in replay.order if node in used]
     found = paths(edges, target, output, total, top)
     return Document(
         title(replay, target, total),
@@ -96,7 +102,10 @@ def apart(value: Value, wrt: Value, entry: Any, names: Names) -> tuple[Value, Va
             "of the result, value[i]"
         )
     parts = taken_apart(value, wrt, names)
-    return parts[value.node].item(), parts[wrt.node][entry], None
+    chosen = parts[wrt.node][entry]
+    if not isinstance(chosen, Value):
+        raise IndexError(f"entry={entry!r} of a Value of shape {wrt.shape} is not one entry")
+    return parts[value.node].item(), chosen, None
 
 
 def needed(replay: Replay) -> set[Node]:
@@ -109,14 +118,14 @@ def needed(replay: Replay) -> set[Node]:
 
 def title(replay: Replay, target: Node, total: Array) -> str:
     name = TEXT.derivative(replay.names[replay.output], replay.names[target])
-    shape = f", as large as {replay.names[target]}" if np.ndim(total) else ""
-    return f"{name} = {TEXT.number(total)}{shape}"
+    of_sum = ", of the sum of its entries" if np.ndim(replay.output.data) else ""
+    return f"{name} = {TEXT.number(total)}{of_sum}"
 
 
 def value_line(node: Node, replay: Replay) -> Line:
     kind: Kind = "leaf" if node.op is None else "forward"
     event = Event(kind, node, replay.names, replay.output)
-    return Line(lambda write: " = ".join(event.sides(write)))
+    return Line(lambda write: write.equal(event.sides(write)))
 
 
 def derivative_lines(edges: Sequence[Event]) -> Iterator[Line]:
@@ -140,11 +149,11 @@ def derivative_lines(edges: Sequence[Event]) -> Iterator[Line]:
 
 
 def equation(edge: Event, write: Writer) -> str:
-    return " = ".join(edge.sides(write))
+    return write.equal(edge.sides(write))
 
 
 def part(edge: Event, write: Writer) -> str:
-    return " = ".join(edge.sides(write)[1:])
+    return write.equal(edge.sides(write)[1:])
 
 
 def chosen(edge: Event) -> str:
@@ -156,7 +165,7 @@ def summed(node: Node, uses: Sequence[Event], write: Writer) -> str:
     sides = [uses[0].moving(node, write)]
     if not np.ndim(node.data):
         sides.append(write.sum([write.number(use.contribution) for use in uses]))
-    return " = ".join([*sides, write.number(uses[-1].total)])
+    return write.equal([*sides, write.number(uses[-1].total)])
 
 
 def path_section(found: Paths, replay: Replay, target: Node) -> Section:
@@ -164,28 +173,39 @@ def path_section(found: Paths, replay: Replay, target: Node) -> Section:
     names, terms = replay.names, found.terms
     lines = []
     for term in terms:
-        way = " → ".join(names[node] for node in term.nodes)
+        way = " → ".join(shortened([names[node] for node in term.nodes]))
         share = "" if np.isnan(term.share) else f"({100 * term.share:.3g} %)"
         lines.append(Line(partial(product, term), f"{way}:", share))
     if 0 < len(terms) < found.number:
-        rest = 1 - sum(term.share for term in terms)
-        lines.append(Line(before=f"{found.number - len(terms):,} more paths: {100 * rest:.3g} %"))
+        more, rest = found.number - len(terms), 1 - sum(term.share for term in terms)
+        share = "" if np.isnan(rest) else f": {100 * rest:.3g} %"
+        lines.append(Line(before=f"{count(more)} more path{'s' * (more > 1)}{share}"))
     elif len(terms) > 1 and not np.ndim(terms[0].product):
         lines.append(Line(partial(all_paths, terms)))
     if not terms:
         lines.append(Line(before="too many to be followed one by one: that is what a sweep is for"))
-    title = f"Paths from {names[target]} to {names[replay.output]}: {found.number:,}"
+    title = f"Paths from {names[target]} to {names[replay.output]}: {count(found.number)}"
     return Section(title, lines)
+
+
+def count(n: int) -> str:
+    """A number of paths; of a very large one the power of ten."""
+    return f"{n:,}" if n < 10**9 else f"about 10^{round((n.bit_length() - 1) * np.log10(2))}"
+
+
+def shortened(nodes: list[str]) -> list[str]:
+    """The nodes of a path, without the middle of a long one."""
+    return nodes if len(nodes) <= WAY else [*nodes[: WAY // 2], "…", *nodes[-WAY // 2 :]]
 
 
 def product(term: PathTerm, write: Writer) -> str:
     """The derivatives along a path, and their product."""
     sides = [factors(term, write), write.number(term.product)]
-    return " = ".join(side for i, side in enumerate(sides) if side and side not in sides[:i])
+    return write.equal([side for i, side in enumerate(sides) if side and side not in sides[:i]])
 
 
 def factors(term: PathTerm, write: Writer) -> str:
-    return write.product([write.number(x) for x in term.locals])
+    return write.product(shortened([write.number(x) for x in term.locals]))
 
 
 def all_paths(terms: Sequence[PathTerm], write: Writer) -> str:

@@ -21,6 +21,7 @@ from tensorgrad.viz import text as text_
 from tensorgrad.viz.parse import evaluate
 from tensorgrad.viz.symbol import Call, Constant, Expression, Name, Symbol, expression_of
 
+SEMICOLON = r";\; "
 SHORT = 12  # characters: what is shorter is written twice rather than given a name
 LETTERS = "tuvwpqrs"
 
@@ -35,13 +36,15 @@ class Formula(NamedTuple):
         """In NumPy's spelling. `names`: what to write for the letters, numbers for example."""
         lines = [text_.render(self.expression, names or {})]
         lines += [f"{name} = {text_.render(part, names or {})}" for name, part in self.where]
-        return lines[0] + (" where " + ", ".join(lines[1:]) if self.where else "")
+        return lines[0] + (f" (where {', '.join(lines[1:])})" if self.where else "")
 
     def latex(self, names: Mapping[str, str] | None = None) -> str:
         """LaTeX, for math mode. `names`: LaTeX for the letters."""
         lines = [latex_.render(self.expression, names or {})]
-        lines += [f"{name} = {latex_.render(part, names or {})}" for name, part in self.where]
-        where = r" \quad\text{where}\quad " + r",\; ".join(lines[1:])
+        lines += [
+            f"{name} = {latex_.within(part, latex_.SUM, names or {})}" for name, part in self.where
+        ]
+        where = rf" \;\left(\text{{where }} {SEMICOLON.join(lines[1:])}\right)"
         return lines[0] + (where if self.where else "")
 
     def mathml(self, names: Mapping[str, str] | None = None) -> str:

@@ -81,7 +81,11 @@ def gradient_row(of: str, by: str, gradient: Array | None, theme: Theme) -> Row:
 
 
 def norm(x: Array) -> str:
-    return number(np.sqrt(np.sum(np.abs(np.asarray(x, complex)) ** 2)))
+    sizes = np.abs(np.asarray(x, complex))
+    largest = np.max(sizes, initial=0)
+    if not 0 < largest < np.inf:
+        return number(largest)
+    return number(largest * np.sqrt(np.sum((sizes / largest) ** 2)))  # its squares may be too large
 
 
 def heat_map(x: Array, theme: Theme) -> str:
@@ -89,6 +93,7 @@ def heat_map(x: Array, theme: Theme) -> str:
     x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x, float)
     x = np.reshape(x, (-1, x.shape[-1])) if x.ndim > 1 else x[None, :]
     x = np.where(np.isfinite(x), x, np.nan)
+    x = x / (np.max(np.abs(x), initial=0, where=np.isfinite(x)) or 1.0)
     rows = np.array_split(x, min(CELLS, len(x)), axis=0)
     blocks = [np.array_split(part, min(CELLS, x.shape[1]), axis=1) for part in rows]
     means = np.array([[block.mean() for block in line] for line in blocks])

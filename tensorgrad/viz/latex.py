@@ -41,6 +41,8 @@ SPECIAL = {c: f"\\{c}" for c in "{}$&%#_"} | {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
 }
 
 
@@ -55,13 +57,9 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         if x.text not in names:
             return letter(x.text), ATOM
         text = names[x.text]
-        if text.startswith("\\frac"):
-            return text, APPLIED
-        if re.search(r" [+-] ", text):
-            return text, SUM
-        return text, SIGN if text.startswith("-") else ATOM
+        return text, binding_of_text(text)
     if isinstance(x, Constant):
-        return constant(x.value)
+        return constant(x.value, bool(names))
     if type(x) in (tuple, list):
         return r"\left(" + ", ".join(render(part, names) for part in x) + r"\right)", ATOM
     function, args = text_.numpy_of(x.function), x.args
@@ -94,7 +92,7 @@ class Params(dict[str, str]):
         super().__init__()
         for name, value in params.items():
             if not (isinstance(value, Constant) and value.value is None):
-                self[name] = render(value, {})
+                self[name] = rf"\text{{{words(name)} }}{render(value, {})}"
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -102,7 +100,10 @@ class Params(dict[str, str]):
 
 def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
     text, own = rendered(x, names)
-    return text if own >= level else rf"\left({text}\right)"
+    if own >= level:
+        return text
+    # a condition as a number is 1 or 0: Iverson's brackets
+    return rf"\left[{text}\right]" if own == LOOSE else rf"\left({text}\right)"
 
 
 @cache
@@ -171,17 +172,21 @@ def binding_of(marked: str) -> int:
     return POWER if "^" in top else ATOM
 
 
-def constant(x: Any) -> tuple[str, int]:
-    """A constant."""
-    text, level = text_.literal(x)
+def binding_of_text(text: str) -> int:
+    """How tightly LaTeX binds that stands for a name: a number, a derivative, another name."""
+    if text.startswith(r"\frac"):
+        return APPLIED
+    if re.search(r" [+-] ", text):
+        return SUM
+    return SIGN if text.startswith("-") else PRODUCT if r"\cdot" in text else ATOM
+
+
+def constant(x: Any, short: bool) -> tuple[str, int]:
+    """A constant; `short` to four digits, and without the entries of an array."""
     if isinstance(x, (bool, int, float, np.generic)) or (isinstance(x, np.ndarray) and not x.ndim):
-        return number(x), LOOSE if level < text_.ATOM else ATOM
-    return rf"\text{{{words(text)}}}", ATOM
-
-
-def number(x: Any) -> str:
-    """A number, as `repr` writes it, with powers of ten as such."""
-    return power_of_ten(repr(x.item() if hasattr(x, "item") else x))
+        number = brief(x) if short else power_of_ten(repr(x.item() if hasattr(x, "item") else x))
+        return number, binding_of_text(number)
+    return rf"\text{{{words(text_.constant(x, short)[0])}}}", ATOM
 
 
 def brief(x: Any) -> str:
@@ -203,23 +208,19 @@ def power_of_ten(text: str) -> str:
 
 
 def letter(name: str) -> str:
-    """A name as a symbol: `x`, `x_1`, `weight`, `beta`; `W[0, 1]` as an entry."""
+    """A name as a symbol: `x`, `x1` with a subscript, `weight`, `beta`; `W[0, 1]` as an entry."""
     if entry := re.fullmatch(r"(.+)\[([\d, ]+)\]", name):
         return f"{{{letter(entry[1])}}}_{{{entry[2]}}}"
-    stem, _, below = name.partition("_")
-    found = re.fullmatch(r"([A-Za-z]+)(\d+)", name)
-    if found and not below:
-        stem, below = found.groups()
-    if GREEK.fullmatch(stem):
-        stem = "\\" + stem
-    elif len(stem) > 1 or not stem.isalpha():
+    found = re.fullmatch(r"([A-Za-z]+?)(\d*)", name)
+    if found is None or not (len(found[1]) == 1 or GREEK.fullmatch(found[1])):
         return rf"\text{{{words(name)}}}"
-    return f"{stem}_{{{words(below)}}}" if below else stem
+    stem = found[1] if len(found[1]) == 1 else "\\" + found[1]
+    return f"{stem}_{{{found[2]}}}" if found[2] else stem
 
 
 def words(text: str) -> str:
     """Any text, escaped: none of it is a command of LaTeX."""
-    return "".join(SPECIAL.get(c, c) for c in text)
+    return "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text)
 
 
 def to_mathml(latex: str) -> str:
@@ -242,4 +243,4 @@ def to_mathml(latex: str) -> str:
 
 
 PRIVATE = 0xE000  # characters that Unicode leaves to private use
-DISGUISES = [*((written, c) for c, written in SPECIAL.items()), ("<", "<"), (">", ">")]
+DISGUISES = [(written, c) for c, written in SPECIAL.items()]

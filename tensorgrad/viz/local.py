@@ -53,7 +53,14 @@ def entrywise(node: Node) -> bool:
     return scalars or node.op.batch in (elementwise, alike)
 
 
-def choice_in_force(node: Node, i: int, g: Array, c: Array) -> str | None:
+def choice_in_force(
+    node: Node, i: int, g: Array | None = None, c: Array | None = None
+) -> str | None:
     """The stated choice of an operation, if it is at a kink; `c`: what its rule made of `g`."""
     assert node.op is not None
+    if node.op.choice is None:
+        return None
+    if g is None or c is None:
+        g = np.ones_like(node.data)[()]
+        c = contribution(node, i, g)
     return node.op.choice if decided(node, i, g, c) else None

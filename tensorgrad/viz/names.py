@@ -12,7 +12,7 @@ from tensorgrad.nn.module import Module
 from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 
-Names = Mapping[str, Any] | Any
+Names = Mapping[str, Any] | Module | None
 Called = dict[Node | int, str]
 DIGITS = 4
 SMALL = 4  # entries of an array that are all shown
@@ -26,12 +26,13 @@ def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Ca
     nodes = list(nodes)
     found: dict[Node, str] = {}
     result: Called = {}
+    taken: set[str] = set()
     for name, x in given:
         if isinstance(x, Value):
             found.setdefault(x.node, name)
-        elif isinstance(x, np.ndarray):
-            result.setdefault(id(x), name)
-    taken: set[str] = set()
+        if isinstance(x, np.ndarray) or (isinstance(x, Value) and not x.requires_grad):
+            data = x.data if isinstance(x, Value) else x
+            result[id(data)] = unique(name, taken)
     for node in nodes:
         if called := found.get(node) or node.name:
             result[node] = unique(str(called), taken)
@@ -65,6 +66,12 @@ def pairs(given: Names) -> Iterator[tuple[str, Any]]:
                 yield str(name), x
     else:
         raise TypeError(f"names= takes a mapping of names to Values, or a Module: {given!r:.60}")
+
+
+def parameters_in(given: Names) -> set[Node]:
+    """The parameters of the Modules among `given`."""
+    modules = given.values() if isinstance(given, Mapping) else [given]
+    return {p.node for m in modules if isinstance(m, Module) for p in m.parameters()}
 
 
 def brief(x: Array) -> str:

@@ -63,20 +63,38 @@ def paths(edges: Sequence[Event], wrt: Node, output: Node, total: Array, top: in
 Found = tuple[tuple[Node, ...], tuple[Array, ...], Array]
 
 
+class Step(NamedTuple):
+    """The end of a path: its product so far, the edge it came by, and the path up to there."""
+
+    product: Array
+    edge: Event | None
+    before: Step | None
+
+
 def best(
     order: list[Node], into: dict[Node, list[Event]], wrt: Node, output: Node, top: int
 ) -> list[Found]:
     """The paths with the largest products: those of a node extend those of its operands."""
-    kept: dict[Node, list[Found]] = {wrt: [((wrt,), (), 1.0)]}
+    kept: dict[Node, list[Step]] = {wrt: [Step(1.0, None, None)]}
     for node in order:
         longer = [
-            ((*nodes, node), (*factors, edge.local), product * edge.local)
+            Step(step.product * edge.local, edge, step)
             for edge in into[node]
             if edge.source is not None and edge.local is not None
-            for nodes, factors, product in kept.get(edge.source, ())
+            for step in kept.get(edge.source, ())
         ]
-        kept[node] = heapq.nlargest(top, longer, key=size)
-    return kept[output]
+        kept[node] = heapq.nlargest(top, longer, key=lambda step: abs(step.product))
+    return [walked(step, wrt) for step in kept[output]]
+
+
+def walked(step: Step | None, wrt: Node) -> Found:
+    """A path from its end back to `wrt`."""
+    edges, product = [], step.product if step else 1.0
+    while step is not None and step.edge is not None:
+        edges.append(step.edge)
+        step = step.before
+    nodes = (wrt, *(edge.node for edge in reversed(edges)))
+    return nodes, tuple(edge.local for edge in reversed(edges)), product
 
 
 def followed(into: dict[Node, list[Event]], wrt: Node, output: Node) -> list[Found]:

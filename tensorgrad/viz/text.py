@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.primitive import Primitive, implementations, registry
+from tensorgrad.viz.names import brief
 from tensorgrad.viz.symbol import Call, Constant, Expression, Name
 
 # How tightly things bind: an operand that binds less tightly than its operator is put in brackets.
 LOOSE, COMPARE, OR, AND, SUM, PRODUCT, SIGN, POWER, ATOM = range(9)
 
+LONG = 16  # entries of an array that are written out for a reader
 INFIX: dict[Callable[..., Any], tuple[str, int]] = {
     operator.add: ("+", SUM),
     operator.sub: ("-", SUM),
@@ -89,7 +91,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         text = names.get(x.text, x.text)
         return text, binding(text)
     if isinstance(x, Constant):
-        return literal(x.value)
+        return constant(x.value, bool(names))
     if type(x) in (tuple, list):
         return sequence(x, [render(part, names) for part in x]), ATOM
     function, args = numpy_of(x.function), x.args
@@ -122,9 +124,9 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 
 def binding(text: str) -> int:
     """How tightly what stands for a name binds: another name, a number, a derivative."""
-    if re.fullmatch(r"[\w.]+(\[[^]]*\])?|\[[^]]*\]", text):
+    if re.fullmatch(r"[\w.]+(e[+-]\d+|\[[^]]*\])?|\[[^]]*\]", text):
         return ATOM
-    if re.fullmatch(r"-[\w.]+", text):
+    if re.fullmatch(r"-[\w.]+(e[+-]\d+)?", text):
         return SIGN
     return PRODUCT if text.startswith("∂") else LOOSE
 
@@ -144,7 +146,15 @@ def index(x: Any, names: Mapping[str, str]) -> str:
         parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]
         return ":".join(parts[: 3 if parts[2] else 2])
     known = isinstance(x, (Name, Constant, Call)) or type(x) is list
-    return render(x, names) if known else literal(x)[0]
+    return render(x, names) if known else constant(x, bool(names))[0]
+
+
+def constant(x: Any, short: bool) -> tuple[str, int]:
+    """A constant: for a reader with four digits and no long arrays, or as it can be read back."""
+    if short and (isinstance(x, (float, np.floating)) or (hasattr(x, "size") and x.size > LONG)):
+        text = brief(x)
+        return text, binding(text)
+    return literal(x)
 
 
 def literal(x: Any) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tensorgrad.node import Array
 from tensorgrad.viz import latex
@@ -30,6 +30,9 @@ class Writer:
     def product(self, factors: Iterable[str]) -> str:
         return f" {self.times} ".join(bracketed(factors))
 
+    def equal(self, sides: Sequence[str]) -> str:
+        return " = ".join(sides)
+
     def sum(self, terms: Iterable[str]) -> str:
         return " + ".join(bracketed(terms))
 
@@ -47,6 +50,13 @@ class Latex(Writer):
 
     def derivative(self, of: str, by: str) -> str:
         return rf"\frac{{\partial {self.name(of)}}}{{\partial {self.name(by)}}}"
+
+    def equal(self, sides: Sequence[str]) -> str:
+        """The sides of an equation; an array that is not shown is in a space."""
+        *rest, last = sides
+        return (
+            rf"{' = '.join(rest)} \in {last}" if last.startswith(r"\mathbb") else " = ".join(sides)
+        )
 
     def formula(self, formula: Formula, words: Mapping[str, str], scalar: bool) -> str:
         written = formula.latex(words)

@@ -6,6 +6,7 @@ NumPy runs it on these, and what comes out is the graph of scalars behind each e
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
 
     >>> x, y = Value(np.ones((2, 2)), name="x"), Value(np.eye(2), name="y")
     >>> zoom(x @ y, (0, 1))
-    Value(1.0, op=add, name='v1[0, 1]')
+    Value(1.0, op=add, name='V1[0, 1]')
     """
     node = checked(value).node
     if node.op is None:
@@ -77,12 +78,13 @@ def taken_apart(value: Value, wrt: Any = None, names: Names = None) -> dict[Node
     size = sum(np.size(x.data) for x in (*inner, *edge))
     if size > ENTRIES:
         raise ValueError(f"{size:,} entries are too many to take apart, {ENTRIES:,} are the limit")
-    parts: dict[Node, Array] = {x: scalars(x.data, replay.names[x]) for x in edge}
+    names_of_arrays = {x: of_array(replay.names[x]) for x in (*inner, *edge)}
+    parts: dict[Node, Array] = {x: scalars(x.data, names_of_arrays[x]) for x in edge}
     for node in replay.order:
         if node in inner:
             pairs = zip(node.operands, node.inputs)
             parts[node] = run(node, [a if x is None else parts.get(x, a) for x, a in pairs])
-            called(parts[node], replay.names[node])
+            called(parts[node], names_of_arrays[node])
     return parts
 
 
@@ -98,6 +100,11 @@ def as_objects(parts: list[Any], shape: tuple[int, ...]) -> Array:
     for i, part in enumerate(parts):
         made[i] = part
     return made.reshape(shape)
+
+
+def of_array(name: str) -> str:
+    """What an array is called: one without a name is V1, not v1 as its scalars are."""
+    return name.upper() if re.fullmatch(r"v\d+", name) else name
 
 
 def entry_name(name: str, index: tuple[int, ...]) -> str:

@@ -111,6 +111,31 @@ def test_contributions_of_a_where_that_masks_are_those_of_the_sweep() -> None:
     assert np.isfinite(found).all()
 
 
+def test_forward_mode_goes_through_choices_of_any_shape() -> None:
+    x = Value(np.array([[1.0, 1.0, 0.0], [2.0, 3.0, 4.0]]))
+    for f in (lambda x: np.max(x, axis=1), lambda x: np.linalg.norm(x, axis=1), np.ptp):
+        found = [edge.choice for edge in edges(steps(np.sum(f(x)), x, mode="fwd"))]
+        assert len(found) >= 2
+    first, _ = [edge.choice for edge in edges(steps(np.sum(np.max(x, axis=1)), x, mode="fwd"))]
+    assert first is not None
+
+
+def test_a_graph_is_explained_as_it_was_or_not_at_all() -> None:
+    w = Value(1.0, name="w")
+    y = (w * 2) ** 2
+    w.data = np.float64(5)
+    with pytest.raises(ValueError, match="w was given other data"):
+        steps(y)
+
+
+def test_constants_have_the_names_they_were_given() -> None:
+    w, x = Value(np.ones(2), name="w"), Value(np.ones((3, 2)), requires_grad=False, name="x")
+    arr = np.ones(3)
+    told = str(list(steps((x @ w) * arr, names={"v1": arr}))[2])
+    assert told.startswith("v3 = v2 * v1 = ")
+    assert str(list(steps((x @ w) * arr, names={"v1": arr}))[1]).startswith("v2 = x @ w = ")
+
+
 def test_only_what_is_asked_for_is_walked() -> None:
     a, b = Value(2.0, name="a"), Value(3.0, name="b")
     walked = [(edge.name, edge.names[edge.source]) for edge in edges(steps(a * b + np.exp(b), a))]
@@ -135,7 +160,7 @@ def test_names_are_told_apart() -> None:
 def test_bad_input() -> None:
     e, _ = colah()
     with pytest.raises(ValueError, match="no graph"):
-        list(steps(Value(1.0, requires_grad=False)))
+        steps(Value(1.0, requires_grad=False))
     with pytest.raises(TypeError, match="not ndarray"):
         list(steps(np.ones(2)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no part in this result"):

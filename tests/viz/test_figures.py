@@ -440,8 +440,10 @@ def test_an_animation_is_written_as_a_gif(tmp_path: Path) -> None:
 def test_an_animation_is_a_page_that_plays_and_asks_nobody(
     page: Any, accessible: Callable[[Any], None], tmp_path: Path
 ) -> None:
-    bent(2)[-1].save(tmp_path / "bent.html")
-    page.emulate_media(reduced_motion="reduce")
+    animation = bent(2)[-1]
+    animation.title = "a < b\udcff"
+    animation.save(tmp_path / "bent.html")
+    page.emulate_media(reduced_motion="reduce", color_scheme="dark")
     page.goto((tmp_path / "bent.html").as_uri())
     button, slider, image = (page.locator(x) for x in ("button", "input", "img"))
     assert (button.inner_text(), slider.input_value()) == ("Play", "0")
@@ -451,10 +453,16 @@ def test_an_animation_is_a_page_that_plays_and_asks_nobody(
     assert slider.input_value() == "1"
     assert image.get_attribute("src") != first
     assert image.evaluate("x => x.decode().then(() => x.naturalWidth)") == 560
-    accessible(page)
+    assert page.inner_text("h1").startswith("a < b")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+        accessible(page)
     button.click()
     assert button.inner_text() == "Pause"
-    page.wait_for_function("document.querySelector('input').value == '6'")
+    slider_is_last = "() => document.querySelector('input').value == '6'"  # no eval: the policy
+    page.wait_for_function(slider_is_last)
 
 
 # The cost around a model.

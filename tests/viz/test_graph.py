@@ -76,7 +76,7 @@ def test_forward_mode_differentiates_each_node_by_one_input() -> None:
     e, names = colah()
     b = e.operands[1].operands[0]
     text = text_of(graph(e, names, wrt=b, mode="fwd").svg())
-    for shown in ("∂b/∂b = 1", "∂c/∂b = 1", "∂d/∂b = 1", "∂e/∂b = 5", "∂a/∂b: not computed"):
+    for shown in ("∂b/∂b = 1", "∂c/∂b = 1", "∂d/∂b = 1", "∂e/∂b = 5", "∂a/∂b = 0"):
         assert shown in text
 
 
@@ -145,6 +145,43 @@ def test_a_name_is_only_a_name(name: str) -> None:
     assert name.replace("\n", " ") in text_of(svg)
 
 
+def test_inputs_are_told_from_parameters_of_any_module() -> None:
+    layer, x = nn.Linear(2, 2, rng=0), Value(np.ones((1, 2)), name="x")
+    source = graph(np.sum(layer(x)), layer).source
+    assert len(re.findall(r'style="filled,bold"', source)) == 2
+    assert len(re.findall(r'style="filled,dashed"', source)) == 1
+
+
+def test_the_inputs_of_what_is_folded_are_drawn() -> None:
+    layer, x = nn.Linear(2, 2, rng=0), np.ones((1, 2))
+    picture = graph(np.sum(layer(x)), {"layer": layer, "x": x}, depth=0)
+    assert edges_of(picture.source.replace("c0 ->", "n9 ->")) == ["n9 -> n0", "n0 -> n1"]
+
+
+def test_large_and_small_numbers_have_colours_and_lengths() -> None:
+    x = Value(np.full((32, 32), 1e308), name="x")
+    with np.errstate(all="ignore"):
+        text = text_of(graph(np.sum(x * 1e-308)).svg())
+    assert "float64 32×32" in text
+    y = Value(np.full(9, 1e200), name="y")
+    with np.errstate(over="ignore"):
+        assert "‖∂v2/∂y‖ = 6e+200" in text_of(graph(np.sum(y**2)).svg())
+
+
+def test_gradients_that_are_graphs_themselves_are_shown() -> None:
+    x = Value(3.0, name="x")
+    y = x**3
+    y.backward(create_graph=True)
+    assert "∂v1/∂x = 27" in text_of(graph(y, gradients=False).svg())
+
+
+def test_a_graph_too_large_to_be_swept_says_nothing_of_derivatives() -> None:
+    w = Value(1.0)
+    for _ in range(10_001):
+        w = w * 1.0
+    assert "∂" not in text_of(graph(w).svg())
+
+
 def test_numbers_that_are_none_are_shown_as_such() -> None:
     x = Value([0.0, 1.0, np.nan], name="x")
     with np.errstate(all="ignore"):
@@ -170,6 +207,8 @@ def test_bad_input() -> None:
         graph(1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="its ending says"):
         graph(e).save("picture")
+    with pytest.raises(ValueError, match="there are 'rev' and 'fwd'"):
+        graph(e, mode="back", gradients=False)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         graph(e).save("no/such/folder/x.svg")
 
@@ -190,6 +229,8 @@ def test_a_machine_without_dot_draws_all_the_same(monkeypatch: pytest.MonkeyPatc
     e, names = colah()
     assert "∂e/∂b = 5" in text_of(graph(e, names).svg())
     assert graph(e)._repr_svg_().startswith("<svg")
+    with pytest.raises(ValueError, match=r"there is \.svg and \.dot, no \.png"):
+        graph(e).save("x.png")
 
 
 def test_without_any_graphviz_the_error_says_what_to_install() -> None:

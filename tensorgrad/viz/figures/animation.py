@@ -8,9 +8,12 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tensorgrad.viz.page import Page, only, shell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,20 +51,28 @@ class Animation:
             raise ValueError(f"cannot save {path}: the name must end in .gif or .html")
         target = check_writable(path)
         if ending == ".html":
-            page = _PAGE.format(title=html.escape(self.title), player=self._repr_html_())
-            target.write_text(page, encoding="utf-8")
+            self._page().save(path)
             return
         first, *others = self._images()
         times = [MILLISECONDS] * len(others) + [LAST]
         first.save(target, save_all=True, append_images=others, duration=times, loop=0)
 
     def _repr_html_(self) -> str:
+        return _PLAYER.format(last=self.frames - 1, script=self._script())
+
+    def _page(self) -> Page:
+        script = self._script()
+        player = _PLAYER.format(last=self.frames - 1, script=script)
+        body = f"<body><main><h1>{html.escape(self.title)}</h1>\n{player}</main></body>"
+        return shell(self.title, _STYLE, body, f"img-src data:; {only(script)}")
+
+    def _script(self) -> str:
         pictures = []
         for image in self._images():
             packed = io.BytesIO()
             image.save(packed, format="PNG", optimize=True)
             pictures.append(f"'{base64.b64encode(packed.getvalue()).decode()}'")
-        return _PLAYER.format(
+        return Template(_SCRIPT).substitute(
             pictures=",".join(pictures), last=self.frames - 1, pace=MILLISECONDS, rest=LAST
         )
 
@@ -80,44 +91,40 @@ class Animation:
         return images
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<body style="font-family:sans-serif;background:#fff;color:#000;max-width:40rem;margin:1rem auto">
-<main>
-<h1>{title}</h1>
-{player}
-</main>
-</html>
+_STYLE = """
+main { max-width: 46rem; margin: 0 auto; padding: 1.5rem 1.25rem; }
+figure img { border: 1px solid var(--line); border-radius: .5rem; }
+button, input { font: inherit; accent-color: var(--link); }
+input:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 """
 
 _PLAYER = """<figure style="margin:0;font-size:16px;max-width:40rem">
 <img alt="One frame of the animation" style="width:100%">
 <div style="display:flex;gap:.5rem"><button type="button">Pause</button>
 <input type="range" min="0" max="{last}" value="0" aria-label="Frame" style="flex:1"></div>
-<script>
-(figure => {{
-  const pictures = [{pictures}];
+<script>{script}</script>
+</figure>
+"""
+
+_SCRIPT = """
+(figure => {
+  const pictures = [$pictures];
   const [image, button, slider] = ["img", "button", "input"].map(x => figure.querySelector(x));
   let timer = null;
   const show = () => image.src = "data:image/png;base64," + pictures[slider.value];
-  const play = on => {{
+  const play = on => {
     clearTimeout(timer);
-    timer = on ? setTimeout(step, slider.value == {last} ? {rest} : {pace}) : null;
+    timer = on ? setTimeout(step, slider.value == $last ? $rest : $pace) : null;
     button.textContent = on ? "Pause" : "Play";
-  }};
-  const step = () => {{
+  };
+  const step = () => {
     slider.value = (+slider.value + 1) % pictures.length;
     show();
     play(true);
-  }};
+  };
   button.onclick = () => play(timer === null);
-  slider.oninput = () => {{ play(false); show(); }};
+  slider.oninput = () => { play(false); show(); };
   show();
   play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
-}})(document.currentScript.parentElement);
-</script>
-</figure>
+})(document.currentScript.parentElement);
 """
