@@ -581,6 +581,10 @@ for (const radio of document.querySelectorAll("[name=view]")) {
     show(step);
     for (const panel of visible()) panel.fit(true);
   });
+  // who chose with the mouse goes on stepping with the arrows
+  radio.parentElement.addEventListener("click", (click) => {
+    if (click.detail) setTimeout(() => radio.blur());
+  });
 }
 
 let waiting = 0;

@@ -221,6 +221,15 @@ def test_the_keyboard_steps_plays_and_jumps(show, graph):
     assert step.inner_text() == "Step 2 of 11"
 
 
+def test_after_a_click_on_a_view_the_arrows_step(show, graph):
+    page = show(graph["e"], names=graph)
+    page.click("[name=view][value=fwd]")
+    page.wait_for_function("document.activeElement === document.body")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#where").startswith("Step 1 of ")
+    assert page.evaluate("document.body.dataset.view") == "fwd"
+
+
 def test_all_is_reached_with_the_tab_key(show, graph):
     page = show(graph["e"], names=graph)
     page.evaluate("show(1)")
