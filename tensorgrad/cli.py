@@ -25,7 +25,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold anything
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="tensorgrad", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except typer.TyperException as error:  # an unknown option, a value that makes no sense
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "tensorgrad"

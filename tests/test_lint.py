@@ -229,6 +229,8 @@ def test_what_is_no_loss_or_no_parameter_is_refused_with_a_way_out() -> None:
         lint(lambda: x * 2)
     with pytest.raises(TypeError, match="parameter 0 in params is no Value but 'x'"):
         lint(np.sum(x), ["x"])
+    with pytest.raises(TypeError, match=r"params takes a Module, a mapping .* or Values, not 5"):
+        lint(np.sum(x), 5)
 
 
 def test_parameters_are_called_as_their_owner_calls_them() -> None:
@@ -285,6 +287,18 @@ def test_an_activation_before_a_loss_that_applies_it_itself(loss: Any, twice: bo
 
 
 ONES = np.eye(4)[LABELS]
+
+
+def test_what_moves_numbers_is_looked_behind_once_however_many_ways_lead_there() -> None:
+    model = network(nn.Tanh(), last=[nn.Softmax()])
+
+    def loss() -> Any:
+        answers = model(X)
+        for _ in range(300):  # 2 ** 300 ways
+            answers = np.concatenate([answers[:, 1:], answers[:, :1]], axis=1)
+        return F.cross_entropy(answers, LABELS)
+
+    assert kinds(lint(loss, model)) == ["activation twice"]
 
 
 def test_log_softmax_before_cross_entropy_changes_nothing_and_is_a_note() -> None:
@@ -542,6 +556,31 @@ def test_a_branch_cut_off_that_has_a_gradient_by_another_way_is_a_note() -> None
 
     assert kinds(lint(result_that_is_a_view, [rows])) == ["detached"]
     assert not lint(lambda: np.sum(np.exp(w) * X[1]), [w])
+
+
+@pytest.mark.parametrize(("moving", "calls"), [([], 3), ([20], 3 + 2 * 6), ([7, 40], 3 + 4 * 6)])
+def test_the_loss_is_called_a_few_times_however_many_parameters_have_no_gradient(
+    moving: list[int], calls: int
+) -> None:
+    w, idle = Value(1.0, name="w"), [Value(2.0, name=f"p{i}") for i in range(50)]
+    called = 0
+
+    def loss() -> Any:
+        nonlocal called
+        called += 1
+        return sum((float(idle[i].data) for i in moving), w * 1)
+
+    unused, *detached = lint(loss, [w, *idle])
+    names = ", ".join(f"p{i}" for i in moving)
+    assert [f.message.split(":")[0] for f in detached] == [names] * bool(moving)
+    assert unused.message.startswith("p0, p1, p2 and ")
+    assert called <= calls
+
+
+def test_what_moves_the_loss_by_the_same_amount_each_way_is_found_too() -> None:
+    w, a, b = (Value(3.0, name=name) for name in "wab")
+    found = only(lint(lambda: w * (1 + a.item() - b.item()), [w, a, b]))
+    assert found.message.startswith("a, b: other numbers there change the loss")
 
 
 def test_a_random_loss_says_nothing_about_what_moves_it() -> None:

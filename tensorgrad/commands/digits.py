@@ -162,8 +162,7 @@ class _Watch:
         else:
             x, y = self.images.x_train, _one_hot(self.images.y_train)
             body = self.body(model)
-            self.norms = figures.GradientNorms(body, self.loss, x[:1000], y[:1000])
-            self.norms.epochs[:] = [1]  # not 0: it has learned since
+            self.norms = figures.GradientNorms(body, self.loss, x[:1000], y[:1000], epoch=1)
             self.training = figures.Monitor(body, self.loss, x, y)
         self.training(line)
 

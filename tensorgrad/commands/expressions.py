@@ -76,7 +76,10 @@ def computed(expression: str, bindings: list[str]) -> tuple[Value, dict[str, Val
             raise typer.BadParameter(f"{binding!r} is not NAME=NUMBER, such as a=2")
         if name in given:
             raise typer.BadParameter(f"{name} is given twice")
-        data = np.array(parse.evaluate(number, {}))
+        try:
+            data = np.array(parse.evaluate(number, {}))
+        except ValueError as error:
+            raise typer.BadParameter(f"{binding!r}: {error}") from None
         if data.dtype.kind not in "biuf":
             raise typer.BadParameter(f"{binding!r}: not a number or an array of numbers")
         given[name] = Value(data.astype(float), name=name)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from tensorgrad.linting.choices import choices_in_force
 from tensorgrad.linting.costs import activation_twice, all_pairs
 from tensorgrad.linting.findings import SEVERITIES, Finding, Findings
@@ -47,9 +49,10 @@ def lint(loss: Any, params: Any = ()) -> Findings:
 
     `loss`: a function without arguments that computes one step's loss, or the loss, a Value with
     one element. A function tells more: the source lines, what was cut off the graph, and whether
-    it grows. It is called twice, and a few times more where that decides something; its side
-    effects happen each time. `params`: what should learn: a Module, a mapping of names to Values,
-    or Values.
+    it grows. It is called twice; a third time where that tells whether the graph grows; once with
+    other numbers in all parameters without a gradient; and if these change it, in halves of them,
+    halves of those, ..., fewer than twice for each. Its side effects happen each time. `params`:
+    what should learn: a Module, a mapping of names to Values, or Values.
 
     No `.grad` changes, nor any data. TypeError for a loss that is no Value and params that are
     none, ValueError for a loss of several elements.
@@ -74,8 +77,10 @@ def lint(loss: Any, params: Any = ()) -> Findings:
             f"lint takes the loss, a Value, or a function that computes it, not {loss!r:.60}"
         )
     node, lines = run(loss)
-    graph = Graph(checked(node), names, lines, loss)
+    checked(node)
     again, later = run(loss)
+    steady = np.array_equal(node.data, again.data, equal_nan=True)
+    graph = Graph(node, names, lines, loss, steady)
     return report(graph, growing(graph, later, again))
 
 
@@ -101,7 +106,13 @@ def named(params: Any) -> dict[Node, str]:
     elif isinstance(params, Mapping):
         pairs = list(params.items())
     else:
-        values = [params] if isinstance(params, Value) else list(params)
+        try:
+            values = [params] if isinstance(params, Value) else list(params)
+        except TypeError:
+            raise TypeError(
+                "lint: params takes a Module, a mapping of names to Values, or Values, not "
+                f"{params!r:.60}"
+            ) from None
         pairs = [(getattr(p, "name", None) or f"parameter {i}", p) for i, p in enumerate(values)]
     for name, p in pairs:
         if not isinstance(p, Value):

@@ -44,10 +44,11 @@ def activation_twice(graph: Graph) -> Iterator[Finding]:
 
 def sources(node: Node | None) -> Iterator[Node]:
     """The operations that made the numbers of a node, behind those that only moved them."""
-    found = [node]
+    found, seen = [node], set()
     for x in found:
-        if x is None or x.op is None:
+        if x is None or x.op is None or x in seen:
             continue
+        seen.add(x)
         if x.op.batch is moving or x.op.name in SAME:
             found.append(x.operands[0])
         elif x.op.name in JOINS:
@@ -117,12 +118,13 @@ def paired(node: Node) -> int:
 
 def meets_a_table(graph: Graph, node: Node) -> bool:
     """Whether the n² numbers are compared with n² others: then they were meant."""
-    shape, found = node.data.shape, [node]
+    shape, found, seen = node.data.shape, [node], {node}
     for x in found:  # the list grows while we walk it
         for user in graph.users[x]:
             others = [a for y, a in zip(user.operands, user.inputs) if y is not x]
             if any(np.shape(a) == shape for a in others):
                 return True
-            if user.data.shape == shape and user not in found:
+            if user.data.shape == shape and user not in seen:
                 found.append(user)
+                seen.add(user)
     return False

@@ -51,7 +51,8 @@ class Graph:
     """The nodes that lead to a loss, with their cotangents.
 
     `names`: what the parameters are called. `lines`: where nodes were recorded, all of them, also
-    those that do not lead to the loss. `again`: computes the loss once more.
+    those that do not lead to the loss. `again`: computes the loss once more. `steady`: whether it
+    is the same number then.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Graph:
         names: Mapping[Node, str],
         lines: Mapping[Node, str],
         again: Callable[[], Any] | None = None,
+        steady: bool = False,
     ) -> None:
-        self.loss, self.names, self.lines, self.again = loss, names, lines, again
+        self.loss, self.names, self.lines = loss, names, lines
+        self.again, self.steady = again, steady
         self.order = topological_order([loss])
         self.cotangents = swept(loss, self.order)
         # what a vmap computed is known for all examples together only, and not looked into

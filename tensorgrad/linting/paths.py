@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from tensorgrad.backprop import topological_order
 from tensorgrad.linting.findings import Finding
 from tensorgrad.linting.graph import Graph, batched, run, several
 from tensorgrad.node import Array, Node
-from tensorgrad.repair import harmless
 
 REACH = "use the Value itself: no .detach(), .data, np.asarray or no_grad() on the way to the loss"
 CUT = (
@@ -35,15 +33,19 @@ def no_graph(graph: Graph) -> Iterator[Finding]:
 
 def no_gradient(graph: Graph) -> Iterator[Finding]:
     """Parameters that no gradient reaches, and why."""
-    causes: dict[tuple[str, str, str, Node | None], list[str]] = defaultdict(list)
     cut = [(user, set(topological_order([source]))) for source, user in cut_off(graph)]
+    users: dict[Node, Node | None] = {}
     for p, name in graph.names.items():
         if p.op is not None:
             if not p.retains_grad:
                 yield no_leaf(graph, p, name)
         elif p.requires_grad and p not in graph.cotangents and graph.loss.requires_grad:
-            user = next((user for user, behind in cut if p in behind), None)
-            causes[(*reason(graph, p, user), user)].append(name)
+            users[p] = next((user for user, behind in cut if p in behind), None)
+    moving = set(movers(graph, [p for p, user in users.items() if user is None]))
+    causes: dict[tuple[str, str, str, Node | None], list[str]] = defaultdict(list)
+    for p, user in users.items():
+        matters = p in moving if graph.steady else None
+        causes[(*reason(graph, user, matters), user)].append(graph.names[p])
     for (kind, message, mend, user), names in causes.items():
         text = f"{several(names)}: {message}"
         if user is None:
@@ -63,14 +65,14 @@ def no_leaf(graph: Graph, p: Node, name: str) -> Finding:
     )
 
 
-def reason(graph: Graph, p: Node, user: Node | None) -> tuple[str, str, str]:
+def reason(graph: Graph, user: Node | None, matters: bool | None) -> tuple[str, str, str]:
     """Kind, message and mend for a parameter that no gradient reaches.
 
     `user`: the operation that was given plain data of what it leads to, if there is one.
+    `matters`: whether other numbers in it change the loss, if that is known.
     """
     if user is not None:
         return "detached", f"no gradient, as {graph.told(user)} was given plain data", REACH
-    matters = graph.again and moves_the_loss(graph.again, p)
     if matters:
         message = "other numbers there change the loss, but no gradient comes back: it is detached"
         return "detached", message, REACH
@@ -79,22 +81,32 @@ def reason(graph: Graph, p: Node, user: Node | None) -> tuple[str, str, str]:
     return "no gradient", "nothing in the graph leads from there to the loss", f"{REACH}; {KEEP}"
 
 
-def moves_the_loss(loss: Callable[[], Any], p: Node) -> bool | None:
-    """Whether the loss is another with other numbers in `p`; None if it is another anyway."""
-    data = p.data
+def movers(graph: Graph, params: list[Node]) -> list[Node]:
+    """Which of these parameters change the loss by other numbers; none if it is never the same.
 
-    def with_numbers(numbers: Array) -> Any:
-        p.data = numbers
-        try:
-            return run(loss)[0].data
-        finally:
+    All are asked together, and only if they do, one half after the other.
+    """
+    if not params or not graph.steady:
+        return []
+    if np.array_equal(nudged(graph, params), graph.loss.data, equal_nan=True):
+        return []
+    if len(params) == 1:
+        return params
+    half = len(params) // 2
+    return movers(graph, params[:half]) + movers(graph, params[half:])
+
+
+def nudged(graph: Graph, params: list[Node]) -> Array:
+    """The loss with other numbers in these parameters."""
+    assert graph.again is not None
+    rng, before = np.random.default_rng(0), [p.data for p in params]
+    try:
+        for p in params:  # no two alike, lest they cancel
+            p.data = p.data + rng.uniform(0.1, 0.2, p.data.shape).astype(p.data.dtype)
+        return run(graph.again)[0].data
+    finally:
+        for p, data in zip(params, before):
             p.data = data
-
-    usual = with_numbers(data)
-    if not np.array_equal(usual, with_numbers(data), equal_nan=True):
-        return None
-    other = data + (harmless(data) / 10).astype(data.dtype)
-    return not np.array_equal(usual, with_numbers(other), equal_nan=True)
 
 
 def cut_off(graph: Graph) -> list[tuple[Node, Node]]:

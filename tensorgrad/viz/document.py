@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tensorgrad.io import check_writable
 from tensorgrad.viz import latex
-from tensorgrad.viz.page import Page, asset
+from tensorgrad.viz.page import Page, shell
 from tensorgrad.viz.writing import LATEX, TEXT, Writer
 
 Math = Callable[[Writer], str]
@@ -100,18 +100,16 @@ class Document:
 
 def page(documents: Iterable[Document], title: str) -> Page:
     """A page of HTML with these documents."""
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{asset('page.css')}{STYLE}</style>"
-    )
-    body = "\n".join(document.html(level=1) for document in documents)
-    html = f'<html lang="en"><head>{head}</head><body><main>{body}</main></body></html>'
-    return Page(f"<!DOCTYPE html>\n{html}\n", title)
+    documents = list(documents)
+    head, level = (f"<h1>{escape(title)}</h1>\n", 2) if len(documents) > 1 else ("", 1)
+    body = "\n".join(document.html(level) for document in documents)
+    return shell(title, STYLE, f"<body><main>{head}{body}</main></body>")
 
 
 STYLE = """
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem; }
-article p { max-width: none; margin: .35rem 0; overflow-x: auto; }
+article + article { margin-top: 2.5rem; }
+article p { max-width: none; margin: .35rem 0; }
 math { font-size: 1.15em; math-style: normal; }
 """
 

@@ -76,7 +76,10 @@ class Event:
             return forward_of(self.node)
         if self.operand is None or (self.mode == "fwd" and not entrywise(self.node)):
             return None
-        return rule_at(self.node, self.operand, self.g)
+        try:
+            return rule_at(self.node, self.operand, self.g)
+        except Exception:  # a rule that is no formula: it fills an array, say
+            return None
 
     def moving(self, node: Node, write: Writer = TEXT) -> str:
         """The derivative that travels, at `node`: ∂output/∂node, or ∂node/∂input."""
@@ -193,6 +196,8 @@ class Replay:
         self.names = names_of(self.order, pairs(names))
         self.wanted = on_paths(self.order, wrt)
         for node in self.order:
+            if type(node.data) is Batched:
+                raise TypeError("what a vmap computed is not looked into: explain one example")
             for x, data in zip(node.operands, node.inputs):
                 if x is not None and x.data is not data:
                     raise ValueError(
@@ -231,7 +236,7 @@ class Replay:
                 if x is None or x not in self.wanted:
                     continue
                 c = contribution(node, i, g, masked)
-                cotangents[x] = cotangents[x] + c if x in cotangents else c
+                cotangents[x] = added(cotangents[x], c) if x in cotangents else c
                 local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
                 yield Event(
                     "edge", node, names, end, "rev", i, x, g, local, c, cotangents[x], choice
@@ -248,12 +253,18 @@ class Replay:
                     continue
                 g = tangents[x]
                 c = tangent(node, i, g)
-                tangents[node] = tangents[node] + c if node in tangents else c
+                tangents[node] = added(tangents[node], c) if node in tangents else c
                 local = local_derivative(node, i)
                 choice = choice_in_force(node, i) if np.any(g) else None
                 yield Event(
                     "edge", node, names, start, "fwd", i, x, g, local, c, tangents[node], choice
                 )
+
+
+def added(x: Array, y: Array) -> Array:
+    """A sum; infinities that cancel are shown, not warned of."""
+    with np.errstate(all="ignore"):
+        return x + y
 
 
 def leaves_first(output: Node) -> list[Node]:

@@ -16,7 +16,7 @@ from tensorgrad.viz.events import Event, Kind, Replay, checked
 from tensorgrad.viz.names import Names
 from tensorgrad.viz.paths import Paths, PathTerm, paths
 from tensorgrad.viz.writing import TEXT, Writer
-from tensorgrad.viz.zooming import taken_apart
+from tensorgrad.viz.zooming import same_gradient, taken_apart
 
 WAY = 12  # nodes of a path that are named
 STEPS = 100  # lines of a section; of more, the first and the last half
@@ -101,11 +101,16 @@ def apart(value: Value, wrt: Value, entry: Any, names: Names) -> tuple[Value, Va
             f"an entry is worked out for one number, not for shape {value.shape}: explain an entry "
             "of the result, value[i]"
         )
-    parts = taken_apart(value, wrt, names)
+    parts, ends = taken_apart(value, wrt, names)
+    result = parts[value.node].item()
+    if not isinstance(result, Value):
+        raise TypeError("this cannot be taken apart into scalars: an operation loses its gradient")
+    g = np.ones_like(value.data)[()]
+    same_gradient(result, value.node, g, {x: parts[x] for x in ends})
     chosen = parts[wrt.node][entry]
     if not isinstance(chosen, Value):
         raise IndexError(f"entry={entry!r} of a Value of shape {wrt.shape} is not one entry")
-    return parts[value.node].item(), chosen, None
+    return result, chosen, None
 
 
 def needed(replay: Replay) -> set[Node]:

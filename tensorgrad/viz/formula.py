@@ -7,8 +7,9 @@ again, LaTeX or MathML, of the letters in the rule or of the names and numbers a
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,18 +35,27 @@ class Formula(NamedTuple):
 
     def text(self, names: Mapping[str, str] | None = None) -> str:
         """In NumPy's spelling. `names`: what to write for the letters, numbers for example."""
-        lines = [text_.render(self.expression, names or {})]
-        lines += [f"{name} = {text_.render(part, names or {})}" for name, part in self.where]
+        words = self.apart(names or {})
+        lines = [text_.render(self.expression, words)]
+        lines += [f"{words.get(n, n)} = {text_.render(part, words)}" for n, part in self.where]
         return lines[0] + (f" (where {', '.join(lines[1:])})" if self.where else "")
 
     def latex(self, names: Mapping[str, str] | None = None) -> str:
         """LaTeX, for math mode. `names`: LaTeX for the letters."""
-        lines = [latex_.render(self.expression, names or {})]
+        words = self.apart(names or {})
+        lines = [latex_.render(self.expression, words)]
         lines += [
-            f"{name} = {latex_.within(part, latex_.SUM, names or {})}" for name, part in self.where
+            f"{words.get(n, n)} = {latex_.within(part, latex_.SUM, words)}"
+            for n, part in self.where
         ]
         where = rf" \;\left(\text{{where }} {SEMICOLON.join(lines[1:])}\right)"
         return lines[0] + (where if self.where else "")
+
+    def apart(self, names: Mapping[str, str]) -> Mapping[str, str]:
+        """`names`, with others for the parts whose name is one of them."""
+        taken = {*names.values(), *(name for name, _ in self.where)}
+        free = (f"t_{i}" for i in itertools.count(1) if f"t_{i}" not in taken)
+        return {n: next(free) for n, _ in self.where if n in names.values()} | dict(names)
 
     def mathml(self, names: Mapping[str, str] | None = None) -> str:
         """MathML, which browsers draw. `names`: LaTeX for the letters."""
@@ -59,7 +69,7 @@ class Formula(NamedTuple):
 
 
 def rule_of(
-    op: Primitive,
+    op: Primitive | Callable[..., Any],
     i: int,
     operands: Sequence[Array],
     params: Mapping[str, Any] = NO_PARAMS,
@@ -67,6 +77,8 @@ def rule_of(
     out: Array | None = None,
 ) -> Formula:
     """The rule of operand `i`, in the rule's own letters: `g` comes in, `out` is the result.
+
+    `op`: a primitive, or a NumPy function that is one.
 
     Python numbers among the operands (the 2 in x**2) stay numbers, as in the rule. The formula is
     that for these shapes and params; where a rule has a branch for singular entries, for these
@@ -76,6 +88,10 @@ def rule_of(
     >>> rule_of(tanh, 0, [np.array(0.5)]).text()
     'g * (1 - out * out)'
     """
+    known = text_.primitive_of(op)
+    if known is None:
+        raise TypeError(f"{op!r:.60} is no primitive: it has no rule of its own")
+    op = known
     out = op.forward(*operands, **params) if out is None else out
     g = np.ones_like(out) if g is None else g
     names = letters(op, len(operands))
@@ -108,7 +124,7 @@ def constants(params: Mapping[str, Any]) -> dict[str, Expression]:
 
 
 def letters(op: Primitive, n: int) -> list[str]:
-    """What the rules of `op` call its `n` operands."""
+    """What the rules of `op` call its `n` operands, apart from `g` and `out`."""
     if isinstance(op.rules, Each):
         return [f"x{i}" for i in range(n)] if n > 1 or isinstance(op.rules, Together) else ["x"]
     for rule in op.rules:
@@ -117,7 +133,7 @@ def letters(op: Primitive, n: int) -> list[str]:
         except (TypeError, ValueError):
             continue
         if len(found) == n and all(p.kind is p.POSITIONAL_OR_KEYWORD for p in found):
-            return [p.name for p in found]
+            return [p.name + "_" * (p.name in ("g", "out")) for p in found]
     return ["x", "y", "z"][:n] if n <= 3 else [f"x{i}" for i in range(n)]
 
 

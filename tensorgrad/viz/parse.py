@@ -7,6 +7,7 @@ reach anything but the names it is given.
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import sys
 from collections.abc import Callable, Mapping
@@ -43,6 +44,7 @@ CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
 PLAIN = (np.array, np.arange, np.zeros)  # they make what is not computed
 FILES = set(named(ANSWERS["text and files"]))
 LONGEST = 10_000  # characters
+LARGE = 10_000_000  # entries of an array
 LARGEST = 10_000  # a power with a larger exponent of Python's whole numbers could take for ever
 
 
@@ -82,18 +84,19 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
     >>> evaluate("(a + b) * (b + 1)", {"a": 2.0, "b": 1.0})
     6.0
     """
+    text = text.strip().replace("\n", " ")
     if len(text) > LONGEST:
         raise ExpressionError(text[:60], 0, f"an expression of more than {LONGEST} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         at = max((getattr(error, "offset", None) or 1) - 1, 0)
         reason = getattr(error, "msg", None) or "too deeply nested"
-        raise ExpressionError(text.strip(), at, reason) from None
+        raise ExpressionError(text, at, reason) from None
     try:
-        return Reader(text.strip(), values, functions()).read(tree.body)
+        return Reader(text, values, functions()).read(tree.body)
     except RecursionError:
-        raise ExpressionError(text.strip(), 0, "too deeply nested") from None
+        raise ExpressionError(text, 0, "too deeply nested") from None
 
 
 class Reader:
@@ -115,9 +118,12 @@ class Reader:
 
     def apply(self, x: ast.expr, function: Callable[..., Any], *args: Any, **params: Any) -> Any:
         try:
-            return function(*args, **params)
-        except (ArithmeticError, ValueError, TypeError, IndexError) as error:
-            raise self.error(x, str(error)) from error
+            result = function(*args, **params)
+        except Exception as error:  # whatever NumPy says of odd arguments
+            raise self.error(x, str(error) or type(error).__name__) from error
+        if isinstance(result, np.ndarray) and result.dtype.kind == "O":
+            raise self.error(x, "not a number, or one too large for NumPy")
+        return result
 
     def read_constant(self, x: ast.Constant) -> Any:
         if not isinstance(x.value, (int, float, complex, str, type(None), type(Ellipsis))):
@@ -166,10 +172,16 @@ class Reader:
         params = {str(k.arg): self.read(k.value) for k in x.keywords}
         args = [self.read(arg) for arg in x.args]
         known = self.known[name]
+        sizes = args[0] if args and isinstance(args[0], tuple) else args
+        if (
+            known[-1] in (np.zeros, np.arange)
+            and math.prod(n for n in sizes if isinstance(n, int)) > LARGE
+        ):
+            raise self.error(x, f"an array of more than {LARGE:,} entries")
         if len(known) > 1 and args and isinstance(args[0], list):
             known = known[1:]  # a primitive takes its operands one by one
         for function in known[:-1]:
-            with suppress(TypeError, ValueError):
+            with suppress(Exception):
                 return function(*args, **params)
         return self.apply(x, known[-1], *args, **params)
 

@@ -76,14 +76,15 @@ def best(
 ) -> list[Found]:
     """The paths with the largest products: those of a node extend those of its operands."""
     kept: dict[Node, list[Step]] = {wrt: [Step(1.0, None, None)]}
-    for node in order:
-        longer = [
-            Step(step.product * edge.local, edge, step)
-            for edge in into[node]
-            if edge.source is not None and edge.local is not None
-            for step in kept.get(edge.source, ())
-        ]
-        kept[node] = heapq.nlargest(top, longer, key=lambda step: abs(step.product))
+    with np.errstate(all="ignore"):
+        for node in order:
+            longer = [
+                Step(step.product * edge.local, edge, step)
+                for edge in into[node]
+                if edge.source is not None and edge.local is not None
+                for step in kept.get(edge.source, ())
+            ]
+            kept[node] = heapq.nlargest(top, longer, key=lambda step: abs(step.product))
     return [walked(step, wrt) for step in kept[output]]
 
 

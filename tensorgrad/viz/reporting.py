@@ -1,6 +1,6 @@
 """A training run on one page of HTML: `report(history, model, ...)`.
 
-The page is `report.html`, its looks are `page.css`, its pictures come from `figures/`. It is one
+The page is `report.html`, its looks are `report.css`, its pictures come from `figures/`. It is one
 file that asks the network for nothing and runs no script; whatever users have named is escaped.
 """
 
@@ -26,8 +26,8 @@ from tensorgrad.value import Value
 from tensorgrad.viz import figures
 from tensorgrad.viz.drawing import graph as draw
 from tensorgrad.viz.events import leaves_first
-from tensorgrad.viz.figures.layers import answers_of, evaluating, layers_of
-from tensorgrad.viz.page import Page, asset
+from tensorgrad.viz.figures.layers import answers_of, by_class, evaluating, layers_of
+from tensorgrad.viz.page import Page, asset, shell
 
 ROWS = 100  # of a table, at most: a network of scalar neurons has a parameter for each weight
 STEPS = 20  # of a graph that are read out
@@ -50,7 +50,8 @@ def report(
 
     `history`: what `fit` returned. `model`: what it trained.
     `validation`: the (x, y) that `fit` measured, if the model is a classifier: x (n, inputs), y the
-    classes (n,) or rows of 0 and 1. Without it there are neither confusions nor mistakes.
+    classes (n,) or rows of 0 and 1. Without it there are neither confusions nor mistakes. One
+    output tells the classes 0 and 1 apart: by 0.5 if the model ends in an nn.Sigmoid, else by 0.
     `training`: the history of a `figures.Monitor` on the training data.
     `gradients`: a `figures.GradientNorms` that watched the training.
     `graph`: the Value to draw with its gradient, such as the loss of one example; else the model's
@@ -74,7 +75,7 @@ def report(
     x = y = answers = None
     if validation is not None:
         x, y = map(np.asarray, validation)
-        answers = answers_of(model, x, "report")
+        answers = by_class(answers_of(model, x, "report"), model)
     sections = {
         "Learning curves": _curves(history, training, metric),
         "Confusion matrix": _confusion(answers, y),
@@ -88,9 +89,8 @@ def report(
     }
     sections = {name: body for name, body in sections.items() if body}
     ids = {name: name.lower().replace(" ", "-") for name in sections}
-    page = Template(asset("report.html")).substitute(
+    body = Template(asset("report.html")).substitute(
         title=html.escape(title),
-        style=asset("page.css"),
         version=tensorgrad.__version__,
         summary=_summary(history, model, metric),
         contents="\n".join(f'<li><a href="#{i}">{name}</a></li>' for name, i in ids.items()),
@@ -99,7 +99,7 @@ def report(
             for name, body in sections.items()
         ),
     )
-    return Page(page, title)
+    return shell(title, asset("report.css"), body, "img-src data:")
 
 
 def _summary(history: Sequence[Epoch], model: Module, metric: str) -> str:

@@ -6,8 +6,6 @@ What is said comes from the events of `steps`, where it stands from Graphviz. Th
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import re
@@ -17,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-import tensorgrad
 from tensorgrad.node import Node
 from tensorgrad.value import Value
 from tensorgrad.viz import mathml, story
 from tensorgrad.viz.layout import Picture
 from tensorgrad.viz.names import Names
 from tensorgrad.viz.outline import Outline, outline
-from tensorgrad.viz.page import Page, asset
+from tensorgrad.viz.page import Page, asset, only, shell
 from tensorgrad.viz.story import Share, Sweeps
 
 CELL = 7  # of a heat map, in points
@@ -65,9 +62,9 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
     trees: dict[str, ElementTree.Element] = {}
     for share in SHARES if mathml.available() else SHARES[-1:]:
         page = written(story.story(sweeps, picture, share, trees), picture, title)
-        if len(page.encode("utf-8", "replace")) <= BYTES:
+        if len(page.html.encode("utf-8", "replace")) <= BYTES:
             break
-    return Page(page, title)
+    return page
 
 
 def drawn(sweeps: Sweeps, rankdir: str) -> Outline:
@@ -97,17 +94,14 @@ def drawn(sweeps: Sweeps, rankdir: str) -> Outline:
     return outline(Picture("\n".join([*lines, "}"])).svg())
 
 
-def written(told: dict[str, Any], picture: Outline, title: str) -> str:
+def written(told: dict[str, Any], picture: Outline, title: str) -> Page:
     """The page. No name is markup in it: there is no `<` in the JSON, and only one script runs."""
     script = asset("stepper.js")
-    digest = hashlib.sha256(script.encode()).digest()
     text = json.dumps(told, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Template(asset("stepper.html")).substitute(
+    body = Template(asset("stepper.html")).substitute(
         title=html.escape(title),
-        version=tensorgrad.__version__,
-        hash=base64.b64encode(digest).decode(),
-        style=asset("page.css") + asset("stepper.css"),
         picture=picture.svg,
         story=re.sub("[<\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text),
         script=script,
     )
+    return shell(title, asset("stepper.css"), body, only(script))

@@ -151,7 +151,9 @@ def index(x: Any, names: Mapping[str, str]) -> str:
 
 def constant(x: Any, short: bool) -> tuple[str, int]:
     """A constant: for a reader with four digits and no long arrays, or as it can be read back."""
-    if short and (isinstance(x, (float, np.floating)) or (hasattr(x, "size") and x.size > LONG)):
+    if short and (
+        isinstance(x, (float, np.floating)) or (isinstance(x, np.ndarray) and x.size > LONG)
+    ):
         text = brief(x)
         return text, binding(text)
     return literal(x)

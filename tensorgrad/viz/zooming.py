@@ -7,11 +7,13 @@ NumPy runs it on these, and what comes out is the graph of scalars behind each e
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Array, Node
+from tensorgrad.backprop import sweep
+from tensorgrad.node import Array, Node, recording
 from tensorgrad.primitive import registry
 from tensorgrad.value import Value
 from tensorgrad.viz.events import Replay, checked
@@ -21,10 +23,22 @@ from tensorgrad.viz.names import Names
 ENTRIES = 20_000  # of all arrays together that are taken apart
 
 
+bare: ContextVar[bool] = ContextVar("bare", default=False)
+
+
 class Entry(Value):
-    """A scalar Value that has every primitive of one operand as a method, where NumPy looks."""
+    """A scalar Value that has every primitive of one operand as a method, where NumPy looks.
+
+    While a forward runs it has no dtype: `np.mean` makes a plain number of a result that has one.
+    """
 
     __slots__ = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        if bare.get():
+            raise AttributeError("dtype")
+        return super().dtype
 
     def __getattr__(self, name: str) -> Any:
         op = registry.get(name)
@@ -60,20 +74,45 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
         raise IndexError(
             f"index {index!r} of a Value of shape {value.shape} is {probe.shape}, not one entry"
         )
-    found = taken_apart(value, wrt, names)[node][index]
+    parts, ends = taken_apart(value, wrt, names)
+    found = parts[node][index]
     if not isinstance(found, Value):
         raise ValueError(f"entry {index!r} is the constant {found}: it has no graph")
-    return Value.of(found.node)
+    result = Value.of(found.node)
+    at = np.zeros_like(node.data)
+    at[index] = 1
+    same_gradient(result, node, at[()], {x: parts[x] for x in ends})
+    return result
 
 
-def taken_apart(value: Value, wrt: Any = None, names: Names = None) -> dict[Node, Array]:
-    """Arrays of scalar Values with the numbers of `value`, and of what it is made of."""
+def same_gradient(result: Value, node: Node, g: Array, leaves: dict[Node, Array]) -> None:
+    """TypeError if the graph of scalars has lost a part of the gradient of `node` for `g`."""
+    own = {event.target: event.total for event in Replay(result).backward()}
+    with recording(None), np.errstate(all="ignore"):
+        expected = sweep({node: g}, None, set(leaves))
+    for x, part in leaves.items():
+        found = np.array([own.get(entry.node, 0.0) for entry in part.ravel()], complex)
+        wanted = np.ravel(expected.get(x, np.zeros(x.data.shape)))
+        scale = np.max(np.abs(wanted), initial=1e-30, where=np.isfinite(wanted))
+        if not np.allclose(found, wanted, rtol=1e-4, atol=1e-4 * scale, equal_nan=True):
+            raise TypeError(
+                "this cannot be taken apart into scalars: an operation between loses its gradient"
+            )
+
+
+def taken_apart(
+    value: Value, wrt: Any = None, names: Names = None
+) -> tuple[dict[Node, Array], set[Node]]:
+    """Arrays of scalar Values with the numbers of `value`, and of what it is made of; and the ends,
+    whose scalars are leaves."""
     replay = Replay(value, wrt, names)
     if wrt is None:
         inner = {value.node}
         edge = {x for x in value.node.operands if x is not None}
     else:
         edge = {v.node for v in (wrt if isinstance(wrt, (list, tuple)) else [wrt])}
+        if not edge:
+            raise ValueError("wrt=[] leaves nothing to take it apart into")
         inner = {x for x in replay.wanted if x.op is not None} - edge
     size = sum(np.size(x.data) for x in (*inner, *edge))
     if size > ENTRIES:
@@ -85,7 +124,7 @@ def taken_apart(value: Value, wrt: Any = None, names: Names = None) -> dict[Node
             pairs = zip(node.operands, node.inputs)
             parts[node] = run(node, [a if x is None else parts.get(x, a) for x, a in pairs])
             called(parts[node], names_of_arrays[node])
-    return parts
+    return parts, edge
 
 
 def scalars(x: Array, name: str) -> Array:
@@ -128,7 +167,11 @@ def run(node: Node, inputs: list[Array]) -> Array:
                 each = np.frompyfunc(lambda *xs: op(*xs, **params), len(inputs), 1)
                 result = each(*inputs)
             else:
-                result = op.forward(*inputs, **params)
+                token = bare.set(True)
+                try:
+                    result = op.forward(*inputs, **params)
+                finally:
+                    bare.reset(token)
         except (TypeError, AttributeError, ValueError) as error:
             raise TypeError(f"{op.name} cannot be taken apart into scalars: {error}") from error
     shape = np.shape(node.data)

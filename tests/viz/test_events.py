@@ -157,6 +157,57 @@ def test_names_are_told_apart() -> None:
     assert str(list(steps(a * b))[2]) == "v1 = x * x_2 = 1 * 2 = 2"
 
 
+@pytest.mark.usefixtures("own_primitives")
+def test_primitives_of_any_spelling_are_told() -> None:
+    product = tg.primitive(
+        lambda x, out: x * out,
+        lambda g, o, x, out: g * out,
+        lambda g, o, x, out: g * x,
+        name="product",
+    )
+    told = [str(e) for e in steps(product(Value(2.0, name="a"), Value(3.0, name="b")))]
+    assert told[2] == "v1 = product(a, b) = product(2, 3) = 6"
+    assert told[4] == "∂v1/∂a += ∂v1/∂v1 * b = 1 * 3 = 3"
+
+    def filled(g: Any, out: Any, x: Any) -> Any:
+        result = np.zeros_like(x)
+        for i in range(len(x)):
+            result[i] = g * 2 * x[i]
+        return result
+
+    loop = tg.primitive(lambda x: (x * x).sum(), filled, name="loop")
+    *_, last = steps(loop(Value(np.ones(3), name="x")))
+    assert str(last) == "∂v1/∂x += [2, 2, 2]"  # no formula, but the numbers
+
+
+def test_parts_of_a_formula_are_not_called_as_a_value_is() -> None:
+    t = Value(np.array([[2.0, 1.0], [1.0, 3.0]]), name="t")
+    *_, last = steps(np.sum(np.linalg.eigh(t)[0]))
+    assert "t_1 = " in str(last)
+    assert ", t = " not in str(last)
+
+
+def test_forward_mode_goes_through_a_checkpoint() -> None:
+    a, f = Value(2.0, name="a"), tg.checkpoint(lambda x: np.sin(x) * x)
+    *_, last = steps(f(a), a, mode="fwd")
+    assert last.total == pytest.approx(np.sin(2) + 2 * np.cos(2))
+
+
+def test_infinities_that_cancel_are_shown_and_names_stay_in_their_line() -> None:
+    x = Value(0.0, name="x\n\x1b[31m")
+    with np.errstate(all="ignore"):
+        y = x**0.5 + x**-1
+    told = [str(event) for event in steps(y)]
+    assert "nan" in told[-1]
+    assert not any("\n" in line or "\x1b" in line for line in told)
+
+
+def test_what_a_vmap_computed_is_not_looked_into() -> None:
+    q = Value(np.ones((2, 2)))
+    with pytest.raises(TypeError, match="what a vmap computed"):
+        steps(np.sum(tg.vmap(lambda row: row * row)(q)))
+
+
 def test_bad_input() -> None:
     e, _ = colah()
     with pytest.raises(ValueError, match="no graph"):

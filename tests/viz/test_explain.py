@@ -227,6 +227,9 @@ def convolution(x: Value) -> Any:
         lambda x: np.cumsum(x, axis=1),
         lambda x: np.max(x, axis=0),
         lambda x: np.std(x, axis=0),
+        lambda x: ((x - np.mean(x)) / np.sqrt(np.var(x) + 1e-5)) ** 3,
+        lambda x: x * np.std(x) + np.average(x),
+        lambda x: nn.functional.mse_loss(x, np.zeros((3, 4))),
         lambda x: nn.functional.cross_entropy(x, np.array([0, 2, 1])),
     ],
 )
@@ -258,6 +261,14 @@ def test_what_cannot_be_taken_apart_says_so() -> None:
     x = Value(np.eye(2))
     with pytest.raises(TypeError, match="inv cannot be taken apart into scalars"):
         zoom(np.linalg.inv(x), (0, 0))
+    y = Value(np.zeros(3), name="y")
+    opaque = tg.checkpoint(lambda x: np.sin(x) * 3)(y)  # 0 where its operand is 0: no identity
+    with pytest.raises(TypeError, match="loses its gradient"):
+        zoom(opaque, 0)
+    with pytest.raises(TypeError, match="loses its gradient"):
+        explain(np.sum(opaque), y, entry=0)
+    with pytest.raises(ValueError, match="leaves nothing"):
+        zoom(x @ x, (0, 0), wrt=[])
     with pytest.raises(IndexError, match="not one entry"):
         zoom(x @ x, 0)
     with pytest.raises(IndexError):
@@ -311,6 +322,14 @@ def test_the_command_draws_an_expression(tmp_path: Path) -> None:
         (["a+1", "a=b"], "b has no value"),
         (["a+1", "a=1", "a=2"], "a is given twice"),
         (["a+1", "a=None"], "not a number"),
+        (["a+array(10**30)**(10**9)", "a=1"], "too large for NumPy"),
+        (["a+zeros((100000, 100000))", "a=1"], "more than 10,000,000 entries"),
+        (["softmax(-1)*a", "a=1"], "at character 1"),
+        (["power(1e308,1e308,1)*a", "a=1"], "at character 1"),
+        (["take(a, 1e308)", "a=1"], "at character 1"),
+        (["a+1", "a="], "'a=': invalid syntax"),
+        (["a+1", "a=[1,[2]]"], "'a=[1,[2]]': "),
+        (["(a\n+*a)", "a=1"], "at character 5"),
         (["a+1", "a"], "'a' is not NAME=NUMBER"),
         (["1+1"], "computes nothing of the values"),
         (["a+1", "a=1", "--wrt", "b"], "b does not occur: there are a"),

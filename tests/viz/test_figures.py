@@ -142,6 +142,7 @@ def test_gradient_norms_are_drawn_from_before_training_on() -> None:
     for line, layer in zip(axes.lines, norms.by_layer().values(), strict=True):
         close(line.get_ydata(), layer)
     assert axes.get_yscale() == "log"
+    assert figures.GradientNorms(model, bernoulli, x, y, epoch=2).epochs == [2]
 
 
 def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: Dataset) -> None:
@@ -204,6 +205,17 @@ def test_a_linear_neuron_is_maximised_by_ink_where_its_weight_is_positive() -> N
     close(figures.maximise(model, [1], within=(-2, 2)), [[-2, 2, 2, -2]])
 
 
+def test_all_neurons_are_maximised_and_as_many_drawn_as_a_page_holds() -> None:
+    model = network(4, 100, 2)
+    assert figures.maximise(model, layer=0, steps=1).shape == (100, 4)
+    figure = figures.maximising_inputs(model, layer=0, steps=1)
+    assert len(pictures(figure)) == 60
+    title = "The input that maximises each neuron of layer 1 (60 of 100)"
+    assert figure.get_suptitle() == title
+    figure = figures.maximising_inputs(model, neurons=[0, 1], layer=1, steps=1)
+    assert figure.get_suptitle() == "The input that maximises each neuron of the output"
+
+
 @pytest.mark.parametrize("layer", [0, 1, -1])
 def test_gradient_ascent_beats_every_example_at_exciting_a_neuron(layer: int) -> None:
     model = network(64, 16, 10)
@@ -232,7 +244,8 @@ RIGHT = np.array([0, 0, 1, 0])
 
 def test_a_confusion_matrix_has_what_is_in_rows_and_what_was_read_in_columns() -> None:
     expected = [[2, 1, 0], [0, 0, 1], [0, 0, 0]]
-    np.testing.assert_array_equal(figures.confusion(ANSWERS, RIGHT), expected)
+    for right in (RIGHT, RIGHT.astype(float), RIGHT[:, None]):
+        np.testing.assert_array_equal(figures.confusion(ANSWERS, right), expected)
     np.testing.assert_array_equal(figures.confusion(ANSWERS, np.eye(3)[RIGHT]), expected)
     (axes,) = figures.confusion_matrix(ANSWERS, RIGHT).axes
     written = {text.get_position(): text.get_text() for text in axes.texts}
@@ -496,6 +509,30 @@ def test_directions_have_the_length_of_each_neurons_weights() -> None:
             close(np.linalg.norm(np.atleast_2d(direction[name]), axis=1), expected)
 
 
+def test_scalar_neurons_move_by_the_length_of_their_weights_too() -> None:
+    model = nn.MLP(3, [4, 1], activation="tanh", rng=0)
+    for direction in figures.directions(model):
+        for i, layer in enumerate(model.layers):
+            for j, neuron in enumerate(layer.neurons):
+                place = f"layers.{i}.neurons.{j}"
+                row = [direction[f"{place}.w.{k}"] for k in range(len(neuron.w))]
+                expected = np.linalg.norm([w.item() for w in neuron.w])
+                close(np.linalg.norm(row), expected)
+                assert direction[f"{place}.b"] == 0
+    alone = model.layers[0].neurons[0]
+    assert sorted(figures.directions(alone)[0]) == sorted(dict(alone.named_parameters()))
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    along = figures.directions(model)
+    assert np.ptp(costs(model, F.quadratic, x, x[:, :1], along, [-1, 0, 1])) > 0.1
+
+
+def test_after_a_surface_the_model_holds_the_same_arrays() -> None:
+    model = network(2, 3, 1)
+    before = [p.data for p in model.parameters()]
+    figures.loss_surface(model, F.quadratic, X, Y[:, None], points=3)
+    assert all(p.data is data for p, data in zip(model.parameters(), before))
+
+
 def test_a_loss_that_fails_leaves_the_model_as_it_was() -> None:
     model = network(4, 2)
     before = model.state_dict()
@@ -561,7 +598,11 @@ MODEL = network(2, 2, 1)
         (lambda: figures.filters(MODEL), ValueError, "no kernels"),
         (lambda: figures.maximise(MODEL, layer=2), ValueError, "layer=2, but there are 2"),
         (lambda: figures.maximise(nn.ReLU()), TypeError, "nn.Sequential or nn.MLP, not ReLU"),
-        (lambda: figures.confusion(ANSWERS[:, :1], RIGHT), ValueError, r"not as \(4, 1\)"),
+        (
+            lambda: figures.confusion(ANSWERS[:, :1], RIGHT),
+            *(ValueError, r"not as \(4, 1\); of one output p pass np.hstack"),
+        ),
+        (lambda: figures.confusion(ANSWERS, RIGHT + 0.5), ValueError, "float64 from 0.5 to 1.5"),
         (lambda: figures.confusion(ANSWERS, RIGHT[:3]), ValueError, "4 examples need 4 labels"),
         (lambda: figures.confusion(ANSWERS, RIGHT + 2), ValueError, "0 to 2, not int64 from 2 to"),
         (lambda: figures.mistakes(X[:3], ANSWERS, RIGHT, (1, 2)), ValueError, "3 pictures, but 4"),
@@ -596,6 +637,10 @@ MODEL = network(2, 2, 1)
             *(ValueError, "directions need the shapes"),
         ),
         (lambda: figures.loss_surface(MODEL, F.quadratic, X, Y, points=2), ValueError, "points=2"),
+        (
+            lambda: figures.loss_surface(nn.ReLU(), F.quadratic, X, X),
+            *(ValueError, "no rows of weights, or all are 0"),
+        ),
         (lambda: figures.bumps(np.sin, 0), ValueError, "n=0"),
         (lambda: figures.universality(np.log, counts=()), ValueError, "counts is empty"),
     ],

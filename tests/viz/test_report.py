@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tensorgrad
-from tensorgrad import Value, data, nn, optim
+from tensorgrad import Value, data, nn, optim, viz
 from tensorgrad.train import Epoch, accuracy, fit, predict
-from tensorgrad.viz import figures
+from tensorgrad.viz import document, figures
 from tensorgrad.viz.page import Page
 from tensorgrad.viz.reporting import report
 
@@ -214,6 +214,46 @@ def test_what_nothing_is_known_about_is_left_out(page, accessible, tmp_path):
     assert table(page, "learning-curves")[0][2:4] == ["not measured", "not measured"]
 
 
+@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Identity()])
+def test_one_output_tells_two_classes_apart(page, end, tmp_path):
+    model = nn.Sequential(nn.Linear(16, 1), end)
+    model[0].weight.data = np.array([[*range(-8, 8)]], np.float32)  # above 0: the last seven
+    model[0].bias.data = np.zeros(1, np.float32)
+    y = (np.arange(16) > 9).astype(float)
+    line = Epoch(1, 0.5, None, None, 0.1)
+    show(page, report([line], model, validation=(np.eye(16), y[:, None])), tmp_path)
+    assert "15 of 16 rightly" in page.get_attribute("#confusion-matrix img", "alt")
+    assert page.inner_text("#confusion-matrix figcaption") == "Most often: 0 as 1 (1)."
+    assert page.locator("#mistakes img").count() == 1
+
+
+def pages(folder):
+    """A page of each kind."""
+    a, b = Value(2.0, name="a"), Value(1.0, name="b")
+    explained = [viz.explain((a + b) * (b + 1), x) for x in (a, b)]
+    explained[0].save(folder / "explanation.html")
+    document.page(explained, "Both").save(folder / "explanations.html")
+    viz.stepper((a + b) * (b + 1)).save(folder / "stepper.html")
+    report(ONE, nn.Linear(3, 2)).save(folder / "report.html")
+    model, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)), np.eye(2)
+    figures.bend(model, x, np.arange(2), frames=1).save(folder / "animation.html")
+    return sorted(folder.iterdir())
+
+
+def test_all_pages_have_one_head_and_may_ask_for_nothing(page, accessible, tmp_path):
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    for path in pages(tmp_path):
+        page.goto(path.as_uri())
+        policy = page.get_attribute("meta[http-equiv]", "content")
+        assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; "), path
+        assert "https:" not in policy
+        assert page.get_attribute("meta[name=generator]", "content").startswith("tensorgrad ")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(21, 23, 27)", path
+        assert page.locator("h1").count() == 1, path
+        accessible(page)
+
+
 def test_pictures_are_drawn_only_of_inputs_that_are_pictures(page, tmp_path):
     x, y = np.eye(6, dtype=np.float32)[:5], np.array([0, 0, 0, 1, 1])
     model = nn.Linear(6, 2, rng=0)
@@ -284,7 +324,7 @@ def test_the_model_is_left_as_it_was():
         (lambda: report([{"loss": 1}], nn.Linear(3, 2)), "what fit returned, Epochs; not {'loss"),
         (lambda: report(ONE, nn.Linear(3, 2), validation=(np.eye(3), np.arange(2))), "3 examples"),
         (lambda: report(ONE, nn.Linear(3, 2), validation=(np.eye(3), np.arange(3))), "0 to 1"),
-        (lambda: report(ONE, nn.Linear(3, 1), validation=(np.eye(3), np.ones(3))), "(n, classes)"),
+        (lambda: report(ONE, nn.Linear(3, 1), validation=(np.eye(3), np.eye(3)[0] / 2)), "0 to 1"),
         (lambda: report(ONE, nn.Linear(3, 2), shape=(2, 2)), "3 inputs are no 2x2 picture"),
         (lambda: report(ONE, nn.Linear(3, 2), training=[]), "history of a Monitor"),
         (lambda: report(ONE, nn.Linear(3, 2), graph=nn.Linear(3, 2)), "not Linear"),

@@ -92,7 +92,7 @@ class Animation:
 
 
 _STYLE = """
-main { max-width: 46rem; margin: 0 auto; padding: 1.5rem 1.25rem; }
+main { max-width: 42.5rem; margin: 0 auto; padding: 1.5rem 1.25rem; }
 figure img { border: 1px solid var(--line); border-radius: .5rem; }
 button, input { font: inherit; accent-color: var(--link); }
 input:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorgrad.ops.constant import data_of
+from tensorgrad.viz.missing import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def sheet(width: float, height: float, *, still: bool = False) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("figures need matplotlib: pip install 'tensorgrad-engine[viz]'") from None
+        raise missing("figures need matplotlib") from None
     size = (width, height)
     return Figure(size, dpi=100) if still else Figure(size, dpi=150, layout="constrained")
 

@@ -167,15 +167,17 @@ def _read(answers: Array, targets: Array, where: str) -> tuple[Array, Array, int
     """What was read, what is right, and how many classes there are."""
     answers = np.asarray(data_of(answers))
     if answers.ndim != 2 or answers.shape[1] < 2 or not len(answers):
-        raise ValueError(f"{where}: answers come as (n, classes), not as {answers.shape}")
+        one = "; of one output p pass np.hstack([1 - p, p])" if answers.shape[1:] == (1,) else ""
+        raise ValueError(f"{where}: answers come as (n, classes), not as {answers.shape}{one}")
     n, classes = answers.shape
     right = classes_of(targets, n, where)
-    if right.dtype.kind not in "iu" or right.min() < 0 or right.max() >= classes:
+    whole = right.dtype.kind in "biuf" and (np.mod(right, 1) == 0).all()
+    if not whole or right.min() < 0 or right.max() >= classes:
         raise ValueError(
             f"{where}: the right classes are whole numbers from 0 to {classes - 1}, not "
             f"{right.dtype} from {right.min()} to {right.max()}"
         )
-    return answers.argmax(axis=1), right, classes
+    return answers.argmax(axis=1), right.astype(int), classes
 
 
 def _column_shape(n: int) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.nn import MLP, Layer, Linear, Module, Sequential
+from tensorgrad.nn import MLP, Layer, Linear, Module, Sequential, Sigmoid
 from tensorgrad.nn.scalar import ACTIVATIONS
 from tensorgrad.ops.constant import data_of
+from tensorgrad.ops.neural import sigmoid
 from tensorgrad.train import predict
 
 Array = Any
@@ -94,6 +95,25 @@ def answers_of(model: Any, x: Array, where: str) -> Array:
             f"{where}: to {x.shape} the model answers {answers.shape}, not one row for each row"
         )
     return answers.reshape(len(x), -1)
+
+
+def by_class(answers: Array, model: Any, threshold: float | None = None) -> Array:
+    """Answers (n, 1) as (n, 2): how far each of two classes is ahead of the other.
+
+    The second one is, above the `threshold`: without it 0.5 if the model ends in an nn.Sigmoid,
+    else 0. Answers by more classes stay as they are.
+    """
+    if answers.shape[1] != 1:
+        return answers
+    level = (0.5 if _ends_in_sigmoid(model) else 0.0) if threshold is None else threshold
+    return np.concatenate([level - answers, answers - level], axis=1)
+
+
+def _ends_in_sigmoid(model: Any) -> bool:
+    last = model
+    while hasattr(last, "layers"):
+        last = last.layers[-1]
+    return isinstance(last, Sigmoid) or last is sigmoid
 
 
 def classes_of(y: Array, n: int, where: str) -> Array:

@@ -62,9 +62,9 @@ class Monitor:
 class GradientNorms:
     """How long the gradient is, layer by layer: Nielsen ch. 5, "the unstable gradient problem".
 
-    Measured on all of `x`, `y` at once, when it is made (epoch 0) and at each call; `.grad` is left
-    alone. `loss`: of (model(x), y), as in `fit`. `epochs`: when it was measured. `norms`: by the
-    parameter's name.
+    Measured on all of `x`, `y` at once, when it is made (after `epoch` epochs) and at each call;
+    `.grad` is left alone. `loss`: of (model(x), y), as in `fit`. `epochs`: when it was measured.
+    `norms`: by the parameter's name.
 
     >>> from tensorgrad import nn
     >>> model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Sigmoid(), nn.Linear(3, 1, rng=1))
@@ -73,14 +73,16 @@ class GradientNorms:
     ([0], ['layers.0', 'layers.2'])
     """
 
-    def __init__(self, model: Module, loss: Callable[..., Any], x: Array, y: Array) -> None:
+    def __init__(
+        self, model: Module, loss: Callable[..., Any], x: Array, y: Array, *, epoch: int = 0
+    ) -> None:
         self.model, self.loss, self.x, self.y = model, loss, x, y
         self.epochs: list[int] = []
         self.norms: dict[str, list[float]] = {name: [] for name, _ in model.named_parameters()}
         if not self.norms:
             raise ValueError(f"GradientNorms: {model!r} has no parameters")
         self._layers = dict(_layers_of_parameters(model))
-        self._measure(0)
+        self._measure(epoch)
 
     def __call__(self, line: Epoch) -> None:
         self._measure(line.epoch)

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.nn import Sigmoid
-from tensorgrad.ops.neural import sigmoid
 from tensorgrad.viz.figures.canvas import COLOURS, MARKERS
-from tensorgrad.viz.figures.layers import LayerView, answers_of, classes_of, layers_of
+from tensorgrad.viz.figures.layers import LayerView, answers_of, by_class, classes_of, layers_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,8 +64,7 @@ def look(model: Any, x: Array, y: Array, threshold: float | None, where: str) ->
     if answers.shape[1] == 1:
         if len(labels) != 2:
             raise ValueError(f"{where}: one output tells 2 classes apart, y has {len(labels)}")
-        level = (0.5 if _ends_in_sigmoid(model) else 0.0) if threshold is None else threshold
-        answers = np.concatenate([level - answers, answers - level], axis=1)
+        answers = by_class(answers, model, threshold)
     if answers.shape[1] != len(labels):
         raise ValueError(
             f"{where}: y has {len(labels)} classes, but the model answers {answers.shape[1]}: "
@@ -78,13 +75,6 @@ def look(model: Any, x: Array, y: Array, threshold: float | None, where: str) ->
     )
     names = [label if isinstance(label, str) else f"{label:g}" for label in labels]
     return Scene(x, classes, names, across, up, margins.reshape(FINE, FINE, -1))
-
-
-def _ends_in_sigmoid(model: Any) -> bool:
-    last = model
-    while hasattr(last, "layers"):
-        last = last.layers[-1]
-    return isinstance(last, Sigmoid) or last is sigmoid
 
 
 def hidden_layers(model: Any, where: str) -> list[LayerView]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.nn import Module
+from tensorgrad.nn import Module, Neuron
 from tensorgrad.train import predict
 from tensorgrad.viz.figures.canvas import LABEL, caption, sheet
 from tensorgrad.viz.figures.layers import evaluating
@@ -22,9 +22,10 @@ State = dict[str, Array]
 def directions(model: Module, rng: Any = 0) -> tuple[State, State]:
     """Two random directions, by the parameters' names, in the scale of the parameters themselves.
 
-    Drawn from N(0, 1); then each neuron's part (a row of a weight) gets the length of that neuron's
-    weights, and biases do not move: H. Li et al., "Visualizing the Loss Landscape of Neural Nets"
-    (2018), section 4. Surfaces of different models can be compared so.
+    Drawn from N(0, 1); then each neuron's part (a row of a weight, the weights of an nn.Neuron)
+    gets the length of that neuron's weights, and biases do not move: H. Li et al., "Visualizing the
+    Loss Landscape of Neural Nets" (2018), section 4. Surfaces of different models can be compared
+    so. ValueError for a model without such weights, or with all of them 0.
 
     >>> from tensorgrad import nn
     >>> a, b = directions(nn.Linear(3, 2))
@@ -32,19 +33,33 @@ def directions(model: Module, rng: Any = 0) -> tuple[State, State]:
     {'weight': (2, 3), 'bias': (2,)}
     """
     rng = np.random.default_rng(rng)
-    drawn: list[State] = []
-    for _ in range(2):
-        direction = {}
-        for name, p in model.named_parameters():
-            d = rng.standard_normal(p.shape).reshape(p.shape)
-            if p.ndim > 1:
-                rows, lengths = (np.reshape(a, (len(a), -1)) for a in (d, p.data))
-                scale = np.linalg.norm(lengths, axis=1) / np.linalg.norm(rows, axis=1)
-                direction[name] = d * scale.reshape(-1, *[1] * (p.ndim - 1))
-            else:
-                direction[name] = np.zeros(p.shape)
-        drawn.append(direction)
-    return drawn[0], drawn[1]
+    a, b = _direction(model, rng), _direction(model, rng)
+    if not any(d.any() for d in a.values()):
+        raise ValueError(
+            f"directions: {model!r} has no rows of weights, or all are 0, so there is no scale; "
+            "loss_surface takes directions of your own, along=(a, b)"
+        )
+    return a, b
+
+
+def _direction(model: Module, rng: np.random.Generator) -> State:
+    direction = {}
+    for name, p in model.named_parameters():
+        d = rng.standard_normal(p.shape).reshape(p.shape)
+        direction[name] = _scaled(d, p.data) if p.ndim > 1 else np.zeros(p.shape)
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron):
+            names = [f"{name}.w.{i}".lstrip(".") for i in range(len(module.w))]
+            weights = np.array([[w.item() for w in module.w]])
+            row = _scaled(rng.standard_normal(weights.shape), weights)[0]
+            direction.update(zip(names, row))
+    return direction
+
+
+def _scaled(d: Array, weight: Array) -> Array:
+    """A direction with each row as long as that of the weight."""
+    long, wanted = (np.linalg.norm(np.reshape(a, (len(a), -1)), axis=1) for a in (d, weight))
+    return d * (wanted / long).reshape(-1, *[1] * (d.ndim - 1))
 
 
 def costs(
@@ -60,23 +75,24 @@ def costs(
     `along`: d₁ and d₂, as `directions` draws them. ValueError for names or shapes that are not the
     model's.
     """
-    start = model.state_dict()
+    nodes = {name: p.node for name, p in model.named_parameters()}
+    start = {name: node.data for name, node in nodes.items()}
     out = np.empty((len(steps), len(steps)))
     for direction in along:
         shapes = {name: np.shape(d) for name, d in direction.items()}
         if shapes != {name: p.shape for name, p in start.items()}:
             raise ValueError(f"loss_surface: directions need the shapes of {model!r}'s parameters")
-    parameters = dict(model.named_parameters())
     try:
         with evaluating(model), np.errstate(over="ignore"):
             for (row, column), _ in np.ndenumerate(out):
                 s, t = steps[column], steps[row]
-                for name, p in parameters.items():
-                    p.data = start[name] + (s * along[0][name] + t * along[1][name]).astype(p.dtype)
+                for name, node in nodes.items():
+                    moved = s * along[0][name] + t * along[1][name]
+                    node.data = start[name] + moved.astype(start[name].dtype)
                 out[row, column] = loss(predict(model, x), y)
     finally:
-        for name, p in parameters.items():
-            p.data = start[name]
+        for name, node in nodes.items():  # the same arrays, not copies
+            node.data = start[name]
     return out
 
 

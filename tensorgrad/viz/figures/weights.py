@@ -41,6 +41,8 @@ def first_layer(
         raise ValueError(f"{where}: the first layer is no nn.Linear; for kernels there is filters")
     pictures = as_images(weight, shape, where)
     chosen = _chosen(neurons, len(pictures), where)
+    if neurons is None:
+        chosen = chosen[:MOST]
     limit = signed_limit(pictures)
     return rows_of_pictures(
         [pictures[i] for i in chosen],
@@ -146,7 +148,7 @@ def maximising_inputs(
     """The input that maximises each neuron, as a picture, with the activation that it reaches.
 
     What the network would most like to see; 3Blue1Brown asks whether it looks like a digit.
-    `shape`, as in `first_layer`; `neurons`, `layer` and the options as in `maximise`.
+    `shape` and `neurons` as in `first_layer`, `layer` and the options as in `maximise`.
 
     >>> from tensorgrad import nn
     >>> figure = maximising_inputs(nn.Sequential(nn.Linear(64, 2), nn.Sigmoid()), steps=5)
@@ -154,6 +156,9 @@ def maximising_inputs(
     3
     """
     layers, chosen = _the_way_to(model, neurons, layer, "maximising_inputs")
+    n = len(chosen)
+    if neurons is None:
+        chosen = chosen[:MOST]
     x: Array = maximise(model, chosen, layer, **options)
     pictures = as_images(x, shape, "maximising_inputs")
     with evaluating(model):
@@ -161,11 +166,12 @@ def maximising_inputs(
         for step in layers:
             a = data_of(step(a))
     low, high = options.get("within", (0.0, 1.0))
-    last = "output" if layer in (-1, len(layers_of(model, "")) - 1) else f"layer {len(layers)}"
+    last = len(layers) == len(layers_of(model, ""))
+    whose = "the output" if last else f"layer {len(layers)}"
     return rows_of_pictures(
         list(pictures),
         [f"{i}: {a[row, i]:.2f}" for row, i in enumerate(chosen)],
-        f"The input that maximises each neuron of the {last}".replace("the layer", "layer"),
+        f"The input that maximises each neuron of {whose}" + _of(len(chosen), n),
         limits=(low, high),
         cmap="gray_r",
         scale="input",
@@ -188,7 +194,7 @@ def _the_way_to(
 
 
 def _chosen(neurons: Sequence[int] | None, n: int, where: str) -> list[int]:
-    chosen = list(range(min(n, MOST))) if neurons is None else list(neurons)
+    chosen = list(range(n)) if neurons is None else list(neurons)
     wrong = [i for i in chosen if not 0 <= i < n]
     if wrong or not chosen:
         raise ValueError(f"{where}: neurons={chosen}, but there are {n}, from 0 to {n - 1}")
