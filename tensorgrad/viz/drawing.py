@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from tensorgrad.node import Array, Node
 from tensorgrad.ops.constant import data_of
 from tensorgrad.value import Value
 from tensorgrad.viz.clusters import Path, modules_in, modules_of
-from tensorgrad.viz.events import Event, Mode, Replay, checked
+from tensorgrad.viz.events import Event, Mode, Replay, checked, totals
 from tensorgrad.viz.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
 from tensorgrad.viz.layout import Picture
 from tensorgrad.viz.names import Called, Names, brief, parameters_in
@@ -83,11 +83,6 @@ def graph(
     found = totals(events) if gradients else {x: data_of(x.grad) for x in replay.order}
     drawing = partial(Drawing, replay, parameters_in(names), groups, events, found, colours)
     return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, plain)))
-
-
-def totals(events: Iterable[Event]) -> dict[Node, Array]:
-    """The derivative at each node that one travels to."""
-    return {event.target: event.g if event.kind == "seed" else event.total for event in events}
 
 
 class Group(NamedTuple):

@@ -8,7 +8,7 @@ Nothing is changed: no `.grad` is touched, nothing recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -259,6 +259,11 @@ class Replay:
                 yield Event(
                     "edge", node, names, start, "fwd", i, x, g, local, c, tangents[node], choice
                 )
+
+
+def totals(events: Iterable[Event]) -> dict[Node, Array]:
+    """The derivative at each node that one travels to."""
+    return {event.target: event.g if event.kind == "seed" else event.total for event in events}
 
 
 def added(x: Array, y: Array) -> Array:

@@ -16,7 +16,7 @@ from tensorgrad.backprop import sweep
 from tensorgrad.node import Array, Node, recording
 from tensorgrad.primitive import registry
 from tensorgrad.value import Value
-from tensorgrad.viz.events import Replay, checked
+from tensorgrad.viz.events import Replay, checked, totals
 from tensorgrad.viz.local import entrywise
 from tensorgrad.viz.names import Names
 
@@ -87,7 +87,7 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
 
 def same_gradient(result: Value, node: Node, g: Array, leaves: dict[Node, Array]) -> None:
     """TypeError if the graph of scalars has lost a part of the gradient of `node` for `g`."""
-    own = {event.target: event.total for event in Replay(result).backward()}
+    own = totals(Replay(result).backward())
     with recording(None), np.errstate(all="ignore"):
         expected = sweep({node: g}, None, set(leaves))
     for x, part in leaves.items():
