@@ -72,8 +72,8 @@ def test_the_same_for_drawn_expressions(call: Any) -> None:
     found = {edge.source: edge.total for edge in edges(steps(out))}
     out.backward(np.ones_like(out.data))
     for leaf in leaves:
-        if leaf.node in found:
-            np.testing.assert_array_equal(found[leaf.node], leaf.grad)
+        if leaf.node in found:  # a product of other strides may round in another way
+            np.testing.assert_allclose(found[leaf.node], leaf.grad, rtol=1e-13, atol=1e-13)
 
 
 @settings(max_examples=15)
