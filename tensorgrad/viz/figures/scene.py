@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorgrad.viz.figures.canvas import COLOURS, MARKERS
 from tensorgrad.viz.figures.layers import LayerView, answers_of, by_class, classes_of, layers_of
+from tensorgrad.viz.missing import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,10 @@ class Scene(NamedTuple):
     @property
     def borders(self) -> list[Array]:
         """Where two classes are level: lines, each (points, 2)."""
-        from contourpy import contour_generator
+        try:
+            from contourpy import contour_generator
+        except ImportError:
+            raise missing("figures need matplotlib") from None
 
         lines: list[Array] = []
         for i in range(1 if len(self.labels) == 2 else 0, len(self.labels)):
