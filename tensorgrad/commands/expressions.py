@@ -43,9 +43,9 @@ def explain(
             raise typer.BadParameter(f"{name} does not occur: there are {', '.join(occurring)}")
     names = wrt or occurring
     found = [explaining.explain(result, given[name], top=top) for name in names]
-    print("\n\n".join(map(str, found)))
     if html:
         document.page(found, expression).save(html)
+    print("\n\n".join(map(str, found)))
 
 
 def graph(
