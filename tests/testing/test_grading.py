@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import assume
@@ -148,9 +150,12 @@ def test_a_mean_over_the_batch_shows_with_two_examples():
 
 def test_a_report_shows_quantity_numbers_diagnosis_and_input():
     text = str(graded(z1=MISTAKES["no σ'"][1]))
-    assert text.startswith(
-        "student: 6 of 7 (40 inputs)\n  wrong value\n    gradient by z1, entry [0"
+    # Hypothesis also draws constants that it finds in the code of all that is loaded
+    first, kind, entry = text.splitlines()[:3]
+    assert re.fullmatch(
+        r"student: 6 of 7 \(40 inputs(, \d rejected: no derivative there)?\)", first
     )
+    assert (kind, entry[:29]) == ("  wrong value", "    gradient by z1, entry [0,")
     assert (
         "    diagnosis: missing a factor equal to a1 · (1 - a1)\n    at x = array([[0.5]])" in text
     )
