@@ -92,6 +92,7 @@ def property_gradcheck(
     `Report`; `.check(*args)` checks one point.
 
     >>> from tensorgrad.testing import strategies as sts
+    >>> import numpy as np
     >>> @property_gradcheck(x=sts.arrays(3), axis=st.sampled_from([None, 0]), examples=20)
     ... def test_norm(x, *, axis):
     ...     return np.sqrt(np.sum(x * x, axis=axis))
