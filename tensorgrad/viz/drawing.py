@@ -15,7 +15,7 @@ from tensorgrad.value import Value
 from tensorgrad.viz.clusters import Path, modules_in, modules_of
 from tensorgrad.viz.events import Event, Mode, Replay, checked, totals
 from tensorgrad.viz.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
-from tensorgrad.viz.layout import Picture
+from tensorgrad.viz.layout import Picture, effort
 from tensorgrad.viz.names import Called, Names, brief, parameters_in
 from tensorgrad.viz.themes import Theme, theme_of
 
@@ -143,7 +143,9 @@ class Drawing(NamedTuple):
         if self.events and any(np.ndim(node.data) for node in self.replay.order):
             legend += MAPS
         yield "digraph {"
+        edges = sum(len(node.operands) for group in self.groups for node in group.nodes[:1])
         yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
+        yield from [f"    {effort(edges)}"] if effort(edges) else []
         yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
         yield f'    style=rounded nodesep=0.3 ranksep=0.45 label="{legend}"]'
         yield f'  node [{font} fontsize=12 color="{theme.line}" fontcolor="{theme.text}"'

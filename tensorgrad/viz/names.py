@@ -43,9 +43,14 @@ def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Ca
     return result
 
 
+def in_one_line(name: str | None) -> str:
+    """A name without control characters, so that it stays where it is written."""
+    return "".join(c if c.isprintable() else " " for c in name or "")
+
+
 def unique(name: str, taken: set[str]) -> str:
     """`name` in one line, with a number behind it if that is taken; it is taken from now on."""
-    name = "".join(c if c.isprintable() else " " for c in name)
+    name = in_one_line(name)
     i, base = 2, name
     while name in taken:
         name, i = f"{base}_{i}", i + 1

@@ -29,7 +29,8 @@ class Page:
 
     def _repr_html_(self) -> str:
         page, title = html.escape(self.html), html.escape(self.title)
-        return f'<iframe title="{title}" srcdoc="{page}" width="100%" height="720"></iframe>'
+        frame = f'<iframe title="{title}" sandbox="allow-scripts" width="100%" height="720"'
+        return f'{frame} srcdoc="{page}"></iframe>'
 
     def __repr__(self) -> str:
         return f"<Page of {len(self.html):,} characters: write it with .save('page.html')>"

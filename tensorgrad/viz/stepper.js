@@ -6,7 +6,6 @@
 const story = JSON.parse(document.getElementById("story").textContent);
 const { nodes, edges, sweeps, formulas } = story;
 const out = nodes[nodes.length - 1];
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const byId = (id) => document.getElementById(id);
 
 // Elements -----------------------------------------------------------------------------------
@@ -415,14 +414,17 @@ class Panel {
     });
     addEventListener("pointermove", (move) => {
       if (!from) return;
-      view.classList.add("moved");
-      view.scrollLeft = from.x - move.clientX;
-      view.scrollTop = from.y - move.clientY;
+      const [left, top] = [from.x - move.clientX, from.y - move.clientY];
+      // a hand that trembles clicks all the same
+      if (Math.hypot(left - view.scrollLeft, top - view.scrollTop) > 4) view.classList.add("moved");
+      if (view.classList.contains("moved")) [view.scrollLeft, view.scrollTop] = [left, top];
     });
-    addEventListener("pointerup", () => {
-      from = null;
-      setTimeout(() => view.classList.remove("moved"));
-    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      addEventListener(end, () => {
+        from = null;
+        setTimeout(() => view.classList.remove("moved"));
+      });
+    }
     view.addEventListener("wheel", (wheel) => {
       if (!wheel.ctrlKey && !wheel.metaKey) return;
       wheel.preventDefault();
@@ -436,10 +438,10 @@ class Panel {
   }
 
   key(event) {
-    if (!event.target.dataset.node) return;
+    if (!event.target.dataset.node || event.ctrlKey || event.metaKey || event.altKey) return;
     const i = Number(event.target.dataset.node);
     const near = { ArrowUp: i - 1, ArrowDown: i + 1 }[event.key];
-    if (event.key === "Enter") jump(i, this);
+    if (event.key === "Enter" || event.key === " ") jump(i, this);
     else if (near !== undefined) this.focus(Math.min(Math.max(near, 0), nodes.length - 1));
     else if ("+=".includes(event.key)) this.zoom("in");
     else if (event.key === "-") this.zoom("out");
@@ -469,7 +471,7 @@ function tip(panel, element) {
   if (sum && sum.cells) grids.push(grid(sum.cells, sum.what));
   box.replaceChildren(...lines, make("div", { class: "grids" }, grids));
   const rect = element.getBoundingClientRect(), { offsetWidth: width, offsetHeight: height } = box;
-  const below = rect.bottom + 8 + height < innerHeight ? rect.bottom + 8 : Math.max(8, rect.top - height - 8);
+  const below = rect.bottom + height < innerHeight ? rect.bottom : Math.max(8, rect.top - height);
   box.style.left = `${Math.min(Math.max(8, rect.left + rect.width / 2 - width / 2), innerWidth - width - 8)}px`;
   box.style.top = `${below}px`;
 }
@@ -556,7 +558,6 @@ byId("line").addEventListener("input", () => { pause(); show(Number(byId("line")
 byId("jump").append(make("option", { value: "" }, "a node"), ...nodes.map((node, i) => make("option", { value: i }, node.name)));
 byId("jump").addEventListener("change", (change) => {
   if (change.target.value !== "") jump(Number(change.target.value), visible()[0]);
-  change.target.value = "";
 });
 
 addEventListener("keydown", (event) => {
@@ -567,6 +568,8 @@ addEventListener("keydown", (event) => {
   }
   const where = event.target;
   if (where.matches("select, input[type=radio]")) return;
+  const region = where.closest(".equation, .sums"); // what can be scrolled is scrolled
+  if (region && region.scrollWidth > region.clientWidth + 1 && event.key.startsWith("Arrow")) return;
   const keys = { ArrowRight: "next", ArrowLeft: "back", Home: "first", End: "last", " ": "play" };
   const action = keys[event.key];
   if (!action || (event.key === " " && where.matches("button, summary"))) return;
@@ -587,8 +590,10 @@ for (const radio of document.querySelectorAll("[name=view]")) {
   });
 }
 
-let waiting = 0;
+let waiting = 0, wide = innerWidth;
 addEventListener("resize", () => {
+  if (innerWidth === wide) return; // an address bar that hides is no reason to undo a zoom
+  wide = innerWidth;
   clearTimeout(waiting);
   waiting = setTimeout(() => visible().forEach((panel) => panel.fit(true)), 100);
 });

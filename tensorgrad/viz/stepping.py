@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Node
 from tensorgrad.value import Value
 from tensorgrad.viz import mathml, story
-from tensorgrad.viz.layout import Picture
-from tensorgrad.viz.names import Names
+from tensorgrad.viz.layout import Picture, effort
+from tensorgrad.viz.names import Names, brief
 from tensorgrad.viz.outline import Outline, outline
 from tensorgrad.viz.page import Page, asset, only, shell
 from tensorgrad.viz.story import Share, Sweeps
@@ -60,7 +59,8 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
     picture = drawn(sweeps, rankdir)
     title = f"The chain rule, step by step: {sweeps.values[-1].name}"
     trees: dict[str, ElementTree.Element] = {}
-    for share in SHARES if mathml.available() else SHARES[-1:]:
+    known = mathml.available()
+    for share in (share._replace(math=share.math and known) for share in SHARES):
         page = written(story.story(sweeps, picture, share, trees), picture, title)
         if len(page.html.encode("utf-8", "replace")) <= BYTES:
             break
@@ -70,16 +70,19 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
 def drawn(sweeps: Sweeps, rankdir: str) -> Outline:
     """Where everything stands: boxes as large as the longest text they will hold."""
     lines = [
-        f"digraph {{ graph [rankdir={rankdir} nodesep=0.25 ranksep=0.3]",
+        f"digraph {{ graph [rankdir={rankdir} nodesep=0.25 ranksep=0.3 {effort(len(sweeps.ends))}]",
         'node [shape=box fixedsize=true label=""] edge [dir=both arrowsize=0.8 fontsize=12]',
     ]
     moves = [event for sweep in sweeps.derivatives for event in sweep]
-    texts: dict[Node, list[str]] = {event.node: [story.label(event)] for event in sweeps.values}
+    texts = {e.node: [story.label(e), story.size(e.value)] for e in sweeps.values}
     adds = [["1"] for _ in sweeps.ends]
     for event in moves:
-        texts[story.target(event)].append(story.moved(event))
+        texts[event.target].append(story.moved(event))
         if event.kind == "edge":
-            adds[sweeps.edges[event.node, event.operand]] += [story.shown(event.contribution)]
+            on_edge = adds[sweeps.edges[event.node, event.operand]]
+            on_edge.append(story.in_short(event.contribution))
+            if event.local is not None and not np.ndim(event.local):
+                on_edge.append(brief(event.local))
     for event in sweeps.values:
         i, cells = sweeps.nodes[event.node], story.grid(event.value, story.MAP)
         rows, columns = np.shape(cells or [[]])

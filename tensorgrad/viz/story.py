@@ -11,6 +11,7 @@ import numpy as np
 from tensorgrad.node import Array, Node, hold
 from tensorgrad.value import Value
 from tensorgrad.viz.events import Event, steps
+from tensorgrad.viz.labels import norm
 from tensorgrad.viz.mathml import Formulas
 from tensorgrad.viz.names import Names, brief, number
 from tensorgrad.viz.outline import Outline
@@ -117,10 +118,10 @@ def story(
 
 def told_of(event: Event, sweeps: Sweeps, cells: int, formulas: Formulas | None) -> dict[str, Any]:
     """An event where derivatives travel; without what the page can put together from the rest."""
-    what, total = event.moving(target(event)), shown(arrived(event))
+    what, total = event.moving(event.target), in_short(arrived(event))
     box, local = moved(event), event.local
     result = {
-        "target": sweeps.nodes[target(event)],
+        "target": sweeps.nodes[event.target],
         "what": what,
         "sum": total,
         "box": None if box == f"{what} = {total}" else box,
@@ -131,7 +132,7 @@ def told_of(event: Event, sweeps: Sweeps, cells: int, formulas: Formulas | None)
         "math": formulas and [formulas.add(side) for side in event.sides(LATEX)],
     }
     if event.kind == "edge":
-        part = shown(event.contribution)
+        part = in_short(event.contribution)
         result["edge"] = sweeps.edges[event.node, event.operand]
         result["part"] = None if part == total else part
         result["local"] = None if local is None or np.ndim(local) else brief(local)
@@ -158,11 +159,6 @@ def reached(sweeps: Sweeps, start: int) -> int:
     return count
 
 
-def target(event: Event) -> Node:
-    """The node whose derivative grows."""
-    return event.source if event.mode == "rev" and event.source else event.node
-
-
 def arrived(event: Event) -> Array:
     """Its derivative so far."""
     return event.g if event.kind == "seed" else event.total
@@ -180,24 +176,20 @@ def label(event: Event) -> str:
 
 def moved(event: Event) -> str:
     """The derivative so far, as it stands in the picture."""
-    x, what = arrived(event), event.moving(target(event))
+    x, what = arrived(event), event.moving(event.target)
     if len(what) > SHORT // 2:
         what = "gradient" if event.mode == "rev" else "tangent"
-    return f"‖{what}‖ = {number(norm(x))}" if np.ndim(x) else f"{what} = {brief(x)}"
+    return f"‖{what}‖ = {norm(x)}" if np.ndim(x) else f"{what} = {brief(x)}"
 
 
-def shown(x: Array) -> str:
+def in_short(x: Array) -> str:
     """As `brief`; of a large array the norm."""
-    return f"norm\N{NO-BREAK SPACE}{number(norm(x))}" if large(x) else brief(x)
+    return f"norm\N{NO-BREAK SPACE}{norm(x)}" if large(x) else brief(x)
 
 
 def large(x: Array) -> bool:
     """Whether `brief` tells of an array no more than its shape."""
     return bool(np.ndim(x)) and not brief(x).startswith("[")
-
-
-def norm(x: Array) -> Any:
-    return np.linalg.norm(np.ravel(x))
 
 
 def size(x: Array) -> str:

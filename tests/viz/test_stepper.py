@@ -498,6 +498,36 @@ def test_without_latex2mathml_formulas_are_text(show, graph, monkeypatch):
     page.click("#last")
     event = list(steps(graph["e"], names=graph))[-1]
     assert panel(page).locator(".equation").text_content() == str(event)
+    choose(page, "fwd")  # and nothing else is left out
+    assert panel(page, "fwd").locator("select option").count() == 2
+
+
+def test_keys_of_the_browser_stay_its_own_and_space_presses_a_node(show, graph):
+    page = show(graph["e"], names=graph)
+    page.focus(".panel.rev [data-node='0']")
+    page.evaluate("addEventListener('keydown', (event) => { seen = event.defaultPrevented; })")
+    page.evaluate("var seen = null")
+    page.keyboard.press("Control+=")
+    assert page.evaluate("seen") is False
+    page.keyboard.press(" ")
+    assert page.inner_text("#where") == "Step 1 of 11"
+
+
+def test_each_node_is_reached_by_the_list(show, graph):
+    page = show(graph["e"], names=graph)
+    page.focus("#jump")
+    for step in (1, 2, 3):
+        page.keyboard.press("ArrowDown")
+        assert page.inner_text("#where") == f"Step {step} of 11"
+
+
+def test_many_long_edges_are_laid_out(show):
+    xs = [Value(0.1)]
+    for i in range(260):
+        xs.append(xs[-1] + xs[7 * i % len(xs)])
+    page = show(xs[-1])
+    page.click("#last")
+    assert panel(page).locator(".edge.walked").count() == 520
 
 
 def test_without_dot_it_is_drawn_all_the_same(show, graph, monkeypatch):
