@@ -199,7 +199,6 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     """The standard deviation of the rounding errors of `f` near `x`.
 
     On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
-    On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
     rounding. Either side is measured, as there may be a kink between. What gets smaller with the
     line is a kink beside it, what is too much for rounding is a jump, or a steep function: then a
     shorter line is tried.

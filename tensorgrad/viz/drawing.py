@@ -15,7 +15,7 @@ from tensorgrad.value import Value
 from tensorgrad.viz.clusters import Path, modules_in, modules_of
 from tensorgrad.viz.events import Event, Mode, Replay, checked, totals
 from tensorgrad.viz.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
-from tensorgrad.viz.layout import Picture, effort
+from tensorgrad.viz.layout import Picture, check_rankdir, effort
 from tensorgrad.viz.names import Called, Names, brief, parameters_in
 from tensorgrad.viz.themes import Theme, theme_of
 
@@ -60,18 +60,16 @@ def graph(
     parts made stand in frames named by their attribute paths. `wrt`: the Values by which gradients
     are shown, by default all; in forward mode (`mode="fwd"`) the one by which each node is
     differentiated. `gradients=False` shows what `.grad` holds; a graph of more than 10,000 nodes
-    shows neither. `depth`: Modules deeper
-    than that are folded to one node. A graph of more than `max_nodes` nodes is folded as far as it
-    needs to be, or summarised by operations. `rankdir`: "LR", "TB", ...; `theme`: "light", "dark"
-    or "print".
+    shows neither. `depth`: Modules deeper than that are folded to one node. A graph of more than
+    `max_nodes` nodes is folded as far as it needs to be, or summarised by operations. `rankdir`:
+    "LR", "TB", ...; `theme`: "light", "dark" or "print".
 
     >>> a, b = Value(2.0, name="a"), Value(1.0, name="b")
     >>> picture = graph((a + b) * (b + 1))
     >>> print(picture.source[:9])
     digraph {
     """
-    if rankdir not in ("LR", "RL", "TB", "BT"):
-        raise ValueError(f"rankdir={rankdir!r}: there are 'LR', 'RL', 'TB' and 'BT'")
+    check_rankdir(rankdir)
     if max_nodes < 1 or (depth is not None and depth < 0):
         raise ValueError("max_nodes must be at least 1, depth at least 0")
     colours = theme_of(theme)
@@ -81,7 +79,10 @@ def graph(
     derivatives = replay.derivatives(mode, wrt)
     events = list(derivatives) if gradients and len(replay.order) <= SWEPT else []
     found = totals(events) if gradients else {x: data_of(x.grad) for x in replay.order}
-    drawing = partial(Drawing, replay, parameters_in(names), groups, events, found, colours)
+    choices = {event.node: event.choice for event in events if event.choice}
+    drawing = partial(
+        Drawing, replay, parameters_in(names), groups, events, found, choices, colours
+    )
     return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, plain)))
 
 
@@ -133,6 +134,7 @@ class Drawing(NamedTuple):
     groups: list[Group]
     events: list[Event]
     gradients: Mapping[Node, Array]
+    choices: Mapping[Node, str]
     theme: Theme
     write: Write
 
@@ -186,8 +188,8 @@ class Drawing(NamedTuple):
         gradient = self.gradients.get(node)
         rows += value_rows(node.data, gradient, theme)
         rows += self.derivative(node, names, gradient)
-        chosen = [event.choice for event in self.events if event.node is node and event.choice]
-        rows += [Row(f"a choice: {choice}", theme.gradient) for choice in chosen[:1]]
+        if node in self.choices:
+            rows.append(Row(f"a choice: {self.choices[node]}", theme.gradient))
         return self.box(f"n{i}", self.kind(node), rows)
 
     def derivative(self, node: Node, names: Called, gradient: Array | None) -> list[Row]:

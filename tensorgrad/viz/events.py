@@ -276,21 +276,16 @@ def leaves_first(output: Node) -> list[Node]:
     """The nodes that lead to `output`: leaves as they are read, then each after its operands."""
     seen: set[Node] = set()
     leaves: list[Node] = []
-    order: list[Node] = []
-    stack = [(output, False)]
+    made: list[Node] = []
+    stack = [output]
     while stack:  # depth first, without recursion
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
+        node = stack.pop()
+        if node not in seen:
             seen.add(node)
-            if node.op is None:
-                leaves.append(node)
-                continue
-            stack.append((node, True))
+            (leaves if node.op is None else made).append(node)
             below = [x for x in node.operands if x is not None and x.requires_grad]
-            stack.extend((x, False) for x in reversed(below))
-    return leaves + sorted(order, key=lambda node: node.serial)
+            stack.extend(reversed(below))
+    return leaves + sorted(made, key=lambda node: node.serial)
 
 
 def checked(value: Any) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
 from tensorgrad.viz.document import Document, Line, Section
-from tensorgrad.viz.events import Event, Kind, Replay, checked
+from tensorgrad.viz.events import Event, Replay, checked
 from tensorgrad.viz.names import Names
 from tensorgrad.viz.paths import Paths, PathTerm, paths
 from tensorgrad.viz.writing import TEXT, Writer
@@ -75,16 +75,16 @@ def explain(
     if entry is not None:
         value, wrt, names = apart(checked(value), wrt, entry, names)
     replay = Replay(checked(value), wrt, names)
-    edges = list(replay.backward())[1:]
+    seed, *edges = replay.backward()
     output, target = replay.output, wrt.node
     total = edges[-1].total if edges else np.ones_like(output.data)[()]
     used = needed(replay)
-    on_the_way = [node for node in replay.order if node in used]
+    values = [event for event in replay.values(seed) if event.node in used]
     found = paths(edges, target, output, total, top)
     return Document(
         title(replay, target, total),
         [
-            Section("Values", cut([value_line(node, replay) for node in on_the_way], max_steps)),
+            Section("Values", cut([Line(partial(equation, e)) for e in values], max_steps)),
             Section(
                 f"Derivatives, from {replay.names[output]} back to {replay.names[target]}",
                 cut(list(derivative_lines(edges)), max_steps),
@@ -127,12 +127,6 @@ def title(replay: Replay, target: Node, total: Array) -> str:
     return f"{name} = {TEXT.number(total)}{of_sum}"
 
 
-def value_line(node: Node, replay: Replay) -> Line:
-    kind: Kind = "leaf" if node.op is None else "forward"
-    event = Event(kind, node, replay.names, replay.output)
-    return Line(lambda write: write.equal(event.sides(write)))
-
-
 def derivative_lines(edges: Sequence[Event]) -> Iterator[Line]:
     """For each node that is reached, from the output back: its derivative, use by use."""
     uses: defaultdict[Node, list[Event]] = defaultdict(list)
@@ -153,8 +147,8 @@ def derivative_lines(edges: Sequence[Event]) -> Iterator[Line]:
         yield Line(partial(summed, node, found), level=1)
 
 
-def equation(edge: Event, write: Writer) -> str:
-    return write.equal(edge.sides(write))
+def equation(event: Event, write: Writer) -> str:
+    return write.equal(event.sides(write))
 
 
 def part(edge: Event, write: Writer) -> str:

@@ -154,7 +154,8 @@ def formula(expression: Expression, taken: set[str]) -> Formula:
                 calls.append(x)
 
     count(expression)
-    free = (name for name in names_without_end() if name not in taken)
+    endless = itertools.chain(LETTERS, (f"t{i}" for i in itertools.count(1)))
+    free = (name for name in endless if name not in taken)
     renamed: dict[int, Expression] = {}
     where: list[tuple[str, Expression]] = []
 
@@ -174,11 +175,3 @@ def formula(expression: Expression, taken: set[str]) -> Formula:
         else:
             renamed[id(call)] = new
     return Formula(replaced(expression), tuple(reversed(where)))
-
-
-def names_without_end() -> Any:
-    yield from LETTERS
-    i = 1
-    while True:
-        yield f"t{i}"
-        i += 1

@@ -88,15 +88,19 @@ def norm(x: Array) -> str:
     return number(largest * np.sqrt(np.sum((sizes / largest) ** 2)))  # its squares may be too large
 
 
+def blocks(x: Array, side: int) -> list[list[Array]]:
+    """An array as a table, in at most `side` rows and columns of blocks of entries."""
+    x = np.reshape(x, (-1, np.shape(x)[-1]))
+    rows = np.array_split(x, min(side, len(x)))
+    return [np.array_split(row, min(side, x.shape[1]), axis=1) for row in rows]
+
+
 def heat_map(x: Array, theme: Theme) -> str:
     """A table of colours: means of blocks of entries, relative to the largest."""
     x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x, float)
-    x = np.reshape(x, (-1, x.shape[-1])) if x.ndim > 1 else x[None, :]
     x = np.where(np.isfinite(x), x, np.nan)
     x = x / (np.max(np.abs(x), initial=0, where=np.isfinite(x)) or 1.0)
-    rows = np.array_split(x, min(CELLS, len(x)), axis=0)
-    blocks = [np.array_split(part, min(CELLS, x.shape[1]), axis=1) for part in rows]
-    means = np.array([[block.mean() for block in line] for line in blocks])
+    means = np.array([[block.mean() for block in line] for line in blocks(x, CELLS)])
     largest = np.max(np.abs(means), initial=0, where=np.isfinite(means)) or 1.0
     lines = []
     for line in means:

@@ -33,6 +33,12 @@ def render(source: str, plain: str, format: str = "svg") -> bytes:
     return drawn
 
 
+def check_rankdir(rankdir: str) -> None:
+    """ValueError for what is no direction of a layout."""
+    if rankdir not in ("LR", "RL", "TB", "BT"):
+        raise ValueError(f"rankdir={rankdir!r}: there are 'LR', 'RL', 'TB' and 'BT'")
+
+
 def effort(edges: int) -> str:
     """Attributes of a graph that bound the time of its layout: dot may take minutes for an optimum.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorgrad.value import Value
 from tensorgrad.viz import mathml, story
-from tensorgrad.viz.layout import Picture, effort
+from tensorgrad.viz.layout import Picture, check_rankdir, effort
 from tensorgrad.viz.names import Names, brief
 from tensorgrad.viz.outline import Outline, outline
 from tensorgrad.viz.page import Page, asset, only, shell
@@ -53,8 +53,7 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
     >>> page.title
     'The chain rule, step by step: v3'
     """
-    if rankdir not in ("LR", "RL", "TB", "BT"):
-        raise ValueError(f"rankdir={rankdir!r}: there are 'LR', 'RL', 'TB' and 'BT'")
+    check_rankdir(rankdir)
     sweeps = story.told(value, wrt, names)
     picture = drawn(sweeps, rankdir)
     title = f"The chain rule, step by step: {sweeps.values[-1].name}"

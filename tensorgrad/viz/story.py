@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.node import Array, Node, hold
+from tensorgrad.node import Array, Node
 from tensorgrad.value import Value
-from tensorgrad.viz.events import Event, steps
-from tensorgrad.viz.labels import norm
+from tensorgrad.viz.events import Event, Replay
+from tensorgrad.viz.labels import CELLS, blocks, norm
 from tensorgrad.viz.mathml import Formulas
 from tensorgrad.viz.names import Names, brief, number
 from tensorgrad.viz.outline import Outline
@@ -19,7 +18,7 @@ from tensorgrad.viz.writing import LATEX
 
 MOST_NODES = 1000
 FORWARD = 500  # events of forward mode: it is offered for the first inputs that fit
-MAP = 8  # the sides of a heat map, in cells
+MAP = CELLS
 SHORT = 24  # characters of a formula in the picture
 
 
@@ -36,14 +35,14 @@ class Sweeps(NamedTuple):
 
 def told(value: Value, wrt: Any, names: Names) -> Sweeps:
     """Replay `value` in both modes. ValueError for too many nodes."""
-    events = steps(value, wrt, names)
-    values = list(takewhile(lambda event: event.kind != "seed", islice(events, MOST_NODES + 1)))
-    if len(values) > MOST_NODES:
+    replay = Replay(value, wrt, names)
+    if len(replay.order) > MOST_NODES:
         raise ValueError(
             f"a graph of more than {MOST_NODES:,} nodes is too large to step through: take a "
             "smaller example, or draw a summary of it with tg.viz.graph"
         )
-    derivatives = [[e for e in steps(value, wrt, names) if e.kind in ("seed", "edge")]]
+    derivatives = [list(replay.backward())]
+    values = list(replay.values(derivatives[0][0]))
     nodes = {event.node: i for i, event in enumerate(values)}
     edges: dict[tuple[Node, int | None], int] = {}
     ends: list[tuple[int, int]] = []
@@ -57,8 +56,7 @@ def told(value: Value, wrt: Any, names: Names) -> Sweeps:
     else:
         inputs = [x.node for x in (wrt if isinstance(wrt, (list, tuple)) else [wrt])]
     for node in inputs:
-        moving = steps(value, hold(node), names, mode="fwd")
-        derivatives.append([event for event in moving if event.kind in ("seed", "edge")])
+        derivatives.append(list(replay.forward(node)))
         if sum(map(len, derivatives[1:])) > FORWARD:
             break
     return Sweeps(values, nodes, edges, ends, inputs, derivatives)
@@ -209,14 +207,9 @@ def grid(x: Array, side: int) -> list[list[str]] | None:
     """The entries of an array as a table of at most `side` rows and columns; means, if of more."""
     if not np.ndim(x) or not np.size(x) or not side:
         return None
-    x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x)
-    x = x.reshape(-1, x.shape[-1])
-    rows = np.array_split(x, min(side, len(x)))
+    x = np.abs(x) if np.iscomplexobj(x) else x
     with np.errstate(all="ignore"):
-        return [
-            [f"{part.mean():.3g}" for part in np.array_split(row, min(side, x.shape[1]), axis=1)]
-            for row in rows
-        ]
+        return [[f"{block.mean():.3g}" for block in line] for line in blocks(x, side)]
 
 
 def shortened(name: str) -> str:

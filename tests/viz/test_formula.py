@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -153,31 +154,29 @@ def computed(x: Any, values: dict[str, Any]) -> Any:
     return x.function(*(computed(arg, values) for arg in x.args))
 
 
-@given(tree=SUMS)
-def test_brackets_are_where_they_must_be(tree: Any) -> None:
-    """Text, read again, computes what the expression computes."""
-    expression, values = as_expression(tree), NUMBERS
+def both(tree: Any, written: Callable[[Formula], str]) -> tuple[Any, Any]:
+    """What an expression computes, and what is computed by what is `written` of it."""
+    expression = as_expression(tree)
     with np.errstate(all="ignore"):
-        want = computed(expression, values)
+        want = computed(expression, NUMBERS)
         try:
-            got = evaluate(Formula(expression).text(), values)
+            return want, evaluate(written(Formula(expression)), NUMBERS)
         except ExpressionError:  # 2 / (2 - 2), of Python's own numbers
             assume(np.isfinite(want))
             raise
+
+
+@given(tree=SUMS)
+def test_brackets_are_where_they_must_be(tree: Any) -> None:
+    """Text, read again, computes what the expression computes."""
+    want, got = both(tree, Formula.text)
     np.testing.assert_array_equal(got, want)
 
 
 @given(tree=SUMS)
 def test_brackets_of_latex_too(tree: Any) -> None:
     """SymPy's notation would differ: LaTeX is read by a reader of ten lines."""
-    expression, values = as_expression(tree), NUMBERS
-    with np.errstate(all="ignore"):
-        want = computed(expression, values)
-        try:
-            got = evaluate(from_latex(Formula(expression).latex()), values)
-        except ExpressionError:
-            assume(np.isfinite(want))
-            raise
+    want, got = both(tree, lambda formula: from_latex(formula.latex()))
     np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
