@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tensorgrad.primitive import implementations, registry
+from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
 

@@ -19,7 +19,7 @@ import mygrad
 import mygrad.linalg
 from autograd.core import primitive_vjps
 
-from tensorgrad.coverage import DIFFERENTIABLE, FLAT, MODULES, functions, table
+from tensorgrad.ops.coverage import DIFFERENTIABLE, FLAT, MODULES, functions, table
 
 AUTOGRAD = {
     "numpy": autograd.numpy,

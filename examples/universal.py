@@ -14,7 +14,7 @@ import numpy as np
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.classifier import bernoulli
+from tensorgrad.commands.classifier import bernoulli
 from tensorgrad.viz import figures
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")

@@ -1,6 +1,6 @@
 """tensorgrad: automatic differentiation of NumPy code, one hand-derived rule per operation.
 
-Read `primitive.py`, `node.py`, `backprop.py`, `value.py`, one file of `ops/`: that is the engine.
+Read `engine/`, `value.py` and one file of `ops/`: that is all there is to it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tensorgrad.domain import Domain
-from tensorgrad.primitive import implements, primitive
-from tensorgrad.rules import Each
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.rules import Each
 from tensorgrad.value import Value, no_grad
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
-    from tensorgrad.custom import checkpoint, custom_vjp
-    from tensorgrad.debugging import debug
-    from tensorgrad.linting import lint
+    from tensorgrad.graph.debug import debug
+    from tensorgrad.graph.lint import lint
     from tensorgrad.train import fit
-    from tensorgrad.transforms import (
+    from tensorgrad.transforms.custom import checkpoint, custom_vjp
+    from tensorgrad.transforms.derivatives import (
         elementwise_grad,
         grad,
         hessian,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         value_and_grad,
         vjp,
     )
-    from tensorgrad.vectorizing import vmap
+    from tensorgrad.transforms.vmap import vmap
 
 __version__ = "0.1.0"
 __all__ = [
@@ -70,13 +70,13 @@ _TRANSFORMS = (
     *("value_and_grad", "vjp"),
 )
 _HOMES = {
-    "checkpoint": "tensorgrad.custom",
-    "custom_vjp": "tensorgrad.custom",
-    "debug": "tensorgrad.debugging",
+    "checkpoint": "tensorgrad.transforms.custom",
+    "custom_vjp": "tensorgrad.transforms.custom",
+    "debug": "tensorgrad.graph.debug",
     "fit": "tensorgrad.train",
-    "lint": "tensorgrad.linting",
-    "vmap": "tensorgrad.vectorizing",
-    **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms"),
+    "lint": "tensorgrad.graph.lint",
+    "vmap": "tensorgrad.transforms.vmap",
+    **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms.derivatives"),
 }
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.arguments import constant, operand
-from tensorgrad.backprop import sweep, topological_order
-from tensorgrad.batching import Batched, carriers, levels_of
-from tensorgrad.node import (
+from tensorgrad.engine.arguments import constant, operand
+from tensorgrad.engine.backprop import sweep, topological_order
+from tensorgrad.engine.batching import Batched, carriers, levels_of
+from tensorgrad.engine.levels import alias
+from tensorgrad.engine.node import (
     NO_PARAMS,
     Array,
     Handle,
@@ -28,12 +29,11 @@ from tensorgrad.node import (
     recorder,
     recording,
 )
+from tensorgrad.engine.primitive import Primitive, apply, implementations
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
 from tensorgrad.ops.constant import data_of
-from tensorgrad.ops.identity import alias
 from tensorgrad.ops.methods import method_of
-from tensorgrad.primitive import Primitive, apply, implementations
 
 Axis = int | tuple[int, ...] | None
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value

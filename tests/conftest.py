@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tensorgrad.data import Dataset, mnist
-from tensorgrad.primitive import implementations, registry
+from tensorgrad.engine.primitive import implementations, registry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=SLOW)

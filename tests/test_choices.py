@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad.primitive import registry
+from tensorgrad.engine.primitive import registry
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "choices.md"
 CHOICES = {name: op.choice for name, op in registry.items() if op.choice}

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 import tensorgrad
 from tensorgrad import data, io, nn
-from tensorgrad.classifier import ACTIVATIONS, COSTS
+from tensorgrad.commands.classifier import ACTIVATIONS, COSTS
 from tensorgrad.train import accuracy, predict
 
 ENVIRONMENT = os.environ | {
@@ -22,7 +22,7 @@ ENVIRONMENT = os.environ | {
     "PYTHONIOENCODING": "utf-8",
     "COLUMNS": "100",
 }
-COMMAND = [sys.executable, "-W", "error", "-m", "tensorgrad.cli"]
+COMMAND = [sys.executable, "-W", "error", "-m", "tensorgrad"]
 X_TEST, Y_TEST = data.digits()[2:]
 
 
@@ -312,7 +312,7 @@ def test_version_and_help():
 
 
 def test_without_its_extra_the_command_names_what_to_install():
-    code = "import sys; sys.modules['typer'] = None; import tensorgrad.cli as c; c.main()"
+    code = "import sys; sys.modules['typer'] = None; import tensorgrad.commands.main as c; c.main()"
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import coverage
-from tensorgrad.primitive import implementations
+from tensorgrad.engine.primitive import implementations
+from tensorgrad.ops import coverage
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "coverage.md"
 
@@ -33,7 +33,7 @@ def test_the_document_is_what_the_declarations_say() -> None:
     text = DOCUMENT.read_text("utf8")
     if f"| NumPy {coverage.NUMPY} |" not in text:
         pytest.skip(f"docs/coverage.md is about another NumPy than {coverage.NUMPY}")
-    assert text == coverage.document(), "run python -m tensorgrad.coverage"
+    assert text == coverage.document(), "run python -m tensorgrad.ops.coverage"
 
 
 def test_it_covers_more_than_its_peers_together() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
+from tensorgrad.engine.node import record, recorder
+from tensorgrad.engine.primitive import primitive
 from tensorgrad.nn import functional as F
-from tensorgrad.node import record, recorder
-from tensorgrad.primitive import primitive
 
 pytestmark = pytest.mark.usefixtures("own_primitives", "silence")
 

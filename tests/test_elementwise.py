@@ -14,7 +14,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.primitive import registry
+from tensorgrad.engine.primitive import registry
 from tests.numerical import assert_gradient, central_differences, largest
 
 Array = Any

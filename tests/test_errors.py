@@ -10,8 +10,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
+from tensorgrad.engine.primitive import primitive, registry
 from tensorgrad.ops import neural
-from tensorgrad.primitive import primitive, registry
 
 pytestmark = pytest.mark.usefixtures("own_primitives")
 

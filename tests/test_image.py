@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tensorgrad import data, image
-from tensorgrad.classifier import train
+from tensorgrad import data
+from tensorgrad.commands import image
+from tensorgrad.commands.classifier import train
 from tensorgrad.train import accuracy, predict
 
 X_TEST, Y_TEST = data.digits()[2:]

@@ -10,10 +10,10 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, data, nn, optim
-from tensorgrad.linting import Finding, Findings, lint
-from tensorgrad.linting.units import dead
+from tensorgrad.engine.node import record, recorder
+from tensorgrad.graph.lint import Finding, Findings, lint
+from tensorgrad.graph.lint.units import dead
 from tensorgrad.nn import functional as F
-from tensorgrad.node import record, recorder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 3))

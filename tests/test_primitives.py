@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.domain import Shape
+from tensorgrad.engine.domain import Shape
+from tensorgrad.engine.primitive import registry
 from tensorgrad.ops.neural import cross_entropy
-from tensorgrad.primitive import registry
 from tensorgrad.testing import check_rule
 from tensorgrad.testing.rules import cases
 from tests.numerical import Array, assert_gradient

@@ -13,10 +13,10 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.backprop import topological_order
-from tensorgrad.node import Handle, Node, recording
+from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.node import Handle, Node, recording
+from tensorgrad.engine.primitive import Primitive, primitive, registry
 from tensorgrad.ops.neural import linear, relu
-from tensorgrad.primitive import Primitive, primitive, registry
 from tests.numerical import assert_gradient
 
 pytestmark = pytest.mark.usefixtures("own_primitives")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.lib import NumpyVersion
 
 from tensorgrad import Value
-from tensorgrad.primitive import Primitive, registry
-from tensorgrad.rules import Refused
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Refused
 from tensorgrad.testing import check_rule
 from tests import test_primitives
 from tests.numerical import assert_gradient
@@ -831,7 +831,7 @@ def run(code: str) -> str:
 def test_scipy_is_not_imported_before_it_is_used() -> None:
     code = """
 import sys, tensorgrad as tg
-from tensorgrad.primitive import registry
+from tensorgrad.engine.primitive import registry
 assert "scipy" not in sys.modules
 before = dict(registry)
 import scipy.special

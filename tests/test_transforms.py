@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.tree import flatten
+from tensorgrad.transforms.tree import flatten
 
 X = np.array([0.3, 1.0, 2.0])
 A = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 2.0]])

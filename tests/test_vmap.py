@@ -9,7 +9,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.batching import carriers
+from tensorgrad.engine.batching import carriers
 
 ROWS = np.arange(12.0).reshape(4, 3) / 5
 W = np.random.default_rng(0).normal(size=(3, 2))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from tensorgrad import classifier, image, io, nn
-from tensorgrad.classifier import Activation, Cost, Data
+from tensorgrad import io, nn
+from tensorgrad.commands import classifier, image
+from tensorgrad.commands.classifier import Activation, Cost, Data
 from tensorgrad.data import Dataset
 from tensorgrad.train import Epoch
 from tensorgrad.train import predict as answers_of
@@ -171,7 +172,7 @@ class _Watch:
         return model if self.included is None else nn.Sequential(*model.layers[:-1])
 
     def page(self, history: list[Epoch], model: Any, settings: dict[str, Any]) -> Page:
-        from tensorgrad.viz.reporting import report
+        from tensorgrad.viz.report.report import report
 
         x, y = self.images.x_test, self.images.y_test
         return report(
@@ -192,7 +193,7 @@ def _one_hot(y: Any) -> Any:
 
 def _try_report() -> None:
     """ImportError if what the page needs is missing: now, not after the training."""
-    from tensorgrad.viz.reporting import report
+    from tensorgrad.viz.report.report import report
 
     report([], nn.Linear(64, 10), validation=(np.zeros((1, 64)), np.zeros(1, int)))
 

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from tensorgrad import Value, io
-from tensorgrad.viz import document, drawing, explaining, parse
-from tensorgrad.viz.events import Replay
+from tensorgrad import Value, io, viz
+from tensorgrad.formula import parse
+from tensorgrad.graph.replay import Replay
+from tensorgrad.viz.explain import document
 
 Expression = Annotated[
     str, typer.Argument(metavar="EXPRESSION", help='NumPy\'s spelling: "(a + b) * exp(-b)".')
@@ -42,7 +43,7 @@ def explain(
         if name not in occurring:
             raise typer.BadParameter(f"{name} does not occur: there are {', '.join(occurring)}")
     names = wrt or occurring
-    found = [explaining.explain(result, given[name], top=top) for name in names]
+    found = [viz.explain(result, given[name], top=top) for name in names]
     if html:
         document.page(found, expression).save(html)
     print("\n\n".join(map(str, found)))
@@ -62,7 +63,7 @@ def graph(
     """Draw the graph of an expression, with the derivatives on its nodes and edges."""
     io.check_writable(out)
     result, _ = computed(expression, values or [])
-    drawing.graph(result, theme=theme, rankdir=rankdir).save(out)
+    viz.graph(result, theme=theme, rankdir=rankdir).save(out)
     print(out)
 
 

@@ -4,10 +4,10 @@
 any file of MNIST's format, and `DataLoader` cuts arrays into shuffled batches.
 """
 
-from .dataset import Dataset
-from .digits import digits
-from .idx import read_idx
-from .loader import DataLoader
-from .mnist import mnist
+from tensorgrad.data.dataset import Dataset
+from tensorgrad.data.digits import digits
+from tensorgrad.data.idx import read_idx
+from tensorgrad.data.loader import DataLoader
+from tensorgrad.data.mnist import mnist
 
 __all__ = ["DataLoader", "Dataset", "digits", "mnist", "read_idx"]

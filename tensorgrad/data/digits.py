@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
+from tensorgrad.data.dataset import Dataset
 
 _Indices = NDArray[np.intp]
 

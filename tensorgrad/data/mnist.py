@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
-from .idx import read_idx
+from tensorgrad.data.dataset import Dataset
+from tensorgrad.data.idx import read_idx
+from tensorgrad.extras import missing
 
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
@@ -117,9 +118,7 @@ def _download(folder: Path) -> dict[str, Path]:
     try:
         import pooch  # type: ignore[import-untyped]
     except ImportError:
-        raise ImportError(
-            "mnist: not found on disk; to download it, pip install 'tensorgrad-engine[data]'"
-        ) from None
+        raise missing("mnist is not on disk, and to download it needs pooch", "data") from None
 
     def unpacked(url: str, output_file: Any, mirror: Any) -> None:
         packed = io.BytesIO()

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorgrad.extras import missing
 from tensorgrad.io.architecture import build, describe
 from tensorgrad.nn.module import Module
 
@@ -152,7 +153,5 @@ def _safetensors() -> Any:
     try:
         import safetensors.numpy
     except ImportError:
-        raise ImportError(
-            "models on disk need safetensors: pip install 'tensorgrad-engine[io]'"
-        ) from None
+        raise missing("models on disk need safetensors", "io") from None
     return safetensors

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import NO_PARAMS
+from tensorgrad.engine.node import NO_PARAMS
+from tensorgrad.engine.primitive import apply
 from tensorgrad.ops import neural
 from tensorgrad.ops.neural import quadratic, relu, sigmoid, softplus
-from tensorgrad.primitive import apply
 
 __all__ = [
     "binary_cross_entropy",

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from tensorgrad.node import serials
-from tensorgrad.ops.identity import alias
+from tensorgrad.engine.levels import alias
+from tensorgrad.engine.node import serials
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]

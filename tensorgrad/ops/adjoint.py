@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Array
-from tensorgrad.rules import Rule
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.rules import Rule
 
 
 def T(x: Array) -> Array:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorgrad.batching import elementwise
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 
 TURNED = Domain(make=lambda x: (x * (0.6 + 0.8j),))  # real numbers, off the real line
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.arguments import defaults
-from tensorgrad.batching import (
+from tensorgrad.engine.arguments import defaults
+from tensorgrad.engine.batching import (
     Batched,
     BatchingRule,
     along,
@@ -20,9 +20,9 @@ from tensorgrad.batching import (
     reduction,
     run_batched,
 )
-from tensorgrad.node import Handle, hold, leaf
-from tensorgrad.primitive import Primitive, implementations
-from tensorgrad.rules import Each, flat
+from tensorgrad.engine.node import Handle, hold, leaf
+from tensorgrad.engine.primitive import Primitive, implementations
+from tensorgrad.engine.rules import Each, flat
 
 
 def data_of(x: Any) -> Any:

@@ -19,11 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conj, conjugated
 from tensorgrad.ops.several import pack, unpack
-from tensorgrad.primitive import implements, primitive
 
 one: Any = np.eye(1)
 QRResult = type(np.linalg.qr(one))

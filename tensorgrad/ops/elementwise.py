@@ -19,11 +19,11 @@ import operator
 
 import numpy as np
 
-from tensorgrad.batching import anywhere, elementwise
-from tensorgrad.domain import POSITIVE, REAL, Domain, with_zeros
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
-from tensorgrad.rules import flat
+from tensorgrad.engine.batching import anywhere, elementwise
+from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.rules import flat
 
 
 def unless_masked(d: Array, g: Array, singular: Array) -> Array:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import along
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.engine.batching import along
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 
 Axes = Sequence[int] | None
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tensorgrad.batching import TAKE_VARYING_PARAMS, destinations, full, moving
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import TAKE_VARYING_PARAMS, destinations, full, moving
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, primitive
 from tensorgrad.ops.constant import on_data
-from tensorgrad.primitive import Primitive, primitive
 
 
 def is_basic(index: Any) -> bool:

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import anywhere
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conjugated
 from tensorgrad.ops.reduce import as_array
 from tensorgrad.ops.several import pack, unpack
-from tensorgrad.primitive import implements, primitive
 
 SlogdetResult = type(np.linalg.slogdet(np.eye(1)))
 

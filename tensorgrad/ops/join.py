@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.arguments import constant
-from tensorgrad.batching import along, full
-from tensorgrad.domain import Domain, Shape, one_axis
-from tensorgrad.node import Array
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.batching import along, full
+from tensorgrad.engine.domain import Domain, Shape, one_axis
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.rules import Each
 from tensorgrad.ops.index import fitting, numbers
-from tensorgrad.primitive import implements, primitive
-from tensorgrad.rules import Each
 
 
 def piece(i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0) -> Array:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tensorgrad.arguments import constant
-from tensorgrad.node import Array
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import implements
 
 
 def places(a: Array, axis: int | None) -> Array:

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import padded
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import padded
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
+from tensorgrad.engine.rules import Each
 from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
 from tensorgrad.ops.reduce import as_array, numpy_call
-from tensorgrad.primitive import Primitive, implements, primitive
-from tensorgrad.rules import Each
 
 
 def as_matrix(x: Array) -> Array:

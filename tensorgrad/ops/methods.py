@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import along
-from tensorgrad.domain import Domain, one_axis, ties
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import along
+from tensorgrad.engine.domain import Domain, one_axis, ties
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.index import each_along, scatter_add
 from tensorgrad.ops.neural import logsumexp
 from tensorgrad.ops.reduce import (
@@ -31,7 +32,6 @@ from tensorgrad.ops.reduce import (
     sum_of,
 )
 from tensorgrad.ops.signal import part
-from tensorgrad.primitive import implements, primitive
 
 
 def record_rule(g: Array, out: Array, x: Array, axis: int = 0) -> Array:

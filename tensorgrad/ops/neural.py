@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import alike, elementwise, reduction
-from tensorgrad.domain import REAL, Domain, Shape, axes, one_axis
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import alike, elementwise, reduction
+from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import primitive
 from tensorgrad.ops.elementwise import difference, only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
-from tensorgrad.primitive import primitive
 
 
 def logistic(x: Array) -> Array:

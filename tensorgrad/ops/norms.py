@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import reduction
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import reduction
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import conj
 from tensorgrad.ops.reduce import Axis, unreduce
-from tensorgrad.primitive import implements, primitive
 
 EUCLIDEAN = (None, 2, "fro", "f")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.arguments import constant
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array, Handle
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import implements, primitive
 
 pad_constant = primitive(
     lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array, Handle
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.elementwise import astype, divisor
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.primitive import Primitive, implements, primitive
 
 
 @implements(np.polyval)

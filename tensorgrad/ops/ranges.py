@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import anywhere
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements
+from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements
 
 
 def parts(num: int, endpoint: bool, like: Array) -> Array:

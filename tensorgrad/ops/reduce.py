@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tensorgrad.arguments import constant
-from tensorgrad.batching import along, anywhere, reduction
-from tensorgrad.domain import Domain, Shape, axes, ties, with_zeros
-from tensorgrad.node import Array
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.batching import along, anywhere, reduction
+from tensorgrad.engine.domain import Domain, Shape, axes, ties, with_zeros
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, apply, implements, primitive
 from tensorgrad.ops.elementwise import unless_masked
-from tensorgrad.primitive import Primitive, apply, implements, primitive
 
 Axis = int | tuple[int, ...] | None
 F = TypeVar("F", bound=Callable[..., Any])

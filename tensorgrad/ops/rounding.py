@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import along, elementwise
-from tensorgrad.domain import Domain, Shape, one_axis, with_zeros
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import along, elementwise
+from tensorgrad.engine.domain import Domain, Shape, one_axis, with_zeros
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
+from tensorgrad.engine.rules import flat
 from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import divisor, only
-from tensorgrad.primitive import Primitive, implements, primitive
-from tensorgrad.rules import flat
 
 
 def from_integer(x: Array) -> Array:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import elementwise
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.constant import data_of, on_data
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.index import setitem
-from tensorgrad.primitive import implements, primitive
 
 
 @implements(np.select)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Array
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import implements
 
 
 @implements(np.unique)

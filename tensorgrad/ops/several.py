@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tensorgrad.domain import Shape
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import Shape
+from tensorgrad.engine.node import Array
 
 
 def pack(parts: Sequence[Array], cores: Sequence[Shape]) -> Array:

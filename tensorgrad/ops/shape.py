@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.arguments import constant
-from tensorgrad.batching import moving
-from tensorgrad.domain import Domain, Shape, one_axis
-from tensorgrad.node import Array
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.batching import moving
+from tensorgrad.engine.domain import Domain, Shape, one_axis
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import take
-from tensorgrad.primitive import implements, primitive
 
 
 def reshapes(shape: Shape) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import along, anywhere
-from tensorgrad.domain import Domain, Shape, one_axis, ties
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.engine.batching import along, anywhere
+from tensorgrad.engine.domain import Domain, Shape, one_axis, ties
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 
 TIES = "entries that tie keep their order"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import elementwise
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.node import Array
-from tensorgrad.primitive import Primitive, implements, primitive
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
 
 
 def orders(shape: Shape) -> Any:

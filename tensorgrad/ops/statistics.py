@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import anywhere
-from tensorgrad.domain import Shape
-from tensorgrad.node import Array, Handle
+from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.domain import Shape
+from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.primitive import implements
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import scatter_add
 from tensorgrad.ops.reduce import Axis, as_array, floating, lines, numpy_call, reduced
 from tensorgrad.ops.sorting import order
-from tensorgrad.primitive import implements
 
 normalize = np.lib.array_utils.normalize_axis_tuple
 

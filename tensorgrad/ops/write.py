@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.arguments import constant
-from tensorgrad.node import Array, Handle
+from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.primitive import implements
 from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import each_along
-from tensorgrad.primitive import implements
 
 
 def writable(name: str, a: Array) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.node import Array
+from tensorgrad.engine.node import Array
 from tensorgrad.value import Value
 
 State = tuple[Array, ...]

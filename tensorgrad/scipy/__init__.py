@@ -11,12 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tensorgrad.extras import missing
+
 try:
     import scipy  # noqa: F401
 except ImportError:
-    raise ImportError(
-        "tensorgrad.scipy needs SciPy: pip install 'tensorgrad-engine[scipy]'"
-    ) from None
+    raise missing("tensorgrad.scipy needs SciPy", "scipy") from None
 
 if TYPE_CHECKING:
     from tensorgrad.scipy import linalg, special

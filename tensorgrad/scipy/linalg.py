@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 from scipy import linalg
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.ops.adjoint import T
 from tensorgrad.ops.inverse import off_singular
 from tensorgrad.ops.reduce import as_array
-from tensorgrad.primitive import Primitive, implements, primitive
 
 # Triangular systems: x = A⁻¹ b, so b̄ = A⁻ᵀ g and Ā = -b̄ xᵀ, in the triangle that is read.
 

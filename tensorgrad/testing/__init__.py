@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tensorgrad.extras import missing
 from tensorgrad.testing.checking import check, check_grads, check_vjp
 from tensorgrad.testing.report import Choice, Failure, GradientError, Report
 from tensorgrad.testing.subject import Subject, from_values
@@ -52,6 +53,5 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"tensorgrad.testing.{_HOMES.get(name, name)}")
     except ImportError as error:
-        needs = "pip install 'tensorgrad-engine[testing]'"
-        raise ImportError(f"testing.{name}: {error}: {needs}") from error
+        raise missing(f"testing.{name}: {error}", "testing") from error
     return module if name == "strategies" else getattr(module, name)

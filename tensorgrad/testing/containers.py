@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.call import is_static, positions
 from tensorgrad.testing.subject import Function, Subject, from_values, is_float, name_of, names_of
-from tensorgrad.tree import flatten, paths_of
+from tensorgrad.transforms.call import is_static, positions
+from tensorgrad.transforms.tree import flatten, paths_of
 from tensorgrad.value import Value
 
 Array = Any

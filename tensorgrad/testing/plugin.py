@@ -41,7 +41,7 @@ def gradcheck() -> Callable[..., Report]:
     `Subject` it is `testing.check`, and of a primitive alone `testing.check_rule`.
     """
     from tensorgrad import testing
-    from tensorgrad.primitive import Primitive
+    from tensorgrad.engine.primitive import Primitive
 
     def check(f: Any, *args: Any, vjp: Callable[..., Any] | None = None, **options: Any) -> Report:
         if vjp and isinstance(f, (testing.Subject, Primitive)):

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tensorgrad.call import positions
 from tensorgrad.testing.report import Failure, GradientError, Report, described
 from tensorgrad.testing.subject import Subject, is_float
 from tensorgrad.testing.vectors import Layout, Vector, listed, several
+from tensorgrad.transforms.call import positions
 from tensorgrad.value import Value
 
 Array = Any

@@ -12,9 +12,9 @@ import numpy as np
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
-from tensorgrad.domain import Domain, Shape
-from tensorgrad.primitive import Primitive
-from tensorgrad.rules import Each, Refused
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.rules import Each, Refused
 from tensorgrad.testing.checking import check
 from tensorgrad.testing.properties import Tally, examples_of, phases
 from tensorgrad.testing.report import Report

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.transforms import jvp, vjp
+from tensorgrad.transforms.derivatives import jvp, vjp
 from tensorgrad.value import Value
 
 Array = Any

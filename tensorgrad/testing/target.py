@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tensorgrad.primitive import Primitive, registry
+from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.testing.adapters import from_autograd, from_jax, from_torch
 from tensorgrad.testing.properties import property_gradcheck
 from tensorgrad.testing.report import Failure, GradientError, Report

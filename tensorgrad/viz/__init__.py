@@ -9,16 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tensorgrad.formula.formula import Formula, rule_of
+from tensorgrad.graph.replay import Event, steps
+from tensorgrad.viz.explain import explain, zoom
+from tensorgrad.viz.graph import Picture, graph
+from tensorgrad.viz.report import report
+from tensorgrad.viz.stepper import stepper
+
 if TYPE_CHECKING:
     from tensorgrad.viz import figures
-    from tensorgrad.viz.drawing import graph
-    from tensorgrad.viz.events import Event, steps
-    from tensorgrad.viz.explaining import explain
-    from tensorgrad.viz.formula import Formula, rule_of
-    from tensorgrad.viz.layout import Picture
-    from tensorgrad.viz.reporting import report
-    from tensorgrad.viz.stepping import stepper
-    from tensorgrad.viz.zooming import zoom
 
 __all__ = [
     "Event",
@@ -33,18 +32,6 @@ __all__ = [
     "steps",
     "zoom",
 ]
-_HOMES = {
-    "Event": "events",
-    "Formula": "formula",
-    "Picture": "layout",
-    "explain": "explaining",
-    "graph": "drawing",
-    "report": "reporting",
-    "rule_of": "formula",
-    "stepper": "stepping",
-    "steps": "events",
-    "zoom": "zooming",
-}
 
 
 def __dir__() -> list[str]:
@@ -52,9 +39,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Each view is loaded when it is used."""
+    """What needs matplotlib is loaded when it is used."""
     if name == "figures":
         return importlib.import_module("tensorgrad.viz.figures")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"tensorgrad.viz.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'tensorgrad.viz' has no attribute {name!r}")

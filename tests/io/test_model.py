@@ -242,7 +242,7 @@ def test_check_writable_respects_permissions(tmp_path):
 def test_importing_tensorgrad_loads_no_extra_and_a_missing_one_is_named(tmp_path):
     code = """
 import sys
-import tensorgrad, tensorgrad.io, tensorgrad.image, tensorgrad.cli
+import tensorgrad, tensorgrad.io, tensorgrad.commands.image, tensorgrad.commands.main
 loaded = {"typer", "rich", "PIL", "safetensors", "pooch"} & set(sys.modules)
 assert not loaded, loaded
 sys.modules["safetensors"] = sys.modules["PIL"] = None

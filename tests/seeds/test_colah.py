@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tensorgrad import Value
-from tensorgrad.backprop import topological_order
-from tensorgrad.node import Node
-from tensorgrad.primitive import Primitive, primitive
+from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.node import Node
+from tensorgrad.engine.primitive import Primitive, primitive
 
 pytestmark = pytest.mark.usefixtures("own_primitives")
 

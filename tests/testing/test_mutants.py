@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Each, flat
 from tensorgrad.ops.adjoint import T, conjugated
-from tensorgrad.primitive import Primitive, registry
-from tensorgrad.rules import Each, flat
 from tensorgrad.testing.mutants import Mutant, mutants_of
 from tensorgrad.testing.mutants.equivalents import REASONS
 from tensorgrad.testing.mutants.results import AT_TIES

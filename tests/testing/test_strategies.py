@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.primitive import primitive, registry
+from tensorgrad.engine.primitive import primitive, registry
 from tensorgrad.testing import strategies as sts
 from tests.numerical import assert_gradient
 

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
+from tensorgrad.graph.replay import Event, Replay
 from tensorgrad.testing import strategies
 from tensorgrad.viz import steps
-from tensorgrad.viz.events import Event, Replay
 from tests.viz.test_graph import colah
 
 

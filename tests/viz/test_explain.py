@@ -15,9 +15,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
+from tensorgrad.graph.paths import paths
+from tensorgrad.graph.replay import Replay
 from tensorgrad.viz import explain, zoom
-from tensorgrad.viz.events import Replay
-from tensorgrad.viz.paths import paths
 from tests.viz.test_events import network
 from tests.viz.test_graph import colah
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_taken_apart_says_so() -> None:
 
 
 def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tensorgrad.cli", *arguments]
+    line = [sys.executable, "-m", "tensorgrad", *arguments]
     return subprocess.run(line, capture_output=True, text=True, cwd=cwd)
 
 
@@ -352,7 +352,7 @@ def test_what_is_no_expression_is_refused_with_place_and_reason(
 
 
 def test_a_deep_expression_is_refused() -> None:
-    from tensorgrad.viz.parse import evaluate
+    from tensorgrad.formula.parse import evaluate
 
     with pytest.raises(ValueError, match="nested"):
         evaluate("(" * 900 + "a" + ")" * 900, {"a": tg.Value(1.0)})

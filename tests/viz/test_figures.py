@@ -15,7 +15,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.classifier import bernoulli
+from tensorgrad.commands.classifier import bernoulli
 from tensorgrad.data import Dataset
 from tensorgrad.nn import functional as F
 from tensorgrad.train import Epoch, predict

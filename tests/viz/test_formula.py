@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tensorgrad import Value, primitive
+from tensorgrad.engine.primitive import registry
+from tensorgrad.formula.formula import Formula, forward_of, letters, rule_of
+from tensorgrad.formula.parse import ExpressionError, evaluate
+from tensorgrad.formula.symbol import Call, Constant, Name
 from tensorgrad.ops.elementwise import multiply, power, tanh
-from tensorgrad.primitive import registry
 from tensorgrad.testing.rules import Case, cases, checkable, drawn
-from tensorgrad.viz.formula import Formula, forward_of, letters, rule_of
-from tensorgrad.viz.parse import ExpressionError, evaluate
-from tensorgrad.viz.symbol import Call, Constant, Name
 
 with suppress(ImportError):  # their primitives are checked too, where there is SciPy
     import tensorgrad.scipy.linalg

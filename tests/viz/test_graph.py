@@ -16,9 +16,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.viz.clusters import modules_in, modules_of
-from tensorgrad.viz.drawing import graph
-from tensorgrad.viz.events import Replay
+from tensorgrad.graph.modules import modules_in, modules_of
+from tensorgrad.graph.replay import Replay
+from tensorgrad.viz.graph.graph import graph
 
 pytest.importorskip("graphviz")
 HERE = Path(__file__).parent

@@ -13,9 +13,10 @@ import pytest
 import tensorgrad
 from tensorgrad import Value, data, nn, optim, viz
 from tensorgrad.train import Epoch, accuracy, fit, predict
-from tensorgrad.viz import document, figures
+from tensorgrad.viz import figures
+from tensorgrad.viz.explain import document
 from tensorgrad.viz.page import Page
-from tensorgrad.viz.reporting import report
+from tensorgrad.viz.report.report import report
 
 PARTS = [
     *("Learning curves", "Confusion matrix", "Mistakes", "Gradients", "Weights", "Parameters"),
@@ -349,7 +350,7 @@ def train(*args, cwd, **env):
     tree = str(Path(tensorgrad.__file__).parents[1])
     path = os.pathsep.join(filter(None, (env.pop("PYTHONPATH", ""), tree)))
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tensorgrad.cli", "train", *args],
+        [sys.executable, "-W", "error", "-m", "tensorgrad", "train", *args],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | env,
         capture_output=True,

@@ -9,10 +9,10 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.viz import layout
-from tensorgrad.viz.events import steps
-from tensorgrad.viz.names import brief
-from tensorgrad.viz.stepping import stepper
+from tensorgrad.graph.names import brief
+from tensorgrad.graph.replay import steps
+from tensorgrad.viz.graph import layout
+from tensorgrad.viz.stepper.stepper import stepper
 
 PHONE = {"width": 390, "height": 844}
 

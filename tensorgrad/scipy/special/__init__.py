@@ -20,7 +20,7 @@ from typing import Any
 
 import scipy.special
 
-from tensorgrad.primitive import implementations
+from tensorgrad.engine.primitive import implementations
 from tensorgrad.scipy.special import (  # noqa: F401
     bessel,
     elementary,

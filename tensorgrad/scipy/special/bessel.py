@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tensorgrad.batching import elementwise
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
-from tensorgrad.primitive import Primitive, implements, primitive
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.scipy.special.declare import constant, several, slopes, whole
 
 WAVES = Domain((0.3, 6))

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.batching import elementwise
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, implements, primitive
+from tensorgrad.engine.rules import Refused, Rule
 from tensorgrad.ops.several import pack, unpack
-from tensorgrad.primitive import Primitive, implements, primitive
-from tensorgrad.rules import Refused, Rule
 
 
 def constant(function: Any, operand: str) -> Rule:

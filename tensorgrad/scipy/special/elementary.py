@@ -11,12 +11,12 @@ import math
 import numpy as np
 from scipy import special
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.rules import flat
 from tensorgrad.ops import elementwise
 from tensorgrad.ops.elementwise import divisor, outside, unless_masked
-from tensorgrad.primitive import implements, primitive
-from tensorgrad.rules import flat
 
 # The logistic function.
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from scipy import special
 
-from tensorgrad.domain import REAL, Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import REAL, Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.elementwise import unless_masked
-from tensorgrad.primitive import implements, primitive
 from tensorgrad.scipy.special.declare import several, slopes
 
 ROOT_PI = math.sqrt(math.pi)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tensorgrad.node import Array
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements
 from tensorgrad.ops import neural
 from tensorgrad.ops.reduce import Axis, as_array
-from tensorgrad.primitive import implements
-from tensorgrad.transforms import stop_gradient
+from tensorgrad.transforms.derivatives import stop_gradient
 
 
 @implements(special.softmax)

@@ -11,10 +11,10 @@ import math
 import numpy as np
 from scipy import special
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
-from tensorgrad.rules import flat
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.rules import flat
 from tensorgrad.scipy.special.declare import constant, whole
 
 PLUS = Domain((0.2, 4))

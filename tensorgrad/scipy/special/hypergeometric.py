@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from scipy import special
 
-from tensorgrad.domain import Domain
-from tensorgrad.primitive import primitive
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.primitive import primitive
 from tensorgrad.scipy.special.declare import constant
 
 hyp0f1 = primitive(

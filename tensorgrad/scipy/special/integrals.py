@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.elementwise import divisor
-from tensorgrad.primitive import implements, primitive
 from tensorgrad.scipy.special.declare import constant, several, slopes, whole
 
 PLUS = Domain((0.1, 3))

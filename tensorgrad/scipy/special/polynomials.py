@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-from tensorgrad.domain import Domain
-from tensorgrad.node import Array
-from tensorgrad.primitive import implements, primitive
+from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.scipy.special.declare import constant, whole
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.backprop import sweep, topological_order
-from tensorgrad.node import Node, record, recording_on
+from tensorgrad.engine.backprop import sweep, topological_order
+from tensorgrad.engine.node import Node, record, recording_on
 from tensorgrad.testing.point import shown_type
 from tensorgrad.testing.report import described
 from tensorgrad.testing.subject import Function, name_of

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import NamedTuple
 
-from tensorgrad.primitive import Primitive
-from tensorgrad.rules import Each, Rule
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.rules import Each, Rule
 from tensorgrad.testing.mutants.results import mutants_of_result
 from tensorgrad.testing.mutants.source import mutants_of_source
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tensorgrad.primitive import registry
+from tensorgrad.engine.primitive import registry
 from tensorgrad.testing.mutants.equivalents import EQUIVALENT
 from tensorgrad.testing.mutants.scoring import SURVIVED, Verdict, judge_all, load, table
 

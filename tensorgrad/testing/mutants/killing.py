@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, core, settings
 
-from tensorgrad.primitive import Primitive, registry
+from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.testing import check_rule
 from tensorgrad.testing.mutants import Mutant
 

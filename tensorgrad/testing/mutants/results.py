@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tensorgrad.node import Array
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.rules import Each, Refused, Rule
 from tensorgrad.ops.constant import data_of
-from tensorgrad.primitive import Primitive
-from tensorgrad.rules import Each, Refused, Rule
 
 AT_TIES = "wrong only at ties"
 

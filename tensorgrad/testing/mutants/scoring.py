@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from tensorgrad.primitive import Primitive, registry
-from tensorgrad.rules import Each
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Each
 from tensorgrad.testing.mutants import Mutant, mutants_of
 from tensorgrad.testing.mutants.equivalents import REASONS
 from tensorgrad.testing.mutants.killing import examples_of, false_alarms, killer

@@ -14,7 +14,7 @@ from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
-from tensorgrad.rules import Rule
+from tensorgrad.engine.rules import Rule
 from tensorgrad.testing.mutants.edits import Definition, edits
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tensorgrad.value  # noqa: F401  (declares the primitives)
-from tensorgrad.domain import REAL, Shape
-from tensorgrad.primitive import Primitive, registry
-from tensorgrad.rules import Each, Refused
+from tensorgrad.engine.domain import REAL, Shape
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Each, Refused
 from tensorgrad.testing.strategies.arrays import entries
 from tensorgrad.testing.strategies.source import Array, Expression, Term, source
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.arguments import defaults
-from tensorgrad.domain import Shape
-from tensorgrad.primitive import Primitive, registry
-from tensorgrad.rules import Each
+from tensorgrad.engine.arguments import defaults
+from tensorgrad.engine.domain import Shape
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Each
 
 Array = Any
 

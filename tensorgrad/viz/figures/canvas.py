@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorgrad.extras import missing
 from tensorgrad.ops.constant import data_of
-from tensorgrad.viz.missing import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def sheet(width: float, height: float, *, still: bool = False) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise missing("figures need matplotlib") from None
+        raise missing("figures need matplotlib", "viz") from None
     size = (width, height)
     return Figure(size, dpi=100) if still else Figure(size, dpi=150, layout="constrained")
 

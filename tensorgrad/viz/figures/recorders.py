@@ -19,7 +19,7 @@ import numpy as np
 
 from tensorgrad.nn import Module, Neuron
 from tensorgrad.train import Epoch, accuracy, predict
-from tensorgrad.transforms import grad
+from tensorgrad.transforms.derivatives import grad
 from tensorgrad.viz.figures.layers import evaluating
 
 Array = Any

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.extras import missing
 from tensorgrad.viz.figures.canvas import COLOURS, MARKERS
 from tensorgrad.viz.figures.layers import LayerView, answers_of, by_class, classes_of, layers_of
-from tensorgrad.viz.missing import missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
         try:
             from contourpy import contour_generator
         except ImportError:
-            raise missing("figures need matplotlib") from None
+            raise missing("figures need matplotlib", "viz") from None
 
         lines: list[Array] = []
         for i in range(1 if len(self.labels) == 2 else 0, len(self.labels)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorgrad.nn import Module
 from tensorgrad.ops.constant import data_of
-from tensorgrad.transforms import grad
+from tensorgrad.transforms.derivatives import grad
 from tensorgrad.viz.figures.canvas import SIGNED, as_images, rows_of_pictures, signed_limit
 from tensorgrad.viz.figures.layers import LayerView, evaluating, layers_of
 

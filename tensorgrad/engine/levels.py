@@ -1,0 +1,60 @@
+"""The same numbers in another node: under a new name, or with an axis as the examples of `vmap`.
+
+Inside a level of examples a Value holds a `Batched` array. `enter` and `leave` are each other's
+rule.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorgrad.engine.batching import Batched, Level, by_itself, in_order, levels_of
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.ops.constant import data_of
+
+
+def to_level(x: Array, level: Level, axis: int = 0) -> Batched:
+    """The axis as the examples of `level`."""
+    outer = levels_of(x)
+    levels = in_order({*outer, level})
+    payload = x.payload if isinstance(x, Batched) else x
+    axis = axis % np.ndim(x)
+    return Batched(np.moveaxis(payload, len(outer) + axis, levels.index(level)), levels)
+
+
+def to_axis(x: Array, level: Level, axis: int = 0) -> Array:
+    """The examples of `level` along a new axis; the same for all where `x` does not vary."""
+    levels = levels_of(x)
+    axis = axis % (np.ndim(x) + 1)
+    if level not in levels:
+        payload = np.expand_dims(x.payload if levels else x, len(levels) + axis)
+        shape = list(payload.shape)
+        shape[len(levels) + axis] = level.size
+        payload, rest = np.broadcast_to(payload, shape), levels
+    else:
+        rest = tuple(other for other in levels if other is not level)
+        payload = np.moveaxis(x.payload, levels.index(level), len(rest) + axis)
+    return Batched(payload, rest) if rest else payload
+
+
+def leaving(g: Array, out: Array, x: Array, level: Level, axis: int = 0) -> Array:
+    """Back into the level; what was the same for all examples has the sum of their cotangents."""
+    if level in levels_of(data_of(x)):
+        return enter(g, level=level, axis=axis)
+    return np.sum(g, axis=axis)
+
+
+alias = Primitive(lambda x: x, (lambda g, out, x: g,), "alias", batch=by_itself)
+enter: Primitive = Primitive(
+    to_level,
+    (lambda g, out, x, level, axis=0: leave(g, level=level, axis=axis),),
+    "enter",
+    batch=by_itself,
+)
+leave: Primitive = Primitive(
+    to_axis,
+    (leaving,),
+    "leave",
+    batch=by_itself,
+)

@@ -1,0 +1,248 @@
+"""Expressions as LaTeX, from the notation that each primitive declares; and LaTeX as MathML.
+
+What has to be put in brackets follows from the notation: an argument next to a minus sign, to
+another factor, below an exponent, after the name of a function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from string import Formatter
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.extras import missing
+from tensorgrad.formula import text as text_
+from tensorgrad.formula.symbol import Constant, Expression, Name
+from tensorgrad.graph import names as names_
+
+LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
+MARK = re.compile(r"@(\d)")
+COMPARISONS = {
+    np.less: r"\lt",
+    np.less_equal: r"\le",
+    np.greater: r"\gt",
+    np.greater_equal: r"\ge",
+    np.equal: "=",
+    np.not_equal: r"\ne",
+    np.bitwise_and: r"\land",
+    np.bitwise_or: r"\lor",
+    np.logical_and: r"\land",
+    np.logical_or: r"\lor",
+}
+GREEK = re.compile(
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|chi|"
+    "psi|omega|Gamma|Delta|Theta|Lambda|Xi|Pi|Sigma|Phi|Psi|Omega"
+)
+SPECIAL = {c: f"\\{c}" for c in "{}$&%#_"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def render(x: Expression, names: Mapping[str, str]) -> str:
+    """The LaTeX of an expression, with `names` for its names where they have others."""
+    return rendered(x, names)[0]
+
+
+def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
+    """The LaTeX of an expression, and how tightly it binds."""
+    if isinstance(x, Name):
+        if x.text not in names:
+            return letter(x.text), ATOM
+        text = names[x.text]
+        return text, binding_of_text(text)
+    if isinstance(x, Constant):
+        return constant(x.value, bool(names))
+    if type(x) in (tuple, list):
+        return r"\left(" + ", ".join(render(part, names) for part in x) + r"\right)", ATOM
+    function, args = text_.numpy_of(x.function), x.args
+    if function in COMPARISONS and len(args) == 2:
+        sides = [within(arg, SUM, names) for arg in args]
+        return f" {COMPARISONS[function]} ".join(sides), LOOSE
+    if function is np.invert or function is np.logical_not:
+        return r"\lnot " + within(args[0], ATOM, names), APPLIED
+    if text_.spelling(x.function) == "getitem" and (len(args) > 1 or x.params):
+        inside = text_.index(x.params["index"] if x.params else args[1], {})
+        return f"{{{within(args[0], ATOM, names)}}}_{{{words(inside)}}}", ATOM
+    if (matrix := text_.transposed(x)) is not None:
+        return f"{within(matrix, ATOM, names)}^{{\\top}}", POWER
+    op = text_.primitive_of(x.function)
+    notation = op.notation if op else None
+    if notation is not None and fits(notation, len(args)):
+        levels, own = bindings(notation)
+        parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
+        return Formatter().vformat(notation, parts, Params(x.params)), own
+    name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
+    given = [render(arg, names) for arg in args]
+    given += [f"\\text{{{words(k)}}}={render(v, names)}" for k, v in x.params.items()]
+    return name + r"\left(" + ", ".join(given) + r"\right)", ATOM
+
+
+class Params(dict[str, str]):
+    """A call's params for a notation that shows some; those left out are empty."""
+
+    def __init__(self, params: Mapping[str, Expression]) -> None:
+        super().__init__()
+        for name, value in params.items():
+            if not (isinstance(value, Constant) and value.value is None):
+                self[name] = rf"\text{{{words(name)} }}{render(value, {})}"
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
+    text, own = rendered(x, names)
+    if own >= level:
+        return text
+    # a condition as a number is 1 or 0: Iverson's brackets
+    return rf"\left[{text}\right]" if own == LOOSE else rf"\left({text}\right)"
+
+
+@cache
+def fits(notation: str, n: int) -> bool:
+    """Whether a notation has a place for each of n operands."""
+    try:
+        fields = [field for field in Formatter().parse(notation) if field[1] is not None]
+        places = {int(f) for _, f, _, _ in fields if f and f.isdigit()}
+        if any(spec or conversion for _, _, spec, conversion in fields):
+            return False
+    except ValueError:  # a brace too many
+        return False
+    return places == set(range(n))
+
+
+@cache
+def bindings(notation: str) -> tuple[dict[int, int], int]:
+    """How tightly each operand has to bind where a notation puts it, and how tightly the whole."""
+    fields = {f for _, f, _, _ in Formatter().parse(notation) if f}
+    marked = notation.format(
+        *(f"@{i}" for i in range(10)), **{f: "" for f in fields if not f.isdigit()}
+    )
+    levels: dict[int, int] = {}
+    for match in MARK.finditer(marked):
+        before, after = marked[: match.start()].rstrip(), marked[match.end() :].lstrip()
+        i = int(match[1])
+        levels[i] = max(levels.get(i, LOOSE), needed(before, after))
+    return levels, binding_of(marked)
+
+
+OPENING = re.compile(
+    r"(^|[({|,&]|\\begin\{cases\}|\\text\{[^}]*\}|\\\\|\\l(vert|Vert|floor|ceil|angle))$"
+)
+CLOSING = re.compile(r"$|[)}|,&]|\\\\|\\r(vert|Vert|floor|ceil|angle)|[+=<>-]")
+TIMES = r"\\(odot|cdot|otimes|times)"
+FUNCTION = re.compile(r"\\[a-zA-Z]+(\{[^{}]*\})?([_^](\{[^{}]*\}|.))*$")
+
+
+def needed(before: str, after: str) -> int:
+    """How tightly what stands between two pieces of LaTeX has to bind."""
+    if after.startswith(("^", "_", "'")):
+        return ATOM
+    if before.endswith(("+", "-")):
+        return PRODUCT
+    if re.search(TIMES + "$", before):
+        return APPLIED
+    if OPENING.search(before):
+        return LOOSE if CLOSING.match(after) else SIGN  # the first factor
+    return APPLIED + bool(FUNCTION.search(before))  # after another factor, or a function's name
+
+
+def binding_of(marked: str) -> int:
+    """How tightly a notation binds as a whole, by the signs outside of all brackets."""
+    cleaned = re.sub(r"\\begin\{cases\}.*\\end\{cases\}", "A", marked)
+    cleaned = re.sub(r"\\l(vert|Vert|floor|ceil).*\\r(vert|Vert|floor|ceil)", "A", cleaned)
+    depth, top = 0, ""
+    for c in cleaned:
+        depth -= c in ")}"
+        top += c if not depth else ""
+        depth += c in "({"
+    if re.search(r"[^ ] *[+-]", top):
+        return SUM
+    if top.startswith("-"):
+        return SIGN
+    if re.search(TIMES + r"|[@\w})] *@|@\d *\\[a-zA-Z]", top):
+        return PRODUCT
+    if re.match(r"\\(?!sqrt|overline|bar)[a-zA-Z]+", top):
+        return POWER if top.endswith("()") else APPLIED  # f(x) and f x
+    return POWER if "^" in top else ATOM
+
+
+def binding_of_text(text: str) -> int:
+    """How tightly LaTeX binds that stands for a name: a number, a derivative, another name."""
+    if text.startswith(r"\frac"):
+        return APPLIED
+    if re.search(r" [+-] ", text):
+        return SUM
+    return SIGN if text.startswith("-") else PRODUCT if r"\cdot" in text else ATOM
+
+
+def constant(x: Any, short: bool) -> tuple[str, int]:
+    """A constant; `short` to four digits, and without the entries of an array."""
+    if isinstance(x, (bool, int, float, np.generic)) or (isinstance(x, np.ndarray) and not x.ndim):
+        number = brief(x) if short else power_of_ten(repr(x.item() if hasattr(x, "item") else x))
+        return number, binding_of_text(number)
+    return rf"\text{{{words(text_.constant(x, short)[0])}}}", ATOM
+
+
+def brief(x: Any) -> str:
+    """As `names.brief`: a number to four digits, a small array, or the shape of a large one."""
+    x = np.asarray(x)
+    if not x.ndim:
+        return power_of_ten(names_.number(x[()]))
+    if x.ndim == 1 and x.size <= names_.SMALL:
+        return rf"\left[{', '.join(power_of_ten(names_.number(part)) for part in x)}\right]"
+    field, sizes = "C" if x.dtype.kind == "c" else "R", r" \times ".join(map(str, x.shape))
+    return rf"\mathbb{{{field}}}^{{{sizes}}}"
+
+
+def power_of_ten(text: str) -> str:
+    """The text of a number, with `e-05` written as a power of ten."""
+    special = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\text{NaN}"}
+    text = re.sub(r"e([+-])0*(\d+)", lambda m: rf" \cdot 10^{{{m[1].strip('+')}{m[2]}}}", text)
+    return special.get(text, text if text not in ("True", "False") else rf"\text{{{text}}}")
+
+
+def letter(name: str) -> str:
+    """A name as a symbol: `x`, `x1` with a subscript, `weight`, `beta`; `W[0, 1]` as an entry."""
+    if entry := re.fullmatch(r"(.+)\[([\d, ]+)\]", name):
+        return f"{{{letter(entry[1])}}}_{{{entry[2]}}}"
+    found = re.fullmatch(r"([A-Za-z]+?)(\d*)", name)
+    if found is None or not (len(found[1]) == 1 or GREEK.fullmatch(found[1])):
+        return rf"\text{{{words(name)}}}"
+    stem = found[1] if len(found[1]) == 1 else "\\" + found[1]
+    return f"{stem}_{{{found[2]}}}" if found[2] else stem
+
+
+def words(text: str) -> str:
+    """Any text, escaped: none of it is a command of LaTeX."""
+    return "".join(SPECIAL.get(c, c if c.isprintable() else " ") for c in text)
+
+
+def to_mathml(latex: str) -> str:
+    """MathML of LaTeX. ImportError, with what to install, without latex2mathml.
+
+    The converter copies text as it is, markup and backslashes: what is escaped passes in disguise.
+    """
+    try:
+        from latex2mathml.converter import convert
+    except ImportError:
+        raise missing("MathML needs latex2mathml", "viz") from None
+    for i, (written, _) in enumerate(DISGUISES):
+        latex = latex.replace(written, chr(PRIVATE + i))
+    mathml = str(convert(latex))
+    for i, (_, shown) in enumerate(DISGUISES):
+        mathml = mathml.replace(chr(PRIVATE + i), escape(shown))
+    return mathml
+
+
+PRIVATE = 0xE000  # characters that Unicode leaves to private use
+DISGUISES = [(written, c) for c, written in SPECIAL.items()]

@@ -1,0 +1,1 @@
+"""Reading a graph: replay, one derivative, kinks, names, paths, debugging, lint."""

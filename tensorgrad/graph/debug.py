@@ -1,0 +1,123 @@
+"""`tg.debug()`: find the operation that first made a NaN or Inf, and arrays changed too early.
+
+It is a recorder that notes, for each operation, the source line and a copy of every array, and
+looks at every result. That costs a multiple of the time: switch it on when something is wrong.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.node import Array, Node, record, recorder, recording
+from tensorgrad.ops.constant import data_of
+
+INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
+
+
+def debug() -> recording:
+    """Check every operation recorded inside, and its part in any later sweep.
+
+    Any Inf counts, also one that a later `np.where` would mask out.
+
+    FloatingPointError names the operation and source line that first made a NaN or Inf, forward or
+    backward. RuntimeError names those whose arrays were changed in place before the sweep needed
+    them.
+
+    >>> import tensorgrad as tg
+    >>> x = tg.Value([4.0, 0.0])
+    >>> with tg.debug(), np.errstate(divide="ignore"):
+    ...     y = 2 * np.log(x)
+    Traceback (most recent call last):
+    FloatingPointError: log made -inf at entry (1,), from 0.0, in <doctest ...>, line 2: ...
+    """
+    return recording(record_checked if recorder.get() else None)  # no_grad() stays in force
+
+
+def record_checked(*operation: Any) -> Node:
+    """As `record`, with the result checked and its origin noted."""
+    node = record(*operation)
+    node.origin = Origin(node)
+    bad = first_bad(node.data)
+    if bad is not None:
+        assert node.op is not None
+        raise FloatingPointError(f"{node.op.name} {blame(node, bad)}, in {node.origin.line}")
+    return node
+
+
+class Origin:
+    """Where a node was recorded, and what its arrays were then."""
+
+    def __init__(self, node: Node) -> None:
+        self.line = source_line()
+        arrays = (node.data, *node.inputs)  # what is no array cannot change
+        self.before = [x.copy() if isinstance(x, np.ndarray) else x for x in arrays]
+
+    def before_rules(self, node: Node) -> None:
+        """RuntimeError if an array was changed that the rules about to run read."""
+        assert node.op is not None
+        now = (node.data, *node.inputs)
+        changed = [i for i, (x, old) in enumerate(zip(now, self.before)) if not same(x, old)]
+        if not changed:
+            return
+        # A rule is linear in g, so one random g tells whether it is another map now.
+        g = np.random.default_rng(0).standard_normal(node.data.shape)
+        for operand, x in enumerate(node.operands):
+            if x is None or not x.requires_grad:
+                continue
+            rule = node.op.rules[operand]
+            for i in changed:
+                mixed = [now[j] if j == i else old for j, old in enumerate(self.before)]
+                with np.errstate(all="ignore"):
+                    new, old = (rule(g, *arrays, **node.params) for arrays in (mixed, self.before))
+                if not same(new, old):
+                    what = f"operand {i - 1}" if i else "the result"
+                    raise RuntimeError(
+                        f"{what} of {node.op.name} was changed in place after the operation used "
+                        f"it and before the sweep did, in {self.line}"
+                    )
+
+    def after_rule(self, node: Node, c: Array) -> None:
+        """FloatingPointError if a rule returned a NaN or Inf."""
+        assert node.op is not None
+        bad = first_bad(data_of(c))
+        if bad is not None:
+            raise FloatingPointError(
+                f"the gradient rule of {node.op.name} made {data_of(c)[bad]} at entry {bad}, "
+                f"in {self.line}"
+            )
+
+
+def same(x: Any, y: Any) -> bool:
+    """Whether two arrays hold the same numbers."""
+    return x is y or np.array_equal(x, y, equal_nan=True)
+
+
+def first_bad(x: Any) -> tuple[int, ...] | None:
+    """The index of the first NaN or Inf."""
+    if np.asarray(x).dtype.kind not in "fc" or np.isfinite(x).all():
+        return None
+    return tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+
+
+def blame(node: Node, bad: tuple[int, ...]) -> str:
+    """Whether the operation made the bad entry or was given one."""
+    for i, x in enumerate(node.inputs):
+        if first_bad(x) is not None:
+            return f"was given {np.asarray(x)[first_bad(x)]} in operand {i}"
+    same = [x for x in node.inputs if np.shape(x) == node.data.shape]
+    source = f", from {', '.join(str(np.asarray(x)[bad]) for x in same)}" if same else ""
+    return f"made {node.data[bad]} at entry {bad}{source}"
+
+
+def source_line() -> str:
+    """The innermost line that is neither ours nor NumPy's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(INTERNAL):
+        frame = frame.f_back
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return f"{file}, line {line}: {linecache.getline(file, line).strip() or '(no source)'}"

@@ -1,0 +1,110 @@
+"""Checks of numbers: NaN and infinities, and what is about to make some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.node import Array, Node
+from tensorgrad.graph.debug import blame, first_bad
+from tensorgrad.graph.lint.findings import Finding, Severity
+from tensorgrad.graph.lint.graph import Graph
+from tensorgrad.value import ones_like
+
+MEND = {
+    **dict.fromkeys(
+        ("log", "log2", "log10", "log1p"),
+        "keep the operand off 0, np.log(x + 1e-12); for probabilities take F.log_softmax or a loss "
+        "that takes logits",
+    ),
+    **dict.fromkeys(
+        ("divide", "reciprocal", "power", "float_power"),
+        "keep the divisor off 0, x / (y + 1e-12), or choose with np.where what to divide by",
+    ),
+    **dict.fromkeys(
+        ("exp", "exp2", "expm1", "sinh", "cosh"),
+        "subtract the largest entry first, as F.softmax and np.logaddexp do, or F.sigmoid and "
+        "F.softplus, which hold at any size",
+    ),
+    "sqrt": "keep the operand off 0, np.sqrt(x + 1e-12); for lengths take np.linalg.norm",
+}
+CHECK = "look at what it is given; tg.debug() stops at the first NaN or infinity"
+
+
+def nan_hazards(graph: Graph) -> Iterator[Finding]:
+    """Where a NaN or an infinity comes from, forward or backward, or soon may."""
+    for node in graph.nodes:
+        found = held(graph, node) if node.op is None else made(graph, node)
+        if found is not None:
+            severity, text = found
+            mend = CHECK if node.op is None else MEND.get(node.op.name, CHECK)
+            yield graph.finding("NaN hazard", severity, node, text, mend)
+
+
+Told = tuple[Severity, str] | None
+
+
+def held(graph: Graph, leaf: Node) -> Told:
+    """A leaf that holds a NaN or an infinity."""
+    bad = first_bad(leaf.data)
+    if bad is None:
+        return None
+    return "error", f"{graph.told(leaf)} holds {leaf.data[bad]} at entry {bad}"
+
+
+def made(graph: Graph, node: Node) -> Told:
+    """An operation that makes one, forward or backward, or is near to it."""
+    assert node.op is not None
+    g, name = np.asarray(graph.cotangents[node]), node.op.name
+    if any(x is not None and first_bad(x.data) is not None for x in node.operands):
+        return None  # it was there before
+    bad = first_bad(node.data)
+    backward = made_backward(graph, node, g)
+    if backward and bad is None:
+        return "error", backward
+    if bad is not None:
+        given = blame(node, bad)
+        broken = first_bad(graph.loss.data) is not None
+        if broken or backward or np.any(g[~np.isfinite(node.data)]):
+            return "error", f"{name} {given}"
+        masked = given.startswith("made")  # what it was given, say -inf for a mask, was meant
+        return ("note", f"{name} {given}; masked out, it does no harm") if masked else None
+    text = nearly(node, g)
+    return ("warning", text) if text else None
+
+
+def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
+    """A rule that makes a NaN or an infinity of a finite cotangent."""
+    assert node.op is not None
+    if first_bad(g) is not None:
+        return None
+    for i, x in enumerate(node.operands):
+        if x is None or not x.requires_grad or first_bad(graph.cotangents[x]) is None:
+            continue
+        with np.errstate(all="ignore"):
+            c = node.op.rules[i](g[()], node.data, *node.inputs, **node.params)
+        bad = first_bad(c)
+        if bad is not None:
+            at = f", where the operand is {x.data[bad]}" if np.shape(c) == np.shape(x.data) else ""
+            number = np.asarray(c)[bad]
+            return f"the gradient rule of {node.op.name} makes {number} at entry {bad}{at}"
+    return None
+
+
+def nearly(node: Node, g: Array) -> str | None:
+    """Whether an operation on single entries is so steep there that the square of it overflows."""
+    assert node.op is not None
+    if node.op.batch is not elementwise:
+        return None
+    dtype = node.data.dtype
+    for i, x in enumerate(node.operands):
+        if x is None or not x.requires_grad:
+            continue
+        with np.errstate(all="ignore"):
+            slope = node.op.rules[i](ones_like(node.data), node.data, *node.inputs, **node.params)
+        steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
+        if steepest > np.sqrt(np.finfo(dtype).max):
+            return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
+    return None

@@ -1,0 +1,100 @@
+"""What to call the nodes of a graph: as their user does, else v1, v2, ... in the order made."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.node import Array, Node
+from tensorgrad.nn.module import Module
+from tensorgrad.value import Value
+
+Names = Mapping[str, Any] | Module | None
+Called = dict[Node | int, str]
+DIGITS = 4
+SMALL = 4  # entries of an array that are all shown
+
+
+def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Called:
+    """A name for each node, no two alike: by `given`, by the node itself, or a number.
+
+    Arrays that are `given` are known by their id.
+    """
+    nodes = list(nodes)
+    found: dict[Node, str] = {}
+    result: Called = {}
+    taken: set[str] = set()
+    for name, x in given:
+        if isinstance(x, Value):
+            found.setdefault(x.node, name)
+        if isinstance(x, np.ndarray) or (isinstance(x, Value) and not x.requires_grad):
+            data = x.data if isinstance(x, Value) else x
+            result[id(data)] = unique(name, taken)
+    for node in nodes:
+        if called := found.get(node) or node.name:
+            result[node] = unique(str(called), taken)
+    free = (f"v{i}" for i in itertools.count(1))
+    for node in nodes:
+        if node not in result:
+            result[node] = next(name for name in free if name not in taken)
+    return result
+
+
+def in_one_line(name: str | None) -> str:
+    """A name without control characters, so that it stays where it is written."""
+    return "".join(c if c.isprintable() else " " for c in name or "")
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """`name` in one line, with a number behind it if that is taken; it is taken from now on."""
+    name = in_one_line(name)
+    i, base = 2, name
+    while name in taken:
+        name, i = f"{base}_{i}", i + 1
+    taken.add(name)
+    return name
+
+
+def pairs(given: Names) -> Iterator[tuple[str, Any]]:
+    """Names and what they name: Values, arrays, and the parameters of Modules by their paths."""
+    if given is None:
+        return
+    if isinstance(given, Module):
+        yield from given.named_parameters()
+    elif isinstance(given, Mapping):
+        for name, x in given.items():
+            if isinstance(x, Module):
+                yield from ((f"{name}.{path}", p) for path, p in x.named_parameters())
+            else:
+                yield str(name), x
+    else:
+        raise TypeError(f"names= takes a mapping of names to Values, or a Module: {given!r:.60}")
+
+
+def parameters_in(given: Names) -> set[Node]:
+    """The parameters of the Modules among `given`."""
+    modules = given.values() if isinstance(given, Mapping) else [given]
+    return {p.node for m in modules if isinstance(m, Module) for p in m.parameters()}
+
+
+def brief(x: Array) -> str:
+    """A number to four digits, a small array as a list, the shape of a large one."""
+    x = np.asarray(x)
+    if not x.ndim:
+        return number(x[()])
+    if x.ndim == 1 and x.size <= SMALL:
+        return f"[{', '.join(map(number, x))}]"
+    return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+
+
+def number(x: Any) -> str:
+    """A number to four significant digits."""
+    if isinstance(x, (complex, np.complexfloating)):
+        return f"({number(x.real)}{'' if str(x.imag).startswith('-') else '+'}{number(x.imag)}j)"
+    if isinstance(x, (bool, np.bool, int, np.integer)):
+        return str(x)
+    text = f"{float(x):.{DIGITS}g}"
+    return "0" if text == "-0" else text

@@ -1,0 +1,1 @@
+"""Functions of functions: derivatives, checkpoints, `vmap`; and what one call of them shares."""

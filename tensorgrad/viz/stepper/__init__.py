@@ -1,0 +1,5 @@
+"""`stepper`: backpropagation as a page to step through."""
+
+from tensorgrad.viz.stepper.stepper import stepper
+
+__all__ = ["stepper"]
