@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.primitive import homes, implements, primitive
 from tensorgrad.engine.rules import Each
 from tensorgrad.value import Value, no_grad
 
@@ -78,6 +78,7 @@ _HOMES = {
     "vmap": "tensorgrad.transforms.vmap",
     **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms.derivatives"),
 }
+homes["scipy.special"] = "tensorgrad.scipy.special"
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module
-from tensorgrad.ops.constant import data_of
 from tensorgrad.optim import Optimizer
 from tensorgrad.value import Value, no_grad
 

@@ -7,32 +7,31 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arguments import constant, operand
-from tensorgrad.engine.backprop import sweep, topological_order
-from tensorgrad.engine.batching import Batched, carriers, levels_of
+from tensorgrad.engine.backprop import cotangents
+from tensorgrad.engine.batching import Batched, levels_of
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     NO_PARAMS,
     Array,
     Handle,
     Node,
+    data_of,
     differentiating,
     leaf,
     recorder,
     recording,
 )
-from tensorgrad.engine.primitive import Primitive, apply, implementations
+from tensorgrad.engine.primitive import Primitive, apply, implementation_of
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
-from tensorgrad.ops.constant import data_of
+from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
 from tensorgrad.ops.methods import method_of
 
 Axis = int | tuple[int, ...] | None
@@ -246,34 +245,34 @@ class Value(Handle):
     # Operators. Everything broadcasts as in NumPy; arrays and numbers are constants.
 
     def __add__(self, other: Array) -> Value:
-        return run(elementwise.add, (self, other), NO_PARAMS)
+        return run(add, (self, other), NO_PARAMS)
 
     def __radd__(self, other: Array) -> Value:
-        return run(elementwise.add, (other, self), NO_PARAMS)
+        return run(add, (other, self), NO_PARAMS)
 
     def __sub__(self, other: Array) -> Value:
-        return run(elementwise.subtract, (self, other), NO_PARAMS)
+        return run(subtract, (self, other), NO_PARAMS)
 
     def __rsub__(self, other: Array) -> Value:
-        return run(elementwise.subtract, (other, self), NO_PARAMS)
+        return run(subtract, (other, self), NO_PARAMS)
 
     def __mul__(self, other: Array) -> Value:
-        return run(elementwise.multiply, (self, other), NO_PARAMS)
+        return run(multiply, (self, other), NO_PARAMS)
 
     def __rmul__(self, other: Array) -> Value:
-        return run(elementwise.multiply, (other, self), NO_PARAMS)
+        return run(multiply, (other, self), NO_PARAMS)
 
     def __truediv__(self, other: Array) -> Value:
-        return run(elementwise.divide, (self, other), NO_PARAMS)
+        return run(divide, (self, other), NO_PARAMS)
 
     def __rtruediv__(self, other: Array) -> Value:
-        return run(elementwise.divide, (other, self), NO_PARAMS)
+        return run(divide, (other, self), NO_PARAMS)
 
     def __pow__(self, other: Array) -> Value:
-        return run(elementwise.power, (self, other), NO_PARAMS)
+        return run(power, (self, other), NO_PARAMS)
 
     def __rpow__(self, other: Array) -> Value:
-        return run(elementwise.power, (other, self), NO_PARAMS)
+        return run(power, (other, self), NO_PARAMS)
 
     def __floordiv__(self, other: Array) -> Value:
         return run(rounding.floor_divide, (self, other), NO_PARAMS)
@@ -300,7 +299,7 @@ class Value(Handle):
         return run(linalg.matmul, (other, self), NO_PARAMS)
 
     def __neg__(self) -> Value:
-        return run(elementwise.negative, (self,), NO_PARAMS)
+        return run(negative, (self,), NO_PARAMS)
 
     def __pos__(self) -> Value:
         return run(elementwise.positive, (self,), NO_PARAMS)
@@ -357,7 +356,7 @@ class Value(Handle):
         Assign with one index, `v[0, 1] = x`: `v[0]` is another Value, and `v[0][1] = x` names it
         anew without a change of `v`.
         """
-        batched = carriers and levels_of(self.data, data_of(x), data_of(i))
+        batched = levels_of(self.data, data_of(x), data_of(i))
         if recorder.get() is None and self.op is None and not batched:
             data = np.asarray(self.data)
             data[data_of(i)] = data_of(x)
@@ -661,36 +660,6 @@ class Value(Handle):
         return run(neural.relu, (self,), NO_PARAMS)
 
 
-def cotangents(
-    seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None = None
-) -> dict[Node, Array]:
-    """What `sweep` finds: arrays; Values where the sweep is recorded, or inside vmap."""
-    if not create_graph and not (carriers and meets_batched(seeds, wrt or ())):
-        return sweep(seeds, None, wrt)
-    values = {node: as_constant(seed) for node, seed in seeds.items()}
-    if create_graph:
-        return {node: as_constant(g) for node, g in sweep(values, recorded, wrt).items()}
-    with recording(None):
-        found = sweep(values, lambda node, data: Value.of(leaf(data)), wrt)
-    return {node: plain(data_of(g)) for node, g in found.items()}
-
-
-def meets_batched(seeds: Mapping[Node, Array], ends: Collection[Node]) -> bool:
-    """Whether there are arrays of a vmap among the cotangents or in the graph."""
-    order = topological_order(seeds, ends)
-    arrays = (a for node in order for a in (node.data, *node.inputs))
-    return any(type(data_of(a)) is Batched for a in (*seeds.values(), *arrays))
-
-
-def recorded(node: Node, data: Array) -> Value:
-    """A node for a sweep that is recorded. RuntimeError if it no longer holds what it held."""
-    if node.data is not data:
-        raise RuntimeError(
-            f"an operand of shape {np.shape(data)} got new data since: compute the result again"
-        )
-    return Value.of(node)
-
-
 def as_constant(x: Any) -> Value:
     """A Value as it is; numbers and arrays as a Value without a gradient."""
     if isinstance(x, Value):
@@ -705,6 +674,9 @@ def plain(data: Any) -> Any:
     return Value.of(leaf(data)) if type(data) is Batched else data
 
 
+Handle.kind = Value
+
+
 def ones_like(data: Any) -> Any:
     """The cotangent of a sum."""
     return np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
@@ -712,10 +684,7 @@ def ones_like(data: Any) -> Any:
 
 def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What a NumPy function does with a Value: its implementation, or an error that names it."""
-    implementation = implementations.get(function)
-    if implementation is None and "scipy.special" in sys.modules:
-        importlib.import_module("tensorgrad.scipy.special")  # its rules, once somebody uses SciPy
-        implementation = implementations.get(function)
+    implementation = implementation_of(function)
     if implementation is None:
         name = function.__name__
         ours = getattr(np, name, None) is function

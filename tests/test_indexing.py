@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as nps
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.node import data_of
 from tests.numerical import assert_gradient
 
 Array = Any

@@ -204,13 +204,13 @@ def test_nothing_changes() -> None:
     with tg.debug():
         value = loss()
     nodes = [value.node, hidden[0].node]
-    marks = [(n.origin, n.retains_grad, n.grad) for n in nodes]
+    marks = [(n.readings, n.retains_grad, n.grad) for n in nodes]
     with tg.no_grad():
         assert lint(loss, params)
         assert recorder.get() is None
     assert lint(value, params)
     assert recorder.get() is record
-    assert marks == [(n.origin, n.retains_grad, n.grad) for n in nodes]
+    assert marks == [(n.readings, n.retains_grad, n.grad) for n in nodes]
     for p, (array, copy, grad) in zip(params.values(), arrays):
         assert p.data is array
         assert p.grad is grad
@@ -738,7 +738,7 @@ def hazards(f: Any, at: Any, dtype: Any = np.float64) -> Findings:
         (
             lambda x: 1 / (1 + np.exp(-x)),
             [1, -800],
-            "error",
+            "note",  # 1 / (1 + inf) is 0, and asks nothing of exp: as in truth, the slope is 0
             "exp made inf at entry (1,), from 800",
         ),
         (np.exp, [1, 400], "warning", "exp has slopes up to 5e+173 here; float64 soon"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.engine.batching import carriers
+from tensorgrad.engine.batching import Batched, running
 
 ROWS = np.arange(12.0).reshape(4, 3) / 5
 W = np.random.default_rng(0).normal(size=(3, 2))
@@ -201,9 +202,13 @@ def test_an_own_primitive_without_a_batching_rule_is_looped_over(own_primitives:
 
 
 def test_nothing_is_left_behind() -> None:
+    before = sum(type(x) is Batched for x in gc.get_objects())
     tg.vmap(tg.hessian(lambda x: np.sum(np.sin(x) * x)))(ROWS)
     tg.jacobian(np.sin)(ROWS)
-    assert not carriers
+    with pytest.raises(ZeroDivisionError):
+        tg.vmap(lambda x: x / (1 // 0))(ROWS)
+    assert not running
+    assert sum(type(x) is Batched for x in gc.get_objects()) == before
 
 
 def test_a_vmap_elsewhere_changes_no_sweep() -> None:

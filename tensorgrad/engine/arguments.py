@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.node import Array, Handle
 
 WAYS_OUT = {
@@ -90,6 +91,8 @@ def operand(x: Any, name: str) -> Array:
 
     TypeError where it holds no numbers, and for NumPy's arrays that compute in ways of their own.
     """
+    if kind_of(x) is not None:
+        return x
     # np.ma is loaded when it is first named: only arrays of another class are asked
     ordinary = type(x) is np.ndarray or not isinstance(x, np.ndarray)
     if not ordinary and isinstance(x, (np.ma.MaskedArray, np.matrix)):

@@ -7,15 +7,101 @@ each node after all of its users: its cotangent is then complete, and is handed 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
+from typing import Any
 
+import numpy as np
 from numpy import ndarray
 
-from tensorgrad.engine.batching import carriers
-from tensorgrad.engine.node import Array, Node
-from tensorgrad.engine.repair import over_examples, repair, unless_masked_out
-from tensorgrad.engine.rules import Together
+from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.care import CAREFUL, Unsure, finite
+from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
+from tensorgrad.engine.repair import repair
+from tensorgrad.engine.rules import Reading, Rule, Together
+
+
+class Sweep:
+    """One walk back from `outputs`, the nodes that the cotangents start at.
+
+    With `wrt` it ends at these nodes, and nothing is computed that does not lead to them.
+    `readings`: what stands between it and the rules.
+    """
+
+    def __init__(
+        self,
+        outputs: Collection[Node],
+        wrt: Collection[Node] | None = None,
+        readings: tuple[Reading, ...] = (),
+    ) -> None:
+        self.outputs, self.readings = outputs, readings
+        self.order, self.wanted = paths(outputs, wrt)
+        self.cotangents: dict[Node, Array] = {}
+        self.sums: set[Node] = set()  # whose cotangent is a sum: nobody else's array
+
+    def run(self, seeds: Mapping[Node, Array]) -> dict[Node, Array]:
+        """The cotangents of the leaves, or of `wrt`; also of nodes that retain theirs."""
+        self.cotangents.update(seeds)
+        for node in reversed(self.order):
+            if node.op is not None:
+                self.hand_on(node)
+        return self.cotangents
+
+    def hand_on(self, node: Node) -> None:
+        """The chain rule at a node: each operand receives what its rule makes of the cotangent."""
+        cotangents, wanted, op = self.cotangents, self.wanted, node.op
+        inputs, params = node.inputs, node.params
+        assert op is not None
+        g = cotangents[node] if node.retains_grad else cotangents.pop(node)
+        rules, args = op.rules, (g, node.data) + inputs  # noqa: RUF005 - half the time of unpacking
+        if node.readings or self.readings:
+            rules, args = read(node, args, self, node.readings + self.readings)
+        elif op.adds is not None and node.operands[0] in self.sums:
+            op.adds(cotangents[node.operands[0]], g, **params)
+            return
+        i = -1
+        for x in node.operands:
+            i += 1  # zip or enumerate would cost a third of the loop on scalars
+            if x not in wanted:
+                continue
+            data = inputs[i]
+            c = rules[i](*args, **params) if params else rules[i](*args)
+            kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
+            if kind is not type(data) or (
+                kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
+            ):
+                c = repair(c, node, i)
+            if x not in cotangents:
+                cotangents[x] = c
+            elif x in self.sums:
+                cotangents[x] += c
+            else:
+                cotangents[x] = c = cotangents[x] + c
+                if type(c) is ndarray:
+                    self.sums.add(x)
+
+
+def read(
+    node: Node, args: tuple[Array, ...], sweep: Sweep, readings: tuple[Reading, ...]
+) -> tuple[list[Rule], tuple[Array, ...]]:
+    """The rules of `node` and their arguments, as the readings have it."""
+    assert node.op is not None
+    for reading in readings:
+        args = reading.given(node, args, sweep)
+    rules = node.op.rules
+    if type(rules) is Together:
+        rules = rules.asked_once(args)
+
+    def answers(i: int) -> Rule:
+        def rule(*args: Array, **params: Any) -> Array:
+            c = rules[i](*args, **params)
+            for reading in reversed(readings):
+                c = reading.answered(node, i, c, sweep)
+            return c
+
+        return rule
+
+    return [answers(i) for i in range(len(node.operands))], args
 
 
 def topological_order(outputs: Iterable[Node], ends: Collection[Node] = ()) -> list[Node]:
@@ -23,19 +109,29 @@ def topological_order(outputs: Iterable[Node], ends: Collection[Node] = ()) -> l
 
     The walk ends at leaves, and before the nodes `ends`.
     """
+    return walk(outputs, ends)[0]
+
+
+def walk(outputs: Iterable[Node], ends: Collection[Node] = ()) -> tuple[list[Node], set[Node]]:
+    """That order, and the set of what was met, `ends` too."""
     oldest = min((x.serial for x in ends), default=-1)  # nothing older comes from one of them
     order = list(outputs)
     found = {*order, *ends}
     for node in order:  # the list grows while we walk it
         for x in node.operands:
-            if x is not None and x.requires_grad and x not in found and x.serial > oldest:
+            if x is not None and x not in found and x.requires_grad and x.serial > oldest:
                 found.add(x)
                 order.append(x)
-    return sorted(order, key=attrgetter("serial"))  # an operand is older than what uses it
+    order.sort(key=attrgetter("serial"))  # an operand is older than what uses it
+    return order, found
 
 
-def paths(outputs: Iterable[Node], wrt: Collection[Node]) -> tuple[list[Node], set[Node]]:
+def paths(
+    outputs: Iterable[Node], wrt: Collection[Node] | None = None
+) -> tuple[list[Node], set[Node]]:
     """The nodes on paths from `wrt` to `outputs`, in order; and these together with `wrt`."""
+    if wrt is None:
+        return walk(outputs)
     order, found = [], set(wrt)
     for node in topological_order(outputs, wrt):
         if node not in found and not found.isdisjoint(node.operands):
@@ -44,68 +140,95 @@ def paths(outputs: Iterable[Node], wrt: Collection[Node]) -> tuple[list[Node], s
     return order, found
 
 
-def sweep(
-    seeds: Mapping[Node, Array],
-    as_value: Callable[[Node, Array], Array] | None = None,
-    wrt: Collection[Node] | None = None,
+@np.errstate(all="ignore")
+def cotangents(
+    seeds: Mapping[Node, Array], create_graph: bool = False, wrt: Collection[Node] | None = None
 ) -> dict[Node, Array]:
-    """The cotangents of the leaves, given those of the outputs; also of nodes that retain theirs.
+    """What a sweep from `seeds` finds, each an array of its own; Values where it is recorded.
 
-    The rules see arrays, or what `as_value` makes of each node and its array: Values, if the sweep
-    is to be recorded. With `wrt` the walk ends at these nodes, and nothing is computed that does
-    not lead to them.
+    It is made with care if made without it is not enough: where a result is not finite, a matrix is
+    singular, or a reading asks for it.
     """
-    order, found = (topological_order(seeds), None) if wrt is None else paths(seeds, wrt)
-    cotangents = dict(seeds)
-    summed: set[Node] = set()
-    masked, batched = False, bool(carriers) and as_value is not None
-    careful = batched
-    for node in reversed(order):
-        op = node.op
-        if op is None:
-            continue
-        out, inputs, params, origin = node.data, node.inputs, node.params, node.origin
-        rules = op.rules
-        g = cotangents[node] if node.retains_grad else cotangents.pop(node)
-        if op.masks is not None:
-            masked = masked or op.masks(params)
-            careful = masked or batched
-            if op.adds is not None and node.operands[0] in summed and as_value is None:
-                op.adds(cotangents[node.operands[0]], g, **params)
-                continue
-        if origin is not None:
-            origin.before_rules(node)
-        args = (g, out) + inputs  # noqa: RUF005 - half the time of unpacking
-        if as_value is not None:
-            pairs = zip(node.operands, inputs)
-            args = (g, as_value(node, out), *(a if x is None else as_value(x, a) for x, a in pairs))
-        if type(rules) is Together:
-            rules = rules.computed(args)
-        i = -1
-        for x in node.operands:
-            i += 1  # zip or enumerate would cost a third of the loop on scalars
-            if x is None or not x.requires_grad or (found is not None and x not in found):
-                continue
-            rule, data = rules[i], inputs[i]
-            c = rule(*args, **params) if params else rule(*args)
-            if careful:
-                c = unless_masked_out(c, args, rule, node) if masked else c
-                c = over_examples(c, data, node, seeds) if batched else c
-            kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
-            if kind is not type(data) or (
-                kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
-            ):
-                c = repair(c, data, node, rule)
-            if origin is not None:
-                origin.after_rule(node, c)
-            if x in cotangents:
-                if kind is ndarray and x in summed:  # a sum is nobody else's array
-                    cotangents[x] += c
-                    continue
-                c = cotangents[x] + c
-                if type(c) is ndarray:
-                    summed.add(x)
-            elif (x.op is None or x.retains_grad) and (c is g or getattr(c, "base", 0) is not None):
-                c = c.copy()  # `.grad` shares its memory with nothing
-            cotangents[x] = c
-    return cotangents
+    token = recorder.set(recorder.get() if create_graph else None)
+    try:
+        try:
+            found = swept(seeds, create_graph, wrt, careful=False)
+            sure = all(map(finite, found.values()))
+        except (Unsure, np.linalg.LinAlgError):
+            sure = False
+        if not sure:
+            found = swept(seeds, create_graph, wrt, careful=True)
+        return owned(found)
+    finally:
+        recorder.reset(token)
+
+
+def swept(
+    seeds: Mapping[Node, Array],
+    create_graph: bool,
+    wrt: Collection[Node] | None,
+    careful: bool,
+) -> dict[Node, Array]:
+    """What one sweep finds, with care or without: Values where it is recorded, and for all examples
+    of a `vmap` together; otherwise arrays.
+    """
+    readings: tuple[Reading, ...] = (RECORDED,) if create_graph else ()
+    given = as_handle if create_graph else without_handle
+    sweep = Sweep(seeds, wrt, (*readings, CAREFUL) if careful else readings)
+    found = sweep.run({node: given(g) for node, g in seeds.items()})
+    for node, g in found.items():
+        if create_graph or isinstance(g, Handle):
+            found[node] = given(g)
+    return found
+
+
+def owned(found: dict[Node, Array]) -> dict[Node, Array]:
+    """The cotangents, none of which shares its memory with another array."""
+    seen: set[int] = set()
+    for node, g in found.items():
+        data = g.node.data if isinstance(g, Handle) else g
+        if id(data) in seen or getattr(data, "base", None) is not None:
+            found[node] = g = g.copy()
+            data = data_of(g)
+        seen.add(id(data))
+    return found
+
+
+def contribution(node: Node, i: int, g: Array) -> Array:
+    """What operand `i` of `node` alone receives for the cotangent `g`, asked with care."""
+    readings = (*(r for r in node.readings if not r.looks), CAREFUL)
+    args = (g, node.data, *node.inputs)
+    rules, args = read(node, args, Sweep((node,), (), readings), readings)
+    with np.errstate(all="ignore"):
+        return repair(rules[i](*args, **node.params), node, i)
+
+
+class Recorded(Reading):
+    """The rules are given Values, so that what they compute is recorded: gradients of gradients."""
+
+    def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
+        pairs = zip(node.operands, node.inputs)
+        inputs = [x if n is None else value_of(n, x) for n, x in pairs]
+        return as_handle(args[0]), value_of(node, node.data), *inputs
+
+
+RECORDED = Recorded()
+
+
+def value_of(node: Node, data: Array) -> Handle:
+    """A handle on `node`. RuntimeError if it no longer holds what it held."""
+    if node.data is not data:
+        raise RuntimeError(
+            f"an operand of shape {np.shape(data)} got new data since: compute the result again"
+        )
+    return hold(node)
+
+
+def as_handle(x: Array) -> Handle:
+    return x if isinstance(x, Handle) else hold(leaf(x))
+
+
+def without_handle(g: Array) -> Array:
+    """The array, unless it is of a kind that has none of the manners of one."""
+    kind = kind_of(data_of(g))
+    return data_of(g) if kind is None or kind.alone else as_handle(g)

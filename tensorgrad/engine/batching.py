@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 BatchingRule = Callable[["Primitive", tuple[int, ...], list[Array], Mapping[str, Any]], Array]
 
 _depths = itertools.count()
-carriers: set[int] = set()
-"""The batched arrays that exist, by id: while there are none, no primitive looks for any."""
+running: set[Level] = set()
+"""The levels whose `vmap` runs: while there are none, no primitive looks for batched params."""
 
 
 class Level:
@@ -43,10 +43,6 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, payload: Array, levels: tuple[Level, ...]) -> None:
         self.payload, self.levels = payload, levels
-        carriers.add(id(self))
-
-    def __del__(self) -> None:
-        carriers.discard(id(self))
 
     @property
     def shape(self) -> tuple[int, ...]:

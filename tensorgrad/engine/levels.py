@@ -1,17 +1,19 @@
 """The same numbers in another node: under a new name, or with an axis as the examples of `vmap`.
 
 Inside a level of examples a Value holds a `Batched` array. `enter` and `leave` are each other's
-rule.
+rule; and the cotangent of what was the same for all examples is the sum of theirs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from tensorgrad.engine.batching import Batched, Level, by_itself, in_order, levels_of
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.arrays import Kind, kinds
+from tensorgrad.engine.backprop import Sweep
+from tensorgrad.engine.batching import Batched, Level, by_itself, in_order, levels_of, run_batched
+from tensorgrad.engine.node import Array, Node, data_of, hold, leaf
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.rules import Reading
 
 
 def to_level(x: Array, level: Level, axis: int = 0) -> Batched:
@@ -58,3 +60,24 @@ leave: Primitive = Primitive(
     "leave",
     batch=by_itself,
 )
+
+
+class Examples(Reading):
+    """Of a node that holds batched arrays: its rules are given Values of these, which know how."""
+
+    def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
+        return tuple(hold(leaf(x)) if type(x) is Batched else x for x in args)
+
+    def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
+        """Summed over the examples that the vmap broadcast the operand over.
+
+        Not over those that an output still has: it is one output, and this one sweep, for each.
+        """
+        kept = levels_of(node.inputs[i], *(output.data for output in sweep.outputs))
+        for level in levels_of(node.data):
+            if level in levels_of(data_of(c)) and level not in kept:
+                c = np.sum(leave(c, level=level), axis=0)
+        return c
+
+
+kinds[Batched] = Kind(run=run_batched, rank=1, readings=(Examples(),), alone=False)

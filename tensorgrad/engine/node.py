@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
+    from tensorgrad.engine.rules import Reading
 
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Recorder = Callable[..., "Node"]
 F = TypeVar("F", bound=Callable[..., Any])
 NO_PARAMS: Mapping[str, Any] = {}
+NO_READINGS: tuple[Reading, ...] = ()
 
 
 class Node:
@@ -27,7 +29,8 @@ class Node:
 
     `operands` are nodes (`None` stands for a constant), `inputs` the arrays that the forward saw.
     A node never changes its operands, so they are older than it: creation order (`serial`) is a
-    topological order, and there are no cycles. A leaf has no `op`; `origin` is for `tg.debug()`.
+    topological order, and there are no cycles. A leaf has no `op`. `readings`: what stands between
+    a sweep and the rules of this node alone, such as the checks of `tg.debug()`.
     """
 
     __slots__ = (
@@ -38,8 +41,8 @@ class Node:
         "name",
         "op",
         "operands",
-        "origin",
         "params",
+        "readings",
         "requires_grad",
         "retains_grad",
         "serial",
@@ -55,18 +58,17 @@ class Node:
     retains_grad: bool
     name: str | None
     serial: int
-    origin: Any
+    readings: tuple[Reading, ...]
 
 
 class Handle:
-    """A user's hold on a node. `Value`, its only subclass, gives it the manners of an array."""
+    """A user's hold on a node. `Value` gives it the manners of an array, and is the `kind` that
+    operations make.
+    """
 
     __slots__ = ("node",)
     node: Node
     kind: ClassVar[type[Handle]]
-
-    def __init_subclass__(cls) -> None:
-        Handle.kind = cls
 
 
 def hold(node: Node) -> Handle:
@@ -74,6 +76,13 @@ def hold(node: Node) -> Handle:
     handle = object.__new__(Handle.kind)
     handle.node = node
     return handle
+
+
+def data_of(x: Any) -> Any:
+    """The array behind a Value, also inside the lists and tuples of an argument."""
+    if isinstance(x, Handle):
+        return x.node.data
+    return type(x)(map(data_of, x)) if type(x) in (list, tuple) else x
 
 
 serials = itertools.count()
@@ -99,7 +108,7 @@ def record(
     node.retains_grad = False
     node.name = None
     node.serial = next(serials)
-    node.origin = None
+    node.readings = NO_READINGS if op is None else op.readings
     return node
 
 

@@ -1,11 +1,18 @@
-"""Rules that are not one formula for one operand: the same for each, for all together, 0, none."""
+"""Rules that are not one formula for one operand: the same for each, for all together, 0, none.
+
+And the ways to read them: a `Reading` stands between the sweep and the rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, Node
+
+if TYPE_CHECKING:
+    from tensorgrad.engine.backprop import Sweep
 
 Rule = Callable[..., Array]
 
@@ -26,8 +33,8 @@ class Together(Each):
     def __getitem__(self, i: int) -> Rule:
         return lambda *args: self.rule(*args)[i]
 
-    def computed(self, args: tuple[Array, ...]) -> list[Rule]:
-        """Rules that answer with what `rule` returns for `args`, which it is asked once."""
+    def asked_once(self, args: tuple[Array, ...]) -> Sequence[Rule]:
+        """Rules that answer with what `rule` returns for `args`."""
         return [lambda *args, c=c: c for c in self.rule(*args)]
 
 
@@ -46,3 +53,21 @@ class Refused:
         raise TypeError(
             f"{self.what} has no closed form; .detach() what stands there to keep it constant"
         )
+
+
+class Reading:
+    """A way to read the rules of a sweep, or those of one node: this one as they stand.
+
+    What records, checks, watches or takes care is a reading, and the sweep knows none of them.
+    `looks`: whether it only looks on, and may raise; an explanation does without it.
+    """
+
+    looks = False
+
+    def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
+        """What the rules of `node` are given for `args`, the cotangent, result and operands."""
+        return args
+
+    def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
+        """What operand `i` receives where the rule answered `c`."""
+        return c

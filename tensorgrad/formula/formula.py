@@ -102,7 +102,8 @@ def rule_of(
         for x, name in zip(operands, names)
     ]
     with np.errstate(all="ignore"):
-        result = op.rules[i](Symbol(g, Name("g")), Symbol(out, Name("out")), *symbols, **params)
+        args = (Symbol(g, Name("g")), Symbol(out, Name("out")), *symbols)
+        result = op.pull(i, args, params)
     return formula(expression_of(result), {"g", "out", *names})
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, Node, record, recorder, recording
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.backprop import Sweep
+from tensorgrad.engine.care import CAREFUL, Unsure
+from tensorgrad.engine.node import Array, Node, data_of, record, recorder, recording
+from tensorgrad.engine.rules import Reading
 
-INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
+HOMES = (Path(__file__).parents[1], Path(np.__file__).parent)
+INTERNAL = tuple(f"{home}{os.sep}" for home in HOMES)
 
 
 def debug() -> recording:
@@ -41,39 +45,46 @@ def debug() -> recording:
 def record_checked(*operation: Any) -> Node:
     """As `record`, with the result checked and its origin noted."""
     node = record(*operation)
-    node.origin = Origin(node)
+    origin = Origin(node)
+    node.readings += (origin,)
     bad = first_bad(node.data)
     if bad is not None:
         assert node.op is not None
-        raise FloatingPointError(f"{node.op.name} {blame(node, bad)}, in {node.origin.line}")
+        raise FloatingPointError(f"{node.op.name} {blame(node, bad)}, in {origin.line}")
     return node
 
 
-class Origin:
+class Origin(Reading):
     """Where a node was recorded, and what its arrays were then."""
+
+    looks = True
 
     def __init__(self, node: Node) -> None:
         self.line = source_line()
         arrays = (node.data, *node.inputs)  # what is no array cannot change
         self.before = [x.copy() if isinstance(x, np.ndarray) else x for x in arrays]
 
-    def before_rules(self, node: Node) -> None:
+    def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
         """RuntimeError if an array was changed that the rules about to run read."""
         assert node.op is not None
+        if CAREFUL not in sweep.readings:
+            raise Unsure  # an infinity that nobody asks for is no mistake
         now = (node.data, *node.inputs)
         changed = [i for i, (x, old) in enumerate(zip(now, self.before)) if not same(x, old)]
         if not changed:
-            return
+            return args
         # A rule is linear in g, so one random g tells whether it is another map now.
         g = np.random.default_rng(0).standard_normal(node.data.shape)
         for operand, x in enumerate(node.operands):
             if x is None or not x.requires_grad:
                 continue
-            rule = node.op.rules[operand]
             for i in changed:
                 mixed = [now[j] if j == i else old for j, old in enumerate(self.before)]
                 with np.errstate(all="ignore"):
-                    new, old = (rule(g, *arrays, **node.params) for arrays in (mixed, self.before))
+                    new, old = (
+                        node.op.pull(operand, (g, *arrays), node.params)
+                        for arrays in (mixed, self.before)
+                    )
                 if not same(new, old):
                     what = f"operand {i - 1}" if i else "the result"
                     raise RuntimeError(
@@ -81,7 +92,9 @@ class Origin:
                         f"it and before the sweep did, in {self.line}"
                     )
 
-    def after_rule(self, node: Node, c: Array) -> None:
+        return args
+
+    def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """FloatingPointError if a rule returned a NaN or Inf."""
         assert node.op is not None
         bad = first_bad(data_of(c))
@@ -90,6 +103,7 @@ class Origin:
                 f"the gradient rule of {node.op.name} made {data_of(c)[bad]} at entry {bad}, "
                 f"in {self.line}"
             )
+        return c
 
 
 def same(x: Any, y: Any) -> bool:

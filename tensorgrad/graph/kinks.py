@@ -26,7 +26,7 @@ def decided(node: Node, i: int, g: Array, c: Array) -> int:
         with np.errstate(all="ignore"):
             above, below = (op.forward(*inputs, **node.params) for inputs in sides)
             rising, falling = (
-                op.rules[i](g, out, *inputs, **node.params)
+                op.pull(i, (g, out, *inputs), node.params)
                 for out, inputs in zip((above, below), sides)
             )
     except ValueError:  # LinAlgError is one

@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import alike, elementwise
-from tensorgrad.engine.node import Array, Node, recording
-from tensorgrad.engine.repair import repair, unless_masked_out
-from tensorgrad.engine.rules import Together
+from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.graph.kinks import decided
-from tensorgrad.ops.constant import data_of
 from tensorgrad.transforms.derivatives import jvp
-
-
-def contribution(node: Node, i: int, g: Array, masked: bool = False) -> Array:
-    """What operand `i` of `node` receives for the cotangent `g`, as in the sweep.
-
-    `masked`: whether entries were left out (by `np.where`, say) between `node` and the output.
-    """
-    assert node.op is not None
-    args = (g, node.data, *node.inputs)
-    rules = node.op.rules
-    with recording(None), np.errstate(all="ignore"):
-        rule = (rules.computed(args) if type(rules) is Together else rules)[i]
-        c = rule(*args, **node.params)
-        c = unless_masked_out(c, args, rule, node) if masked else c
-        return repair(c, node.inputs[i], node, rule)
 
 
 def tangent(node: Node, i: int, dx: Array) -> Array:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.graph.local import contribution
 from tensorgrad.graph.replay import Event
 
 LISTED = 256  # paths through arrays that are followed one by one
@@ -109,7 +109,7 @@ def followed(into: dict[Node, list[Event]], wrt: Node, output: Node) -> list[Fou
             continue
         for edge in into[nodes[0]]:
             if edge.operand is not None and edge.source is not None:
-                c = contribution(edge.node, edge.operand, g, masked=True)
+                c = contribution(edge.node, edge.operand, g)
                 todo.append(((edge.source, *nodes), c))
     return sorted(done, key=size, reverse=True)
 

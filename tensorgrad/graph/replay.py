@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import Batched
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.formula.formula import Formula, forward_of, letters, rule_at
 from tensorgrad.formula.writing import LATEX, TEXT, Writer
 from tensorgrad.graph.local import (
     choice_in_force,
-    contribution,
     entrywise,
     local_derivative,
     tangent,
@@ -232,16 +232,14 @@ class Replay:
         end, names = self.output, self.names
         cotangents: dict[Node, Array] = {end: np.ones_like(end.data)[()]}
         yield Event("seed", end, names, end, g=cotangents[end])
-        masked = False
         for node in reversed(self.order):
             if node.op is None or node not in cotangents:
                 continue
             g = cotangents[node]
-            masked = masked or (node.op.masks is not None and node.op.masks(node.params))
             for i, x in enumerate(node.operands):
                 if x is None or x not in self.wanted:
                     continue
-                c = contribution(node, i, g, masked)
+                c = contribution(node, i, g)
                 cotangents[x] = added(cotangents[x], c) if x in cotangents else c
                 local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
                 yield Event(

@@ -14,22 +14,14 @@ from tensorgrad.engine.batching import (
     Batched,
     BatchingRule,
     along,
-    carriers,
     elementwise,
     levels_of,
     reduction,
     run_batched,
 )
-from tensorgrad.engine.node import Handle, hold, leaf
+from tensorgrad.engine.node import data_of, hold, leaf
 from tensorgrad.engine.primitive import Primitive, implementations
 from tensorgrad.engine.rules import Each, flat
-
-
-def data_of(x: Any) -> Any:
-    """The array behind a Value, also inside the lists and tuples of an argument."""
-    if isinstance(x, Handle):
-        return x.node.data
-    return type(x)(map(data_of, x)) if type(x) in (list, tuple) else x
 
 
 def on_data(function: Callable[..., Any], batch: BatchingRule | None = None) -> Callable[..., Any]:
@@ -38,7 +30,7 @@ def on_data(function: Callable[..., Any], batch: BatchingRule | None = None) -> 
 
     def compute(*args: Any, **params: Any) -> Any:
         data, named = [*map(data_of, args)], {k: data_of(v) for k, v in params.items()}
-        if not carriers or not levels_of(*data, *named.values()):
+        if not levels_of(*data, *named.values()):
             return function(*data, **named)
         if function in ABOUT_SHAPES:
             return function(*map(stand_in, data), **named)

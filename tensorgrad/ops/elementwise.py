@@ -19,23 +19,12 @@ import operator
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere, elementwise
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.care import product, quotient
 from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
-
-
-def unless_masked(d: Array, g: Array, singular: Array) -> Array:
-    """`d`, but 1 where it is singular and no cotangent arrives (g = 0).
-
-    The branch that `np.where(x > 0, np.log(x), 0)` does not choose then adds 0, not 0/0 = NaN, and
-    so do the derivatives of the rule itself. Where a cotangent does arrive, NumPy's inf stands.
-    """
-    if isinstance(singular, (bool, np.bool)):  # of a number: the usual case in a scalar graph
-        return np.where(g == 0, 1, d) if singular else d
-    return np.where((g == 0) & singular, 1, d) if anywhere(singular) else d
-
 
 BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
@@ -51,21 +40,6 @@ def only(chosen: Array, g: Array) -> Array:
     if isinstance(g, np.ndarray) and g.dtype in BITS:
         return (g.view(BITS[g.dtype]) * chosen).view(g.dtype)
     return np.where(chosen, g, 0)
-
-
-def divisor(d: Array, g: Array) -> Array:
-    """`d` to divide `g` by, safe where both are zero."""
-    return unless_masked(d, g, d == 0)
-
-
-def outside(d: Array) -> Array:
-    """Where dividing by √d fails: at 0, and, on the real line, below it."""
-    return d == 0 if d.dtype.kind == "c" else ~(d > 0)
-
-
-def root(d: Array, g: Array) -> Array:
-    """√d to divide `g` by, safe outside the domain."""
-    return np.sqrt(unless_masked(d, g, outside(d)))
 
 
 def one_minus_square(x: Array) -> Array:
@@ -109,22 +83,19 @@ multiply = primitive(
     lambda g, out, x, y: g * y,
     lambda g, out, x, y: g * x,
     name="multiply",
+    care=product,
     notation=r"{0} \odot {1}",
     domain=REAL,
 )
 
 
-def by_divisor(g: Array, out: Array, x: Array, y: Array) -> Array:
-    """-(g / y)(x / y), not g x / y²: the square of a small y is 0 before the quotient is large."""
-    safe = divisor(y, g)
-    return -(g / safe) * (out if safe is y else x / safe)
-
-
 divide = primitive(
     operator.truediv,
-    lambda g, out, x, y: g / divisor(y, g),
-    by_divisor,
+    lambda g, out, x, y: g / y,
+    # not g x / y²: the square of a small y is 0 before the quotient is large
+    lambda g, out, x, y: -(g / y) * out,
     name="divide",
+    care=quotient,
     notation=r"\frac{{{0}}}{{{1}}}",
     domain=Domain(((-3, 3), (0.3, 3)), complex=True),
 )
@@ -134,16 +105,14 @@ def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g y xʸ⁻¹, but x⁰ is constant, at x = 0 too."""
     if type(y) is int and y > 0:  # nowhere singular: a third of the time for large arrays
         return g * (y * x) if y == 2 else g * (y * x ** (y - 1))
-    return g * y * unless_masked(x, g, (x == 0) | (out != out)) ** (y - (y != 0))
+    return g * y * x ** (y - (y != 0))
 
 
 def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g xʸ log x, but 0ʸ stays 0 for y > 0: its derivative is 0, not 0 log 0."""
     if out.dtype.kind == "c":  # a negative x has a logarithm here, even if x itself is real
-        base = np.where(x == 0, 1 + 0j, x)
-    else:
-        base = unless_masked(x + (x == 0), g, x < 0)
-    return g * unless_masked(out, g, ~np.isfinite(out)) * np.log(base)
+        return g * out * np.log(np.where(x == 0, 1 + 0j, x))
+    return g * out * np.log(x + (x == 0))
 
 
 SQUARES = Domain((0.1, 3), make=lambda x, y: (x, 2), also=Domain(make=lambda x, y: (x, 3)))
@@ -181,7 +150,7 @@ implements(np.positive)(positive)
 square = primitive(np.square, lambda g, out, x: g * 2 * x, notation="{0}^2", domain=REAL)
 reciprocal = primitive(
     np.reciprocal,
-    lambda g, out, x: -(g / divisor(x, g)) / divisor(x, g),
+    lambda g, out, x: -(g * out) * out,
     notation=r"\frac{{1}}{{{0}}}",
     domain=POSITIVE,
 )
@@ -190,13 +159,13 @@ reciprocal = primitive(
 
 sqrt = primitive(
     np.sqrt,
-    lambda g, out, x: g / (2 * unless_masked(out, g, outside(out))),
+    lambda g, out, x: g / (2 * out),
     notation=r"\sqrt{{{0}}}",
     domain=POSITIVE,
 )
 cbrt = primitive(
     np.cbrt,
-    lambda g, out, x: g / (3 * divisor(out, g) ** 2),
+    lambda g, out, x: g / (3 * out**2),
     notation=r"\sqrt[3]{{{0}}}",
     domain=Domain((0.1, 3)),
 )
@@ -205,22 +174,22 @@ exp2 = primitive(
     np.exp2, lambda g, out, x: g * out * math.log(2), notation="2^{{{0}}}", domain=REAL
 )
 expm1 = primitive(np.expm1, lambda g, out, x: g * (out + 1), notation="e^{{{0}}} - 1", domain=REAL)
-log = primitive(np.log, lambda g, out, x: g / divisor(x, g), notation=r"\ln {0}", domain=POSITIVE)
+log = primitive(np.log, lambda g, out, x: g / x, notation=r"\ln {0}", domain=POSITIVE)
 log2 = primitive(
     np.log2,
-    lambda g, out, x: g / (divisor(x, g) * math.log(2)),
+    lambda g, out, x: g / (x * math.log(2)),
     notation=r"\log_2 {0}",
     domain=POSITIVE,
 )
 log10 = primitive(
     np.log10,
-    lambda g, out, x: g / (divisor(x, g) * math.log(10)),
+    lambda g, out, x: g / (x * math.log(10)),
     notation=r"\log_{{10}} {0}",
     domain=POSITIVE,
 )
 log1p = primitive(
     np.log1p,
-    lambda g, out, x: g / divisor(1 + x, g),
+    lambda g, out, x: g / (1 + x),
     notation=r"\ln(1 + {0})",
     domain=Domain((-0.9, 3), complex=True),
 )
@@ -251,19 +220,19 @@ tan = primitive(
 INSIDE = Domain((-0.9, 0.9), complex=True)
 arcsin = primitive(
     np.arcsin,
-    lambda g, out, x: g / root(one_minus_square(x), g),
+    lambda g, out, x: g / np.sqrt(one_minus_square(x)),
     notation=r"\arcsin {0}",
     domain=INSIDE,
 )
 arccos = primitive(
     np.arccos,
-    lambda g, out, x: -g / root(one_minus_square(x), g),
+    lambda g, out, x: -g / np.sqrt(one_minus_square(x)),
     notation=r"\arccos {0}",
     domain=INSIDE,
 )
 arctan = primitive(
     np.arctan,
-    lambda g, out, x: g / divisor(1 + x * x, g),  # 0 at ±i
+    lambda g, out, x: g / (1 + x * x),
     notation=r"\arctan {0}",
     domain=REAL,
 )
@@ -279,13 +248,13 @@ arcsinh = primitive(
 arccosh = primitive(
     np.arccosh,
     # not √(x² - 1), which has another branch cut
-    lambda g, out, x: g / np.sinh(unless_masked(out, g, outside(out))),
+    lambda g, out, x: g / np.sinh(out),
     notation=r"\operatorname{{arcosh}} {0}",
     domain=Domain((1.2, 4), complex=True),
 )
 arctanh = primitive(
     np.arctanh,
-    lambda g, out, x: g / divisor(one_minus_square(x), g),
+    lambda g, out, x: g / one_minus_square(x),
     notation=r"\operatorname{{artanh}} {0}",
     domain=INSIDE,
 )
@@ -415,9 +384,6 @@ where = primitive(
     ),
     batch=elementwise,
 )
-
-
-where.masks = lambda params: True
 
 
 @implements(np.where)

@@ -159,11 +159,10 @@ getitem: Primitive = primitive(
     lambda x, index: x[index],
     lambda g, out, x, index=(): scatter_add(g, shape=x.shape, index=index),
     name="getitem",
+    adds=add_entries,
     domain=Domain(params=some_indices, complex=True),
     batch=moving,
 )
-getitem.adds = add_entries
-getitem.masks = lambda params: not is_basic(params["index"])
 scatter_add: Primitive = primitive(
     scatter,
     lambda g, out, x, shape=(), index=(): g[index],

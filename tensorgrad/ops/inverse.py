@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.care import systems
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
@@ -46,11 +47,12 @@ solve_matrix = primitive(
     lambda g, out, a, b: -(np.linalg.solve(T(a), g) @ T(out)),
     lambda g, out, a, b: np.linalg.solve(T(a), g),
     notation="{0}^{{-1}} {1}",
+    care=systems,
     domain=Domain((-1.0, 1.0), signature="(n,n),(n,k)", complex=True, make=off_singular),
 )
 
 
-@implements(np.linalg.solve)
+@implements(np.linalg.solve, care=systems)
 def solve(a: Array, b: Array) -> Array:
     """`np.linalg.solve`: `b` is a vector if it has one axis, else matrices."""
     a, b = as_array(a), as_array(b)
@@ -166,7 +168,8 @@ def slogdet_rule(g: Array, out: Array, a: Array) -> Array:
     """With dt = tr(A⁻¹ dA) the logarithm moves by its real part, the sign by sign · i Im(dt)."""
     by_log = np.real(g[..., 1])
     by_sign = 1j * np.imag(g[..., 0] * out[..., 0]) if out.dtype.kind == "c" else 0
-    return (by_log + by_sign)[..., None, None] * T(np.linalg.inv(a))
+    by_a = (by_log + by_sign)[..., None, None] * np.eye(a.shape[-1], dtype=a.dtype)
+    return np.linalg.solve(T(a), by_a)
 
 
 packed_slogdet = primitive(

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tensorgrad.engine.arguments import constant
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
-from tensorgrad.ops.constant import data_of
 
 
 def places(a: Array, axis: int | None) -> Array:

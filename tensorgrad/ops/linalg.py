@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.batching import padded
+from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
@@ -73,6 +74,7 @@ matmul = primitive(
     matmul_y,
     notation="{0} {1}",
     domain=Domain(signature="(m?,k),(k,n?)", complex=True),
+    care=contraction,
     batch=matmul_examples,
 )
 implements(np.matmul, np.linalg.matmul)(matmul)
@@ -110,7 +112,7 @@ def multi_dot(arrays: Sequence[Array], *, out: None = None) -> Array:
     return whole[0] if row else whole
 
 
-@implements(np.tensordot, np.linalg.tensordot)
+@implements(np.tensordot, np.linalg.tensordot, care=contraction)
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     """Sum over pairs of axes: the last of `a` with the first of `b`, or the ones given."""
     a, b = as_array(a), as_array(b)
@@ -129,7 +131,7 @@ def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
     return np.reshape(product, left + right)
 
 
-@numpy_call(np.dot)
+@numpy_call(np.dot, care=contraction)
 def dot(a: Array, b: Array, out: None = None) -> Array:
     """`np.dot`: a product for scalars, else a sum over `a`'s last and `b`'s last but one axis."""
     a, b = as_array(a), as_array(b)
@@ -138,20 +140,20 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
     return a @ b if b.ndim <= 2 else tensordot(a, b, (-1, -2))
 
 
-@implements(np.inner)
+@implements(np.inner, care=contraction)
 def inner(a: Array, b: Array) -> Array:
     """Sum over the last axes."""
     a, b = as_array(a), as_array(b)
     return a * b if not a.ndim or not b.ndim else tensordot(a, b, (-1, -1))
 
 
-@numpy_call(np.outer)
+@numpy_call(np.outer, care=contraction)
 def outer(a: Array, b: Array, out: None = None) -> Array:
     """Every product of an entry of `a` and one of `b`."""
     return np.ravel(a)[:, None] * np.ravel(b)
 
 
-@implements(np.linalg.outer)
+@implements(np.linalg.outer, care=contraction)
 def outer_of_vectors(x1: Array, x2: Array, /) -> Array:
     """`np.linalg.outer`: of vectors only."""
     x1, x2 = as_array(x1), as_array(x2)
@@ -160,7 +162,7 @@ def outer_of_vectors(x1: Array, x2: Array, /) -> Array:
     return outer(x1, x2)
 
 
-@implements(np.kron)
+@implements(np.kron, care=contraction)
 def kron(a: Array, b: Array) -> Array:
     """Kronecker's product: each entry of `a`, replaced by its multiple of `b`."""
     a, b = as_array(a), as_array(b)
@@ -170,20 +172,20 @@ def kron(a: Array, b: Array) -> Array:
     return np.reshape(blocks * entries, [n * m for n, m in pairs])
 
 
-@implements(np.vdot)
+@implements(np.vdot, care=contraction)
 def vdot(a: Array, b: Array) -> Array:
     """The scalar product of two arrays, flattened; the first one is conjugated."""
     return conj(np.ravel(a)) @ np.ravel(b)
 
 
-@implements(np.linalg.vecdot)
+@implements(np.linalg.vecdot, care=contraction)
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """The scalar products of vectors along `axis`; the first ones are conjugated."""
     x, y = np.moveaxis(as_array(x1), axis, -1), np.moveaxis(as_array(x2), axis, -1)
     return (conj(x)[..., None, :] @ y[..., :, None])[..., 0, 0]
 
 
-@implements(np.vecdot)
+@implements(np.vecdot, care=contraction)
 def vecdot_of(x1: Array, x2: Array, /, *, axis: int = -1, keepdims: bool = False) -> Array:
     """`np.vecdot`."""
     products = vecdot(x1, x2, axis=axis)
@@ -201,8 +203,8 @@ def vecmat(x1: Array, x2: Array, /) -> Array:
 
 
 if hasattr(np, "vecmat"):  # NumPy 2.2
-    implements(np.matvec)(matvec)
-    implements(np.vecmat)(vecmat)
+    implements(np.matvec, care=contraction)(matvec)
+    implements(np.vecmat, care=contraction)(vecmat)
 
 # The vector product in space.
 
@@ -214,10 +216,11 @@ vector_product = primitive(
     domain=Domain(
         signature="(n),(n)", params=lambda x, y: [{}] if x[-1:] == (3,) else [], complex=True
     ),
+    care=contraction,
 )
 
 
-@implements(np.cross)
+@implements(np.cross, care=contraction)
 def cross(
     a: Array, b: Array, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Array:
@@ -235,7 +238,7 @@ def cross(
     return product[..., 2] if n == m else np.moveaxis(product, -1, axisc)
 
 
-@implements(np.linalg.cross)
+@implements(np.linalg.cross, care=contraction)
 def cross_in_space(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """`np.linalg.cross`: of vectors of length 3 only."""
     x1, x2 = as_array(x1), as_array(x2)
@@ -368,10 +371,11 @@ einsum_terms = primitive(
         complex=True,
     ),
     batch=einsum_examples,
+    care=contraction,
 )
 
 
-@implements(np.einsum)
+@implements(np.einsum, care=contraction)
 def einsum(
     *operands: Any,
     out: None = None,

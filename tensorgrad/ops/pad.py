@@ -14,9 +14,8 @@ import numpy as np
 
 from tensorgrad.engine.arguments import constant
 from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.ops.constant import data_of
 
 pad_constant = primitive(
     lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, implements, primitive
-from tensorgrad.ops.constant import data_of
-from tensorgrad.ops.elementwise import astype, divisor
+from tensorgrad.ops.elementwise import astype
 from tensorgrad.ops.index import scatter_add
 
 
@@ -123,7 +122,7 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
 def by_coefficients(g: Array, out: Array, p: Array) -> Array:
     """At a zero r of p, p'(r) dr + Σ rⁿ⁻ᵏ dpₖ = 0."""
     steepness = np.polyval(np.polyder(p), out)
-    return np.sum(-(g / divisor(steepness, g))[:, None] * np.vander(out, len(p)), axis=0)
+    return np.sum(-(g / steepness)[:, None] * np.vander(out, len(p)), axis=0)
 
 
 # Not in the registry: whether the zeros are real depends on the coefficients drawn.

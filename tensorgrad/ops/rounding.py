@@ -19,7 +19,7 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.engine.rules import flat
 from tensorgrad.ops.constant import on_data
-from tensorgrad.ops.elementwise import divisor, only
+from tensorgrad.ops.elementwise import only
 
 
 def from_integer(x: Array) -> Array:
@@ -89,7 +89,7 @@ floor_divide = primitive(
 remainder = primitive(
     operator.mod,
     lambda g, out, x, y: g,
-    lambda g, out, x, y: -g * np.floor_divide(x, divisor(y, g)),
+    lambda g, out, x, y: -g * np.floor_divide(x, y),
     name="remainder",
     notation=r"{0} \bmod {1}",
     domain=QUOTIENT,
@@ -100,7 +100,7 @@ implements(np.remainder)(remainder)
 fmod = primitive(
     np.fmod,
     lambda g, out, x, y: g,
-    lambda g, out, x, y: -g * np.rint((x - out) / divisor(y, g)),
+    lambda g, out, x, y: -g * np.rint((x - out) / y),
     domain=QUOTIENT,
     choice=JUMPS,
 )

@@ -12,9 +12,9 @@ import numpy as np
 
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.ops.constant import data_of, on_data
+from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.index import setitem
 

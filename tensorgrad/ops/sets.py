@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
-from tensorgrad.ops.constant import data_of
 
 
 @implements(np.unique)

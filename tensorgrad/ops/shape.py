@@ -12,9 +12,8 @@ import numpy as np
 from tensorgrad.engine.arguments import constant
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.domain import Domain, Shape, one_axis
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import take
 
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from tensorgrad.engine.batching import anywhere
 from tensorgrad.engine.domain import Shape
-from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements
-from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import scatter_add
 from tensorgrad.ops.reduce import Axis, as_array, floating, lines, numpy_call, reduced
 from tensorgrad.ops.sorting import order

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
-from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements
-from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.index import each_along
 
 

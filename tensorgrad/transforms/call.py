@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import operand
+from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     Array,
@@ -20,7 +21,7 @@ from tensorgrad.engine.node import (
     recording_on,
 )
 from tensorgrad.transforms.tree import Rebuild, flatten, map_leaves, parameters_in, paths_of
-from tensorgrad.value import Value, as_constant, cotangents, plain
+from tensorgrad.value import Value, as_constant, plain
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]

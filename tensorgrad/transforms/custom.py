@@ -13,16 +13,27 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.backprop import swept
 from tensorgrad.engine.batching import by_itself, levels_of
+from tensorgrad.engine.care import OPAQUE, Careful, bare
 from tensorgrad.engine.levels import enter, leave
-from tensorgrad.engine.node import NO_PARAMS, Array, Node, record, recorder, recording, recording_on
+from tensorgrad.engine.node import (
+    NO_PARAMS,
+    Array,
+    Node,
+    data_of,
+    record,
+    recorder,
+    recording,
+    recording_on,
+)
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.engine.rules import Together
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.rules import Reading, Together
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.transforms.call import matching, now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.transforms.tree import flatten, map_leaves
-from tensorgrad.value import Value, as_constant, cotangents, plain
+from tensorgrad.value import Value, as_constant, plain
 
 Function = Callable[..., Any]
 forwards: ContextVar[frozenset[Any]] = ContextVar("forwards", default=frozenset())
@@ -61,7 +72,8 @@ def checkpoint(f: Function) -> Function:
             with recording_on():
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
-            found = cotangents(seeds_of(ys, gs), keep, nodes)
+            careful = any(type(g) is Careful for g in gs)  # a sweep within a sweep takes as much
+            found = swept(seeds_of(ys, [*map(bare, gs)]), keep, nodes, careful)
             return [found.get(x, 0.0) for x in nodes]
 
         chosen = [y for y in outs if requires_grad(y)]
@@ -145,7 +157,8 @@ class custom_vjp:
                 return gradients(gs, keep)
             return one_at_a_time(gradients, gs)  # of a Jacobian's rows; bwd may look at them
 
-        return rebuild(one_node(self.name, [*map(as_constant, outs)], nodes, pullback))
+        values = [*map(as_constant, outs)]
+        return rebuild(one_node(self.name, values, nodes, pullback, (OPAQUE,)))
 
     def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """What `fwd` returns; within, the function itself does not ask `fwd` again."""
@@ -181,7 +194,7 @@ class custom_vjp:
 
 def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
     """What `pullback` returns for each example of batched cotangents."""
-    levels = levels_of(*map(data_of, gs))
+    levels = levels_of(*(data_of(bare(g)) for g in gs))
     if not levels:
         return pullback(gs, False)
     rows = [leave(g, level=levels[-1]) for g in gs]
@@ -194,7 +207,11 @@ def detached(x: Any) -> Any:
 
 
 def one_node(
-    name: str, outs: Sequence[Value], operands: Sequence[Node], pullback: Pullback
+    name: str,
+    outs: Sequence[Value],
+    operands: Sequence[Node],
+    pullback: Pullback,
+    readings: tuple[Reading, ...] = (),
 ) -> list[Value]:
     """`outs`, without the graph that they came by, as results of one node.
 
@@ -206,14 +223,18 @@ def one_node(
         data = outs[0].data if single else pack([y.detach() for y in outs], cores).data
 
     def rule(g: Array, out: Array, *xs: Array) -> Sequence[Array]:
-        keep = isinstance(g, Value) and recorder.get() is not None
+        raw = not isinstance(bare(g), Value)
+        keep = not raw and recorder.get() is not None
         gs = [g] if single else [*map(as_dtype, unpack(g, cores), dtypes)]
         found = pullback(gs, keep)
-        return found if isinstance(g, Value) else [data_of(c) for c in found]
+        return [data_of(bare(c)) for c in found] if raw else found
 
-    op = Primitive(data_of, Together(rule), name, batch=by_itself)
+    op = Primitive(data_of, Together(rule), name, batch=by_itself, readings=readings)
     new = recorder.get() or record
     node = new(op, tuple(operands), tuple(x.data for x in operands), NO_PARAMS, data)
+    kind = kind_of(data)
+    if kind is not None:
+        node.readings += kind.readings
     made = Value.of(node)
     if single:
         return [made]

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.levels import enter, leave
 from tensorgrad.engine.node import Array, Node, recording_on
-from tensorgrad.engine.repair import GOLDEN
 from tensorgrad.transforms.call import (
     Argnums,
     Call,
@@ -30,7 +30,7 @@ from tensorgrad.transforms.call import (
     variable,
 )
 from tensorgrad.transforms.tree import flatten, map_leaves
-from tensorgrad.value import Value, as_constant, cotangents, ones_like, plain
+from tensorgrad.value import Value, as_constant, ones_like, plain
 
 Function = Callable[..., Any]
 
@@ -205,6 +205,9 @@ def generic(y: Value) -> Array:
     """A cotangent of `y` that is nowhere 0 and cancels nowhere: the sweep takes 0 for a mask."""
     numbers = 1 + np.arange(y.size) * GOLDEN % 1
     return np.reshape(numbers, y.shape).astype(y.dtype)[()]
+
+
+GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, spread evenly
 
 
 class Forward:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import Level, levels_of
+from tensorgrad.engine.batching import Level, levels_of, running
 from tensorgrad.engine.levels import enter, leave
 from tensorgrad.engine.node import leaf
 from tensorgrad.transforms.call import is_static
@@ -63,7 +63,12 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             for x, axis in zip(leaves, axes)
         ]
         args, kwargs = rebuild(entered)
-        outs, rebuild = flatten(out := f(*args, **kwargs))
+        running.add(level)
+        try:
+            out = f(*args, **kwargs)
+        finally:
+            running.discard(level)
+        outs, rebuild = flatten(out)
         places = rest_of_prefix("out_axes", out_axes, out)
         return rebuild([outside(y, level, axis) for y, axis in zip(outs, places)])
 

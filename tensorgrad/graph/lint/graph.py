@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
 from tensorgrad.engine.node import Array, Node, record, recording
-from tensorgrad.graph.debug import source_line
+from tensorgrad.graph.debug import Origin, source_line
 from tensorgrad.graph.lint.findings import Finding, Severity
-from tensorgrad.value import Value, cotangents, ones_like
+from tensorgrad.value import Value, ones_like
 
 JOINS = {"concatenate", "stack"}
 PRODUCTS = {"multiply", "divide", "power"}
@@ -111,8 +111,8 @@ class Graph:
         """Where it was recorded, a leaf where it was used, if somebody noted that."""
         if node.op is None and self.users[node]:
             node = self.users[node][0]
-        found: str | None = self.lines.get(node) or getattr(node.origin, "line", None)
-        return found
+        origins = (r.line for r in node.readings if isinstance(r, Origin))
+        return self.lines.get(node) or next(origins, None)
 
     def told(self, node: Node, depth: int = 2) -> str:
         """The node as its user may know it: `relu(linear(data (10, 64), 0.weight, 0.bias))`."""
@@ -144,15 +144,15 @@ class Graph:
 
 def swept(loss: Node, order: list[Node]) -> dict[Node, Array]:
     """The cotangents of all nodes, by the engine's own sweep: each node is asked to keep its."""
-    before = [(node.retains_grad, node.origin) for node in order]
+    before = [(node.retains_grad, node.readings) for node in order]
     try:
-        for node in order:
-            node.retains_grad, node.origin = True, None  # an origin would raise at the first NaN
-        with np.errstate(all="ignore"):
-            return cotangents({loss: ones_like(loss.data)}, create_graph=False)
+        for node in order:  # an origin would raise at the first NaN
+            rest = tuple(r for r in node.readings if not r.looks)
+            node.retains_grad, node.readings = True, rest
+        return cotangents({loss: ones_like(loss.data)})
     finally:
-        for node, (retains_grad, origin) in zip(order, before):
-            node.retains_grad, node.origin = retains_grad, origin
+        for node, (retains_grad, readings) in zip(order, before):
+            node.retains_grad, node.readings = retains_grad, readings
 
 
 def adds_up(node: Node) -> bool:

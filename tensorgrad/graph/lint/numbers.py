@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.graph.debug import blame, first_bad
@@ -83,8 +84,7 @@ def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
     for i, x in enumerate(node.operands):
         if x is None or not x.requires_grad or first_bad(graph.cotangents[x]) is None:
             continue
-        with np.errstate(all="ignore"):
-            c = node.op.rules[i](g[()], node.data, *node.inputs, **node.params)
+        c = contribution(node, i, g[()])
         bad = first_bad(c)
         if bad is not None:
             at = f", where the operand is {x.data[bad]}" if np.shape(c) == np.shape(x.data) else ""
@@ -102,8 +102,7 @@ def nearly(node: Node, g: Array) -> str | None:
     for i, x in enumerate(node.operands):
         if x is None or not x.requires_grad:
             continue
-        with np.errstate(all="ignore"):
-            slope = node.op.rules[i](ones_like(node.data), node.data, *node.inputs, **node.params)
+        slope = contribution(node, i, ones_like(node.data))
         steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
         if steepest > np.sqrt(np.finfo(dtype).max):
             return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"

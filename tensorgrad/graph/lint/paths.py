@@ -188,7 +188,7 @@ def flat(graph: Graph, node: Node, i: int) -> bool:
     """Whether a rule answers just 0, and no array: the slope is 0 everywhere."""
     assert node.op is not None
     with np.errstate(all="ignore"):
-        c = node.op.rules[i](graph.cotangents[node], node.data, *node.inputs, **node.params)
+        c = node.op.pull(i, (graph.cotangents[node], node.data, *node.inputs), node.params)
     return type(c) in (int, float) and c == 0
 
 

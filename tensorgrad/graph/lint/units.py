@@ -112,8 +112,9 @@ def saturated(graph: Graph) -> Iterator[Finding]:
         named = node.op.name in SQUASHING and node in graph.learning
         if not named or np.iscomplexobj(node.data):
             continue
-        slope, middle = node.op.rules[0], node.op.forward(0.0)
-        flat = slope(1.0, node.data, node.inputs[0]) < FLAT * slope(1.0, middle, 0.0)
+        middle = node.op.forward(0.0)
+        steepest = node.op.pull(0, (1.0, middle, 0.0), node.params)
+        flat = node.op.pull(0, (1.0, node.data, *node.inputs), node.params) < FLAT * steepest
         g = graph.cotangents[node]
         stuck = flat & ((node.data - middle) * g > 0)  # what is right to be far out stays there
         table = [by_units(graph, node, x) for x in (flat, stuck, np.abs(g))]

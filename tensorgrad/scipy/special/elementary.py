@@ -16,7 +16,6 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
 from tensorgrad.ops import elementwise
-from tensorgrad.ops.elementwise import divisor, outside, unless_masked
 
 # The logistic function.
 
@@ -30,7 +29,7 @@ log_expit = primitive(
 )
 logit = primitive(
     special.logit,
-    lambda g, out, x: g / divisor(x * (1 - x), g),
+    lambda g, out, x: g / (x * (1 - x)),
     notation=r"\ln \frac{{{0}}}{{1 - {0}}}",
     domain=Domain((0.1, 0.9)),
 )
@@ -38,57 +37,46 @@ logit = primitive(
 # Entropy: x ln y, which is 0 at x = 0 whatever y is.
 
 
-def log_ratio(x: Array, y: Array, g: Array) -> Array:
+def log_ratio(x: Array, y: Array) -> Array:
     """ln(x/y), but 0 where both are 0."""
     nothing = (x == 0) & (y == 0)
-    ratio = np.where(nothing, 1, x) / np.where(nothing, 1, y)
-    return np.log(unless_masked(ratio, g, ~(ratio > 0)))
-
-
-def by_factor(g: Array, out: Array, x: Array, y: Array) -> Array:
-    base = y + ((x == 0) & (y == 0))
-    return g * np.log(unless_masked(base, g, outside(base)))
-
-
-def by_factor_1p(g: Array, out: Array, x: Array, y: Array) -> Array:
-    base = y + ((x == 0) & (y == -1))
-    return g * np.log1p(unless_masked(base, g, outside(1 + base)))
+    return np.log(np.where(nothing, 1, x) / np.where(nothing, 1, y))
 
 
 xlogy = primitive(
     special.xlogy,
-    by_factor,
-    lambda g, out, x, y: g * (x / divisor(y + ((x == 0) & (y == 0)), g)),
+    lambda g, out, x, y: g * np.log(y + ((x == 0) & (y == 0))),
+    lambda g, out, x, y: g * (x / (y + ((x == 0) & (y == 0)))),
     notation=r"{0} \ln {1}",
     domain=Domain(((-3, 3), (0.1, 3)), complex=True),
     choice="x ln y has slopes 0 at x = y = 0",
 )
 xlog1py = primitive(
     special.xlog1py,
-    by_factor_1p,
-    lambda g, out, x, y: g * (x / divisor(1 + y + ((x == 0) & (y == -1)), g)),
+    lambda g, out, x, y: g * np.log1p(y + ((x == 0) & (y == -1))),
+    lambda g, out, x, y: g * (x / (1 + y + ((x == 0) & (y == -1)))),
     notation=r"{0} \ln(1 + {1})",
     domain=Domain(((-3, 3), (-0.9, 3)), complex=True),
     choice="x ln(1 + y) has slopes 0 at x = 0, y = -1",
 )
 entr = primitive(
     special.entr,
-    lambda g, out, x: -g * (np.log(unless_masked(x, g, ~(x > 0))) + 1),
+    lambda g, out, x: -g * (np.log(x) + 1),
     notation=r"-{0} \ln {0}",
     domain=Domain((0.1, 3)),
 )
 rel_entr = primitive(
     special.rel_entr,
-    lambda g, out, x, y: g * (log_ratio(x, y, g) + ((x != 0) | (y != 0))),
-    lambda g, out, x, y: -g * (x / divisor(y + ((x == 0) & (y == 0)), g)),
+    lambda g, out, x, y: g * (log_ratio(x, y) + ((x != 0) | (y != 0))),
+    lambda g, out, x, y: -g * (x / (y + ((x == 0) & (y == 0)))),
     notation=r"{0} \ln \frac{{{0}}}{{{1}}}",
     domain=Domain((0.1, 3)),
     choice="x ln(x/y) has slopes 0 at x = y = 0",
 )
 kl_div = primitive(
     special.kl_div,
-    lambda g, out, x, y: g * log_ratio(x, y, g),
-    lambda g, out, x, y: g * (y - x) / divisor(y + ((x == 0) & (y == 0)), g),
+    lambda g, out, x, y: g * log_ratio(x, y),
+    lambda g, out, x, y: g * (y - x) / (y + ((x == 0) & (y == 0))),
     notation=r"{0} \ln \frac{{{0}}}{{{1}}} - {0} + {1}",
     domain=Domain((0.1, 3)),
     choice="x ln(x/y) - x + y has slopes 0 at x = y = 0",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.backprop import sweep, topological_order
+from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.node import Node, record, recording_on
 from tensorgrad.testing.point import shown_type
 from tensorgrad.testing.report import described
@@ -68,7 +68,7 @@ class Lesson:
         for node in self.nodes.values():
             node.retains_grad = True
         with quietly():
-            true = sweep({loss.node: np.ones_like(loss.node.data)})
+            true = cotangents({loss.node: np.ones_like(loss.node.data)})
         self.true = {n: true.get(x, np.zeros_like(x.data)) for n, x in self.nodes.items()}
         self.finite = all(np.isfinite(x).all() for x in (self.loss.data, *self.true.values()))
 
@@ -99,7 +99,7 @@ class Lesson:
                 inputs = (instead if x is a else y for x, y in zip(node.operands, node.inputs))
                 data = instead if node is a else node.data
                 node = record(node.op, node.operands, tuple(inputs), node.params, data)
-            for x, c in sweep({node: g}, wrt=wrt).items():
+            for x, c in cotangents({node: g}, wrt=wrt).items():
                 if x in wrt and (x, node) != without:
                     gradients[x] = gradients[x] + c if x in gradients else c
         return {name: result.get(name, g) for name, g in self.true.items()}

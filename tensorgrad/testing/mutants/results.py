@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each, Refused, Rule
-from tensorgrad.ops.constant import data_of
 
 AT_TIES = "wrong only at ties"
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.backprop import sweep
-from tensorgrad.engine.node import Array, Node, recording
+from tensorgrad.engine.backprop import cotangents
+from tensorgrad.engine.node import Array, Node
 from tensorgrad.engine.primitive import registry
 from tensorgrad.graph.local import entrywise
 from tensorgrad.graph.names import Names
@@ -88,8 +88,7 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
 def same_gradient(result: Value, node: Node, g: Array, leaves: dict[Node, Array]) -> None:
     """TypeError if the graph of scalars has lost a part of the gradient of `node` for `g`."""
     own = totals(Replay(result).backward())
-    with recording(None), np.errstate(all="ignore"):
-        expected = sweep({node: g}, None, set(leaves))
+    expected = cotangents({node: g}, wrt=set(leaves))
     for x, part in leaves.items():
         found = np.array([own.get(entry.node, 0.0) for entry in part.ravel()], complex)
         wanted = np.ravel(expected.get(x, np.zeros(x.data.shape)))

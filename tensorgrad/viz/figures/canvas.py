@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorgrad.engine.node import data_of
 from tensorgrad.extras import missing
-from tensorgrad.ops.constant import data_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

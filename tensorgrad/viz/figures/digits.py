@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.node import data_of
 from tensorgrad.viz.figures.canvas import (
     COLOURS,
     LABEL,

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.node import data_of
 from tensorgrad.nn import MLP, Layer, Linear, Module, Sequential, Sigmoid
 from tensorgrad.nn.scalar import ACTIVATIONS
-from tensorgrad.ops.constant import data_of
 from tensorgrad.ops.neural import sigmoid
 from tensorgrad.train import predict
 

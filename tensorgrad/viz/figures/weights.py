@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorgrad.engine.node import data_of
 from tensorgrad.nn import Module
-from tensorgrad.ops.constant import data_of
 from tensorgrad.transforms.derivatives import grad
 from tensorgrad.viz.figures.canvas import SIGNED, as_images, rows_of_pictures, signed_limit
 from tensorgrad.viz.figures.layers import LayerView, evaluating, layers_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.ops.constant import data_of
+from tensorgrad.engine.node import data_of
 from tensorgrad.transforms.derivatives import grad, jacobian
 from tensorgrad.viz.figures.canvas import (
     COLOURS,

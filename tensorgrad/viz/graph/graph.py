@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, Node
+from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.graph.modules import Path, modules_in, modules_of
 from tensorgrad.graph.names import Called, Names, brief, parameters_in
 from tensorgrad.graph.replay import Event, Mode, Replay, checked, totals
-from tensorgrad.ops.constant import data_of
 from tensorgrad.value import Value
 from tensorgrad.viz.graph.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
 from tensorgrad.viz.graph.layout import Picture, check_rankdir, effort
