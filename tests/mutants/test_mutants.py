@@ -12,11 +12,11 @@ import tensorgrad as tg
 from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.engine.rules import Each, flat
 from tensorgrad.ops.adjoint import T, conjugated
-from tensorgrad.testing.mutants import Mutant, mutants_of
-from tensorgrad.testing.mutants.equivalents import REASONS
-from tensorgrad.testing.mutants.results import AT_TIES
-from tensorgrad.testing.mutants.scoring import SURVIVED, Verdict, family, judge, load, table
-from tensorgrad.testing.mutants.source import mutants_of_source
+from tests.mutants import Mutant, mutants_of
+from tests.mutants.equivalents import REASONS
+from tests.mutants.results import AT_TIES
+from tests.mutants.source import mutants_of_source
+from tests.mutants.verdict import SURVIVED, Verdict, family, judge, load, table
 
 X, Y = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[2.0, 7.0], [1.0, 3.0]])
 G = np.array([[1.0, -1.0], [0.5, 2.0]])
