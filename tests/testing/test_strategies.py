@@ -18,6 +18,7 @@ import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.engine.primitive import primitive, registry
 from tensorgrad.testing import strategies as sts
+from tests.expressions import expressions
 from tests.numerical import assert_gradient
 
 ANY = lambda _: True
@@ -123,9 +124,9 @@ def test_shapes_and_dtypes_may_be_strategies() -> None:
         (lambda: sts.orthogonal(-1), "sides are 0 or more"),
         (lambda: sts.probability_vectors((2, 0)), "no probabilities"),
         (lambda: sts.probability_vectors((2,), axis=1), "no probabilities"),
-        (lambda: sts.expressions(primitives=["tanhh"]), "names in tensorgrad.primitive.registry"),
-        (lambda: sts.expressions(primitives=[]), "pass primitives"),
-        (lambda: sts.expressions(max_size=0), "pass 1 or more"),
+        (lambda: expressions(primitives=["tanhh"]), "names in the registry"),
+        (lambda: expressions(primitives=[]), "pass primitives"),
+        (lambda: expressions(max_size=0), "pass 1 or more"),
         (lambda: sts.networks(max_layers=0), "1 or more"),
     ],
 )
@@ -147,8 +148,8 @@ def test_arguments_with_wrong_values_are_refused_at_once(call: Any, message: str
         (lambda: sts.permutations(None), "pass a number or a shape"),
         (lambda: sts.orthogonal((2, 2)), "pass a number of rows"),
         (lambda: sts.probability_vectors(None), "pass an int or a shape"),
-        (lambda: sts.expressions([1.0]), "pass a strategy of tuples"),
-        (lambda: smallest(sts.expressions(st.just(2.0))), "a tuple of arrays"),
+        (lambda: expressions([1.0]), "pass a strategy of tuples"),
+        (lambda: smallest(expressions(st.just(2.0))), "a tuple of arrays"),
         (lambda: smallest(sts.arrays(2, st.just(bool))), "draws the others"),
     ],
 )
@@ -423,19 +424,19 @@ def test_gradients_of_matrix_functions_where_the_matrices_are_good() -> None:
 
 
 @settings(max_examples=3 * settings().max_examples)
-@given(sts.expressions())
+@given(expressions())
 def test_the_engine_differentiates_random_expressions(call: Any) -> None:
     f, xs = call
     assert_gradient(f, *xs)
 
 
-@given(sts.expressions(max_size=4))
+@given(expressions(max_size=4))
 def test_the_engine_differentiates_gradients_of_random_expressions(call: Any) -> None:
     f, xs = call
     assert_gradient(f, *xs, order=2)
 
 
-@given(sts.expressions(max_size=4))
+@given(expressions(max_size=4))
 def test_forward_mode_transposes_reverse_mode_on_random_expressions(call: Any) -> None:
     f, xs = call
     rng = np.random.default_rng(0)
@@ -449,7 +450,7 @@ def test_forward_mode_transposes_reverse_mode_on_random_expressions(call: Any) -
     assert abs(forward - sum(reverse)) < 1e-9 * scale
 
 
-@given(sts.expressions())
+@given(expressions())
 def test_an_expression_is_its_source(call: Any) -> None:
     f, xs = call
     pasted = eval(repr(f), {"np": np, "registry": registry})
@@ -478,39 +479,39 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_expressions_contain_primitives_of_every_family(family: str) -> None:
-    found = occurs(sts.expressions(), lambda c: any(s in repr(c[0]) for s in FAMILIES[family]))
+    found = occurs(expressions(), lambda c: any(s in repr(c[0]) for s in FAMILIES[family]))
     assert_gradient(found[0], *found[1])
 
 
 def test_expressions_share_and_need_all_their_arguments() -> None:
-    f, _ = smallest(sts.expressions(primitives=["tanh", "multiply"]), lambda c: ":=" in repr(c[0]))
+    f, _ = smallest(expressions(primitives=["tanh", "multiply"]), lambda c: ":=" in repr(c[0]))
     assert repr(f) in (
         "lambda x: (t1 := np.tanh(x)) * t1",
         "lambda x: np.tanh((t1 := np.tanh(x))) + np.tanh(t1)",
     )
-    f, xs = smallest(sts.expressions(), lambda c: len(c[1]) == 3)
+    f, xs = smallest(expressions(), lambda c: len(c[1]) == 3)
     assert repr(f) == "lambda x, y, z: ((z + z) + y) + x"
     assert len({x.item() for x in xs}) == 3
 
 
 def test_expressions_shrink_to_one_operation_on_one_number() -> None:
-    f, (x,) = smallest(sts.expressions())
+    f, (x,) = smallest(expressions())
     assert (repr(f), x.tolist()) == ("lambda x: x + x", 0.5)
-    f, (x,) = smallest(sts.expressions(), lambda c: "@" in repr(c[0]))
+    f, (x,) = smallest(expressions(), lambda c: "@" in repr(c[0]))
     assert (repr(f), x.size) == ("lambda x: x @ x", 1)
-    f, _ = smallest(sts.expressions(), lambda c: "np.log(" in repr(c[0]))
+    f, _ = smallest(expressions(), lambda c: "np.log(" in repr(c[0]))
     assert repr(f) == "lambda x: np.log(x)"
 
 
 def test_operands_outside_of_a_domain_are_brought_inside() -> None:
     below = st.tuples(sts.arrays(2, low=-3, high=-1))
-    f, _ = smallest(sts.expressions(below, primitives=["log"]))
+    f, _ = smallest(expressions(below, primitives=["log"]))
     assert repr(f) == "lambda x: np.log(1.55 + (1.45 * np.tanh(x)))"
 
 
 def test_a_kink_is_left_out() -> None:
     at_zero = st.just((np.zeros(2),))
-    f, _ = smallest(sts.expressions(at_zero, primitives=["absolute"]))
+    f, _ = smallest(expressions(at_zero, primitives=["absolute"]))
     assert repr(f) == "lambda x: x"
 
 
@@ -519,7 +520,7 @@ def test_expressions_contain_a_primitive_of_ones_own() -> None:
     op = primitive(
         lambda x, y: x * y + y, lambda g, out, x, y: g * y, lambda g, out, x, y: g, name="wrong"
     )
-    found = smallest(sts.expressions(primitives=[op, "add"]), lambda c: fails(*c))
+    found = smallest(expressions(primitives=[op, "add"]), lambda c: fails(*c))
     assert repr(found[0]) == "lambda x: registry['wrong'](x, x)"
     assert found[1][0].tolist() == 0.5
 
@@ -534,7 +535,7 @@ def fails(f: Any, xs: Any) -> bool:
 
 
 @given(
-    sts.expressions(
+    expressions(
         st.tuples(sts.arrays((2, 3), np.float32), hnp.arrays(np.float32, 3, fill=st.just(0.5)))
     )
 )

@@ -21,7 +21,6 @@ from hypothesis.extra.numpy import (
 )
 
 from tensorgrad.testing.strategies.arrays import arrays, away_from, sides
-from tensorgrad.testing.strategies.graphs import expressions
 from tensorgrad.testing.strategies.indexing import axes, indices, permutations
 from tensorgrad.testing.strategies.matrices import (
     orthogonal,
@@ -31,10 +30,8 @@ from tensorgrad.testing.strategies.matrices import (
 )
 from tensorgrad.testing.strategies.networks import networks
 from tensorgrad.testing.strategies.shapes import conv_shapes, einsum_calls, matmul_shapes
-from tensorgrad.testing.strategies.source import Expression
 
 __all__ = [
-    "Expression",
     "array_shapes",
     "arrays",
     "away_from",
@@ -43,7 +40,6 @@ __all__ = [
     "broadcastable_shapes",
     "conv_shapes",
     "einsum_calls",
-    "expressions",
     "floating_dtypes",
     "indices",
     "integer_array_indices",
