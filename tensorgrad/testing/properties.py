@@ -13,8 +13,8 @@ from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from tensorgrad.testing.checking import MODES, check
-from tensorgrad.testing.report import Failure, GradientError, Report, checked
+from tensorgrad.testing.check import MODES, check
+from tensorgrad.testing.report import Failure, GradientError, Report, reports
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
 from tensorgrad.testing.subject import Function, Subject, from_values, name_of
 
@@ -55,7 +55,7 @@ class Tally:
 
     def run(self, property: Callable[[], None]) -> Report:
         """The report on all points. GradientError if there were none."""
-        checked.append(self.report)
+        reports.append(self.report)
         with suppress(Unsatisfiable):
             property()
         if not self.report.points:

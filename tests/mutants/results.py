@@ -39,7 +39,7 @@ def mutants_of_result(op: Primitive, i: int) -> Iterator[tuple[str, Rule]]:
     if isinstance(rule, Refused):
         return
     for kind, change in changes(op):
-        if not (kind in PRODUCTS and is_flat(rule)):
+        if not (kind in PRODUCTS and rule.__name__.startswith("flat")):  # it answers 0
             yield kind, changed(rule, change, None if isinstance(op.rules, Each) else i)
     if not isinstance(op.rules, Each):
         others = [r for r in op.rules if not isinstance(r, Refused) and not same(r, rule)]
@@ -82,11 +82,6 @@ def changed(rule: Rule, change: Change, i: int | None) -> Rule:
         return change(rule(*args, **params), Given(g, out, tuple(operands), operands[k]))
 
     return mutant
-
-
-def is_flat(rule: Rule) -> bool:
-    """Whether `rule` answers 0 to everything, which its name tells."""
-    return rule.__name__.startswith("flat")
 
 
 def same(one: Rule, other: Rule) -> bool:
