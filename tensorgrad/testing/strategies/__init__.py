@@ -28,8 +28,6 @@ from tensorgrad.testing.strategies.matrices import (
     probability_vectors,
     well_conditioned,
 )
-from tensorgrad.testing.strategies.networks import networks
-from tensorgrad.testing.strategies.shapes import conv_shapes, einsum_calls, matmul_shapes
 
 __all__ = [
     "array_shapes",
@@ -38,14 +36,10 @@ __all__ = [
     "axes",
     "basic_indices",
     "broadcastable_shapes",
-    "conv_shapes",
-    "einsum_calls",
     "floating_dtypes",
     "indices",
     "integer_array_indices",
-    "matmul_shapes",
     "mutually_broadcastable_shapes",
-    "networks",
     "orthogonal",
     "permutations",
     "positive_definite",
