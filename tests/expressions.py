@@ -25,7 +25,7 @@ from tensorgrad.engine.arguments import defaults
 from tensorgrad.engine.domain import REAL, Shape
 from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.engine.rules import Each, Refused
-from tensorgrad.testing.properties import literal
+from tensorgrad.testing.properties import as_source
 from tensorgrad.testing.strategies.arrays import entries
 
 Array = Any
@@ -337,7 +337,7 @@ def said(t: Term, op: Primitive) -> list[str]:
         same = type(value) is type(usual.get(key)) and bool(value == usual.get(key))
         return same and key not in needed
 
-    return [f"{k}={literal(v)}" for k, v in t.params.items() if not default(k, v)]
+    return [f"{k}={as_source(v)}" for k, v in t.params.items() if not default(k, v)]
 
 
 def name_in_numpy(op: Primitive) -> str:
@@ -373,7 +373,7 @@ def source(result: Term, names: list[str]) -> str:
             text = symbol.format(*xs)
         elif t.op.name == "getitem":
             index = t.params.get("index", ())
-            text = literal(index)
+            text = as_source(index)
             text = f"{xs[0]}[{text[1:-1] if isinstance(index, tuple) and index else text}]"
         else:
             name = name_in_numpy(t.op)

@@ -7,6 +7,8 @@ of functions, where a circle would hide.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -138,3 +140,31 @@ def test_functions_import_only_rooms_below_theirs_but_for_the_exceptions() -> No
 def test_the_engine_knows_no_operation() -> None:
     wrong = [i for i in imports() if room(i.source) == "engine" != room(i.target)]
     assert not wrong, listed(wrong)
+
+
+def fresh(code: str) -> list[str]:
+    """The words that a new interpreter prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+
+
+def test_importing_the_package_loads_the_engine_and_little_else() -> None:
+    code = "import sys, tensorgrad; print(*{name.partition('.')[0] for name in sys.modules})"
+    assert not {"hypothesis", "matplotlib", "optree", "scipy", "typer"} & {*fresh(code)}
+    code = "import sys, tensorgrad; print(*(name for name in sys.modules))"
+    loaded = {room(name) for name in fresh(code) if name in modules()}
+    assert loaded <= {FRONT, *CELLAR, "engine", "ops", "value"}
+
+
+@pytest.mark.parametrize("module", ["tensorgrad", "tensorgrad.viz", "tensorgrad.testing"])
+def test_every_public_name_is_there(module: str) -> None:
+    names = "(n for n in m.__all__ if n != 'scipy')"  # that is not installed everywhere
+    assert fresh(f"import {module} as m; print(*(n for n in {names} if not getattr(m, n)))") == []
+
+
+@pytest.mark.parametrize("name", ["graph", "explain", "report", "stepper"])
+def test_a_function_of_viz_is_not_hidden_by_the_folder_of_its_name(name: str) -> None:
+    code = f"from tensorgrad.viz.{name}.{name} import {name}; import tensorgrad as tg; "
+    assert fresh(code + f"print(tg.viz.{name} is {name})") == ["True"]

@@ -206,13 +206,13 @@ def arguments(
 
 def regression_test(name: str, args: list[Any], params: dict[str, Any], seed: int) -> str:
     """A test to paste that checks one point."""
-    values = [literal(x) for x in args] + [f"{n}={literal(x)}" for n, x in params.items()]
+    values = [as_source(x) for x in args] + [f"{n}={as_source(x)}" for n, x in params.items()]
     call = ", ".join([*values, f"rng={seed}"])
     bare = name.removeprefix("test_")
     return f"To keep this case:\n\ndef test_{bare}_again():\n    {name}.check({call})\n"
 
 
-def literal(x: Any) -> str:
+def as_source(x: Any) -> str:
     """Python source of a number, an array or a param, exact."""
     if isinstance(x, np.ndarray):
         dtype = "" if x.dtype in (np.float64, np.int64) and x.size else f", np.{x.dtype.name}"
@@ -220,7 +220,7 @@ def literal(x: Any) -> str:
     if isinstance(x, np.generic):
         return f"np.{x.dtype.name}({x.item()!r})"
     if isinstance(x, (tuple, list)):
-        parts = [literal(part) for part in x]
+        parts = [as_source(part) for part in x]
         if isinstance(x, list):
             return f"[{', '.join(parts)}]"
         return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
