@@ -64,6 +64,8 @@ def imported(tree: ast.AST, when: str) -> Iterator[tuple[str, str]]:
     """When the code of `tree` imports which modules of the package."""
     for node in ast.iter_child_nodes(tree):
         match node:
+            case ast.ImportFrom(level=level) if level:
+                raise ValueError("relative: the package imports by whole names, which this reads")
             case ast.Import(names):
                 yield from ((when, a.name) for a in names if a.name in modules())
             case ast.ImportFrom(str(module), names) if module in modules():
