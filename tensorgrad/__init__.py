@@ -5,7 +5,8 @@ Read `engine/`, `value.py` and one file of `ops/`: that is all there is to it.
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tensorgrad.engine.domain import Domain
@@ -64,31 +65,25 @@ __all__ = [
     "vmap",
 ]
 
-_ROOMS = ("data", "io", "nn", "optim", "scipy", "testing", "viz")
-_TRANSFORMS = (
-    *("elementwise_grad", "grad", "hessian", "hvp", "jacobian", "jvp", "stop_gradient"),
-    *("value_and_grad", "vjp"),
+HOMES = (
+    *("transforms.derivatives", "transforms.custom", "transforms.vmap"),
+    *("graph.debug", "train", "graph.lint"),
 )
-_HOMES = {
-    "checkpoint": "tensorgrad.transforms.custom",
-    "custom_vjp": "tensorgrad.transforms.custom",
-    "debug": "tensorgrad.graph.debug",
-    "fit": "tensorgrad.train",
-    "lint": "tensorgrad.graph.lint",
-    "vmap": "tensorgrad.transforms.vmap",
-    **dict.fromkeys(_TRANSFORMS, "tensorgrad.transforms.derivatives"),
-}
+"""Where the functions are that `__getattr__` finds, the lightest modules first."""
+
 homes["scipy.special"] = "tensorgrad.scipy.special"
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS, *_HOMES]
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Rooms that not every program enters are loaded when they are."""
-    if name in _ROOMS:
-        return importlib.import_module(f"tensorgrad.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
+    """What not every program uses is loaded when it is: a room, or a function out of one."""
+    if name not in __all__:
+        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
+    if find_spec(room := f"tensorgrad.{name}"):
+        return import_module(room)
+    homes = (import_module(f"tensorgrad.{home}") for home in HOMES)
+    globals()[name] = found = next(getattr(home, name) for home in homes if hasattr(home, name))
+    return found

@@ -15,7 +15,7 @@ from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.primitive import registry
 from tensorgrad.ops.neural import cross_entropy
 from tensorgrad.testing import check_rule
-from tensorgrad.testing.rules import cases
+from tensorgrad.testing.primitives import cases
 from tests.numerical import Array, assert_gradient
 
 

@@ -1,4 +1,4 @@
-"""The commands: what they ask, and what they print."""
+"""The commands, and `check` itself: gradients against numerical ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,53 @@ from typing import Annotated
 
 import typer
 
-import tensorgrad
+from tensorgrad import __version__
 from tensorgrad.commands.digits import predict, train
 from tensorgrad.commands.expressions import explain, graph
-from tensorgrad.commands.gradients import check
+
+
+def check(
+    target: Annotated[
+        str, typer.Argument(metavar="PATH::FUNCTION", help="A function in a Python file.")
+    ] = "",
+    all_primitives: Annotated[
+        bool, typer.Option("--all", help="Check every primitive of tensorgrad instead.")
+    ] = False,
+    vjp: Annotated[
+        str, typer.Option(metavar="NAME", help="The function's hand-written gradient, same file.")
+    ] = "",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=3,2", help="The shape of an argument; else drawn."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Points to try.")] = 100,
+    order: Annotated[
+        int | None,
+        typer.Option(min=1, show_default="2 where there is one", help="Up to which derivatives."),
+    ] = None,
+) -> None:
+    """Check the gradient of a function of arrays at drawn points.
+
+    FUNCTION is a function of Values, or with --vjp of arrays; a primitive; a test made by
+    testing.property_gradcheck; a torch.autograd.Function, JAX custom_vjp or autograd primitive.
+    """
+    from tensorgrad.testing import GradientError
+    from tensorgrad.testing import target as targets
+
+    if all_primitives and (vjp or shape or order):
+        raise typer.BadParameter("it goes with none of the others", None, None, "'--all'")
+    if bool(target) == all_primitives:
+        raise typer.BadParameter("pass PATH::FUNCTION, or --all", None, None, "'PATH::FUNCTION'")
+    try:
+        if all_primitives:
+            for line in targets.check_all(examples):
+                print(line, flush=True)
+        else:
+            print(targets.check_target(target, vjp, shape or [], examples, order))
+    except GradientError as error:
+        print("\n".join([str(error), *getattr(error, "__notes__", ())]))
+        raise typer.Exit(1) from None
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 for command in (train, predict, check, explain, graph):
@@ -18,7 +61,7 @@ for command in (train, predict, check, explain, graph):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"tensorgrad {tensorgrad.__version__}")
+        print(f"tensorgrad {__version__}")
         raise typer.Exit
 
 

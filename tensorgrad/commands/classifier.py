@@ -68,6 +68,11 @@ def load_data(name: Data, folder: str | os.PathLike[str] | None = None) -> data.
     return data.Dataset(x[:50_000], y[:50_000], x_test, y_test)
 
 
+def one_hot(y: Any) -> Any:
+    """Ten numbers for each class: what the networks answer, ideally."""
+    return np.eye(10, dtype=np.float32)[y]
+
+
 def train(
     images: data.Dataset,
     *,
@@ -101,15 +106,14 @@ def train(
     weights = [p for p in parameters if p.ndim == 2]
     biases = [p for p in parameters if p.ndim == 1]
     groups = [{"params": weights, "weight_decay": l2 / len(images.x_train)}, {"params": biases}]
-    one_hot = np.eye(10, dtype=np.float32)
     return fit(
         body,
         data.DataLoader(
-            images.x_train, one_hot[images.y_train], batch_size=batch_size, shuffle=True, rng=rng
+            images.x_train, one_hot(images.y_train), batch_size=batch_size, shuffle=True, rng=rng
         ),
         loss,
         SGD(groups, lr=lr),
         epochs=epochs,
-        validation=(images.x_test, one_hot[images.y_test]),
+        validation=(images.x_test, one_hot(images.y_test)),
         on_epoch=lambda line: on_epoch(model, line),
     )

@@ -12,7 +12,7 @@ import typer
 
 from tensorgrad import io, nn
 from tensorgrad.commands import classifier, image
-from tensorgrad.commands.classifier import Activation, Cost, Data
+from tensorgrad.commands.classifier import Activation, Cost, Data, one_hot
 from tensorgrad.data import Dataset
 from tensorgrad.train import Epoch
 from tensorgrad.train import predict as answers_of
@@ -161,7 +161,7 @@ class _Watch:
         if line.epoch > 1:
             self.norms(line)
         else:
-            x, y = self.images.x_train, _one_hot(self.images.y_train)
+            x, y = self.images.x_train, one_hot(self.images.y_train)
             body = self.body(model)
             self.norms = figures.GradientNorms(body, self.loss, x[:1000], y[:1000], epoch=1)
             self.training = figures.Monitor(body, self.loss, x, y)
@@ -181,14 +181,10 @@ class _Watch:
             validation=(x, y),
             training=self.training.history,
             gradients=self.norms,
-            graph=self.loss(self.body(model)(x[:1]), _one_hot(y[:1])),
+            graph=self.loss(self.body(model)(x[:1]), one_hot(y[:1])),
             settings=settings,
             title=f"Reading {settings['data']}",
         )
-
-
-def _one_hot(y: Any) -> Any:
-    return np.eye(10, dtype=np.float32)[y]
 
 
 def _try_report() -> None:

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from tensorgrad import Value, io, viz
+from tensorgrad import io, viz
 from tensorgrad.formula import parse
 from tensorgrad.graph.replay import Replay
+from tensorgrad.value import Value
 from tensorgrad.viz.explain import document
 
 Expression = Annotated[

@@ -4,8 +4,7 @@
 any file of MNIST's format, and `DataLoader` cuts arrays into shuffled batches.
 """
 
-from tensorgrad.data.dataset import Dataset
-from tensorgrad.data.digits import digits
+from tensorgrad.data.digits import Dataset, digits
 from tensorgrad.data.idx import read_idx
 from tensorgrad.data.loader import DataLoader
 from tensorgrad.data.mnist import mnist

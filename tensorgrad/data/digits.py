@@ -1,14 +1,24 @@
-"""The bundled digits: 1,797 handwritten digits of 8x8 pixels, enough to learn from in seconds."""
+"""What a `Dataset` is, and the bundled one: 1,797 digits of 8x8 pixels, learned in seconds."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.data.dataset import Dataset
-
 _Indices = NDArray[np.intp]
+
+
+class Dataset(NamedTuple):
+    """A classification task: flat images, scaled to 0..1, and the class of each.
+
+    `x_train` and `x_test` have shape (examples, pixels); `y_train` and `y_test` (examples,).
+    """
+
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
 
 
 def digits(split: Literal["stratified", "writers"] = "stratified") -> Dataset:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.data.dataset import Dataset
+from tensorgrad.data.digits import Dataset
 from tensorgrad.data.idx import read_idx
 from tensorgrad.extras import missing
 

@@ -20,7 +20,7 @@ from tensorgrad.engine.rules import Each, Together
 from tensorgrad.formula import latex as latex_
 from tensorgrad.formula import text as text_
 from tensorgrad.formula.parse import evaluate
-from tensorgrad.formula.symbol import Call, Constant, Expression, Name, Symbol, expression_of
+from tensorgrad.formula.symbol import Applied, Constant, Expression, Name, Symbol, expression_of
 
 SEMICOLON = r";\; "
 SHORT = 12  # characters: what is shorter is written twice rather than given a name
@@ -117,7 +117,7 @@ def forward_of(node: Node) -> Formula:
     """What a recorded node computes from its operands, in its rule's letters."""
     assert node.op is not None
     names = letters(node.op, len(node.inputs))
-    return Formula(Call(node.op, [Name(n) for n in names], constants(node.params)))
+    return Formula(Applied(node.op, [Name(n) for n in names], constants(node.params)))
 
 
 def constants(params: Mapping[str, Any]) -> dict[str, Expression]:
@@ -141,13 +141,13 @@ def letters(op: Primitive, n: int) -> list[str]:
 def formula(expression: Expression, taken: set[str]) -> Formula:
     """`expression`, with a name for each long part that occurs more than once."""
     uses: Counter[int] = Counter()
-    calls: list[Call] = []  # each after its parts
+    calls: list[Applied] = []  # each after its parts
 
     def count(x: Any) -> None:
         if isinstance(x, (tuple, list)) and type(x) in (tuple, list):
             for part in x:
                 count(part)
-        elif isinstance(x, Call):
+        elif isinstance(x, Applied):
             uses[id(x)] += 1
             if uses[id(x)] == 1:
                 for part in (*x.args, *x.params.values()):
@@ -167,7 +167,7 @@ def formula(expression: Expression, taken: set[str]) -> Formula:
 
     for call in calls:
         args = [replaced(x) for x in call.args]
-        new = Call(call.function, args, {k: replaced(v) for k, v in call.params.items()})
+        new = Applied(call.function, args, {k: replaced(v) for k, v in call.params.items()})
         shared = uses[id(call)] > 1 and len(text_.render(new, {})) > SHORT
         if shared and call is not expression:
             name = next(free)

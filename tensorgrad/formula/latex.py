@@ -18,7 +18,6 @@ import numpy as np
 from tensorgrad.extras import missing
 from tensorgrad.formula import text as text_
 from tensorgrad.formula.symbol import Constant, Expression, Name
-from tensorgrad.graph import names as names_
 
 LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
 MARK = re.compile(r"@(\d)")
@@ -60,7 +59,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         text = names[x.text]
         return text, binding_of_text(text)
     if isinstance(x, Constant):
-        return constant(x.value, bool(names))
+        return of_constant(x.value, bool(names))
     if type(x) in (tuple, list):
         return r"\left(" + ", ".join(render(part, names) for part in x) + r"\right)", ATOM
     function, args = text_.numpy_of(x.function), x.args
@@ -185,21 +184,21 @@ def binding_of_text(text: str) -> int:
     return SIGN if text.startswith("-") else PRODUCT if r"\cdot" in text else ATOM
 
 
-def constant(x: Any, short: bool) -> tuple[str, int]:
+def of_constant(x: Any, short: bool) -> tuple[str, int]:
     """A constant; `short` to four digits, and without the entries of an array."""
     if isinstance(x, (bool, int, float, np.generic)) or (isinstance(x, np.ndarray) and not x.ndim):
         number = brief(x) if short else power_of_ten(repr(x.item() if hasattr(x, "item") else x))
         return number, binding_of_text(number)
-    return rf"\text{{{words(text_.constant(x, short)[0])}}}", ATOM
+    return rf"\text{{{words(text_.of_constant(x, short)[0])}}}", ATOM
 
 
 def brief(x: Any) -> str:
-    """As `names.brief`: a number to four digits, a small array, or the shape of a large one."""
+    """As `text.brief`: a number to four digits, a small array, or the shape of a large one."""
     x = np.asarray(x)
     if not x.ndim:
-        return power_of_ten(names_.number(x[()]))
-    if x.ndim == 1 and x.size <= names_.SMALL:
-        return rf"\left[{', '.join(power_of_ten(names_.number(part)) for part in x)}\right]"
+        return power_of_ten(text_.number(x[()]))
+    if x.ndim == 1 and x.size <= text_.SMALL:
+        return rf"\left[{', '.join(power_of_ten(text_.number(part)) for part in x)}\right]"
     field, sizes = "C" if x.dtype.kind == "c" else "R", r" \times ".join(map(str, x.shape))
     return rf"\mathbb{{{field}}}^{{{sizes}}}"
 

@@ -29,7 +29,7 @@ class Constant(NamedTuple):
     value: Any
 
 
-class Call:
+class Applied:
     """A function of expressions. Calls are compared by identity: a formula is a graph of them."""
 
     __slots__ = ("args", "function", "params")
@@ -43,7 +43,7 @@ class Call:
         self.function, self.args, self.params = function, tuple(args), dict(params)
 
 
-Expression = Any  # a Name, Constant, Call, or a tuple or list of expressions
+Expression = Any  # a Name, Constant, Applied, or a tuple or list of expressions
 
 
 class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
@@ -130,26 +130,26 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
 def noted(function: Callable[..., Any], args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """What `function` returns, as symbols of the call; a tuple is its items."""
-    result = function(*data_of(tuple(args)), **{k: data_of(v) for k, v in params.items()})
-    call = Call(
+    result = function(*arrays_of(tuple(args)), **{k: arrays_of(v) for k, v in params.items()})
+    call = Applied(
         function,
         tuple(map(expression_of, args)),
         {k: expression_of(v) for k, v in params.items()},
     )
     if isinstance(result, (tuple, list)):
         parts = [
-            Symbol(part, Call(operator.getitem, (call, Constant(i)), {}))
+            Symbol(part, Applied(operator.getitem, (call, Constant(i)), {}))
             for i, part in enumerate(result)
         ]
         return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
     return Symbol(result, call)
 
 
-def data_of(x: Any) -> Any:
+def arrays_of(x: Any) -> Any:
     """The arrays in place of symbols."""
     if isinstance(x, Symbol):
         return x.data
-    return type(x)(map(data_of, x)) if type(x) in (list, tuple) else x
+    return type(x)(map(arrays_of, x)) if type(x) in (list, tuple) else x
 
 
 def expression_of(x: Any) -> Expression:

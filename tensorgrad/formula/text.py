@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implementations, registry
-from tensorgrad.formula.symbol import Call, Constant, Expression, Name
-from tensorgrad.graph.names import brief
+from tensorgrad.formula.symbol import Applied, Constant, Expression, Name
 
 # How tightly things bind: an operand that binds less tightly than its operator is put in brackets.
 LOOSE, COMPARE, OR, AND, SUM, PRODUCT, SIGN, POWER, ATOM = range(9)
 
 LONG = 16  # entries of an array that are written out for a reader
+SMALL = 4  # entries that are all shown where there is little room
+DIGITS = 4
 INFIX: dict[Callable[..., Any], tuple[str, int]] = {
     operator.add: ("+", SUM),
     operator.sub: ("-", SUM),
@@ -56,7 +58,7 @@ def numpy_of(function: Callable[..., Any]) -> Callable[..., Any]:
     return op.forward if op else function
 
 
-def transposed(x: Call) -> Expression | None:
+def transposed(x: Applied) -> Expression | None:
     """What a call transposes as a matrix, if it does that."""
     if x.function is np.transpose and len(x.args) == 1 and not x.params:
         return x.args[0]
@@ -91,7 +93,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         text = names.get(x.text, x.text)
         return text, binding(text)
     if isinstance(x, Constant):
-        return constant(x.value, bool(names))
+        return of_constant(x.value, bool(names))
     if type(x) in (tuple, list):
         return sequence(x, [render(part, names) for part in x]), ATOM
     function, args = numpy_of(x.function), x.args
@@ -145,11 +147,11 @@ def index(x: Any, names: Mapping[str, str]) -> str:
     if isinstance(value, slice):
         parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]
         return ":".join(parts[: 3 if parts[2] else 2])
-    known = isinstance(x, (Name, Constant, Call)) or type(x) is list
-    return render(x, names) if known else constant(x, bool(names))[0]
+    known = isinstance(x, (Name, Constant, Applied)) or type(x) is list
+    return render(x, names) if known else of_constant(x, bool(names))[0]
 
 
-def constant(x: Any, short: bool) -> tuple[str, int]:
+def of_constant(x: Any, short: bool) -> tuple[str, int]:
     """A constant: for a reader with four digits and no long arrays, or as it can be read back."""
     if short and (
         isinstance(x, (float, np.floating)) or (isinstance(x, np.ndarray) and x.size > LONG)
@@ -184,3 +186,26 @@ def array_literal(x: Any) -> str:
     if x.ndim == 1 and x.dtype.kind == "i" and np.array_equal(x, np.arange(x.size)):
         return f"arange({x.size})"
     return f"array({x.tolist()!r})" if x.size else f"zeros({x.shape})"
+
+
+# For a reader.
+
+
+def brief(x: Array) -> str:
+    """A number to four digits, a small array as a list, the shape of a large one."""
+    x = np.asarray(x)
+    if not x.ndim:
+        return number(x[()])
+    if x.ndim == 1 and x.size <= SMALL:
+        return f"[{', '.join(map(number, x))}]"
+    return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+
+
+def number(x: Any) -> str:
+    """A number to four significant digits."""
+    if isinstance(x, (complex, np.complexfloating)):
+        return f"({number(x.real)}{'' if str(x.imag).startswith('-') else '+'}{number(x.imag)}j)"
+    if isinstance(x, (bool, np.bool, int, np.integer)):
+        return str(x)
+    text = f"{float(x):.{DIGITS}g}"
+    return "0" if text == "-0" else text

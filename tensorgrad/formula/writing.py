@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tensorgrad.engine.node import Array
 from tensorgrad.formula import latex
 from tensorgrad.formula.formula import Formula
-from tensorgrad.graph.names import brief
+from tensorgrad.formula.text import brief
 
 
 class Writer:

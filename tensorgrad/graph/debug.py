@@ -9,7 +9,6 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from tensorgrad.engine.care import CAREFUL, Unsure
 from tensorgrad.engine.node import Array, Node, data_of, record, recorder, recording
 from tensorgrad.engine.rules import Reading
 
-HOMES = (Path(__file__).parents[1], Path(np.__file__).parent)
-INTERNAL = tuple(f"{home}{os.sep}" for home in HOMES)
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+INTERNAL = tuple(folder + os.sep for folder in (PACKAGE, os.path.dirname(np.__file__)))
 
 
 def debug() -> recording:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorgrad.engine.node import Node
-from tensorgrad.nn.module import Module
+from tensorgrad.graph.names import ModuleLike
 from tensorgrad.value import Value
 
 Path = tuple[str, ...]
@@ -18,7 +18,7 @@ def path_of(name: str) -> Path:
     return tuple(re.findall(r"[^.]+(?:\.\d+)*", name))
 
 
-def modules_of(order: Iterable[Node], modules: Mapping[str, Module]) -> dict[Node, Path]:
+def modules_of(order: Iterable[Node], modules: Mapping[str, Any]) -> dict[Node, Path]:
     """The path of the innermost Module that each node was made in; a parameter is in its Module.
 
     `modules`: by their attribute paths. Of a Module that was called often, the last calls count.
@@ -50,12 +50,12 @@ def modules_of(order: Iterable[Node], modules: Mapping[str, Module]) -> dict[Nod
     return paths
 
 
-def modules_in(names: Any) -> dict[str, Module]:
+def modules_in(names: Any) -> dict[str, Any]:
     """The Modules among `names`, and theirs, by their paths."""
-    given = {"": names} if isinstance(names, Module) else names or {}
+    given = {"": names} if isinstance(names, ModuleLike) else names or {}
     return {
         path: module
         for name, x in given.items()
-        if isinstance(x, Module)
+        if isinstance(x, ModuleLike)
         for path, module in x.named_modules(name)
     }

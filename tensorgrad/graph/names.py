@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, Node
-from tensorgrad.nn.module import Module
+from tensorgrad.engine.node import Node
 from tensorgrad.value import Value
 
-Names = Mapping[str, Any] | Module | None
+
+@runtime_checkable
+class ModuleLike(Protocol):
+    """What this room knows of an nn.Module: parameters and Modules in it, by their paths."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]: ...
+
+    def named_modules(self, prefix: str = "") -> Iterable[tuple[str, Any]]: ...
+
+
+Names = Mapping[str, Any] | ModuleLike | None
 Called = dict[Node | int, str]
-DIGITS = 4
-SMALL = 4  # entries of an array that are all shown
 
 
 def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Called:
@@ -62,11 +69,11 @@ def pairs(given: Names) -> Iterator[tuple[str, Any]]:
     """Names and what they name: Values, arrays, and the parameters of Modules by their paths."""
     if given is None:
         return
-    if isinstance(given, Module):
+    if isinstance(given, ModuleLike):
         yield from given.named_parameters()
     elif isinstance(given, Mapping):
         for name, x in given.items():
-            if isinstance(x, Module):
+            if isinstance(x, ModuleLike):
                 yield from ((f"{name}.{path}", p) for path, p in x.named_parameters())
             else:
                 yield str(name), x
@@ -77,24 +84,4 @@ def pairs(given: Names) -> Iterator[tuple[str, Any]]:
 def parameters_in(given: Names) -> set[Node]:
     """The parameters of the Modules among `given`."""
     modules = given.values() if isinstance(given, Mapping) else [given]
-    return {p.node for m in modules if isinstance(m, Module) for p in m.parameters()}
-
-
-def brief(x: Array) -> str:
-    """A number to four digits, a small array as a list, the shape of a large one."""
-    x = np.asarray(x)
-    if not x.ndim:
-        return number(x[()])
-    if x.ndim == 1 and x.size <= SMALL:
-        return f"[{', '.join(map(number, x))}]"
-    return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
-
-
-def number(x: Any) -> str:
-    """A number to four significant digits."""
-    if isinstance(x, (complex, np.complexfloating)):
-        return f"({number(x.real)}{'' if str(x.imag).startswith('-') else '+'}{number(x.imag)}j)"
-    if isinstance(x, (bool, np.bool, int, np.integer)):
-        return str(x)
-    text = f"{float(x):.{DIGITS}g}"
-    return "0" if text == "-0" else text
+    return {p.node for m in modules if isinstance(m, ModuleLike) for _, p in m.named_parameters()}

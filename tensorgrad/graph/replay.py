@@ -22,6 +22,7 @@ from tensorgrad.formula.formula import Formula, forward_of, letters, rule_at
 from tensorgrad.formula.writing import LATEX, TEXT, Writer
 from tensorgrad.graph.local import (
     choice_in_force,
+    depending,
     entrywise,
     local_derivative,
     tangent,
@@ -197,7 +198,7 @@ class Replay:
     """The nodes that lead to a value, in order, with names; `wanted`: those on paths from wrt."""
 
     def __init__(self, value: Value, wrt: Any = None, names: Names = None) -> None:
-        self.output = checked(value).node
+        self.output = replayable(value).node
         self.order = leaves_first(self.output)
         self.names = names_of(self.order, pairs(names))
         self.wanted = on_paths(self.order, wrt)
@@ -292,7 +293,7 @@ def leaves_first(output: Node) -> list[Node]:
     return leaves + sorted(made, key=lambda node: node.serial)
 
 
-def checked(value: Any) -> Value:
+def replayable(value: Any) -> Value:
     """`value`, if there is a graph behind it that can be replayed. TypeError, ValueError if not."""
     if not isinstance(value, Value):
         raise TypeError(f"a Value is explained, not {type(value).__name__}: pass the result itself")
@@ -317,7 +318,4 @@ def on_paths(order: list[Node], wrt: Any) -> set[Node]:
         if value.node not in order:
             raise ValueError(f"{repr(value)[:60]} in wrt= has no part in this result")
         found.add(value.node)
-    for node in order:
-        if not found.isdisjoint(node.operands):
-            found.add(node)
-    return found
+    return depending(order, found)

@@ -34,7 +34,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     ...     load(f"{folder}/model.safetensors")
     Sequential(Linear(2, 3), ReLU(), Linear(3, 1))
     """
-    import tensorgrad
+    from tensorgrad import __version__
 
     architecture, state = describe(model), model.state_dict()
     classes = _known()
@@ -50,7 +50,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
         ) from error
     # One key, for safetensors writes several in random order: the same model, the same bytes.
     header = {
-        "version": tensorgrad.__version__,
+        "version": __version__,
         "architecture": architecture,
         "metadata": dict(metadata or {}),
     }

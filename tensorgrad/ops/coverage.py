@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-import tensorgrad  # the declarations
+from tensorgrad import __version__
 from tensorgrad.engine.primitive import Primitive, implementations
 from tensorgrad.engine.rules import Each
 from tensorgrad.ops.constant import APART, CONSTANTS
@@ -121,7 +121,7 @@ def main() -> None:
     """Write the table to the file named on the command line."""
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/coverage.md")
     path.write_text(document(), encoding="utf-8")
-    print(f"wrote {path} with tensorgrad {tensorgrad.__version__}")
+    print(f"wrote {path} with tensorgrad {__version__}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.numerical import FULL, differentiated
 from tensorgrad.testing.point import Point
 from tensorgrad.testing.report import GradientError, Report
+from tensorgrad.testing.table import FULL, differentiated
 
 Array = Any
 CLOSE = 1e-5  # of the size of the gradient: far above error bars, far below mistakes

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tensorgrad.testing.report import GradientError, Report, checked
+from tensorgrad.testing.report import GradientError, Report, reports
 
 NAMES = ("quick", "standard", "thorough")
 Totals = dict[str, Any]
@@ -56,9 +56,9 @@ def gradcheck() -> Callable[..., Report]:
             else:
                 report = testing.check_grads(f, *args, **options)
         except GradientError as error:
-            checked.append(error.report)
+            reports.append(error.report)
             raise
-        checked.append(report)
+        reports.append(report)
         return report
 
     return check
@@ -67,10 +67,10 @@ def gradcheck() -> Callable[..., Report]:
 def totals() -> Totals:
     """What this process has checked."""
     return {
-        "names": sorted({report.name for report in checked}),
-        "points": sum(report.points for report in checked),
-        "rejected": sum(report.rejected.total() for report in checked),
-        "worst": max((report.worst for report in checked), default=0.0),
+        "names": sorted({report.name for report in reports}),
+        "points": sum(report.points for report in reports),
+        "rejected": sum(report.rejected.total() for report in reports),
+        "worst": max((report.worst for report in reports), default=0.0),
     }
 
 

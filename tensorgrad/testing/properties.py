@@ -8,14 +8,14 @@ from contextlib import suppress
 from functools import partial, wraps
 from typing import Any
 
+import numpy as np
 from hypothesis import Phase, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from tensorgrad.testing.checking import MODES, check
-from tensorgrad.testing.report import Failure, GradientError, Report, checked
+from tensorgrad.testing.check import MODES, check
+from tensorgrad.testing.report import Failure, GradientError, Report, reports
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
-from tensorgrad.testing.strategies.source import literal
 from tensorgrad.testing.subject import Function, Subject, from_values, name_of
 
 Array = Any
@@ -55,7 +55,7 @@ class Tally:
 
     def run(self, property: Callable[[], None]) -> Report:
         """The report on all points. GradientError if there were none."""
-        checked.append(self.report)
+        reports.append(self.report)
         with suppress(Unsatisfiable):
             property()
         if not self.report.points:
@@ -206,7 +206,28 @@ def arguments(
 
 def regression_test(name: str, args: list[Any], params: dict[str, Any], seed: int) -> str:
     """A test to paste that checks one point."""
-    values = [literal(x) for x in args] + [f"{n}={literal(x)}" for n, x in params.items()]
+    values = [as_source(x) for x in args] + [f"{n}={as_source(x)}" for n, x in params.items()]
     call = ", ".join([*values, f"rng={seed}"])
     bare = name.removeprefix("test_")
     return f"To keep this case:\n\ndef test_{bare}_again():\n    {name}.check({call})\n"
+
+
+def as_source(x: Any) -> str:
+    """Python source of a number, an array or a param, exact."""
+    if isinstance(x, np.ndarray):
+        dtype = "" if x.dtype in (np.float64, np.int64) and x.size else f", np.{x.dtype.name}"
+        return f"np.array({x.tolist()}{dtype})" if x.size else f"np.zeros({x.shape}{dtype})"
+    if isinstance(x, np.generic):
+        return f"np.{x.dtype.name}({x.item()!r})"
+    if isinstance(x, (tuple, list)):
+        parts = [as_source(part) for part in x]
+        if isinstance(x, list):
+            return f"[{', '.join(parts)}]"
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+    if x is Ellipsis:
+        return "..."
+    if isinstance(x, np.dtype):
+        return f"np.dtype({x.name!r})"
+    if isinstance(x, type) and issubclass(x, np.generic):
+        return f"np.{x.__name__}"
+    return repr(x)

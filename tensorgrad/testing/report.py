@@ -131,7 +131,7 @@ class Report:
         return "\n".join(lines)
 
 
-checked: list[Report] = []
+reports: list[Report] = []
 """The reports of this process's properties, for a summary."""
 
 

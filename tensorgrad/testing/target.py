@@ -12,9 +12,9 @@ from typing import Any
 
 from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.testing.adapters import from_autograd, from_jax, from_torch
+from tensorgrad.testing.primitives import check_rule, checkable
 from tensorgrad.testing.properties import property_gradcheck
 from tensorgrad.testing.report import Failure, GradientError, Report
-from tensorgrad.testing.rules import check_rule, checkable
 from tensorgrad.testing.strategies import arrays
 from tensorgrad.testing.subject import Subject, from_values
 

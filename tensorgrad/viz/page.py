@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 
-import tensorgrad
+from tensorgrad import __version__
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def shell(title: str, style: str, body: str, policy: str = "") -> Page:
     """
     text = Template(asset("page.html")).substitute(
         title=html.escape(title),
-        version=tensorgrad.__version__,
+        version=__version__,
         policy=policy,
         style=asset("page.css") + style,
         body=body,

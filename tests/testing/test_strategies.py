@@ -18,7 +18,10 @@ import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.engine.primitive import primitive, registry
 from tensorgrad.testing import strategies as sts
+from tests.expressions import expressions
+from tests.networks import networks
 from tests.numerical import assert_gradient
+from tests.shapes import conv_shapes, einsum_calls, matmul_shapes
 
 ANY = lambda _: True
 SIZES = st.integers(1, 4)
@@ -113,20 +116,20 @@ def test_shapes_and_dtypes_may_be_strategies() -> None:
         (lambda: sts.arrays((2, -1)), "sides are 0 or more"),
         (lambda: sts.sides(3, 2), "0 <= min_side <= max_side"),
         (lambda: sts.away_from(sts.arrays(), abs, margin=-1), "pass 0 or more"),
-        (lambda: sts.matmul_shapes(max_dims=-1), "pass 0 or more"),
-        (lambda: sts.matmul_shapes(min_side=4), "0 <= min_side <= max_side"),
-        (lambda: sts.einsum_calls(max_operands=0), "pass 1 or more"),
-        (lambda: sts.conv_shapes(0), "pass 1 or more"),
+        (lambda: matmul_shapes(max_dims=-1), "pass 0 or more"),
+        (lambda: matmul_shapes(min_side=4), "0 <= min_side <= max_side"),
+        (lambda: einsum_calls(max_operands=0), "pass 1 or more"),
+        (lambda: conv_shapes(0), "pass 1 or more"),
         (lambda: sts.axes((-1,)), "sides are 0 or more"),
         (lambda: sts.well_conditioned(2, condition=0.5), "condition=0.5: pass 1 or more"),
         (lambda: sts.positive_definite(2, condition=math.inf), "a finite number"),
         (lambda: sts.orthogonal(-1), "sides are 0 or more"),
         (lambda: sts.probability_vectors((2, 0)), "no probabilities"),
         (lambda: sts.probability_vectors((2,), axis=1), "no probabilities"),
-        (lambda: sts.expressions(primitives=["tanhh"]), "names in tensorgrad.primitive.registry"),
-        (lambda: sts.expressions(primitives=[]), "pass primitives"),
-        (lambda: sts.expressions(max_size=0), "pass 1 or more"),
-        (lambda: sts.networks(max_layers=0), "1 or more"),
+        (lambda: expressions(primitives=["tanhh"]), "names in the registry"),
+        (lambda: expressions(primitives=[]), "pass primitives"),
+        (lambda: expressions(max_size=0), "pass 1 or more"),
+        (lambda: networks(max_layers=0), "1 or more"),
     ],
 )
 def test_arguments_with_wrong_values_are_refused_at_once(call: Any, message: str) -> None:
@@ -147,8 +150,8 @@ def test_arguments_with_wrong_values_are_refused_at_once(call: Any, message: str
         (lambda: sts.permutations(None), "pass a number or a shape"),
         (lambda: sts.orthogonal((2, 2)), "pass a number of rows"),
         (lambda: sts.probability_vectors(None), "pass an int or a shape"),
-        (lambda: sts.expressions([1.0]), "pass a strategy of tuples"),
-        (lambda: smallest(sts.expressions(st.just(2.0))), "a tuple of arrays"),
+        (lambda: expressions([1.0]), "pass a strategy of tuples"),
+        (lambda: smallest(expressions(st.just(2.0))), "a tuple of arrays"),
         (lambda: smallest(sts.arrays(2, st.just(bool))), "draws the others"),
     ],
 )
@@ -177,7 +180,7 @@ def test_away_from_shrinks_as_what_it_filters_does() -> None:
 # Shapes.
 
 
-@given(sts.matmul_shapes(max_dims=2, min_side=0))
+@given(matmul_shapes(max_dims=2, min_side=0))
 def test_matmul_shapes_multiply(shapes: Any) -> None:
     x, y = map(np.ones, shapes)
     assert (x @ y).ndim <= 4
@@ -185,11 +188,11 @@ def test_matmul_shapes_multiply(shapes: Any) -> None:
 
 @pytest.mark.parametrize("ndims", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 2), (3, 3)])
 def test_vectors_matrices_and_stacks_occur_on_either_side(ndims: tuple[int, int]) -> None:
-    found = smallest(sts.matmul_shapes(), lambda shapes: tuple(map(len, shapes)) == ndims)
+    found = smallest(matmul_shapes(), lambda shapes: tuple(map(len, shapes)) == ndims)
     assert set(sum(found, ())) == {1}
 
 
-@given(sts.einsum_calls(min_side=0))
+@given(einsum_calls(min_side=0))
 def test_einsum_calls_are_calls_and_the_engine_makes_the_same_of_them(call: Any) -> None:
     subscripts, shapes = call
     rng = np.random.default_rng(len(subscripts))
@@ -199,7 +202,7 @@ def test_einsum_calls_are_calls_and_the_engine_makes_the_same_of_them(call: Any)
     np.testing.assert_allclose(found.data, expected, rtol=1e-12, atol=1e-12)
 
 
-@given(sts.einsum_calls(max_operands=2, max_side=2))
+@given(einsum_calls(max_operands=2, max_side=2))
 def test_gradients_of_einsum_calls(call: Any) -> None:
     subscripts, shapes = call
     rng = np.random.default_rng(len(subscripts))
@@ -224,12 +227,12 @@ def test_gradients_of_einsum_calls(call: Any) -> None:
     ids=lambda feature: feature[0],
 )
 def test_einsum_calls_of_every_form_occur(feature: Any) -> None:
-    occurs(sts.einsum_calls(), lambda call: re.match(feature[1], call[0]) is not None)
+    occurs(einsum_calls(), lambda call: re.match(feature[1], call[0]) is not None)
 
 
 def test_einsum_calls_shrink_to_one_short_operand() -> None:
-    assert smallest(sts.einsum_calls()) == ("i", ((1,),))
-    assert smallest(sts.einsum_calls(), lambda call: "->" in call[0])[1] == ((1,),)
+    assert smallest(einsum_calls()) == ("i", ((1,),))
+    assert smallest(einsum_calls(), lambda call: "->" in call[0])[1] == ((1,),)
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
@@ -237,7 +240,7 @@ def test_einsum_calls_shrink_to_one_short_operand() -> None:
 def test_convolutions_have_a_result_by_the_formula_of_pytorch(
     ndim: int, data: st.DataObject
 ) -> None:
-    x, kernel, options = data.draw(sts.conv_shapes(ndim))
+    x, kernel, options = data.draw(conv_shapes(ndim))
     assert len(x) == len(kernel) == ndim + 2
     assert x[1] == kernel[1] * options["groups"]
     assert kernel[0] % options["groups"] == 0
@@ -250,11 +253,11 @@ def test_convolutions_have_a_result_by_the_formula_of_pytorch(
 def test_convolutions_of_every_kind_occur() -> None:
     for key in ("stride", "padding", "dilation"):
         x, kernel, options = smallest(
-            sts.conv_shapes(1), lambda c, key=key: c[2][key] == (1 + (key != "padding"),)
+            conv_shapes(1), lambda c, key=key: c[2][key] == (1 + (key != "padding"),)
         )
         assert (kernel, options["groups"]) == ((1, 1, 1), 1)
         assert x == (1, 1, 1)
-    assert smallest(sts.conv_shapes(), lambda c: c[2]["groups"] == 2)[:2] == (
+    assert smallest(conv_shapes(), lambda c: c[2]["groups"] == 2)[:2] == (
         (1, 2, 1, 1),
         (2, 1, 1, 1),
     )
@@ -423,19 +426,19 @@ def test_gradients_of_matrix_functions_where_the_matrices_are_good() -> None:
 
 
 @settings(max_examples=3 * settings().max_examples)
-@given(sts.expressions())
+@given(expressions())
 def test_the_engine_differentiates_random_expressions(call: Any) -> None:
     f, xs = call
     assert_gradient(f, *xs)
 
 
-@given(sts.expressions(max_size=4))
+@given(expressions(max_size=4))
 def test_the_engine_differentiates_gradients_of_random_expressions(call: Any) -> None:
     f, xs = call
     assert_gradient(f, *xs, order=2)
 
 
-@given(sts.expressions(max_size=4))
+@given(expressions(max_size=4))
 def test_forward_mode_transposes_reverse_mode_on_random_expressions(call: Any) -> None:
     f, xs = call
     rng = np.random.default_rng(0)
@@ -449,7 +452,7 @@ def test_forward_mode_transposes_reverse_mode_on_random_expressions(call: Any) -
     assert abs(forward - sum(reverse)) < 1e-9 * scale
 
 
-@given(sts.expressions())
+@given(expressions())
 def test_an_expression_is_its_source(call: Any) -> None:
     f, xs = call
     pasted = eval(repr(f), {"np": np, "registry": registry})
@@ -478,39 +481,39 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_expressions_contain_primitives_of_every_family(family: str) -> None:
-    found = occurs(sts.expressions(), lambda c: any(s in repr(c[0]) for s in FAMILIES[family]))
+    found = occurs(expressions(), lambda c: any(s in repr(c[0]) for s in FAMILIES[family]))
     assert_gradient(found[0], *found[1])
 
 
 def test_expressions_share_and_need_all_their_arguments() -> None:
-    f, _ = smallest(sts.expressions(primitives=["tanh", "multiply"]), lambda c: ":=" in repr(c[0]))
+    f, _ = smallest(expressions(primitives=["tanh", "multiply"]), lambda c: ":=" in repr(c[0]))
     assert repr(f) in (
         "lambda x: (t1 := np.tanh(x)) * t1",
         "lambda x: np.tanh((t1 := np.tanh(x))) + np.tanh(t1)",
     )
-    f, xs = smallest(sts.expressions(), lambda c: len(c[1]) == 3)
+    f, xs = smallest(expressions(), lambda c: len(c[1]) == 3)
     assert repr(f) == "lambda x, y, z: ((z + z) + y) + x"
     assert len({x.item() for x in xs}) == 3
 
 
 def test_expressions_shrink_to_one_operation_on_one_number() -> None:
-    f, (x,) = smallest(sts.expressions())
+    f, (x,) = smallest(expressions())
     assert (repr(f), x.tolist()) == ("lambda x: x + x", 0.5)
-    f, (x,) = smallest(sts.expressions(), lambda c: "@" in repr(c[0]))
+    f, (x,) = smallest(expressions(), lambda c: "@" in repr(c[0]))
     assert (repr(f), x.size) == ("lambda x: x @ x", 1)
-    f, _ = smallest(sts.expressions(), lambda c: "np.log(" in repr(c[0]))
+    f, _ = smallest(expressions(), lambda c: "np.log(" in repr(c[0]))
     assert repr(f) == "lambda x: np.log(x)"
 
 
 def test_operands_outside_of_a_domain_are_brought_inside() -> None:
     below = st.tuples(sts.arrays(2, low=-3, high=-1))
-    f, _ = smallest(sts.expressions(below, primitives=["log"]))
+    f, _ = smallest(expressions(below, primitives=["log"]))
     assert repr(f) == "lambda x: np.log(1.55 + (1.45 * np.tanh(x)))"
 
 
 def test_a_kink_is_left_out() -> None:
     at_zero = st.just((np.zeros(2),))
-    f, _ = smallest(sts.expressions(at_zero, primitives=["absolute"]))
+    f, _ = smallest(expressions(at_zero, primitives=["absolute"]))
     assert repr(f) == "lambda x: x"
 
 
@@ -519,7 +522,7 @@ def test_expressions_contain_a_primitive_of_ones_own() -> None:
     op = primitive(
         lambda x, y: x * y + y, lambda g, out, x, y: g * y, lambda g, out, x, y: g, name="wrong"
     )
-    found = smallest(sts.expressions(primitives=[op, "add"]), lambda c: fails(*c))
+    found = smallest(expressions(primitives=[op, "add"]), lambda c: fails(*c))
     assert repr(found[0]) == "lambda x: registry['wrong'](x, x)"
     assert found[1][0].tolist() == 0.5
 
@@ -534,7 +537,7 @@ def fails(f: Any, xs: Any) -> bool:
 
 
 @given(
-    sts.expressions(
+    expressions(
         st.tuples(sts.arrays((2, 3), np.float32), hnp.arrays(np.float32, 3, fill=st.just(0.5)))
     )
 )
@@ -547,7 +550,7 @@ def test_expressions_take_arguments_of_ones_own(call: Any) -> None:
 # Networks.
 
 
-@given(sts.networks())
+@given(networks())
 def test_the_engine_differentiates_random_networks(call: Any) -> None:
     model, x = call
     names = list(model.state_dict())
@@ -576,14 +579,12 @@ def test_the_engine_differentiates_random_networks(call: Any) -> None:
     "activation", [nn.Tanh, nn.Sigmoid, nn.ReLU, nn.Softplus, nn.Softmax, nn.LogSoftmax]
 )
 def test_networks_of_every_activation_occur(activation: Any) -> None:
-    model, x = smallest(
-        sts.networks(), lambda c: any(isinstance(layer, activation) for layer in c[0])
-    )
+    model, x = smallest(networks(), lambda c: any(isinstance(layer, activation) for layer in c[0]))
     assert [type(layer) for layer in model] == [nn.Linear, activation]
     assert x.tolist() == [[0.5]]
 
 
-@given(sts.networks(activations=[nn.ReLU], dtype=np.float32))
+@given(networks(activations=[nn.ReLU], dtype=np.float32))
 def test_no_relu_is_near_its_kink(call: Any) -> None:
     model, x = call
     assert model(x).dtype == np.float32
@@ -595,7 +596,7 @@ def test_no_relu_is_near_its_kink(call: Any) -> None:
 
 def test_a_failing_network_is_printed_as_code() -> None:
     @settings(database=None)
-    @given(sts.networks(activations=[nn.Tanh]))
+    @given(networks(activations=[nn.Tanh]))
     def check(call: Any) -> None:
         model, x = call
         check.model, check.x = model, x

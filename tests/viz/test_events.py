@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.graph.replay import Event, Replay
-from tensorgrad.testing import strategies
 from tensorgrad.viz import steps
+from tests.expressions import expressions
 from tests.viz.test_graph import colah
 
 
@@ -63,7 +63,7 @@ def test_totals_are_the_gradients_of_the_engine_and_nothing_is_touched() -> None
 
 
 @settings(max_examples=30)
-@given(call=strategies.expressions())
+@given(call=expressions())
 def test_the_same_for_drawn_expressions(call: Any) -> None:
     f, arguments = call
     leaves = [Value(x) for x in arguments]
@@ -77,7 +77,7 @@ def test_the_same_for_drawn_expressions(call: Any) -> None:
 
 
 @settings(max_examples=15)
-@given(call=strategies.expressions())
+@given(call=expressions())
 def test_forward_mode_is_the_engines_jvp(call: Any) -> None:
     f, arguments = call
     leaves = [Value(x) for x in arguments]

@@ -17,9 +17,9 @@ from tensorgrad import Value, primitive
 from tensorgrad.engine.primitive import registry
 from tensorgrad.formula.formula import Formula, forward_of, letters, rule_of
 from tensorgrad.formula.parse import ExpressionError, evaluate
-from tensorgrad.formula.symbol import Call, Constant, Name
+from tensorgrad.formula.symbol import Applied, Constant, Name
 from tensorgrad.ops.elementwise import multiply, power, tanh
-from tensorgrad.testing.rules import Case, cases, checkable, drawn
+from tensorgrad.testing.primitives import Case, cases, checkable, drawn
 
 with suppress(ImportError):  # their primitives are checked too, where there is SciPy
     import tensorgrad.scipy.linalg
@@ -119,7 +119,7 @@ def test_each_forward_renders(name: str) -> None:
     """In LaTeX that another program understands, with each operand in it."""
     op = registry[name]
     n = op.arity or 2
-    formula = Formula(Call(op, [Name(f"x{i}") for i in range(n)], {}))
+    formula = Formula(Applied(op, [Name(f"x{i}") for i in range(n)], {}))
     assert all(f"x_{{{i}}}" in formula.latex() for i in range(n))
     assert formula.mathml().startswith("<math")
     assert all(f"x{i}" in formula.text() for i in range(n))
@@ -129,10 +129,10 @@ SUMS = st.recursive(
     st.sampled_from(["a", "b", "c", "2", "0.5"]),
     lambda parts: st.one_of(
         st.tuples(parts, st.sampled_from("+-*/"), parts).map(
-            lambda t: Call(SIGNS[t[1]], (t[0], t[2]), {})
+            lambda t: Applied(SIGNS[t[1]], (t[0], t[2]), {})
         ),
-        parts.map(lambda t: Call(registry["negative"], (t,), {})),
-        parts.map(lambda t: Call(registry["exp"], (t,), {})),
+        parts.map(lambda t: Applied(registry["negative"], (t,), {})),
+        parts.map(lambda t: Applied(registry["exp"], (t,), {})),
     ),
 )
 NUMBERS = {"a": np.float64(0.3), "b": np.float64(-1.7), "c": np.float64(2.9)}
@@ -142,7 +142,7 @@ SIGNS = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 def as_expression(x: Any) -> Any:
     if isinstance(x, str):
         return Name(x) if x.isalpha() else Constant(float(x))
-    return Call(x.function, [as_expression(arg) for arg in x.args], {})
+    return Applied(x.function, [as_expression(arg) for arg in x.args], {})
 
 
 def computed(x: Any, values: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.graph.names import brief
+from tensorgrad.formula.text import brief
 from tensorgrad.graph.replay import steps
 from tensorgrad.viz.graph import layout
 from tensorgrad.viz.stepper.stepper import stepper

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.node import Node
-from tensorgrad.graph.lint.choices import choices_in_force
 from tensorgrad.graph.lint.costs import activation_twice, all_pairs
-from tensorgrad.graph.lint.findings import SEVERITIES, Finding, Findings
-from tensorgrad.graph.lint.graph import Graph, run
-from tensorgrad.graph.lint.numbers import nan_hazards
+from tensorgrad.graph.lint.graph import SEVERITIES, Finding, Findings, Graph, run
+from tensorgrad.graph.lint.numbers import choices_in_force, nan_hazards
 from tensorgrad.graph.lint.paths import (
     detached,
     flat_on_the_way,
@@ -71,20 +69,20 @@ def lint(loss: Any, params: Any = ()) -> Findings:
     """
     names = named(params)
     if isinstance(loss, Value):
-        return report(Graph(checked(loss.node), names, {}))
+        return report(Graph(scalar(loss.node), names, {}))
     if not callable(loss):
         raise TypeError(
             f"lint takes the loss, a Value, or a function that computes it, not {loss!r:.60}"
         )
     node, lines = run(loss)
-    checked(node)
+    scalar(node)
     again, later = run(loss)
     steady = np.array_equal(node.data, again.data, equal_nan=True)
     graph = Graph(node, names, lines, loss, steady)
     return report(graph, growing(graph, later, again))
 
 
-def checked(loss: Node) -> Node:
+def scalar(loss: Node) -> Node:
     """The loss, if it is one number."""
     if loss.data.size != 1:
         raise ValueError(

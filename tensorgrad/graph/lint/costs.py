@@ -8,8 +8,7 @@ import numpy as np
 
 from tensorgrad.engine.batching import elementwise, moving
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.graph.lint.findings import Finding
-from tensorgrad.graph.lint.graph import JOINS, Graph
+from tensorgrad.graph.lint.graph import JOINS, Finding, Graph
 
 APPLIES = {
     "cross_entropy": "softmax",

@@ -1,4 +1,4 @@
-"""What all checks read: the graph of a loss, a sweep through it, and words for its nodes.
+"""What all checks read, the graph of a loss with a sweep through it, and what they find.
 
 Nothing stays changed: no `.grad`, no recording, no mark on a node.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,54 @@ from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
 from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.graph.debug import Origin, source_line
-from tensorgrad.graph.lint.findings import Finding, Severity
+from tensorgrad.graph.local import depending
 from tensorgrad.value import Value, ones_like
 
 JOINS = {"concatenate", "stack"}
 PRODUCTS = {"multiply", "divide", "power"}
 SHOWN = 3  # operands, and names in a list
 DEEP = 6  # operations of a path
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+HINT = (
+    "For source lines pass a function, tg.lint(lambda: loss(...), params), or record the loss "
+    "under tg.debug()."
+)
+
+
+class Finding(NamedTuple):
+    """One thing to look at.
+
+    `kind`: which check found it. `severity`: "error" for what cannot learn, "warning" for what is
+    most likely a mistake, "note" for what to know. `mend`: what to do about it. `node`: the
+    operation with its operands, or the parameter. `line`: where the user wrote it, or None where
+    that was not recorded; `path`: the operations from the loss down to the node.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    mend: str
+    node: str
+    line: str | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.severity}: {self.kind}", self.message]
+        place = self.line or self.path
+        lines += [f"in {place}"] if place else []
+        return "\n    ".join([*lines, f"mend: {self.mend}"])
+
+
+class Findings(list[Finding]):
+    """A list of findings, the worst first. It prints as a report; empty, as "nothing found"."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "nothing found"
+        lost = any(finding.path and not finding.line for finding in self)
+        return "\n".join([*map(str, self), *([HINT] if lost else [])])
 
 
 def run(loss: Callable[[], Any]) -> tuple[Node, dict[Node, str]]:
@@ -79,11 +120,7 @@ class Graph:
     @cached_property
     def learning(self) -> set[Node]:
         """What depends on a parameter; if none was named, on any leaf."""
-        found = set(self.names) or {n for n in self.order if n.op is None}
-        for node in self.order:
-            if not found.isdisjoint(node.operands):
-                found.add(node)
-        return found
+        return depending(self.order, self.names or {n for n in self.order if n.op is None})
 
     @cached_property
     def scalar(self) -> bool:
@@ -122,7 +159,7 @@ class Graph:
         if not depth:
             return f"{node.op.name}(…)"
         parts = [
-            self.told(x, depth - 1) if x is not None and x.requires_grad else constant(a)
+            self.told(x, depth - 1) if x is not None and x.requires_grad else described(a)
             for x, a in zip(node.operands[: SHOWN + 1], node.inputs)
         ]
         more = ["…"] if len(parts) > SHOWN else []
@@ -169,7 +206,7 @@ def batched(node: Node) -> bool:
     return any(type(x) is Batched for x in (node.data, *node.inputs))
 
 
-def constant(x: Array) -> str:
+def described(x: Array) -> str:
     """A number, or the shape of an array."""
     return f"data {np.shape(x)}" if np.ndim(x) else f"{x:.4g}"
 

@@ -10,8 +10,8 @@ from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.graph.debug import blame, first_bad
-from tensorgrad.graph.lint.findings import Finding, Severity
-from tensorgrad.graph.lint.graph import Graph
+from tensorgrad.graph.lint.graph import Finding, Graph, Severity
+from tensorgrad.graph.local import decided
 from tensorgrad.value import ones_like
 
 MEND = {
@@ -107,3 +107,30 @@ def nearly(node: Node, g: Array) -> str | None:
         if steepest > np.sqrt(np.finfo(dtype).max):
             return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
     return None
+
+
+def choices_in_force(graph: Graph) -> Iterator[Finding]:
+    """Operations with a stated choice whose operands are where it counts."""
+    for node in graph.operations:
+        assert node.op is not None
+        g = graph.cotangents[node]
+        entries = max(
+            (
+                decided(node, i, g, graph.cotangents[x])
+                for i, x in enumerate(node.operands)
+                if x is not None and x.requires_grad
+            ),
+            default=0,
+        )
+        if entries:
+            # of a row that ties, how many entries move depends on the nudge
+            count = f" at {entries} of {np.size(node.data)} entries"
+            where = count if node.op.batch is elementwise else ""
+            yield graph.finding(
+                "policy choice",
+                "note",
+                node,
+                f"{graph.told(node)} is at a corner or a tie{where}; the choice there: "
+                f"{node.op.choice}",
+                "nothing, if that choice suits you (docs/choices.md); else move the operands apart",
+            )

@@ -9,8 +9,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import topological_order
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.graph.lint.findings import Finding
-from tensorgrad.graph.lint.graph import Graph, batched, run, several
+from tensorgrad.graph.lint.graph import Finding, Graph, batched, run, several
 
 REACH = "use the Value itself: no .detach(), .data, np.asarray or no_grad() on the way to the loss"
 CUT = (

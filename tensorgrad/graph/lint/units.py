@@ -9,8 +9,7 @@ import numpy as np
 
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.graph.lint.findings import Finding
-from tensorgrad.graph.lint.graph import Graph
+from tensorgrad.graph.lint.graph import Finding, Graph
 
 SQUASHING = {"sigmoid", "expit", "tanh"}
 FLAT = 0.01  # of the largest slope: |z| > 6 for sigmoid, 3 for tanh

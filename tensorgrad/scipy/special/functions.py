@@ -13,7 +13,6 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements
 from tensorgrad.ops import neural
 from tensorgrad.ops.reduce import Axis, as_array
-from tensorgrad.transforms.derivatives import stop_gradient
 
 
 @implements(special.softmax)
@@ -55,7 +54,7 @@ def logsumexp(
     if b is None and not return_sign:
         return neural.logsumexp(a, axis=axis, keepdims=keepdims)
     b = as_array(1.0 if b is None else b)
-    used = np.where(b == 0, -np.inf, stop_gradient(a))
+    used = np.where(b == 0, -np.inf, a.detach() if hasattr(a, "detach") else a)
     top = np.max(used, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
     huge = (b == 0) & (a - top > 80)  # without weight, but 0 times infinity would be NaN

@@ -21,7 +21,6 @@ from hypothesis.extra.numpy import (
 )
 
 from tensorgrad.testing.strategies.arrays import arrays, away_from, sides
-from tensorgrad.testing.strategies.graphs import expressions
 from tensorgrad.testing.strategies.indexing import axes, indices, permutations
 from tensorgrad.testing.strategies.matrices import (
     orthogonal,
@@ -29,27 +28,18 @@ from tensorgrad.testing.strategies.matrices import (
     probability_vectors,
     well_conditioned,
 )
-from tensorgrad.testing.strategies.networks import networks
-from tensorgrad.testing.strategies.shapes import conv_shapes, einsum_calls, matmul_shapes
-from tensorgrad.testing.strategies.source import Expression
 
 __all__ = [
-    "Expression",
     "array_shapes",
     "arrays",
     "away_from",
     "axes",
     "basic_indices",
     "broadcastable_shapes",
-    "conv_shapes",
-    "einsum_calls",
-    "expressions",
     "floating_dtypes",
     "indices",
     "integer_array_indices",
-    "matmul_shapes",
     "mutually_broadcastable_shapes",
-    "networks",
     "orthogonal",
     "permutations",
     "positive_definite",

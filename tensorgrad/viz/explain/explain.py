@@ -13,7 +13,7 @@ from tensorgrad.engine.node import Array, Node
 from tensorgrad.formula.writing import TEXT, Writer
 from tensorgrad.graph.names import Names
 from tensorgrad.graph.paths import Paths, PathTerm, paths
-from tensorgrad.graph.replay import Event, Replay, checked
+from tensorgrad.graph.replay import Event, Replay, replayable
 from tensorgrad.value import Value
 from tensorgrad.viz.explain.document import Document, Line, Section
 from tensorgrad.viz.explain.zoom import same_gradient, taken_apart
@@ -73,8 +73,8 @@ def explain(
     if top < 1 or max_steps < 1:
         raise ValueError(f"top={top}, max_steps={max_steps}: both must be at least 1")
     if entry is not None:
-        value, wrt, names = apart(checked(value), wrt, entry, names)
-    replay = Replay(checked(value), wrt, names)
+        value, wrt, names = apart(replayable(value), wrt, entry, names)
+    replay = Replay(replayable(value), wrt, names)
     seed, *edges = replay.backward()
     output, target = replay.output, wrt.node
     total = edges[-1].total if edges else np.ones_like(output.data)[()]

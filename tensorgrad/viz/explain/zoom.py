@@ -17,7 +17,7 @@ from tensorgrad.engine.node import Array, Node
 from tensorgrad.engine.primitive import registry
 from tensorgrad.graph.local import entrywise
 from tensorgrad.graph.names import Names
-from tensorgrad.graph.replay import Replay, checked, totals
+from tensorgrad.graph.replay import Replay, replayable, totals
 from tensorgrad.value import Value
 
 ENTRIES = 20_000  # of all arrays together that are taken apart
@@ -66,7 +66,7 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
     >>> zoom(x @ y, (0, 1))
     Value(1.0, op=add, name='V1[0, 1]')
     """
-    node = checked(value).node
+    node = replayable(value).node
     if node.op is None:
         raise ValueError("a leaf was made by no operation: there is nothing to take apart")
     probe = np.empty(value.shape, bool)[index]

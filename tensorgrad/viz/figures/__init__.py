@@ -13,10 +13,9 @@ from tensorgrad.viz.figures.digits import (
     mistakes,
 )
 from tensorgrad.viz.figures.plane import boundary_by_layer, decision_boundary
-from tensorgrad.viz.figures.recorders import GradientNorms, Monitor
 from tensorgrad.viz.figures.stepwise import bumps, universality
 from tensorgrad.viz.figures.surface import directions, loss_surface
-from tensorgrad.viz.figures.training import gradient_norms, learning_curves
+from tensorgrad.viz.figures.training import GradientNorms, Monitor, gradient_norms, learning_curves
 from tensorgrad.viz.figures.weights import filters, first_layer, maximise, maximising_inputs
 from tensorgrad.viz.figures.wishes import nudges
 

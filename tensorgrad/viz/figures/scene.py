@@ -91,8 +91,8 @@ def hidden_layers(model: Any, where: str) -> list[LayerView]:
 def grid_of(scene: Scene, lines: int = 17) -> list[Array]:
     """Lines across and up, each (100, 2)."""
     grid = []
-    for along, beside, order in ((scene.across, scene.up, 1), (scene.up, scene.across, -1)):
-        t = np.linspace(along[0], along[-1], 100)
+    for axis, beside, order in ((scene.across, scene.up, 1), (scene.up, scene.across, -1)):
+        t = np.linspace(axis[0], axis[-1], 100)
         for level in np.linspace(beside[0], beside[-1], lines):
             grid.append(np.stack([t, np.full_like(t, level)][::order], axis=1))
     return grid

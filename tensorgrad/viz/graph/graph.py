@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.engine.node import Array, Node, data_of
+from tensorgrad.formula.text import brief
 from tensorgrad.graph.modules import Path, modules_in, modules_of
-from tensorgrad.graph.names import Called, Names, brief, parameters_in
-from tensorgrad.graph.replay import Event, Mode, Replay, checked, totals
+from tensorgrad.graph.names import Called, Names, parameters_in
+from tensorgrad.graph.replay import Event, Mode, Replay, replayable, totals
 from tensorgrad.value import Value
-from tensorgrad.viz.graph.labels import Row, Write, gradient_row, norm, plain, rich, value_rows
+from tensorgrad.viz.graph.labels import Row, Write, bare, gradient_row, norm, rich, value_rows
 from tensorgrad.viz.graph.layout import Picture, check_rankdir, effort
 from tensorgrad.viz.graph.themes import Theme, theme_of
 
@@ -72,7 +73,7 @@ def graph(
     if max_nodes < 1 or (depth is not None and depth < 0):
         raise ValueError("max_nodes must be at least 1, depth at least 0")
     colours = theme_of(theme)
-    replay = Replay(checked(value), wrt, names)
+    replay = Replay(replayable(value), wrt, names)
     paths = modules_of(replay.order, modules_in(names))
     groups = grouped(replay.order, paths, depth, max_nodes)
     derivatives = replay.derivatives(mode, wrt)
@@ -82,7 +83,7 @@ def graph(
     drawing = partial(
         Drawing, replay, parameters_in(names), groups, events, found, choices, colours
     )
-    return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, plain)))
+    return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, bare)))
 
 
 class Group(NamedTuple):
@@ -168,7 +169,7 @@ class Drawing(NamedTuple):
             elif group.path[: len(path)] == path and group.path[len(path)] not in inner:
                 inner.add(group.path[len(path)])
                 within = group.path[: len(path) + 1]
-                name = plain([Row(".".join(within))])
+                name = bare([Row(".".join(within))])
                 yield f'{indent}subgraph "cluster {name[1:]} {{'
                 yield f"{indent}  label={name}"
                 yield from self.framed(within)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tensorgrad.engine.node import Array
-from tensorgrad.graph.names import brief, number
+from tensorgrad.formula.text import brief, number
 from tensorgrad.viz.graph.themes import Theme, mixed
 
 LONGEST = 80  # characters
@@ -45,7 +45,7 @@ def cell(row: Row) -> str:
     return f"<FONT COLOR='{row.colour}'>{f'<B>{text}</B>' if row.bold else text}</FONT>"
 
 
-def plain(rows: Iterable[Row]) -> str:
+def bare(rows: Iterable[Row]) -> str:
     """A label without markup, for a Graphviz that has no HTML."""
     lines = (
         shown(row.text).replace("\\", "\\\\").replace('"', '\\"') for row in rows if not row.maps

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-import tensorgrad
+from tensorgrad import __version__
 from tensorgrad.graph.replay import leaves_first
 from tensorgrad.nn.module import Module
 from tensorgrad.train import Epoch
@@ -91,7 +91,7 @@ def report(
     ids = {name: name.lower().replace(" ", "-") for name in sections}
     body = Template(asset("report/report.html")).substitute(
         title=html.escape(title),
-        version=tensorgrad.__version__,
+        version=__version__,
         summary=_summary(history, model, metric),
         contents="\n".join(f'<li><a href="#{i}">{name}</a></li>' for name, i in ids.items()),
         sections="\n".join(
@@ -239,7 +239,7 @@ def _graph(model: Module, x: Any, graph: Value | None) -> str:
 
 def _environment() -> dict[str, str]:
     return {
-        "tensorgrad": tensorgrad.__version__,
+        "tensorgrad": __version__,
         "NumPy": np.__version__,
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "System": platform.platform(),

@@ -10,13 +10,14 @@ import html
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from importlib.util import find_spec
 from string import Template
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.formula import mathml
-from tensorgrad.graph.names import Names, brief
+from tensorgrad.formula.text import brief
+from tensorgrad.graph.names import Names
 from tensorgrad.value import Value
 from tensorgrad.viz.graph.layout import Picture, check_rankdir, effort
 from tensorgrad.viz.graph.outline import Outline, outline
@@ -59,7 +60,7 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
     picture = drawn(sweeps, rankdir)
     title = f"The chain rule, step by step: {sweeps.values[-1].name}"
     trees: dict[str, ElementTree.Element] = {}
-    known = mathml.available()
+    known = find_spec("latex2mathml") is not None  # else the page shows text
     for share in (share._replace(math=share.math and known) for share in SHARES):
         page = written(story.story(sweeps, picture, share, trees), picture, title)
         if len(page.html.encode("utf-8", "replace")) <= BYTES:

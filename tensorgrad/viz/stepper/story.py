@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.formula.mathml import Formulas
+from tensorgrad.formula.latex import to_mathml
+from tensorgrad.formula.text import brief, number
 from tensorgrad.formula.writing import LATEX
-from tensorgrad.graph.names import Names, brief, number
+from tensorgrad.graph.names import Names
 from tensorgrad.graph.replay import Event, Replay
 from tensorgrad.value import Value
 from tensorgrad.viz.graph.labels import CELLS, blocks, norm
@@ -215,3 +217,41 @@ def grid(x: Array, side: int) -> list[list[str]] | None:
 def shortened(name: str) -> str:
     """A name, without its middle if it is long."""
     return name if len(name) <= SHORT - 4 else f"{name[:6]}…{name[-(SHORT - 12) :]}"
+
+
+class Formulas:
+    """MathML as `pieces` of pieces, for JSON.
+
+    A piece is a tag, its text or the numbers of the pieces in it, and its attributes if any; of a
+    number the text alone, of a row the numbers alone.
+    """
+
+    def __init__(self, trees: dict[str, ElementTree.Element]) -> None:
+        self.trees = trees  # what was converted already
+        self.pieces: list[Any] = []
+        self.known: dict[str, int] = {}
+
+    def add(self, latex: str) -> int:
+        """The number of the piece that a formula is."""
+        if latex not in self.trees:
+            shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in latex)
+            self.trees[latex] = ElementTree.fromstring(to_mathml(shown))
+        return self.piece(self.trees[latex])
+
+    def piece(self, element: ElementTree.Element) -> int:
+        tag = element.tag.partition("}")[2]
+        inside = [self.piece(part) for part in element]
+        if tag in ("math", "mrow") and len(inside) == 1:
+            return inside[0]
+        new: Any = [tag, inside or element.text or ""]
+        if element.attrib:
+            new.append(element.attrib)
+        elif tag == "mrow":
+            new = inside
+        elif tag == "mn":
+            new = element.text
+        key = json.dumps(new)
+        if key not in self.known:
+            self.known[key] = len(self.pieces)
+            self.pieces.append(new)
+        return self.known[key]

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from hypothesis import assume, note
 from hypothesis import strategies as st
 
-from tensorgrad import nn, no_grad
+from tensorgrad import nn
 from tensorgrad.testing.strategies.arrays import arrays
+from tensorgrad.value import no_grad
 
 ACTIVATIONS = (
     *(nn.Identity, nn.Tanh, nn.Sigmoid, nn.ReLU, nn.Softplus, nn.Softmax, nn.LogSoftmax),

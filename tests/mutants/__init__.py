@@ -2,10 +2,10 @@
 
 Every rule of every primitive is broken in many ways, one at a time: what it returns (`results.py`)
 and its formula in the source (`source.py`, `edits.py`). A mutant that the tests of its primitive
-do not notice (`killing.py`) is a hole in the tests, unless it is the same function in other words:
+do not notice (`verdict.py`) is a hole in the tests, unless it is the same function in other words:
 `equivalents.py` lists those, each with the reason.
 
-    python -m tensorgrad.testing.mutants [NAME ...] [--jobs N] [--examples N]
+    python -m tests.mutants [NAME ...] [--jobs N] [--examples N]
 
 prints how many of them were noticed, by family, and those that were not.
 """
@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each, Rule
-from tensorgrad.testing.mutants.results import mutants_of_result
-from tensorgrad.testing.mutants.source import mutants_of_source
+from tests.mutants.results import mutants_of_result
+from tests.mutants.source import mutants_of_source
 
 __all__ = ["Mutant", "mutants_of"]
 

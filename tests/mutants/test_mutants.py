@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,11 @@ import tensorgrad as tg
 from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.engine.rules import Each, flat
 from tensorgrad.ops.adjoint import T, conjugated
-from tensorgrad.testing.mutants import Mutant, mutants_of
-from tensorgrad.testing.mutants.equivalents import REASONS
-from tensorgrad.testing.mutants.results import AT_TIES
-from tensorgrad.testing.mutants.scoring import SURVIVED, Verdict, family, judge, load, table
-from tensorgrad.testing.mutants.source import mutants_of_source
+from tests.mutants import Mutant, mutants_of
+from tests.mutants.equivalents import REASONS
+from tests.mutants.results import AT_TIES
+from tests.mutants.source import mutants_of_source
+from tests.mutants.verdict import SURVIVED, Verdict, family, judge, load, table
 
 X, Y = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[2.0, 7.0], [1.0, 3.0]])
 G = np.array([[1.0, -1.0], [0.5, 2.0]])
@@ -226,3 +229,11 @@ def test_a_mutant_says_what_was_changed() -> None:
     assert "subtract, operand 1, sign flipped: -g → g" in said
     assert "subtract, operand 0, factor 2" in said
     assert isinstance(next(mutants_of(registry["stack"])), Mutant)
+
+
+def test_the_command_of_old_says_in_one_line_where_it_went_and_answers() -> None:
+    command = [sys.executable, "-m", "tensorgrad.testing.mutants", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.startswith("usage: tests.mutants")
+    (line,) = done.stderr.splitlines()
+    assert "FutureWarning: python -m tensorgrad.testing.mutants is python -m tests.mutants" in line

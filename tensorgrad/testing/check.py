@@ -20,7 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.comparing import (
+from tensorgrad.testing.conduct import misconduct
+from tensorgrad.testing.diagnosis import diagnose
+from tensorgrad.testing.point import Point
+from tensorgrad.testing.report import Failure, GradientError, Report
+from tensorgrad.testing.subject import Function, Subject, opened
+from tensorgrad.testing.table import (
     DIRECTIONS,
     Table,
     compare,
@@ -29,13 +34,7 @@ from tensorgrad.testing.comparing import (
     numerical_alone,
     probes,
 )
-from tensorgrad.testing.conduct import misconduct
-from tensorgrad.testing.containers import opened
-from tensorgrad.testing.diagnosis import diagnose
-from tensorgrad.testing.point import Point
-from tensorgrad.testing.report import Failure, GradientError, Report
-from tensorgrad.testing.subject import Function, Subject
-from tensorgrad.testing.telling import tell
+from tensorgrad.testing.tell import tell
 
 Array = Any
 MODES = ("rev", "fwd")

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.testing.comparing import DIRECTIONS, Table, compare
 from tensorgrad.testing.diagnosis import diagnose
-from tensorgrad.testing.numerical import differentiated
 from tensorgrad.testing.point import Point
 from tensorgrad.testing.report import Choice, Failure
+from tensorgrad.testing.table import DIRECTIONS, Table, compare, differentiated
 
 Array = Any
 RESOLVED = 0.1  # an entry whose bar is a larger part of it has not been checked

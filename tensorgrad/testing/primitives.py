@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each, Refused
-from tensorgrad.testing.checking import check
+from tensorgrad.testing.check import check
 from tensorgrad.testing.properties import Tally, examples_of, phases
 from tensorgrad.testing.report import Report
 from tensorgrad.testing.subject import from_values

@@ -61,15 +61,21 @@ def explained(student: Function, reference: Function, name: str, failing: Sequen
             run.judge(dict.fromkeys(run.lesson.names, 0.0))
             if np.shape(run.answer[name]) == np.shape(best.answer[name]) and run.lesson.finite:
                 runs.append(run)
+    alike = [run for run in failing if name in run.answer and axes(run) == axes(best)]
     e = Variations(runs, name)
     if not np.any(e.true):
         return "should be 0"
     with quietly():
-        for text, found, expected in (*lengths(e, best), *factors(e, runs)):
+        for text, found, expected in (*lengths(alike, name), *factors(e, runs)):
             if equal(found, expected):
                 return text
         claims = (*steps(runs, name), *paths(runs, name))
         return patterns(e) or next((text for text, d in claims if equal(e.D, d)), "")
+
+
+def axes(run: Run) -> list[int]:
+    """How many axes each input has."""
+    return [np.ndim(x) for x in run.inputs.values()]
 
 
 def variety(run: Run, name: str) -> tuple[bool, int, int]:
@@ -84,14 +90,20 @@ def equal(found: Sequence[Array], expected: Sequence[Array]) -> bool:
     return any(map(np.any, found)) and all(map(close, found, expected))
 
 
-def lengths(e: Variations, run: Run) -> Iterator[Claim]:
-    """Mistakes with the length of an axis: that of the batch, say. (With 2, it could be a half.)"""
-    for name, x in run.inputs.items():
-        for axis, n in enumerate(np.shape(x)):
-            if n > 2:
-                what = f"the length of axis {axis} of {name}"
-                yield f"divided by {what}, once too often", [d * n for d in e.D], e.right
-                yield f"not divided by {what}", [d / n for d in e.D], e.right
+def lengths(runs: Sequence[Run], name: str) -> Iterator[Claim]:
+    """Mistakes with the length of an axis: that of the batch, say. (If all are 2, it could be a
+    half.) Inputs of several lengths tell one axis from another."""
+    answers = [np.asarray(run.answer[name]) for run in runs]
+    right = [run.expected[name] for run in runs]
+    for argument, x in runs[0].inputs.items():
+        for axis in range(np.ndim(x)):
+            sizes = [np.shape(run.inputs[argument])[axis] for run in runs]
+            if max(sizes) > 2:
+                what = f"the length of axis {axis} of {argument}"
+                larger = [d * n for d, n in zip(answers, sizes)]
+                yield f"divided by {what}, once too often", larger, right
+                smaller = [d / n for d, n in zip(answers, sizes)]
+                yield f"not divided by {what}", smaller, right
 
 
 def factors(e: Variations, runs: Sequence[Run]) -> Iterator[Claim]:

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from tensorgrad.engine.rules import Rule
-from tensorgrad.testing.mutants.edits import Definition, edits
+from tests.mutants.edits import Definition, edits
 
 
 def mutants_of_source(rule: FunctionType) -> Iterator[tuple[str, str, str, FunctionType]]:

@@ -18,7 +18,7 @@ from tensorgrad.engine.rules import Each, Refused, Rule
 AT_TIES = "wrong only at ties"
 
 
-class Call(NamedTuple):
+class Given(NamedTuple):
     """What a rule was called with, for operand `x`."""
 
     g: Array
@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 
 SINGLE = (np.float32, np.complex64)
-Change = Callable[[Array, Call], Array]
+Change = Callable[[Array, Given], Array]
 """What becomes of a cotangent that a rule returned."""
 
 
@@ -38,7 +38,7 @@ def mutants_of_result(op: Primitive, i: int) -> Iterator[tuple[str, Rule]]:
     if isinstance(rule, Refused):
         return
     for kind, change in changes(op):
-        if not (kind in PRODUCTS and is_flat(rule)):
+        if not (kind in PRODUCTS and rule.__name__.startswith("flat")):  # it answers 0
             yield kind, changed(rule, change, None if isinstance(op.rules, Each) else i)
     if not isinstance(op.rules, Each):
         others = [r for r in op.rules if not isinstance(r, Refused) and not same(r, rule)]
@@ -48,24 +48,24 @@ def mutants_of_result(op: Primitive, i: int) -> Iterator[tuple[str, Rule]]:
 def changes(op: Primitive) -> Iterator[tuple[str, Change]]:
     """The changes that make sense for `op`, and their kinds."""
     yield from {
-        "sign flipped": lambda c, call: grown(c, call, -2),
-        "factor 2": lambda c, call: grown(c, call, 1),
-        "off by 0.1 %": lambda c, call: grown(c, call, 0.001),
-        "squared": lambda c, call: c * c,
-        "constant gradient": lambda c, call: 0 * c + 1,
+        "sign flipped": lambda c, given: grown(c, given, -2),
+        "factor 2": lambda c, given: grown(c, given, 1),
+        "off by 0.1 %": lambda c, given: grown(c, given, 0.001),
+        "squared": lambda c, given: c * c,
+        "constant gradient": lambda c, given: 0 * c + 1,
         "transposed where square": transposed,
-        "wrong in its first entry": lambda c, call: grown(c, call, one_entry(c, call, 0)),
-        "wrong in its last entry": lambda c, call: grown(c, call, one_entry(c, call, -1)),
-        "wrong only for size-1 axes": only(lambda call: 1 in np.shape(call.x)),
-        "wrong only in float32": only(lambda call: getattr(call.x, "dtype", None) in SINGLE),
+        "wrong in its first entry": lambda c, given: grown(c, given, one_entry(c, given, 0)),
+        "wrong in its last entry": lambda c, given: grown(c, given, one_entry(c, given, -1)),
+        "wrong only for size-1 axes": only(lambda given: 1 in np.shape(given.x)),
+        "wrong only in float32": only(lambda given: getattr(given.x, "dtype", None) in SINGLE),
     }.items()
     if op.domain.broadcast and op.arity != 1:
         yield (
             "wrong only for broadcast operands",
-            only(lambda call: np.shape(call.x) != np.shape(call.out)),
+            only(lambda given: np.shape(given.x) != np.shape(given.out)),
         )
     if op.choice:
-        yield AT_TIES, lambda c, call: c + 1 if ties(op, call) else c
+        yield AT_TIES, lambda c, given: c + 1 if ties(op, given) else c
 
 
 PRODUCTS = {"sign flipped", "squared", "transposed where square"}
@@ -78,14 +78,9 @@ def changed(rule: Rule, change: Change, i: int | None) -> Rule:
     @wraps(rule)
     def mutant(*args: Array, **params: object) -> Array:
         k, (g, out, *operands) = (args[0], args[1:]) if i is None else (i, args)
-        return change(rule(*args, **params), Call(g, out, tuple(operands), operands[k]))
+        return change(rule(*args, **params), Given(g, out, tuple(operands), operands[k]))
 
     return mutant
-
-
-def is_flat(rule: Rule) -> bool:
-    """Whether `rule` answers 0 to everything, which its name tells."""
-    return rule.__name__.startswith("flat")
 
 
 def same(one: Rule, other: Rule) -> bool:
@@ -99,25 +94,25 @@ def contents(rule: Rule) -> tuple[object, ...]:
     return code.co_consts, code.co_names, code.co_varnames, [c.cell_contents for c in cells]
 
 
-def grown(c: Array, call: Call, by: Array) -> Array:
+def grown(c: Array, given: Given, by: Array) -> Array:
     """`c` and `by` times as much more; of the plain number 0 that flat functions return, of `g`."""
-    return by * call.g if type(c) is float else c * (1 + by)
+    return by * given.g if type(c) is float else c * (1 + by)
 
 
-def only(where: Callable[[Call], bool]) -> Change:
+def only(where: Callable[[Given], bool]) -> Change:
     """0.1 % too much in some calls."""
-    return lambda c, call: grown(c, call, 0.001) if where(call) else c
+    return lambda c, given: grown(c, given, 0.001) if where(given) else c
 
 
-def transposed(c: Array, call: Call) -> Array:
+def transposed(c: Array, given: Given) -> Array:
     shape = np.shape(c)
     return np.swapaxes(c, -1, -2) if len(shape) > 1 and shape[-1] == shape[-2] else c
 
 
-def one_entry(c: Array, call: Call, i: int) -> Array:
+def one_entry(c: Array, given: Given, i: int) -> Array:
     """1 in entry `i` of the gradient, 0 elsewhere."""
     try:
-        shape = np.broadcast_shapes(np.shape(c), np.shape(call.x))
+        shape = np.broadcast_shapes(np.shape(c), np.shape(given.x))
     except ValueError:  # the sweep sums the cotangent first
         shape = np.shape(c)
     entries = np.zeros(shape)
@@ -126,9 +121,9 @@ def one_entry(c: Array, call: Call, i: int) -> Array:
     return entries
 
 
-def ties(op: Primitive, call: Call) -> bool:
+def ties(op: Primitive, given: Given) -> bool:
     """Whether `op` has a choice: at its kink, or where an entry is whole, or two are equal."""
-    xs = [data_of(x) for x in call.operands]
+    xs = [data_of(x) for x in given.operands]
     if op.domain.kink is not None and np.any(np.equal(op.domain.kink(*xs), 0)):
         return True
     entries = np.concatenate([np.ravel(x) for x in xs])

@@ -1,4 +1,4 @@
-"""`python -m tensorgrad.testing.mutants`: the score of the rules' tests, and who survived them."""
+"""`python -m tests.mutants`: the score of the rules' tests, and who survived them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from tensorgrad.engine.primitive import registry
-from tensorgrad.testing.mutants.equivalents import EQUIVALENT
-from tensorgrad.testing.mutants.scoring import SURVIVED, Verdict, judge_all, load, table
+from tests.mutants.equivalents import EQUIVALENT
+from tests.mutants.verdict import SURVIVED, Verdict, judge_all, load, table
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("tensorgrad.testing.mutants", description=__doc__)
+    parser = argparse.ArgumentParser("tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="primitives; by default all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--examples", type=int, default=100, help="for each test of a mutant")
@@ -61,7 +61,7 @@ operands swapped, a transpose or a sum dropped, another axis, another number). `
 tests each primitive from its declaration alone, has to fail for each of these mutants; those at
 ties have to fail the test of the choice that the primitive states.
 
-    python -m tensorgrad.testing.mutants --write docs/mutants.md
+    python -m tests.mutants --write docs/mutants.md
 
 wrote this page. Not mutated are helper functions that a rule calls, comparisons that choose between
 its branches, and complex conjugates.
