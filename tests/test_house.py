@@ -24,10 +24,6 @@ CELLAR = {"extras"}
 """Not in the list: one sentence for a missing extra, which every room may say."""
 MOVED = {"coverage"}
 """Names that answer for one more version."""
-EXCEPTIONS = {
-    ("tensorgrad.value", "tensorgrad.scipy.special"): "a ufunc of SciPy finds its rule by itself",
-}
-"""Imports inside of functions that point up the list, each with its reason."""
 
 
 class Import(NamedTuple):
@@ -131,14 +127,11 @@ def test_a_room_imports_only_rooms_below_it(when: str) -> None:
     assert not wrong, listed(wrong)
 
 
-def test_functions_import_only_rooms_below_theirs_but_for_the_exceptions() -> None:
-    found = [i for i in imports() if i.when == "running" and climbs(i)]
-    wrong = [i for i in found if (i.source, i.target) not in EXCEPTIONS]
+def test_functions_import_only_rooms_below_theirs() -> None:
+    wrong = [i for i in imports() if i.when == "running" and climbs(i)]
     assert not wrong, listed(wrong)
-    assert {(i.source, i.target) for i in found} == EXCEPTIONS.keys()
 
 
-@pytest.mark.xfail(strict=True, reason="repair and levels import operations of ops/")
 def test_the_engine_knows_no_operation() -> None:
     wrong = [i for i in imports() if room(i.source) == "engine" != room(i.target)]
     assert not wrong, listed(wrong)
