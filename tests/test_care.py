@@ -11,10 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, reject, settings
+from hypothesis import strategies as st
 
 import tensorgrad as tg
+from tensorgrad import Value
+from tensorgrad.engine.backprop import contribution
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.node import Node
+from tensorgrad.engine.primitive import registry
+from tensorgrad.engine.repair import repair
 from tensorgrad.nn import functional as F
 from tensorgrad.ops.neural import logsumexp, relu, sigmoid, softmax
+from tensorgrad.testing.primitives import Case, cases, checkable
 
 Array = Any
 Function = Callable[[Array], Array]
@@ -350,3 +359,98 @@ def test_for_complex_numbers(name: str) -> None:
     assert found[0] == 0
     assert np.array_equal(np.isfinite(found), np.isfinite(want))
     assert np.allclose(found[2], want[2])
+
+
+# Every rule of the registry.
+
+RULES = sorted(name for name, op in registry.items() if checkable(op))
+BAD = st.sampled_from([0.0, 1.0, -1.0, np.inf, -np.inf, np.nan])
+some = settings(max_examples=max(settings().max_examples // 10, 5))
+
+
+def recorded(case: Case, *operands: Array) -> Node:
+    """The node of the call."""
+    made = case.domain.make(*operands) if case.domain.make else operands
+    values = [Value(x) if np.asarray(x).dtype.kind in "fc" else x for x in made]
+    out = case.op(*values, **case.params)
+    assume(isinstance(out, Value) and out.node.op is case.op)
+    return out.node
+
+
+def cotangent(case: Case, node: Node) -> Array:
+    g = case.rng.standard_normal(node.data.shape)
+    g = g + 1j * case.rng.standard_normal(g.shape) if node.data.dtype.kind == "c" else g
+    return np.asarray(g, node.data.dtype)
+
+
+@pytest.mark.parametrize("name", RULES)
+@some
+@given(data=st.data())
+def test_care_changes_no_bit_of_a_finite_gradient(name: str, data: st.DataObject) -> None:
+    """Also where some of the cotangents are 0."""
+    case = data.draw(cases(registry[name], complex=True))
+    node = recorded(case, *case.operands)
+    g = (cotangent(case, node) * (case.rng.random(node.data.shape) < 0.6))[()]
+    for i in [i for i in case.free if node.operands[i] is not None]:
+        rule = node.op.rules[i]
+        plain = repair(rule(g.copy(), node.data, *node.inputs, **node.params), node, i)
+        careful = contribution(node, i, g.copy())
+        assert careful.dtype == plain.dtype
+        assert np.array_equal(careful, plain, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
+@pytest.mark.parametrize("name", RULES)
+@some
+@given(data=st.data())
+def test_whatever_an_operand_holds_a_cotangent_of_0_asks_nothing(
+    name: str, data: st.DataObject
+) -> None:
+    """Of functions of entries also for some of the entries alone: the others keep every bit."""
+    case = data.draw(cases(registry[name], complex=True))
+    which, bad = data.draw(st.integers(-1, len(case.operands) - 1)), data.draw(BAD)
+    node = recorded(case, *case.operands)
+    g = cotangent(case, node)
+    by_entry = case.op.batch is elementwise and all(x.shape == g.shape for x in case.operands)
+    left_out: Any = case.rng.random(g.shape) < 0.5 if by_entry else True
+    g = np.where(left_out, 0, g)[()]
+    singular = spoilt(case, left_out, which, bad, case.operands)
+    for i in [i for i in case.free if singular.operands[i] is not None]:
+        assert np.array_equal(contribution(singular, i, g), contribution(node, i, g))
+
+
+def spoilt(case: Case, left_out: Any, which: int, bad: float, operands: list[Array]) -> Node:
+    """The node of the call with a bad entry in one operand, or in all of them."""
+    assume(case.op.name != "hyp1f1" or bad != np.inf)  # SciPy's never returns from there
+    bads = [np.where(left_out, bad, x).astype(x.dtype)[()] for x in operands]
+    try:
+        return recorded(
+            case, *(b if which in (-1, i) else x for i, (x, b) in enumerate(zip(operands, bads)))
+        )
+    except (ValueError, np.linalg.LinAlgError):  # what not even the forward takes
+        reject()
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
+@pytest.mark.parametrize("name", RULES)
+@some
+@given(data=st.data())
+def test_a_singular_example_of_a_vmap_adds_0_and_leaves_the_others_alone(
+    name: str, data: st.DataObject
+) -> None:
+    case = data.draw(cases(registry[name]))
+    which, bad = data.draw(st.integers(-1, len(case.operands) - 1)), data.draw(BAD)
+    spoilt(case, True, which, bad, case.operands)
+    bads = [
+        x if which not in (-1, i) else np.full_like(x, bad) for i, x in enumerate(case.operands)
+    ]
+    out = case.run(*case.operands)
+    g = case.rng.standard_normal(np.shape(out)).astype(out.dtype)
+    pull = lambda g, *xs: tg.vjp(lambda *xs: case.run(*xs), *xs)[1](g)
+    rows = [np.stack([b, x]) for b, x in zip(bads, case.operands)]
+    single = any(x.dtype == np.float32 for x in case.operands)
+    close = {"rtol": 1e-4 if single else 1e-10, "atol": 1e-5 if single else 1e-12}
+    want = pull(g, *case.operands)
+    for i, found in enumerate(tg.vmap(pull)(np.stack([0 * g, g]), *rows)):
+        assert not found[0].any()
+        np.testing.assert_allclose(found[1], want[i], **close)
