@@ -50,7 +50,10 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)  # g *= y gives g a new array: others hold the old one
-        if method != "__call__":
+        if method == "outer":
+            x, y = inputs
+            inputs = np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y
+        elif method != "__call__":
             return run(getattr(ufunc, method), inputs, kwargs, None)
         return run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc))
 
@@ -70,6 +73,9 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
         if not callable(found):
             return careful(found)
         return lambda *args, **kwargs: careful(found(*map(bare, args), **kwargs))
+
+    def dot(self, y: Array) -> Any:
+        return np.dot(self, y)
 
     def __getitem__(self, index: Any) -> Any:
         return careful(self.payload[bare(index)])
@@ -134,7 +140,7 @@ def quotient(function: Function, args: list[Any], params: Mapping[str, Any]) -> 
     g, d = args
     if type(g) is not Careful:
         return function(g, d.payload, **params)
-    bad = ~np.isfinite(1 / constant(d))
+    bad = ~np.isfinite(np.divide(1, constant(d)))
     if anywhere(bad):
         d = np.where(bad & (g.payload == 0), 1, d)
     return function(g.payload, d, **params)

@@ -42,6 +42,11 @@ def only(chosen: Array, g: Array) -> Array:
     return np.where(chosen, g, 0)
 
 
+def share(g: Array, t: Array) -> Array:
+    """g t: what the part t of a mean receives, and no part nothing, even if g is infinite."""
+    return np.where((t == 0) & ~np.isfinite(g), 0, g) * t
+
+
 def one_minus_square(x: Array) -> Array:
     """1 - x², exact near x = ±1. As written, an imaginary part of -0 stays apart from one of 0:
     they are the two sides of a branch cut.
