@@ -27,7 +27,7 @@ from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array, Handle, Node, leaf, recorder
-from tensorgrad.engine.rules import Each, Reading, Rule
+from tensorgrad.engine.rules import Each, Reading, Rule, Together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +54,8 @@ class Primitive:
         self.notation, self.domain, self.choice = notation, domain, choice
         self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
         self.arity = None if isinstance(rules, Each) else len(rules)
-        self.care, self.adds, self.readings = care, adds, readings
+        together = (Reading(),) if isinstance(rules, Together) else ()  # `read` asks these once
+        self.care, self.adds, self.readings = care, adds, together + readings
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
@@ -147,10 +148,12 @@ homes: dict[str, str] = {}
 
 def implementation_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """What runs when this function meets a Value; None if nobody declared it."""
-    for library in [library for library in homes if library in sys.modules]:
-        if function not in implementations:
-            importlib.import_module(homes.pop(library))
-    return implementations.get(function)
+    while function not in implementations:
+        library = next((name for name in homes if name in sys.modules), None)
+        if library is None:
+            return None
+        importlib.import_module(homes.pop(library))
+    return implementations[function]
 
 
 def implements(*functions: Callable[..., Any], care: CareRule | None = None) -> Callable[[F], F]:
@@ -215,7 +218,7 @@ def primitive(
         raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
-    readings = () if is_ours(first) else (OPAQUE,)
+    readings = () if is_ours(first) else OPAQUE
     op = Primitive(
         forward, by_operand, name, notation, domain or Domain(), choice, batch, care, adds, readings
     )
