@@ -21,8 +21,8 @@ INFORMATION = "jax.jit"
 
 
 class Problem(NamedTuple):
-    """A network and its batch. `target`: how much longer than NumPy by hand a step may take, through
-    `nn`, and `spelled` out in operators and NumPy's functions.
+    """A network and its batch. `target`: how much longer than NumPy by hand a step may take through
+    `nn`; `spelled`: and spelled out in operators and NumPy's functions.
     """
 
     kind: str  # the function of the contestants: shallow or deep

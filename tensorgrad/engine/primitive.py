@@ -59,9 +59,14 @@ class Primitive:
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
-            rule = self.rules.rule if isinstance(self.rules, Each) else self.rules[0]
+            rule = self.formulas[0]
             args, params = sort_arguments(self.name, self.forward, rule, self.arity, args, params)
         return apply(self, args, params)
+
+    @property
+    def formulas(self) -> Sequence[Rule]:
+        """The rules as they are written: one for each operand, or a single one for any number."""
+        return (self.rules.rule,) if isinstance(self.rules, Each) else self.rules
 
     def pull(self, i: int, args: tuple[Array, ...], params: Mapping[str, Any]) -> Array:
         """What the rule of operand `i` answers to `args`: g, out and the operands."""
@@ -116,15 +121,15 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
     except (ValueError, TypeError, IndexError) as error:
         raise failure(op.name, error, inputs, params) from error
-    kind = None
+    kind, made = None, type(data)
     if handle is None:
         kind = kind_of(data)
         if kind is None or kind.alone:
             return data
         handle = Handle.kind
-    elif type(data) is np.ndarray:
+    elif made is np.ndarray:
         data = data if data.ndim else data[()]
-    elif type(data) not in SCALARS:
+    elif made not in SCALARS:
         kind = kind_of(data)
         if kind is None:  # a number becomes a NumPy scalar
             data = operand(data, op.name)[()]
