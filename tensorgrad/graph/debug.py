@@ -16,7 +16,8 @@ import numpy as np
 from tensorgrad.engine.node import Array, Node, record, recorder, recording
 from tensorgrad.ops.constant import data_of
 
-INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+INTERNAL = tuple(folder + os.sep for folder in (PACKAGE, os.path.dirname(np.__file__)))
 
 
 def debug() -> recording:
