@@ -58,7 +58,8 @@ def choose(page, view):
 
 
 def looks(page):
-    """All that a step changes."""
+    """All that a step changes, once it is drawn: before, a new line of the sums has no text."""
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)))")
     return page.evaluate(
         """() => [...document.querySelectorAll(".panel")].map((panel) => panel.innerText
         + [...panel.querySelectorAll("svg g")].map((g) => g.getAttribute("class")))"""
