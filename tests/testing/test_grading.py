@@ -25,7 +25,7 @@ def lesson(x, y, W1, b1, W2, b2):
 
 @st.composite
 def networks(draw):
-    n, inputs, hidden, classes = (draw(sts.sides()) for _ in range(4))
+    n, inputs, hidden, classes = (draw(sts.sides(max_side=3)) for _ in range(4))
     x, y = draw(sts.arrays((inputs, n))), draw(sts.probability_vectors((classes, n), axis=0))
     W1, b1 = draw(sts.arrays((hidden, inputs), start=1)), draw(sts.arrays((hidden, 1), start=2))
     W2, b2 = draw(sts.arrays((classes, hidden), start=3)), draw(sts.arrays((classes, 1), start=4))
