@@ -12,7 +12,7 @@ import pytest
 # products that wait for each other take up to 20 times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from tensorgrad.engine.primitive import implementations, registry  # noqa: E402
+from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
 
