@@ -257,12 +257,21 @@ def test_misuse_is_answered_with_the_option_and_exit_code_2(args, words, tmp_pat
     assert os.listdir(tmp_path) == []
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches what is begun meanwhile, although a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def begin(*args, cwd):
     command = [*COMMAND, "train", "--epochs", "1000000", *args]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
     with begin("--out", "mine.safetensors", cwd=tmp_path) as process:
         lines = [process.stdout.readline() for _ in range(12)]
@@ -296,6 +305,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_before_the_first_epoch_leaves_the_old_model(tmp_path):
     (tmp_path / "model.safetensors").write_text("old")
     command = [sys.executable, "-W", "error", "-c", INTERRUPTED, "train"]
