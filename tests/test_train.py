@@ -231,29 +231,35 @@ from tensorgrad.train import fit
 x = np.random.default_rng(0).normal(size=(200, 2))
 y = (x[:, 0] > 0).astype(int)
 model = nn.Linear(2, 2, rng=0)
-def nap(line):
-    import time
-    time.sleep(0.15)
 fit(model, data.DataLoader(x, y, batch_size=1), nn.functional.cross_entropy,
-    optim.SGD(model.parameters(), lr=0.1), epochs=3, validation=(x, y), on_epoch=nap,
-    progress=%r)
+    optim.SGD(model.parameters(), lr=0.1), epochs=3, validation=(x, y),
+    on_epoch=lambda line: sys.stdin.readline(), progress=%r)
 print("done")
 """
 
 
 def seen_in_a_terminal(progress: bool) -> tuple[str, str]:
-    """What a person sees (standard error, a pseudo-terminal), and standard output."""
+    """What a person sees (standard error, a pseudo-terminal), and standard output.
+
+    Each epoch ends when the person presses Enter: with a bar, once it shows that epoch.
+    """
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.getcwd()}
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", RUN % progress],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=theirs,
         env=environment,
     ) as process:
         os.close(theirs)
-        shown = b""
+        assert process.stdin is not None
+        shown, epoch = b"", 1
         while True:
+            while epoch <= 3 and (not progress or b"epoch %d/3" % epoch in shown):
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+                epoch += 1
             try:
                 shown += (part := os.read(ours, 4096))
             except OSError:  # how Linux says that the other end is closed
