@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
-    from tensorgrad.train import fit
+    from tensorgrad.train import Step, fit
     from tensorgrad.transforms.custom import checkpoint, custom_vjp
     from tensorgrad.transforms.derivatives import (
         elementwise_grad,
@@ -36,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Domain",
     "Each",
+    "Step",
     "Value",
     "checkpoint",
     "custom_vjp",
@@ -70,6 +71,7 @@ _TRANSFORMS = (
     *("value_and_grad", "vjp"),
 )
 _HOMES = {
+    "Step": "tensorgrad.train",
     "checkpoint": "tensorgrad.transforms.custom",
     "custom_vjp": "tensorgrad.transforms.custom",
     "debug": "tensorgrad.graph.debug",

@@ -7,11 +7,13 @@ Data, not closures: a node can be drawn, replayed, exported. `primitive.py` reco
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
 from inspect import iscoroutinefunction, isgeneratorfunction
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from weakref import ref
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Recorder = Callable[..., "Node"]
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 NO_PARAMS: Mapping[str, Any] = {}
 
 
@@ -28,6 +31,7 @@ class Node:
     `operands` are nodes (`None` stands for a constant), `inputs` the arrays that the forward saw.
     A node never changes its operands, so they are older than it: creation order (`serial`) is a
     topological order, and there are no cycles. A leaf has no `op`; `origin` is for `tg.debug()`.
+    `scope` is the call of a Module that made it.
     """
 
     __slots__ = (
@@ -42,6 +46,7 @@ class Node:
         "params",
         "requires_grad",
         "retains_grad",
+        "scope",
         "serial",
     )
 
@@ -56,6 +61,25 @@ class Node:
     name: str | None
     serial: int
     origin: Any
+    scope: Scope | None
+
+
+class Scope:
+    """One call of a Module, which the nodes made in it know. `parent`: the call around it."""
+
+    __slots__ = ("_module", "parent")
+
+    def __init__(self, module: Any, parent: Scope | None) -> None:
+        self._module, self.parent = ref(module), parent  # a Module may keep a node: no cycle
+
+    @property
+    def module(self) -> Any:
+        """The Module, `None` when it is gone."""
+        return self._module()
+
+    def __repr__(self) -> str:
+        own = type(self.module).__name__ if self.module is not None else "(gone)"
+        return f"{self.parent}.{own}" if self.parent else own
 
 
 class Handle:
@@ -77,30 +101,49 @@ def hold(node: Node) -> Handle:
 
 
 serials = itertools.count()
-_blank: Callable[[type[Node]], Node] = object.__new__
+_blank: Callable[[type[T]], T] = object.__new__
 
 
-def record(
-    op: Primitive | None,
-    operands: tuple[Node | None, ...],
-    inputs: tuple[Array, ...],
-    params: Mapping[str, Any],
-    data: Array,
-) -> Node:
-    """The ordinary recorder: the node of an operation that just ran."""
-    node = _blank(Node)  # and no __init__: half the time of a Node(...) call (0.2 of 0.4 µs)
-    node.data = data
-    node.grad = None
-    node.op = op
-    node.operands = operands
-    node.inputs = inputs
-    node.params = params
-    node.requires_grad = True
-    node.retains_grad = False
-    node.name = None
-    node.serial = next(serials)
-    node.origin = None
-    return node
+class Calls:
+    """The recorder, which knows the call of a Module that runs: its `scope`.
+
+    A Module in a Module changes that, which costs less than to set a context variable (0.4 µs). The
+    outermost brings an object of its own, which no other thread sees.
+    """
+
+    __slots__ = ("scope",)
+    scope: Scope | None
+
+    def __init__(self) -> None:
+        self.scope = None
+
+    def record(
+        self,
+        op: Primitive | None,
+        operands: tuple[Node | None, ...],
+        inputs: tuple[Array, ...],
+        params: Mapping[str, Any],
+        data: Array,
+    ) -> Node:
+        """The node of an operation that just ran."""
+        node = _blank(Node)  # and no __init__: half the time of a Node(...) call (0.2 of 0.4 µs)
+        node.data = data
+        node.grad = None
+        node.op = op
+        node.operands = operands
+        node.inputs = inputs
+        node.params = params
+        node.requires_grad = True
+        node.retains_grad = False
+        node.name = None
+        node.serial = next(serials)
+        node.origin = None
+        node.scope = self.scope
+        return node
+
+
+record = Calls().record
+"""The ordinary recorder, outside of Modules."""
 
 
 def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> Node:
@@ -115,6 +158,56 @@ recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
 # Whether a function runs here that a transform such as `tg.grad` differentiates.
 differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
+
+Keeper = Callable[[Any, Mapping[str, Array]], None]
+# What becomes of the new buffers of a Module; `None`: they are kept. A transform also notes them,
+# for its function sees a copy, and what is computed again keeps none.
+keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
+
+
+@contextmanager
+def forgetting() -> Iterator[None]:
+    """Keep no new buffers inside: something is computed once more."""
+    token = keeper.set(lambda module, buffers: None)
+    try:
+        yield
+    finally:
+        keeper.reset(token)
+
+
+class Around(Calls):
+    """Another recorder, and the scope on its nodes."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, base: Recorder, scope: Scope | None = None) -> None:
+        self.base, self.scope = base, scope
+
+    def record(
+        self,
+        op: Primitive | None,
+        operands: tuple[Node | None, ...],
+        inputs: tuple[Array, ...],
+        params: Mapping[str, Any],
+        data: Array,
+    ) -> Node:
+        node = self.base(op, operands, inputs, params, data)
+        node.scope = self.scope
+        return node
+
+
+def calls_of(outer: Recorder) -> Calls:
+    """The calls of Modules that the recorder in force writes down; new ones if none runs yet."""
+    calls = outer.__self__ if type(outer) is MethodType else None
+    if isinstance(calls, Calls) and calls.scope is not None:
+        return calls
+    return Calls() if outer is record else Around(outer)
+
+
+def instead(new: Recorder) -> Recorder | None:
+    """`new` in place of the recorder in force, in the same scope; none where none is in force."""
+    outer = recorder.get()
+    return outer and Around(new, calls_of(outer).scope).record
 
 
 class recording(ContextDecorator):

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, Node, record, recorder, recording
+from tensorgrad.engine.node import Array, Node, instead, record, recording
 from tensorgrad.ops.constant import data_of
 
-INTERNAL = tuple(os.path.dirname(f) + os.sep for f in (__file__, np.__file__))
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
+INTERNAL = (PACKAGE + os.sep, os.path.dirname(np.__file__) + os.sep)
 
 
 def debug() -> recording:
@@ -35,7 +36,7 @@ def debug() -> recording:
     Traceback (most recent call last):
     FloatingPointError: log made -inf at entry (1,), from 0.0, in <doctest ...>, line 2: ...
     """
-    return recording(record_checked if recorder.get() else None)  # no_grad() stays in force
+    return recording(instead(record_checked))  # no_grad() stays in force
 
 
 def record_checked(*operation: Any) -> Node:

@@ -15,7 +15,16 @@ import numpy as np
 
 from tensorgrad.engine.batching import by_itself, levels_of
 from tensorgrad.engine.levels import enter, leave
-from tensorgrad.engine.node import NO_PARAMS, Array, Node, record, recorder, recording, recording_on
+from tensorgrad.engine.node import (
+    NO_PARAMS,
+    Array,
+    Node,
+    forgetting,
+    record,
+    recorder,
+    recording,
+    recording_on,
+)
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Together
 from tensorgrad.ops.constant import data_of
@@ -58,7 +67,7 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             if any(x.data is not data for x, data in zip(nodes, datas)):
                 raise RuntimeError("what a checkpoint read got new data since: compute it again")
-            with recording_on():
+            with recording_on(), forgetting():
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
             found = cotangents(seeds_of(ys, gs), keep, nodes)
@@ -136,7 +145,10 @@ class custom_vjp:
         saved = None if residuals is None else map_leaves(detached, residuals)
 
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
-            known = saved if saved is not None and not keep else self.forward(args)[1]
+            known = saved
+            if saved is None or keep:
+                with forgetting():
+                    known = self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
 

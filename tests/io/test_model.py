@@ -246,7 +246,7 @@ import tensorgrad, tensorgrad.io, tensorgrad.commands.image, tensorgrad.commands
 loaded = {"typer", "rich", "PIL", "safetensors", "pooch"} & set(sys.modules)
 assert not loaded, loaded
 sys.modules["safetensors"] = sys.modules["PIL"] = None
-for call in (lambda: tensorgrad.io.load("x"), lambda: tensorgrad.image.open_image("x")):
+for call in (lambda: tensorgrad.io.load("x"), lambda: tensorgrad.commands.image.open_image("x")):
     try:
         call()
     except ImportError as error:

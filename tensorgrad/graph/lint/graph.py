@@ -14,7 +14,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
-from tensorgrad.engine.node import Array, Node, record, recording
+from tensorgrad.engine.node import Array, Node, forgetting, record, recording
 from tensorgrad.graph.debug import source_line
 from tensorgrad.graph.lint.findings import Finding, Severity
 from tensorgrad.value import Value, cotangents, ones_like
@@ -37,7 +37,7 @@ def run(loss: Callable[[], Any]) -> tuple[Node, dict[Node, str]]:
         lines[node] = source_line()
         return node
 
-    with recording(note), np.errstate(all="ignore"):
+    with recording(note), forgetting(), np.errstate(all="ignore"):
         value = loss()
     if not isinstance(value, Value):
         raise TypeError(
