@@ -527,7 +527,7 @@ def test_blocks_of_a_large_parameter_step_as_the_whole(
     for large, block in ((10**9, 1), (100, 64)):  # bytes
         monkeypatch.setattr(optimizer_file, "LARGE", large)
         monkeypatch.setattr(optimizer_file, "BLOCK", block)
-        p = Value(start)
+        p = Value(np.asfortranarray(start))
         optimizer = kind([p], **settings)
         seen = []
         for g in grads:

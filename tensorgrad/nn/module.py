@@ -434,9 +434,10 @@ def rebuilt(x: Any, made: dict[int, Any]) -> Any:
     if isinstance(x, Module):
         copy = made[id(x)] = object.__new__(type(x))
         held = copy.__dict__
+        held.update(x.__dict__)
         for name, part in x.__dict__.items():
-            fixed = type(part) in CONFIGURATION or name == "_made_with"
-            held[name] = part if fixed else rebuilt(part, made)
+            if type(part) not in CONFIGURATION and name != "_made_with":
+                held[name] = rebuilt(part, made)
     elif isinstance(x, list):
         copy = made[id(x)] = x.copy()
         copy[:] = [rebuilt(part, made) for part in x]

@@ -103,8 +103,9 @@ class Call:
         """The cotangents of `wrt`, and whether they were recorded: if outputs `ys` or what the
         caller gave depend on something outside of this call.
         """
-        outside = bool(outer_nodes(ys, self.since)) or any(map(requires_grad, givens))
-        keep = self.recorded and outside
+        keep = self.recorded and (
+            bool(outer_nodes(ys, self.since)) or any(map(requires_grad, givens))
+        )
         token = recorder.set((recorder.get() or record) if keep else None)
         try:
             return (cotangents(seeds, keep, wrt) if wrt else {}), keep

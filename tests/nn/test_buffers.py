@@ -112,6 +112,19 @@ def test_a_transform_within_a_checkpoint_remembers_once() -> None:
     assert model.count == 1
 
 
+def test_a_gradient_of_ones_own_that_is_computed_again_remembers_once() -> None:
+    model = RunningMean()
+    square = tg.custom_vjp(lambda x: np.sum(x**2))
+
+    def forward(x: Any) -> Any:
+        model.remember(count=model.count + 1)
+        return np.sum(x**2), x
+
+    square.defvjp(forward, lambda x, g: (g * 2 * x,))
+    tg.grad(lambda x: np.sum(tg.grad(square)(x)))(X)
+    assert model.count == 1
+
+
 def test_the_gradient_is_that_of_the_mean_that_the_forward_left() -> None:
     model, other = RunningMean(), RunningMean()
     loss(model).backward()
