@@ -7,11 +7,10 @@ Data, not closures: a node can be drawn, replayed, exported. `primitive.py` reco
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from inspect import iscoroutinefunction, isgeneratorfunction
-from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import ref
 
@@ -158,56 +157,6 @@ recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
 # Whether a function runs here that a transform such as `tg.grad` differentiates.
 differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
-
-Keeper = Callable[[Any, Mapping[str, Array]], None]
-# What becomes of the new buffers of a Module; `None`: they are kept. A transform also notes them,
-# for its function sees a copy, and what is computed again keeps none.
-keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
-
-
-@contextmanager
-def forgetting() -> Iterator[None]:
-    """Keep no new buffers inside: something is computed once more."""
-    token = keeper.set(lambda module, buffers: None)
-    try:
-        yield
-    finally:
-        keeper.reset(token)
-
-
-class Around(Calls):
-    """Another recorder, and the scope on its nodes."""
-
-    __slots__ = ("base",)
-
-    def __init__(self, base: Recorder, scope: Scope | None = None) -> None:
-        self.base, self.scope = base, scope
-
-    def record(
-        self,
-        op: Primitive | None,
-        operands: tuple[Node | None, ...],
-        inputs: tuple[Array, ...],
-        params: Mapping[str, Any],
-        data: Array,
-    ) -> Node:
-        node = self.base(op, operands, inputs, params, data)
-        node.scope = self.scope
-        return node
-
-
-def calls_of(outer: Recorder) -> Calls:
-    """The calls of Modules that the recorder in force writes down; new ones if none runs yet."""
-    calls = outer.__self__ if type(outer) is MethodType else None
-    if isinstance(calls, Calls) and calls.scope is not None:
-        return calls
-    return Calls() if outer is record else Around(outer)
-
-
-def instead(new: Recorder) -> Recorder | None:
-    """`new` in place of the recorder in force, in the same scope; none where none is in force."""
-    outer = recorder.get()
-    return outer and Around(new, calls_of(outer).scope).record
 
 
 class recording(ContextDecorator):

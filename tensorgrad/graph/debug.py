@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, Node, instead, record, recording
+from tensorgrad.engine.calls import instead
+from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.ops.constant import data_of
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))

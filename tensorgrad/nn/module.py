@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from tensorgrad.engine.calls import calls_of, keeper
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import Array, Node, Scope, calls_of, keeper, recorder
+from tensorgrad.engine.node import Array, Node, Scope, recorder
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.ops.constant import data_of
 from tensorgrad.transforms.call import requires_grad
@@ -205,11 +206,7 @@ class Module:
             if array.shape != old.shape:
                 raise ValueError(f"{name} has shape {old.shape}, not {array.shape}")
             new[name] = array.astype(old.dtype, order="C", casting="same_kind")
-        keep = keeper.get()
-        if keep is None:
-            vars(self).update(new)
-        else:
-            keep(self, new)
+        keeper.get()(self, new)
 
     def state_dict(self) -> State:
         """A copy of every parameter's data and of every buffer, by name; a shared one once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensorgrad.engine.node import forgetting
+from tensorgrad.engine.calls import forgetting
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
 from tensorgrad.value import Value

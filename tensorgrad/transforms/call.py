@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.engine.arguments import operand
+from tensorgrad.engine.calls import Buffers, keep, keeper
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     Array,
-    Keeper,
     Node,
     differentiating,
-    keeper,
     leaf,
     record,
     recorder,
@@ -133,12 +132,12 @@ class Call:
         return made[0] if self.single else tuple(made)
 
 
-def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Keeper:
+def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Callable[[Any, Buffers], None]:
     """What the Modules among `copies` remember, those that were given remember."""
     outer = keeper.get()
     originals: dict[int, Any] = {}
 
-    def keep(module: Any, buffers: Mapping[str, Array]) -> None:
+    def hand_on(module: Any, buffers: Buffers) -> None:
         if not originals:
             pairs = zip(*(modules_in(list(tree)) for tree in (copies, given)))
             for copy, original in pairs:
@@ -146,14 +145,10 @@ def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Keeper:
                 originals.update((id(a), b) for (_, a), (_, b) in both)
         original = originals.get(id(module), module)
         if original is not module:
-            vars(module).update(buffers)
-        token = keeper.set(outer)
-        try:
-            original.remember(**buffers)
-        finally:
-            keeper.reset(token)
+            keep(module, buffers)
+        outer(original, buffers)
 
-    return keep
+    return hand_on
 
 
 def now() -> int:

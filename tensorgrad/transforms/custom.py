@@ -14,17 +14,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.batching import by_itself, levels_of
+from tensorgrad.engine.calls import forgetting, noting
 from tensorgrad.engine.levels import enter, leave
-from tensorgrad.engine.node import (
-    NO_PARAMS,
-    Array,
-    Node,
-    forgetting,
-    record,
-    recorder,
-    recording,
-    recording_on,
-)
+from tensorgrad.engine.node import NO_PARAMS, Array, Node, record, recorder, recording, recording_on
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Together
 from tensorgrad.ops.constant import data_of
@@ -56,7 +48,9 @@ def checkpoint(f: Function) -> Function:
     @wraps(f)
     def forgetful(*args: Any, **kwargs: Any) -> Any:
         since = now()
-        out = f(*args, **kwargs)
+        buffers: list[Any] = []
+        with noting(buffers):
+            out = f(*args, **kwargs)
         outs, rebuild = flatten(out)
         nodes = outer_nodes(outs, since)
         if not nodes:
@@ -67,7 +61,7 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             if any(x.data is not data for x, data in zip(nodes, datas)):
                 raise RuntimeError("what a checkpoint read got new data since: compute it again")
-            with recording_on(), forgetting():
+            with recording_on(), forgetting(buffers):
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
             found = cotangents(seeds_of(ys, gs), keep, nodes)
@@ -130,10 +124,12 @@ class custom_vjp:
         if not nodes or recorder.get() is None:
             return self.f(*args)
         since = now()
-        if self in forwards.get():  # fwd asks for the value
-            out, residuals = self.f(*args), None
-        else:
-            out, residuals = self.forward(args)
+        buffers: list[Any] = []
+        with noting(buffers):
+            if self in forwards.get():  # fwd asks for the value
+                out, residuals = self.f(*args), None
+            else:
+                out, residuals = self.forward(args)
         lost = [x for x in outer_nodes(flatten(out)[0], since) if x not in nodes]
         if lost:
             raise ValueError(
@@ -147,7 +143,7 @@ class custom_vjp:
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
             known = saved
             if saved is None or keep:
-                with forgetting():
+                with forgetting(buffers):
                     known = self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]

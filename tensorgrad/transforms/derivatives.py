@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.batching import Level
+from tensorgrad.engine.calls import keeper
 from tensorgrad.engine.levels import enter, leave
-from tensorgrad.engine.node import Array, Node, keeper, recording_on
+from tensorgrad.engine.node import Array, Node, recording_on
 from tensorgrad.engine.repair import GOLDEN
 from tensorgrad.transforms.call import (
     Argnums,

@@ -112,6 +112,30 @@ def test_a_transform_within_a_checkpoint_remembers_once() -> None:
     assert model.count == 1
 
 
+def test_a_checkpoint_computes_again_with_the_buffers_that_were_there_the_first_time() -> None:
+    class Late(RunningMean):
+        def forward(self, x: Any) -> Any:
+            out = (x - self.mean) * self.scale  # the mean of what came before
+            self.remember(mean=self.mean + np.mean(x, axis=0))
+            return out
+
+    for twice in (lambda m: loss(m), lambda m: loss(m) + loss(m, 2 * X)):
+        plain, thrifty = Late(), Late()
+        twice(plain).backward()
+        out = tg.checkpoint(lambda m: twice(m))(thrifty)  # noqa: B023
+        left = thrifty.mean
+        out.backward()
+        np.testing.assert_array_equal(thrifty.scale.grad, plain.scale.grad)
+        np.testing.assert_array_equal(thrifty.mean, plain.mean)
+        assert thrifty.mean is left
+        grads = tg.grad(tg.checkpoint(twice))(thrifty.with_parameters([plain.scale]))
+        assert grads.mean.shape == (2,)
+        again = Late()
+        by_grad = tg.grad(tg.checkpoint(twice))(again)
+        np.testing.assert_array_equal(by_grad.scale.data, plain.scale.grad)
+        np.testing.assert_array_equal(again.mean, plain.mean)
+
+
 def test_a_gradient_of_ones_own_that_is_computed_again_remembers_once() -> None:
     model = RunningMean()
     square = tg.custom_vjp(lambda x: np.sum(x**2))

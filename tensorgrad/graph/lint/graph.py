@@ -14,7 +14,8 @@ import numpy as np
 
 from tensorgrad.engine.backprop import topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
-from tensorgrad.engine.node import Array, Node, forgetting, record, recording
+from tensorgrad.engine.calls import forgetting
+from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.graph.debug import source_line
 from tensorgrad.graph.lint.findings import Finding, Severity
 from tensorgrad.value import Value, cotangents, ones_like
