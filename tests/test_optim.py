@@ -578,6 +578,22 @@ def test_a_new_optimiser_is_a_rule_and_a_class_that_names_it() -> None:
         Sign([w], momentum=0.5)
 
 
+def test_an_optimiser_without_a_rule_has_a_step_of_its_own() -> None:
+    class Shrink(optim.Optimizer):
+        def __init__(self, params: Any, factor: float = 0.5) -> None:
+            super().__init__(params, factor=factor)
+
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.data = p.data * group["factor"]
+
+    a, b = Value(1.0), Value(1.0)
+    optimizer = Shrink([{"params": [a]}, {"params": [b], "factor": 0.25}])
+    optimizer.step()
+    assert (a.data, b.data) == (0.5, 0.25)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 @pytest.mark.parametrize(("kind", "settings"), SETTINGS)
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])

@@ -90,7 +90,7 @@ class Module:
                 f"{type(self).__name__}.{name} is a parameter, and an array would not learn: set "
                 f".{name}.data, or assign tg.Value(array)"
             )
-        self.__dict__[name] = x
+        super().__setattr__(name, x)
 
     def __repr__(self) -> str:
         args, kwargs = self._made_with

@@ -45,11 +45,13 @@ class Optimizer:
     """Whether a large parameter is updated block by block: it pays for rules of many operations."""
 
     def __init_subclass__(cls) -> None:
-        _, _, _, *settings = inspect.signature(cls.rule).parameters.values()
-        params = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        kind = params.kind
-        signature = inspect.Signature([params, *(s.replace(kind=kind) for s in settings)])
-        cls.__signature__ = signature  # type: ignore[attr-defined]
+        rule = getattr(cls, "rule", None)
+        if rule is not None:  # otherwise the class has a step and an __init__ of its own
+            _, _, _, *settings = inspect.signature(rule).parameters.values()
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            arguments = [s.replace(kind=kind) for s in settings if s.kind is s.KEYWORD_ONLY]
+            signature = inspect.Signature([inspect.Parameter("params", kind), *arguments])
+            cls.__signature__ = signature  # type: ignore[attr-defined]
 
     def __init__(self, params: Iterable[Any], *args: Any, **settings: Any) -> None:
         given = inspect.signature(type(self)).bind(params, *args, **settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,6 +245,33 @@ def test_an_array_in_place_of_a_parameter_is_refused(x: Any) -> None:
     model.weight, model.bias = Value(np.ones((1, 2))), None
     assert names(model) == ["weight"]
     np.testing.assert_array_equal(model(np.ones((1, 2))).data, [[2]])
+
+
+def test_a_property_of_a_module_is_set_as_one() -> None:
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            self._x = Value(1.0)
+
+        @property
+        def x(self) -> Any:
+            return self._x
+
+        @x.setter
+        def x(self, new: Any) -> None:
+            self._x = Value(2 * new)
+
+    model = Doubled()
+    model.x = 3.0
+    assert model.x.item() == 6
+    assert names(model) == []
+
+
+def test_modules_of_functions_are_copied_and_pickled() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Softmax(0), nn.CrossEntropyLoss("sum"))
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert repr(twin) == repr(model)
+        np.testing.assert_array_equal(twin[:2](np.eye(2)).data, model[:2](np.eye(2)).data)
+        assert twin[2].reduction == "sum"
 
 
 def test_frozen_parameters_get_no_gradient_until_they_are_let_learn() -> None:
