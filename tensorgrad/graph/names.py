@@ -59,15 +59,15 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def pairs(given: Names) -> Iterator[tuple[str, Any]]:
-    """Names and what they name: Values, arrays, and the parameters of Modules by their paths."""
+    """Names and what they name: Values, arrays, and what Modules hold of them, by their paths."""
     if given is None:
         return
     if isinstance(given, Module):
-        yield from given.named_parameters()
+        yield from (*given.named_parameters(), *given.named_buffers())
     elif isinstance(given, Mapping):
         for name, x in given.items():
             if isinstance(x, Module):
-                yield from ((f"{name}.{path}", p) for path, p in x.named_parameters())
+                yield from ((f"{name}.{path}", p) for path, p in pairs(x))
             else:
                 yield str(name), x
     else:

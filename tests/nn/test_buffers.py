@@ -174,6 +174,11 @@ def test_a_step_that_looks_twice_remembers_once() -> None:
     assert model.count == 1
 
 
+def test_buffers_have_names_in_explanations() -> None:
+    model = RunningMean().eval()
+    assert "norm.mean" in str(tg.viz.explain(loss(model, Value(X)), model.scale, {"norm": model}))
+
+
 def test_lint_leaves_buffers_alone() -> None:
     model = RunningMean()
     tg.lint(lambda: loss(model), model)
