@@ -60,7 +60,7 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
-        self.__dict__["_made_with"] = args, kwargs  # how to make it again: what `io.save` writes
+        self._made_with = args, kwargs  # how to make it again: what `io.save` writes
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -349,6 +349,7 @@ def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:
 # What a Module is made of.
 
 Part = tuple[str, Any, Any, Any]  # its path, itself, what holds it, and under which name or number
+hold = object.__setattr__  # also of a frozen dataclass; by __dict__, attributes would be slower
 CONFIGURATION = frozenset((bool, int, float, complex, str, bytes, NoneType))
 
 
@@ -413,7 +414,7 @@ def put(place: Any, key: Any, x: Array) -> None:
     elif isinstance(place, tuple):
         place[key][...] = x
     else:
-        object.__setattr__(place, key, x)
+        hold(place, key, x)
 
 
 def at(x: Any, path: str) -> Any:
@@ -430,11 +431,9 @@ def rebuilt(x: Any, made: dict[int, Any]) -> Any:
     copy: Any = x
     if isinstance(x, Module):
         copy = made[id(x)] = object.__new__(type(x))
-        held = copy.__dict__
-        held.update(x.__dict__)
         for name, part in x.__dict__.items():
-            if type(part) not in CONFIGURATION and name != "_made_with":
-                held[name] = rebuilt(part, made)
+            fixed = type(part) in CONFIGURATION or name == "_made_with"
+            hold(copy, name, part if fixed else rebuilt(part, made))
     elif isinstance(x, list):
         copy = made[id(x)] = x.copy()
         copy[:] = [rebuilt(part, made) for part in x]
@@ -447,7 +446,7 @@ def rebuilt(x: Any, made: dict[int, Any]) -> Any:
     elif is_dataclass(x):
         copy = made[id(x)] = object.__new__(type(x))
         for name, part in items_of(x):
-            object.__setattr__(copy, name, rebuilt(part, made))
+            hold(copy, name, rebuilt(part, made))
     return copy
 
 
