@@ -52,11 +52,8 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
         if not unknown:
             return list(leaves), structure.unflatten
         for kind in unknown:
-            take, make = (
-                (fields_of, dataclass_of)
-                if dataclasses.is_dataclass(kind)
-                else (parameters_of, module_of)
-            )
+            module = hasattr(kind, "with_parameters")
+            take, make = (parameters_of, module_of) if module else (fields_of, dataclass_of)
             with suppress(ValueError):  # another thread was faster
                 optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)
 
@@ -75,7 +72,7 @@ def paths_of(tree: Any) -> list[Any]:
     if isinstance(tree, LONE):
         return [()]
     optree = loaded()
-    flatten(tree)  # makes its dataclasses and Modules known
+    flatten([tree])  # makes its dataclasses and Modules known
     return list(optree.tree_paths(tree, namespace=NAMESPACE))
 
 
@@ -145,6 +142,7 @@ def rest_of_prefix(what: str, prefix: Any, tree: Any) -> list[Any]:
     if not isinstance(prefix, (tuple, list, dict)):
         return [prefix] * len(flatten(tree)[0])
     optree = loaded()
+    flatten([tree])  # makes its dataclasses and Modules known
     if isinstance(tree, (Handle, np.ndarray)) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
         raise ValueError(f"vmap: {what}={prefix!r} for a single array")
     branches, _, keys, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)

@@ -219,6 +219,21 @@ def test_parameters_are_found_in_dataclasses_and_their_gradients_come_in_them() 
         np.testing.assert_array_equal(g.data, p.grad)
 
 
+def test_a_module_that_is_a_dataclass_is_a_module_to_transforms_alone_and_in_a_list() -> None:
+    @dataclass(eq=False)
+    class Scale(nn.Module):
+        factor: Any
+        power: int = 2
+
+        def forward(self, x: Any) -> Any:
+            return np.sum(self.factor * x**self.power)
+
+    x, model = np.array([3.0]), Scale(Value(2.0))
+    assert tg.grad(lambda m: m(x))(model).factor.item() == 9
+    assert tg.grad(lambda ms: ms[0](x))([model])[0].factor.item() == 9
+    tg.testing.check_grads(lambda m: m(x), model)
+
+
 def test_keys_of_a_dict_may_begin_with_an_underscore_and_a_list_may_hold_itself() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
