@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.backprop import Sweep
+from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import CAREFUL, Unsure
-from tensorgrad.engine.node import Array, Node, data_of, record, recorder, recording
+from tensorgrad.engine.node import Array, Node, data_of, record, recording
 from tensorgrad.engine.rules import Reading
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -38,7 +39,7 @@ def debug() -> recording:
     Traceback (most recent call last):
     FloatingPointError: log made -inf at entry (1,), from 0.0, in <doctest ...>, line 2: ...
     """
-    return recording(record_checked if recorder.get() else None)  # no_grad() stays in force
+    return recording(instead(record_checked))  # no_grad() stays in force
 
 
 def record_checked(*operation: Any) -> Node:
