@@ -6,13 +6,14 @@ plain formulas, are given the cotangent as a `Careful` array, whose linear opera
 each such term, inside sums of products too. A rule is linear in its cotangent: that is enough.
 
 A primitive whose terms are products of its operands says so in its declaration, `care=product`,
-`quotient`, `contraction` or `systems`, as `batch=` says how it treats examples. All others, which
-move or add entries, work on what a `Careful` array holds.
+`quotient`, `contraction`, `systems` or `whole`, as `batch=` says how it treats examples. All
+others, which move or add entries, work on what a `Careful` array holds.
 """
 
 from __future__ import annotations
 
 import cmath
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,16 @@ CareRule = Callable[[Function, list[Any], Mapping[str, Any]], Array]
 cares: dict[Function, CareRule] = {}
 """How the NumPy functions that multiply are run with care."""
 
+OPERATORS: dict[Function, Function] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.power: operator.pow,
+    np.negative: operator.neg,
+}
+"""What a rule means by them: on complex numbers a ufunc rounds otherwise than Python's operator."""
+
 
 class Careful(np.lib.mixins.NDArrayOperatorsMixin):
     """A cotangent whose zeros ask nothing. `payload`: an array, or a Value."""
@@ -39,8 +50,9 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)  # g *= y gives g a new array: others hold the old one
-        function = ufunc if method == "__call__" else getattr(ufunc, method)
-        return run(function, inputs, kwargs, cares.get(ufunc) if method == "__call__" else None)
+        if method != "__call__":
+            return run(getattr(ufunc, method), inputs, kwargs, None)
+        return run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return run(function, args, kwargs, cares.get(function))
@@ -185,6 +197,20 @@ def systems(function: Function, args: list[Any], params: Mapping[str, Any]) -> A
     if anywhere(unasked):
         a = np.where(unasked, np.eye(a.shape[-1], dtype=a.dtype), a)
     return function(a, g, **params)
+
+
+def whole(function: Function, args: list[Any], params: Mapping[str, Any]) -> Array:
+    """A linear map of matrices g: 0 where the whole of g is."""
+    (g,) = (x.payload for x in args if type(x) is Careful)
+    asked = np.any(g != 0, axis=(-2, -1), keepdims=True)
+    return np.where(asked, function(*map(bare, args), **params), 0)
+
+
+def asked(a: Array, g: Array) -> Array:
+    """`a`, with 0 for matrices of which g, a row for each, asks nothing: a rule may factor it."""
+    if type(g) is not Careful:
+        return a
+    return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, 0)
 
 
 def constant(x: Array) -> Array:
