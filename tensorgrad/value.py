@@ -81,11 +81,10 @@ class Value(Handle):
             raise ValueError(
                 "only a leaf's data can be set: the sweep needs those of a result as they were"
             )
-        if np.shape(data_of(data)) != self.shape:
-            raise ValueError(
-                f"data of shape {np.shape(data_of(data))} for a Value of shape {self.shape}"
-            )
-        self.node.data = np.array(data_of(data)).astype(self.dtype, casting="same_kind")[()]
+        data = np.asarray(data_of(data))
+        if data.shape != self.shape:
+            raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
+        self.node.data = data.astype(self.dtype, "C", "same_kind")[()]
 
     @property
     def grad(self) -> Any:
