@@ -31,6 +31,7 @@ MEND = {
     ),
     "sqrt": "keep the operand off 0, np.sqrt(x + 1e-12); for lengths take np.linalg.norm",
 }
+NOTHING_ASKED = "a later slope is 0 there, and 0 times infinity counts as 0"
 CHECK = "look at what it is given; tg.debug() stops at the first NaN or infinity"
 
 
@@ -70,10 +71,18 @@ def made(graph: Graph, node: Node) -> Told:
         broken = first_bad(graph.loss.data) is not None
         if broken or backward or np.any(g[~np.isfinite(node.data)]):
             return "error", f"{name} {given}"
-        masked = given.startswith("made")  # what it was given, say -inf for a mask, was meant
-        return ("note", f"{name} {given}; masked out, it does no harm") if masked else None
+        if not given.startswith("made"):
+            return None  # what it was given, say -inf for a mask, was meant
+        meets = np.any(np.asarray(graph.reach[node])[~np.isfinite(node.data)])
+        return (
+            "note",
+            f"{name} {given}; {NOTHING_ASKED if meets else 'masked out, it does no harm'}",
+        )
     text = nearly(node, g)
-    return ("warning", text) if text else None
+    if text:
+        return "warning", text
+    text = infinite_slope(graph, node, g)
+    return ("note", text) if text else None
 
 
 def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
@@ -106,6 +115,21 @@ def nearly(node: Node, g: Array) -> str | None:
         steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
         if steepest > np.sqrt(np.finfo(dtype).max):
             return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
+    return None
+
+
+def infinite_slope(graph: Graph, node: Node, g: Array) -> str | None:
+    """An operation on single entries that has an infinite slope where a factor of 0 meets it."""
+    assert node.op is not None
+    if node.op.batch is not elementwise:
+        return None
+    for i, x in enumerate(node.operands):
+        if x is None or not x.requires_grad or x.data.shape != node.data.shape:
+            continue
+        lost = ~np.isfinite(contribution(node, i, ones_like(node.data))) & (g == 0)
+        if np.any(lost) and np.any(lost & (np.asarray(graph.reach[node]) != 0)):
+            entry = tuple(np.argwhere(lost)[0].tolist())
+            return f"{node.op.name} has an infinite slope at entry {entry}; {NOTHING_ASKED}"
     return None
 
 
