@@ -6,8 +6,10 @@ left out, entry 1 is asked for; the last is the root of 0, whose slope is infini
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -454,3 +456,256 @@ def test_a_singular_example_of_a_vmap_adds_0_and_leaves_the_others_alone(
     for i, found in enumerate(tg.vmap(pull)(np.stack([0 * g, g]), *rows)):
         assert not found[0].any()
         np.testing.assert_allclose(found[1], want[i], **close)
+
+
+# Zeros of a Jacobian, as of an entry that was not chosen: 0 even where an infinity is asked for.
+
+INF = np.inf
+NOT_CONNECTED: dict[str, tuple[Function, list[float], Any, list[float]]] = {
+    # √(f(x) - c) has an infinite slope where f(x) is c
+    "relu": (relu, [-1.0, 0.25], 0.0, [0, 1]),
+    "clip": (lambda x: np.clip(x, 0, 1), [-1, 0.25, 2], [0, 0, 1], [0, 1, 0]),
+    "maximum": (lambda x: np.maximum(x, 0), [-1, 0.25], 0.0, [0, 1]),
+    "where": (lambda x: np.where([True, False], x, 0.0), [0, 9], 0.0, [INF, 0]),
+    "select": (lambda x: np.select([x < 1], [x], 0.0), [0, 9], 0.0, [INF, 0]),
+    "piecewise": (lambda x: np.piecewise(x, [x < 1], [lambda v: v, 0.0]), [0, 9], 0.0, [INF, 0]),
+    "max": (np.max, [1, 3, 2], 3.0, [0, INF, 0]),
+    "nanmin": (np.nanmin, [1, np.nan, 2], 1.0, [INF, 0, 0]),
+    "median": (np.median, [3, 1, 2], 2.0, [0, 0, INF]),
+    "percentile": (lambda x: np.percentile(x, 50), [3, 1, 2], 2.0, [0, 0, INF]),
+    "quantiles": (lambda x: np.quantile(x, [0, 1]), [3, 1, 2], [1, 3], [INF, INF, 0]),
+    "partition": (lambda x: np.partition(x, 1)[1], [3, 1, 2], 2.0, [0, 0, INF]),
+    "accumulate": (np.maximum.accumulate, [0.25, 0, 1], [0, 0, 1], [2, 0, INF]),
+    "nan_to_num": (np.nan_to_num, [0.25, np.nan], 0.0, [1, 0]),
+    "interp, outside": (lambda x: np.interp(x, [0, 1], [1, 2]), [-1, 0.25], 1.0, [0, 1]),
+    "interp, heights": (lambda y: np.interp([1], [0, 1, 2], y), [5, 0, 7], 0.0, [0, INF, 0]),
+    "index": (lambda x: x[[0, 0]], [0, 9], 0.0, [INF, 0]),
+    "sort": (lambda x: np.sort(x)[:2], [1.25, 1, 9], 1.0, [1, INF, 0]),
+    "tril": (lambda x: np.tril(x.reshape(2, 2)), [0.25, 9, 0, 0.25], 0.0, [1, 0, INF, 1]),
+    "diagonal": (
+        lambda x: np.einsum("ii->i", x.reshape(2, 2)),
+        [0, 9, 9, 4],
+        0.0,
+        [INF, 0, 0, 0.25],
+    ),
+    "trace": (lambda x: np.einsum("ii", x.reshape(2, 2)), [1, 9, 9, 4], 5.0, [INF, 0, 0, INF]),
+    "pad": (lambda x: np.pad(x, 1), [0.25, 1], 0.0, [1, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_CONNECTED))
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.checkpoint], ids=["", "checkpoint"])
+def test_what_is_not_connected_receives_0_of_an_infinity(name: str, wrap: Any) -> None:
+    f, at, c, slopes = NOT_CONNECTED[name]
+    x = np.array(at, float)
+    loss = lambda x: np.sum(np.sqrt(wrap(f)(x) - c))
+    assert tg.grad(loss)(x).tolist() == slopes
+    masked = lambda x: np.sum(np.where(np.ones(np.shape(c) or 1, bool), np.sqrt(f(x) - c), 0.0))
+    assert tg.grad(masked)(x).tolist() == slopes
+    if name != "piecewise":  # which vmap refuses
+        assert tg.vmap(tg.grad(loss))(np.stack([x, x + 1]))[0].tolist() == slopes
+
+
+def test_a_mask_hides_no_infinity_of_a_kept_entry() -> None:
+    keep, x = np.array([True, False, True, False, True]), np.array([1.2, 0.9, 2.3, 0.0, 0.5])
+    found = tg.grad(lambda x: np.sum(np.where(keep, np.sqrt(np.sort(x)), 0.0)))(x)
+    np.testing.assert_allclose(found, [0, 0.5 / np.sqrt(0.9), 0.5 / np.sqrt(2.3), np.inf, 0])
+
+
+# Sums, products and systems.
+
+
+def test_a_gradient_does_not_depend_on_the_order_of_terms() -> None:
+    x = np.array([0.0, 2.0])
+    a, b = lambda x: (x * np.log(x))[1], lambda x: np.sum(np.where(x > 9, x, 0))
+    for loss in (lambda x: a(x) + b(x), lambda x: b(x) + a(x)):
+        np.testing.assert_allclose(tg.grad(loss)(x), [0, np.log(2) + 1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_left_out_adds_0_to_the_weights_too(bad: float) -> None:
+    x, w = np.array([[bad, bad], [1.0, 2.0]]), np.array([[3.0, 5.0], [7.0, 9.0]])
+    keep = np.array([[False], [True]])
+    products: dict[str, Function] = {
+        "@": lambda w: x @ w,
+        "einsum": lambda w: np.einsum("ij,jk->ik", x, w),
+        "tensordot": lambda w: np.tensordot(x, w, 1),
+        "linear": lambda w: F.linear(x, w.T, np.zeros(2)),
+        "stacks": lambda w: (x[:, None] @ w)[:, 0],
+        "sum of *": lambda w: np.sum(x[:, :, None] * w, axis=1),
+    }
+    for name, product in products.items():
+        kept = lambda w, p=product: np.sum(np.where(keep, p(w), 0))
+        assert tg.grad(kept)(w).tolist() == [[1, 1], [2, 2]], name
+        asked = tg.grad(lambda w, p=product: np.sum(p(w)))(w)
+        np.testing.assert_array_equal(asked, np.full((2, 2), bad), name)
+
+
+def test_an_infinity_among_the_terms_of_a_product_stays_one_of_its_sign() -> None:
+    """Where both kinds of terms meet: 0 · NaN adds nothing, 2 · -∞ is -∞."""
+    x = np.array([[np.nan, 1.0], [-np.inf, 1.0], [3.0, 1.0]])
+    g = np.array([[0.0], [2.0], [1.0]])
+    found = tg.grad(lambda w: np.sum(g * (x @ w)))(np.ones((2, 1)))
+    assert found.tolist() == [[-np.inf], [3]]
+    for h in (g + 1e-300, [[1], [0], [0]]):
+        found = tg.grad(lambda w, h=h: np.sum(np.where(True, h * (x @ w), 0)))(np.ones((2, 1)))
+        assert np.isnan(found[0, 0])
+        assert np.isfinite(found[1, 0])
+
+
+GOOD = np.array([[4.0, 1, 0, 0], [1, 5, 2, 0], [0, 1, 6, 1], [0, 0, 1, 3]])
+MATRICES: dict[str, tuple[Function, Array]] = {
+    "inv": (lambda a: np.linalg.inv(a)[..., 0, 0], np.full((4, 4), np.nan)),
+    "solve": (lambda a: np.linalg.solve(a, np.ones((4, 1)))[..., 0, 0], np.full((4, 4), np.nan)),
+    "slogdet": (lambda a: np.linalg.slogdet(a)[1], np.ones((4, 4))),
+    "det": (np.linalg.det, np.full((4, 4), np.inf)),
+    "svdvals": (lambda a: np.linalg.svdvals(a)[..., 0], np.full((4, 4), np.inf)),
+    "eigvals": (
+        lambda a: np.real(np.sum(np.linalg.eigvals(a) ** 2, axis=-1)),
+        np.diag([1.0, 1.0, 1.0], 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(MATRICES))
+@pytest.mark.parametrize("wrap", [lambda f: f, tg.checkpoint], ids=["", "checkpoint"])
+def test_a_singular_matrix_of_a_stack_that_is_left_out_adds_0(name: str, wrap: Any) -> None:
+    f, bad = MATRICES[name]
+    want = tg.grad(f)(GOOD)
+    for order in ([GOOD, bad], [bad, GOOD]):
+        keep = np.array([a is GOOD for a in order])
+        loss = lambda a, keep=keep: np.sum(np.where(keep, wrap(f)(a), 0.0))
+        found = tg.grad(loss)(np.stack(order))
+        np.testing.assert_allclose(found[keep][0], want, rtol=1e-9, atol=1e-12)
+        assert not found[~keep].any()
+
+
+def test_a_singular_matrix_that_is_asked_for_raises() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        tg.grad(lambda a: np.sum(np.linalg.slogdet(a)[1]))(np.stack([GOOD, np.ones((4, 4))]))
+
+
+def test_functions_of_scipy_that_are_left_out_add_0() -> None:
+    linalg = pytest.importorskip("tensorgrad.scipy.linalg")
+    bad = np.full((2, 2), np.nan)
+    for f in (
+        linalg.expm,
+        lambda a: linalg.solve_triangular(a, np.ones((2, 1)), check_finite=False),
+    ):
+        left_out = lambda a, f=f: np.sum(np.where(False, f(a), 0.0))
+        assert not tg.grad(left_out)(bad).any()
+        assert not tg.hessian(left_out)(bad).any()
+        assert np.isnan(tg.grad(lambda a, f=f: np.sum(f(a)))(bad)).any()
+
+
+# Rules that are not ours, and how often a rule is asked.
+
+
+@pytest.mark.usefixtures("own_primitives")
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, out, x: g * (np.log(x) + 1),
+        lambda g, out, x: np.multiply(g, np.log(x) + 1),
+        lambda g, out, x: g @ np.diag(np.log(x) + 1),
+        lambda g, out, x: g.dot(np.diag(np.log(x) + 1)),
+        lambda g, out, x: np.diagonal(np.multiply.outer(g, np.log(x) + 1)),
+        lambda g, out, x: -g / (-1 / (np.log(x) + 1)),
+    ],
+)
+def test_a_rule_of_yours_is_a_plain_formula(rule: Any) -> None:
+    op = tg.primitive(lambda x: x * np.log(x), rule, name="x log x")
+    for f in (op, tg.checkpoint(op)):
+        found = tg.grad(lambda x, f=f: np.sum(np.where(x > 0, f(x), 0)))(np.array([0.0, 2.0]))
+        np.testing.assert_allclose(found, [0, np.log(2) + 1])
+
+
+@pytest.mark.usefixtures("own_primitives")
+def test_a_rule_of_yours_that_hides_infinities_is_given_none_that_nobody_asks_for() -> None:
+    hidden = []
+
+    def rule(g: Array, out: Array, x: Array) -> Array:
+        hidden.append(bool(np.any(~np.isfinite(np.asarray(g)))))
+        return np.where(np.isfinite(g), g, 7.0)
+
+    same = tg.primitive(lambda x: +x, rule, name="same")
+    x = np.array([0.0, 2.0])
+    loss = lambda x: np.sum(np.where(x > 0, (lambda y: y * np.log(y))(same(x)), 0))
+    np.testing.assert_allclose(tg.grad(loss)(x), [0, np.log(2) + 1])
+    assert hidden == [False]
+
+
+@pytest.mark.usefixtures("own_primitives")
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_rule_is_asked_at_most_twice_at_any_nesting(depth: int, masked: bool) -> None:
+    asked = []
+
+    def rule(g: Array, out: Array, x: Array) -> Array:
+        asked.append("rule")
+        return g * (np.log(x) + 1)
+
+    def counted(f: Function) -> Function:
+        h = tg.custom_vjp(lambda x: f(x))
+
+        def bwd(x: Array, g: Array) -> tuple[Array]:
+            asked.append("bwd")
+            return (g * (np.log(x) + 1),)
+
+        h.defvjp(lambda x: (f(x), x), bwd)
+        return h
+
+    op = tg.primitive(lambda x: x * np.log(x), rule, name="x log x")
+    x = np.array([0.0, 2.0])
+    for wraps in itertools.product([tg.checkpoint, counted, tg.vmap], repeat=depth):
+        f, at = op, x
+        for wrap in wraps:
+            f, at = wrap(f), at[None] if wrap is tg.vmap else at
+        asked.clear()
+        loss = lambda x, f=f: np.sum(np.where(x > 0, f(x), 0) if masked else f(x))
+        found = tg.grad(loss)(at)
+        np.testing.assert_allclose(found.ravel(), [0 if masked else -np.inf, np.log(2) + 1])
+        assert 1 <= len(asked) <= 2
+        assert len(set(asked)) == 1
+
+
+def test_without_an_infinity_a_rule_is_asked_once() -> None:
+    x = Value([1.0, 2.0])
+    y = np.sum(np.exp(x) * np.log(x))
+    asked = []
+    log = registry["log"]
+    with patch.object(log, "rules", (lambda g, out, x: asked.append(1) or g / x,)):
+        y.backward()
+    assert asked == [1]
+
+
+def test_a_retained_gradient_is_taken_with_care_too() -> None:
+    """Of the leaf alone the first sweep would do."""
+    x = Value([0.0, 2.0])
+    y = np.log(x)
+    y.retain_grad()
+    z = np.sqrt(y)
+    z.retain_grad()
+    np.sum(np.where(x > 1, z, 0)).backward()
+    assert y.grad[0] == z.grad[0] == x.grad[0] == 0
+    assert np.isclose(y.grad[1], 0.5 / np.sqrt(np.log(2)))
+
+
+def test_debug_takes_a_masked_infinite_slope_for_no_mistake() -> None:
+    x = Value([0.0, 4.0])
+    with tg.debug():
+        y = np.sum(np.where(x > 0, np.sqrt(x), 0))
+    y.backward()
+    assert x.grad.tolist() == [0, 0.25]
+    with tg.debug():
+        y = np.sum(np.sqrt(Value([0.0, 4.0])))
+    with pytest.raises(FloatingPointError, match="sqrt"):
+        y.backward()
+
+
+def test_examples_of_a_vmap_have_their_own_infinities() -> None:
+    x = np.array([[0.0, 4.0], [4.0, 0.0], [4.0, 4.0]])
+    loss = lambda x: np.sum(np.where(np.array([True, False]), np.sqrt(x), 0))
+    rows = np.stack([tg.grad(loss)(row) for row in x])
+    np.testing.assert_array_equal(tg.vmap(tg.grad(loss))(x), rows)
+    assert rows.tolist() == [[np.inf, 0], [0.25, 0], [0.25, 0]]

@@ -177,7 +177,7 @@ def contraction(function: Function, args: list[Any], params: Mapping[str, Any]) 
         """The same over terms with a factor that is not finite."""
         return count(arrays) - count([x * ok for x, ok in zip(arrays, fine)])
 
-    asked = [x != 0 if known else x == x for x, known in zip(values, cotangent)]
+    asked = [x != 0 if known else (x == x) | True for x, known in zip(values, cotangent)]
     finite_terms = list(args)
     for i, ok, known in zip(factors, fine, cotangent):
         finite_terms[i] = args[i] if known else np.where(ok, args[i], 0)
@@ -213,10 +213,11 @@ def whole(function: Function, args: list[Any], params: Mapping[str, Any]) -> Arr
 
 
 def asked(a: Array, g: Array) -> Array:
-    """`a`, with 0 for matrices of which g, a row for each, asks nothing: a rule may factor it."""
+    """`a`, with 1 for matrices of which g, a row for each, asks nothing: a rule may factor it."""
     if type(g) is not Careful:
         return a
-    return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, 0)
+    one = np.eye(*a.shape[-2:], dtype=a.dtype)
+    return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, one)
 
 
 def constant(x: Array) -> Array:
