@@ -709,3 +709,12 @@ def test_examples_of_a_vmap_have_their_own_infinities() -> None:
     rows = np.stack([tg.grad(loss)(row) for row in x])
     np.testing.assert_array_equal(tg.vmap(tg.grad(loss))(x), rows)
     assert rows.tolist() == [[np.inf, 0], [0.25, 0], [0.25, 0]]
+
+
+def test_what_lint_calls_harmless_does_no_harm() -> None:
+    x = Value(np.array([0.0, 1.0, 2.0]), name="x")
+    loss = lambda: np.sum((x * np.log(x))[1:])
+    (finding,) = tg.lint(loss, [x])
+    assert finding.message.endswith("masked out, it does no harm")
+    loss().backward()
+    np.testing.assert_allclose(x.grad, [0, 1, np.log(2) + 1])

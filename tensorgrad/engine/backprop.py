@@ -196,7 +196,8 @@ def contribution(node: Node, i: int, g: Array) -> Array:
     """What operand `i` of `node` alone receives for the cotangent `g`, asked with care."""
     readings = (*(r for r in node.readings if not r.looks), *CAREFUL)
     args = (g, node.data, *node.inputs)
-    rules, args = read(node, args, Sweep((node,), (), readings), readings)
+    sweep = Sweep((node,), [x for x in node.operands if x is not None], readings)
+    rules, args = read(node, args, sweep, readings)
     with np.errstate(all="ignore"):
         return repair(rules[i](*args, **node.params), node, i)
 

@@ -78,11 +78,7 @@ def made(graph: Graph, node: Node) -> Told:
             "note",
             f"{name} {given}; {NOTHING_ASKED if meets else 'masked out, it does no harm'}",
         )
-    text = nearly(node, g)
-    if text:
-        return "warning", text
-    text = infinite_slope(graph, node, g)
-    return ("note", text) if text else None
+    return steep(graph, node, g)
 
 
 def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
@@ -102,34 +98,24 @@ def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
     return None
 
 
-def nearly(node: Node, g: Array) -> str | None:
-    """Whether an operation on single entries is so steep there that the square of it overflows."""
+def steep(graph: Graph, node: Node, g: Array) -> Told:
+    """An operation on single entries with a slope whose square overflows, or with an infinite one
+    that meets a factor of 0.
+    """
     assert node.op is not None
     if node.op.batch is not elementwise:
         return None
-    dtype = node.data.dtype
+    name, dtype = node.op.name, node.data.dtype
     for i, x in enumerate(node.operands):
         if x is None or not x.requires_grad:
             continue
         slope = contribution(node, i, ones_like(node.data))
         steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
         if steepest > np.sqrt(np.finfo(dtype).max):
-            return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
-    return None
-
-
-def infinite_slope(graph: Graph, node: Node, g: Array) -> str | None:
-    """An operation on single entries that has an infinite slope where a factor of 0 meets it."""
-    assert node.op is not None
-    if node.op.batch is not elementwise:
-        return None
-    for i, x in enumerate(node.operands):
-        if x is None or not x.requires_grad or x.data.shape != node.data.shape:
-            continue
-        lost = ~np.isfinite(contribution(node, i, ones_like(node.data))) & (g == 0)
-        if np.any(lost) and np.any(lost & (np.asarray(graph.reach[node]) != 0)):
-            entry = tuple(np.argwhere(lost)[0].tolist())
-            return f"{node.op.name} has an infinite slope at entry {entry}; {NOTHING_ASKED}"
+            return "warning", f"{name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
+        bad = first_bad(slope)
+        if bad is not None and np.any(~np.isfinite(slope) & (np.asarray(graph.reach[node]) != 0)):
+            return "note", f"{name} has an infinite slope at entry {bad}; {NOTHING_ASKED}"
     return None
 
 
