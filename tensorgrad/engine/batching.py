@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorgrad.engine.arguments import defaults
-from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.node import Array
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
@@ -92,13 +92,6 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = _one_example
     __len__ = __iter__ = item = tolist = _one_example
-
-
-def anywhere(condition: Array) -> bool:
-    """Whether `condition` holds in any entry of any example; for choices that only save time."""
-    if isinstance(condition, Handle):
-        condition = condition.node.data
-    return bool(np.any(condition.payload if isinstance(condition, Batched) else condition))
 
 
 def levels_of(*xs: Any) -> tuple[Level, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.arrays import anywhere
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
 from tensorgrad.engine.rules import Reading
 

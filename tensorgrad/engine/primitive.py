@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
-from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run
+from tensorgrad.engine.arrays import NUMPY, PLAIN, SCALARS, kind_of, met, run
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
@@ -113,24 +113,23 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         inputs = tuple(x if type(x) in PLAIN else operand(x, op.name) for x in inputs)
     try:
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
-    kind = None
+    kind = NUMPY
     if handle is None:
         kind = kind_of(data)
-        if kind is None or kind.alone:
+        if kind.alone:
             return data
         handle = Handle.kind
     elif type(data) is np.ndarray:
         data = data if data.ndim else data[()]
     elif type(data) not in SCALARS:
         kind = kind_of(data)
-        if kind is None:  # a number becomes a NumPy scalar
-            data = operand(data, op.name)[()]
+        data = kind.result(data)
     new = recorder.get()
     result = _blank(handle)
     result.node = node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
-    if kind is not None:
+    if kind is not NUMPY:
         node.readings += kind.readings
     return result
 

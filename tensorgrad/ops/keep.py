@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
 
@@ -52,13 +53,13 @@ def trim_zeros(filt: Array, trim: str = "fb", axis: Any = None) -> Array:
 @implements(np.tril)
 def tril(m: Array, k: int = 0) -> Array:
     """Zeros above diagonal `k`."""
-    return np.where(np.tril(np.ones(m.shape[-2:], bool), k), m, 0)
+    return np.where(created(np.tri, *m.shape[-2:], k, bool, like=m), m, 0)
 
 
 @implements(np.triu)
 def triu(m: Array, k: int = 0) -> Array:
     """Zeros below diagonal `k`."""
-    return np.where(np.triu(np.ones(m.shape[-2:], bool), k), m, 0)
+    return np.where(created(np.tri, *m.shape[-2:], k - 1, bool, like=m), 0, m)
 
 
 @implements(np.diagflat)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, created, wrong
 from tensorgrad.engine.batching import alike, elementwise, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.engine.node import Array
@@ -64,7 +65,9 @@ softplus = primitive(
 
 
 def top(x: Array, axis: Axis) -> Array:
-    return x.max(axis=axis, keepdims=True, initial=-np.inf)
+    if 0 in x.shape:
+        return x.max(axis=axis, keepdims=True, initial=-np.inf)
+    return x.max(axis=axis, keepdims=True)
 
 
 def shares(x: Array, axis: int = -1) -> Array:
@@ -173,7 +176,7 @@ def log_odds(a: Array) -> tuple[Array, Array]:
 
 def surprise(a: Array, y: Array) -> Array:
     same_shape(a, y)
-    if np.size(a) and not 0 <= np.min(a) <= np.max(a) <= 1:
+    if wrong((a < 0) | (a > 1) | (a != a)):
         raise ValueError(
             "probabilities outside of 0..1; for weighted sums take the cost with_logits"
         )
@@ -228,7 +231,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     """-ln of the softmax probability of the right class, of each row or together."""
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    shape, z, y = z.shape, classes_last(z), np.asarray(y)
+    shape, z, y = z.shape, classes_last(z), as_array(y)
     if y.dtype.kind == "f":
         y = classes_last(y)
         same_shape(z, y)
@@ -237,7 +240,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
         n, classes = y.size, z.shape[-1]
         if y.shape != z.shape[:-1]:
             raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
-        if n and not 0 <= y.min() <= y.max() < classes:
+        if wrong((y < 0) | (y >= classes)):
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
@@ -260,7 +263,7 @@ def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none")
     if targets:
         y = classes_last(y)
         return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    one_hot = np.expand_dims(y, -1) == np.arange(p.shape[-1])
+    one_hot = np.expand_dims(y, -1) == created(np.arange, p.shape[-1], like=y)
     return classes_second(g * (p - one_hot))
 
 

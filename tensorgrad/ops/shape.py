@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array, data_of
@@ -150,7 +151,7 @@ NEW_AXES = {1: ((0,),), 2: ((0, 1), (0,)), 3: ((0, 1, 2), (0, 2), (2,))}
 
 
 def at_least(n: int, x: Array) -> Array:
-    x = x if hasattr(x, "ndim") else np.asarray(x)
+    x = as_array(x)
     return x if x.ndim >= n else np.expand_dims(x, NEW_AXES[n][x.ndim])
 
 
@@ -257,7 +258,7 @@ def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> A
 def resize(a: Array, new_shape: int | Sequence[int]) -> Array:
     """The first entries in another shape; all over again where there are too few."""
     numbers = np.resize(np.arange(a.size), new_shape)
-    return np.take(a, numbers) if a.size else np.zeros(numbers.shape, a.dtype)
+    return np.take(a, numbers) if a.size else created(np.zeros, numbers.shape, a.dtype, like=a)
 
 
 if hasattr(np, "astype"):  # since NumPy 2.1
