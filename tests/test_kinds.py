@@ -1,4 +1,4 @@
-"""Kinds of array that are not NumPy's: a strict one, and Dask's. See `engine/arrays.py`."""
+"""A kind of array that is not NumPy's: a strict one. Others: `test_dask.py`, `test_tracer.py`."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ Nobody looks at numbers to decide what to do, but through `anywhere`: some array
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ class Chunked(Kind):
             try:
                 return op.forward(*inputs, **params)
             except FutureWarning as warning:
-                raise NotImplementedError(f"{warning}".partition(".")[0]) from None
+                raise NotImplementedError(f"{warning}".partition(" You")[0]) from None
 
 
 NUMPY: Kind = Plain(rank=0)
@@ -220,13 +221,32 @@ def shares_memory(x: Any) -> bool:
     return getattr(x, "base", None) is not None
 
 
+def sizes(x: Any) -> tuple[int | None, ...]:
+    """The sizes of the axes, as far as they are known: Dask's are NaN where they are not."""
+    return tuple(n if n == n else None for n in x.shape)
+
+
 def same_shape(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether two shapes are the same, as far as their sizes are known (others are NaN).
+    """Whether two shapes are the same, as far as their sizes are known.
 
     >>> same_shape((2, np.nan), (2, 3)), same_shape((2, np.nan), (3, 3))
     (True, False)
     """
     return len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b))
+
+
+def total(sizes: Sequence[int]) -> int:
+    """The product of these sizes of axes. ValueError where one is not known."""
+    n = math.prod(sizes)
+    if n != n:
+        raise ValueError(f"sizes {list(sizes)} are not known yet; in Dask: x.compute_chunk_sizes()")
+    return n
+
+
+def spread(x: Any, like: Any) -> Any:
+    """`x` in the shape of `like`, to which it broadcasts; that may be unknown."""
+    known = all(n == n for n in like.shape)
+    return np.broadcast_to(x, like.shape) if known else x + np.zeros_like(like, dtype=x.dtype)
 
 
 def has_numbers(x: Any) -> bool:

@@ -355,7 +355,7 @@ def sum_of_products(*xs: Array, subscripts: str) -> Array:
     """
     inputs, arrow, result = subscripts.partition("->")
     summed = not arrow or set(inputs) - {*result, ",", " "}
-    large = len(xs) == 2 and summed and max(map(np.size, xs)) > 1000
+    large = len(xs) == 2 and summed and max(as_array(x).size for x in xs) > 1000
     return np.einsum(subscripts, *xs, optimize=bool(large) or len(xs) > 2)
 
 

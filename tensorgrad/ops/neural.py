@@ -6,12 +6,12 @@ Choices: relu'(0) = 0; infinite entries that tie share the gradient of logsumexp
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, created, wrong
+from tensorgrad.engine import arrays
+from tensorgrad.engine.arrays import as_array, created, total, wrong
 from tensorgrad.engine.batching import alike, elementwise, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.engine.node import Array
@@ -143,12 +143,12 @@ linear = primitive(
 
 def rows(a: Array) -> int:
     """How many examples there are."""
-    return math.prod(a.shape[:-1])
+    return total(a.shape[:-1])
 
 
 def same_shape(a: Array, y: Array) -> None:
     """A cost compares entry by entry: (n, 1) against (n,) would broadcast to n² differences."""
-    if np.shape(a) != np.shape(y):
+    if not arrays.same_shape(np.shape(a), np.shape(y)):
         raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
 
 

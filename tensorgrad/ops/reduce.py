@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
-from tensorgrad.engine.arrays import anywhere, as_array, created, wrong
+from tensorgrad.engine.arrays import anywhere, as_array, created, total, wrong
 from tensorgrad.engine.batching import along, reduction
 from tensorgrad.engine.care import CareRule
 from tensorgrad.engine.domain import Domain, Shape, axes, ties, with_zeros
@@ -46,7 +46,7 @@ def reduced(shape: Shape, axis: Axis) -> list[int]:
 
 def count(shape: Shape, axis: Axis) -> int:
     """How many entries of an array of `shape` go into one entry of the result."""
-    return math.prod(shape[a] for a in reduced(shape, axis))
+    return total([shape[a] for a in reduced(shape, axis)])
 
 
 # NumPy's arguments.

@@ -32,17 +32,25 @@ def axis_pairs(shape: Shape) -> Any:
     return [(a, b) for a in range(-n, n) for b in range(n)]
 
 
+def reshaped(a: Array, shape: Any, order: str = "C", **copy: Any) -> Array:
+    """`np.reshape`, asked for a tuple and no order where that will do: not all kinds know more.
+
+    (NumPy 2.0 calls the shape newshape, and has no copy.)
+    """
+    shape = (shape,) if isinstance(shape, int) else shape
+    return np.reshape(a, shape, **(copy if order == "C" else {"order": order, **copy}))
+
+
 reshape = primitive(
-    # NumPy 2.0 calls the shape newshape, and has no copy
-    lambda a, shape, order="C", **copy: np.reshape(a, shape, order=order, **copy),
-    lambda g, out, x, shape=None, order="C", copy=None: np.reshape(g, x.shape, order=order),
+    reshaped,
+    lambda g, out, x, shape=None, order="C", copy=None: reshaped(g, x.shape, order),
     name="reshape",
     domain=Domain(params=reshapes, complex=True),
     batch=moving,
 )
 ravel = primitive(
     np.ravel,
-    lambda g, out, x, order="C": np.reshape(g, x.shape, order=order),
+    lambda g, out, x, order="C": reshaped(g, x.shape, order),
     domain=Domain(params=lambda shape: [{}, {"order": "F"}], complex=True),
     batch=moving,
 )
