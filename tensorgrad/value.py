@@ -716,9 +716,10 @@ def as_data(data: Any) -> Any:
         )
     data = data_of(data)
     array = copied(ordinary(data, "a Value"))
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")
-    if array.dtype.kind == "i" and not hasattr(data, "dtype"):
+    dtype = getattr(array, "dtype", np.dtype(object))
+    if dtype.kind not in "biufc":
+        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {dtype}")
+    if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
     return array
 

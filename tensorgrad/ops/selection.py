@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array
+from tensorgrad.engine.arrays import to_numbers
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, data_of
@@ -44,7 +44,7 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
 
     A function is given those entries only, so it may be singular at others.
     """
-    conditions = as_array(data_of(condlist), bool)
+    conditions = np.asarray(to_numbers(data_of(condlist)), bool)
     if conditions.ndim < (2 if x.ndim else 1):  # a single condition
         conditions = conditions[None]
     if len(funclist) == len(conditions) + 1:
