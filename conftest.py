@@ -1,15 +1,26 @@
-"""Doctests: what they declare is forgotten, and what needs a missing extra is not collected."""
+"""Doctests, whose declarations are forgotten; and how tests share the machine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
+# For the workers, which load NumPy later: a process for each core is enough, and threads of small
+# products that wait for each other take up to 20 times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for single files: most take no longer than a worker's start."""
+    files = [arg.partition("::")[0] for arg in config.args]
+    return 0 if all(map(os.path.isfile, files)) else None
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas['name']} {blas['version']}",
-        "blas_threads": blas_threads(),
+        **blas_in_use(),
         "tensorgrad": tensorgrad.__version__,
         "peers": {name: installed(name) for name in PEERS},
     }
@@ -41,13 +41,16 @@ def cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def blas_threads() -> int | None:
-    """None where threadpoolctl, which can tell, is not installed."""
+def blas_in_use() -> dict[str, Any]:
+    """The kernel that BLAS chose for this processor, and its threads; nothing where threadpoolctl,
+    which can tell, is not installed.
+    """
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        return None
-    return next((p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"), None)
+        return {}
+    found = next((p for p in threadpool_info() if p["user_api"] == "blas"), {})
+    return {"kernel": found.get("architecture"), "blas_threads": found.get("num_threads")}
 
 
 def installed(name: str) -> str | None:

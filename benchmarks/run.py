@@ -17,6 +17,9 @@ sys.path.insert(0, str(HERE.parent))  # measure this checkout, not another one t
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])
 )
+# One thread, before NumPy is loaded: two of them spin on a busy machine and measure the neighbours.
+for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 import chain  # noqa: E402
 import checkpoint  # noqa: E402

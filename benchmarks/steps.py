@@ -16,17 +16,21 @@ from contestants import CONTESTANTS, Contestant
 from result import Result, ratio_text, time_text
 from timing import Apart, Here, Runner, alternate, quartiles
 
-HAND, OURS, INFORMATION = "NumPy by hand", "tensorgrad", "jax.jit"
+HAND, OURS, SPELLED = "NumPy by hand", "tensorgrad", "tensorgrad, spelled out"
+INFORMATION = "jax.jit"
 
 
 class Problem(NamedTuple):
-    """A network and its batch. `target`: how much longer than NumPy by hand it may take."""
+    """A network and its batch. `target`: how much longer than NumPy by hand a step may take through
+    `nn`; `spelled`: and spelled out in operators and NumPy's functions.
+    """
 
     kind: str  # the function of the contestants: shallow or deep
     sizes: tuple[int, ...]
     batch: int
     lr: float
     target: float
+    spelled: float
 
     @property
     def name(self) -> str:
@@ -34,9 +38,9 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
-    "small": Problem("shallow", (784, 30, 10), batch=10, lr=0.5, target=1.5),
-    "medium": Problem("deep", (784, 128, 64, 10), batch=64, lr=0.05, target=1.2),
-    "large": Problem("deep", (784, 512, 512, 10), batch=128, lr=0.05, target=1.1),
+    "small": Problem("shallow", (784, 30, 10), batch=10, lr=0.5, target=1.75, spelled=2.3),
+    "medium": Problem("deep", (784, 128, 64, 10), batch=64, lr=0.05, target=1.25, spelled=1.25),
+    "large": Problem("deep", (784, 512, 512, 10), batch=128, lr=0.05, target=1.05, spelled=1.06),
 }
 
 
@@ -93,7 +97,8 @@ def run(problem: Problem, rounds: int, together: bool = False) -> Iterator[Resul
         )
         if name in (HAND, INFORMATION):
             yield result()
-        elif name == OURS:
-            yield result(target=f"<= {problem.target}x", met=ratio[1] <= problem.target)
+        elif name in (OURS, SPELLED):
+            target = problem.target if name == OURS else problem.spelled
+            yield result(target=f"<= {target}x", met=ratio[1] <= target)
         else:
             yield result(target="slower than tensorgrad", met=to_ours > 1)

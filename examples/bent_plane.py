@@ -1,12 +1,12 @@
 """A network untangles two spirals, and a disk from the ring around it, by bending the plane.
 
-    python examples/bent_plane.py [folder]
+    python examples/bent_plane.py [folder [frames]]
 
 After Christopher Olah's "Neural Networks, Manifolds, and Topology". Each layer multiplies the plane
 by W, moves it by b and squashes it by tanh, until a straight line tells the classes apart: layer by
-layer in spirals.png, moving in spirals.gif. Two neurons in each layer can never free the disk from
-its ring, for they only bend the plane (disk_flat.png); three lift it into space (disk.png,
-disk.html).
+layer in spirals.png, moving in spirals.gif, each of these in 12 frames or as many as you say. Two
+neurons in each layer can never free the disk from its ring, for they only bend the plane
+(disk_flat.png); three lift it into space (disk.png, disk.html).
 Needs tensorgrad-engine[viz].
 """
 
@@ -21,6 +21,7 @@ from tensorgrad.train import accuracy, fit, predict
 from tensorgrad.viz import figures
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+frames = int(sys.argv[2]) if len(sys.argv) > 2 else 12
 
 
 def spirals(n):
@@ -54,7 +55,7 @@ x, y = spirals(150)
 print("Two spirals,", end=" ")
 model = trained([2, 2, 2], x, y, seed=6)
 figures.boundary_by_layer(model, x, y).savefig(folder / "spirals.png")
-figures.bend(model, x, y).save(folder / "spirals.gif")
+figures.bend(model, x, y, frames=frames).save(folder / "spirals.gif")
 
 x, y = disk_and_annulus(100, np.random.default_rng(0))
 print("Disk and ring,", end=" ")
@@ -63,5 +64,5 @@ figures.boundary_by_layer(flat, x, y).savefig(folder / "disk_flat.png")
 print("Disk and ring,", end=" ")
 model = trained([2, 3], x, y, seed=0)
 figures.decision_boundary(model, x, y).savefig(folder / "disk.png")
-figures.bend(model, x, y).save(folder / "disk.html")
+figures.bend(model, x, y, frames=frames).save(folder / "disk.html")
 print(f"The pictures are in {folder}.")

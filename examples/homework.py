@@ -1,6 +1,6 @@
 """Homework: five students wrote backpropagation by hand. Their teacher wrote the forward pass.
 
-    python examples/homework.py
+    python examples/homework.py [student ...]
 
 The network is that of M. Nielsen, Neural Networks and Deep Learning, chapter 2, with a softmax on
 top: z1 = W1 x + b1, a1 = σ(z1), z2 = W2 a1 + b2, a2 = softmax(z2), each column of x an example, and
@@ -9,6 +9,8 @@ the cost is the mean of -Σ y ln a2. With δ for the gradient by z:
     BP1  δ2 = (a2 - y) / n              BP3  ∂C/∂b = δ, summed over the examples
     BP2  δ1 = W2ᵀ δ2 ⊙ σ'(z1)           BP4  ∂C/∂W = δ aᵀ, a from the layer below
 """
+
+import sys
 
 import numpy as np
 from hypothesis import strategies as st
@@ -107,5 +109,6 @@ def eve(x, y, W1, b1, W2, b2):
     return d
 
 
-for student in (ada, ben, cleo, dan, eve):
-    print(grade(student, lesson, networks()))
+students = {student.__name__: student for student in (ada, ben, cleo, dan, eve)}
+for name in sys.argv[1:] or students:
+    print(grade(students[name], lesson, networks()))

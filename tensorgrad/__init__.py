@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
-    from tensorgrad.train import fit
+    from tensorgrad.train import Step, fit
     from tensorgrad.transforms.custom import checkpoint, custom_vjp
     from tensorgrad.transforms.derivatives import (
         elementwise_grad,
@@ -37,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Domain",
     "Each",
+    "Step",
     "Value",
     "checkpoint",
     "custom_vjp",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tensorgrad.engine.arguments import constant, ordinary
 from tensorgrad.engine.arrays import (
     NUMPY,
+    as_array,
     copied,
     created,
     in_place,
@@ -90,11 +91,10 @@ class Value(Handle):
             raise ValueError(
                 "only a leaf's data can be set: the sweep needs those of a result as they were"
             )
-        if not same_shape(np.shape(data_of(data)), self.shape):
-            raise ValueError(
-                f"data of shape {np.shape(data_of(data))} for a Value of shape {self.shape}"
-            )
-        self.node.data = copied(data_of(data)).astype(self.dtype, casting="same_kind")[()]
+        data = as_array(data_of(data))
+        if not same_shape(data.shape, self.shape):
+            raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
+        self.node.data = data.astype(self.dtype, casting="same_kind")[()]
 
     @property
     def grad(self) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+import pickle
 from functools import partial
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 from tensorgrad import Value, nn, optim
+from tensorgrad.optim import optimizer as optimizer_file
 
 close = partial(np.testing.assert_allclose, rtol=1e-9)
 
@@ -327,3 +331,284 @@ def test_a_numpy_learning_rate_leaves_float32_alone() -> None:
             w.grad = 1.0
             optimizer.step()
         assert w.dtype == np.float32
+
+
+def test_a_numpy_decay_rate_of_adam_leaves_float32_alone() -> None:
+    w = Value(np.ones(3, np.float32))
+    optimizer = optim.Adam([w], betas=(np.float64(0.9), np.float64(0.99)), eps=np.float64(1e-8))
+    w.grad = 1.0
+    optimizer.step()
+    (m, v, t) = optimizer.state[w]
+    assert {x.dtype for x in (w, m, v)} == {np.dtype(np.float32)}
+    assert t == 1
+
+
+# Complex parameters: each is a pair of real ones.
+
+SETTINGS: list[tuple[Any, dict[str, Any]]] = [
+    (optim.SGD, {"lr": 0.1}),
+    (optim.SGD, {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.1}),
+    (optim.SGD, {"lr": 0.05, "momentum": 0.5, "nesterov": True}),
+    (optim.Adam, {"lr": 0.1, "weight_decay": 0.1}),
+    (optim.AdamW, {"lr": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+@pytest.mark.parametrize("start", [0.5 + 0.5j, [0.5 + 0.5j], [[0.5, 2j], [1 - 1j, 3.0]]])
+def test_a_complex_parameter_steps_as_its_real_and_imaginary_parts_do(
+    kind: Any, settings: dict[str, Any], start: Any
+) -> None:
+    target = 1 + 2j
+    z = Value(np.array(start, complex))
+    x, y = Value(z.data.real), Value(z.data.imag)
+    by_complex, by_parts = kind([z], **settings), kind([x, y], **settings)
+    for _ in range(5):
+        by_complex.zero_grad()
+        by_parts.zero_grad()
+        np.sum(np.abs(z - target) ** 2).backward()
+        np.sum((x - target.real) ** 2 + (y - target.imag) ** 2).backward()
+        by_complex.step()
+        by_parts.step()
+    close(z.data, x.data + 1j * y.data)
+    assert z.data.shape == np.shape(start)
+    assert z.dtype == complex
+    assert all(s.dtype != complex for s in by_complex.state.get(z, ()) if np.ndim(s))
+
+
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_complex_parameters_find_the_minimum(kind: Any, settings: dict[str, Any]) -> None:
+    z = Value(np.array([0.5 + 0.5j], np.complex64))
+    optimizer = kind([z], **settings | {"weight_decay": 0.0})
+    for _ in range(300):
+        optimizer.zero_grad()
+        np.sum(np.abs(z - (1 + 2j)) ** 2).backward()
+        optimizer.step()
+    close(z.data, 1 + 2j, rtol=0.05)
+    assert z.dtype == np.complex64
+
+
+# The state belongs to the parameter, and the settings are data.
+
+
+def take(optimizer: Any, *pairs: tuple[Value, float]) -> None:
+    optimizer.zero_grad()
+    for p, g in pairs:
+        p.grad = g
+    optimizer.step()
+
+
+def test_a_group_that_is_added_leaves_the_states_of_others_alone() -> None:
+    a, b, alone = Value(1.0), Value(1.0), Value(1.0)
+    optimizer = optim.SGD([a], lr=0.1, momentum=0.9)
+    take(optimizer, (a, 1.0))
+    optimizer.add_param_group({"params": [b], "lr": 0.01})
+    optimizer.param_groups.reverse()  # by position, the states would be mixed up
+    take(optimizer, (a, 1.0), (b, 5.0))
+    reference = optim.SGD([alone], lr=0.1, momentum=0.9)
+    take(reference, (alone, 1.0))
+    take(reference, (alone, 1.0))
+    assert a.data == alone.data
+    assert b.data == 1 - 0.01 * 5
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "message"),
+    [
+        ({"params": lambda a: [a]}, ValueError, "a parameter twice"),
+        ({"params": lambda a: a * 2}, TypeError, "changes leaves"),
+        ({"params": lambda a: Value(1.0), "lr": -1}, ValueError, "lr=-1"),
+        ({"params": lambda a: Value(1.0), "rate": 1}, ValueError, "SGD has no rate"),
+    ],
+)
+def test_a_group_that_is_wrong_is_not_added(
+    group: Any, error: type[Exception], message: str
+) -> None:
+    a = Value(1.0)
+    optimizer = optim.SGD([a], lr=0.1)
+    with pytest.raises(error, match=message):
+        optimizer.add_param_group(group | {"params": group["params"](a)})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_a_learning_rate_that_is_set_counts_from_the_next_step() -> None:
+    for rate in (0.5, np.float64(0.5), np.array(0.5)):
+        w = Value(1.0)
+        optimizer = optim.SGD([w], lr=0.1)
+        optimizer.param_groups[0]["lr"] = rate
+        take(optimizer, (w, 1.0))
+        assert w.data == 0.5
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_an_optimiser_goes_on_from_its_saved_state_as_if_nothing_had_been(kind: Any) -> None:
+    start = [np.array([1.0, 2.0]), np.array(3.0), np.array([1 + 1j])]
+    settings = {"lr": 0.1, **({"momentum": 0.9} if kind is optim.SGD else {})}
+    ours, theirs = ([Value(x) for x in start] for _ in range(2))
+    one = kind([{"params": ours[:2]}, {"params": ours[2:], "lr": 0.3}], **settings)
+    for i in range(3):
+        take(one, *((p, 0.5 + i) for p in ours))
+    saved = one.state_dict()
+    for p, q in zip(ours, theirs, strict=True):
+        q.data = p.data
+    other = kind([{"params": theirs[:2]}, {"params": theirs[2:]}], lr=7.0)
+    other.load_state_dict(pickle.loads(pickle.dumps(saved)))
+    for i in range(2):
+        take(one, *((p, 1.5 - i) for p in ours))
+        take(other, *((p, 1.5 - i) for p in theirs))
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    assert other.param_groups[1]["lr"] == 0.3
+
+
+def test_a_saved_state_is_a_copy_also_of_large_parameters() -> None:
+    w = Value(np.zeros(100_000))
+    optimizer = optim.Adam([w])
+    take(optimizer, (w, 1.0))
+    saved = optimizer.state_dict()["state"][0][0].copy()
+    kept = optimizer.state_dict()
+    take(optimizer, (w, -3.0))
+    np.testing.assert_array_equal(kept["state"][0][0], saved)
+
+
+def test_a_state_of_other_groups_or_shapes_is_refused_and_changes_nothing() -> None:
+    a, b = Value([1.0, 2.0]), Value(1.0)
+    optimizer = optim.Adam([a, b], lr=0.1)
+    take(optimizer, (a, 1.0), (b, 1.0))
+    with pytest.raises(ValueError, match=r"groups of \[2\] parameters, expected \[1\]"):
+        optim.Adam([Value(1.0)]).load_state_dict(optimizer.state_dict())
+    other = optim.Adam([Value([1.0, 2.0, 3.0]), Value(1.0)])
+    with pytest.raises(ValueError, match=r"shape \(2,\) for parameter 0 of shape \(3,\)"):
+        other.load_state_dict(optimizer.state_dict())
+    assert not other.state
+    assert other.param_groups[0]["lr"] == 1e-3
+
+
+def test_a_model_and_its_optimiser_are_copied_together() -> None:
+    model = nn.Linear(2, 1, rng=0)
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    model(np.ones((1, 2))).sum().backward()
+    optimizer.step()
+    twin, its = copy.deepcopy((model, optimizer))
+    its.step()
+    optimizer.step()
+    np.testing.assert_array_equal(twin.weight.data, model.weight.data)
+    assert its.state[twin.weight][2] == 2
+
+
+def test_a_closure_computes_the_loss_that_step_returns() -> None:
+    w = Value(3.0)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def closure() -> Value:
+        optimizer.zero_grad()
+        loss = w * w
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 9
+    close(w.data, 3 - 0.1 * 6)
+    assert optimizer.step() is None
+
+
+# A step makes one new array of a parameter, as NumPy orders it.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_blocks_of_a_large_parameter_step_as_the_whole(
+    kind: Any, settings: dict[str, Any], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(7, 9)).astype(dtype)
+    grads = [rng.normal(size=(7, 9)).astype(dtype) for _ in range(4)]
+    found = []
+    for large, block in ((10**9, 1), (100, 64)):  # bytes
+        monkeypatch.setattr(optimizer_file, "LARGE", large)
+        monkeypatch.setattr(optimizer_file, "BLOCK", block)
+        p = Value(np.asfortranarray(start))
+        optimizer = kind([p], **settings)
+        seen = []
+        for g in grads:
+            before = p.data
+            kept = before.copy()
+            p.grad = g
+            p.node.grad = np.asfortranarray(p.grad)
+            optimizer.step()
+            np.testing.assert_array_equal(before, kept)  # a graph may still need it
+            assert p.data.flags.c_contiguous
+            assert (p.data.shape, p.dtype) == ((7, 9), dtype)
+            seen.append(p.data)
+        found.append(seen)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6 if dtype is np.float32 else 1e-13)
+
+
+def test_a_rule_that_computes_in_float64_leaves_parameters_as_they_are() -> None:
+    class Double(optim.Optimizer):
+        @staticmethod
+        def rule(p: Any, g: Any, state: Any = (), *, lr: float = 0.5) -> Any:
+            return p - np.float64(lr) * g, state
+
+    for start in (np.ones(2, np.float32), np.float32(1)):
+        w = Value(start)
+        optimizer = Double([w])
+        w.grad = 1.0
+        optimizer.step()
+        assert w.dtype == np.float32
+        np.testing.assert_array_equal(w.data, 0.5)
+        assert type(w.data) is type(start)
+
+
+def test_a_new_optimiser_is_a_rule_and_a_class_that_names_it() -> None:
+    class Sign(optim.Optimizer):
+        """Steps by the sign of the gradient, and counts them."""
+
+        @staticmethod
+        def rule(p: Any, g: Any, state: Any = (0,), *, lr: float = 0.1) -> Any:
+            return p - lr * np.sign(g), (state[0] + 1 if state else 1,)
+
+    w = Value(1.0)
+    optimizer = Sign([w], 0.25)
+    take(optimizer, (w, -5.0))
+    take(optimizer, (w, -1.0))
+    assert (w.data, optimizer.state[w]) == (1.5, (2,))
+    with pytest.raises(TypeError, match="'momentum'"):
+        Sign([w], momentum=0.5)
+
+
+def test_an_optimiser_without_a_rule_has_a_step_of_its_own() -> None:
+    class Shrink(optim.Optimizer):
+        def __init__(self, params: Any, factor: float = 0.5) -> None:
+            super().__init__(params, factor=factor)
+
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.data = p.data * group["factor"]
+
+    a, b = Value(1.0), Value(1.0)
+    optimizer = Shrink([{"params": [a]}, {"params": [b], "factor": 0.25}])
+    optimizer.step()
+    assert (a.data, b.data) == (0.5, 0.25)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_many_steps_are_pytorchs(kind: Any, settings: dict[str, Any], dtype: Any) -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=4).astype(dtype)
+    ours, theirs = Value(start), torch.tensor(start, requires_grad=True)
+    mine, peer = kind([ours], **settings), getattr(torch.optim, kind.__name__)([theirs], **settings)
+    for _ in range(20):
+        mine.zero_grad()
+        peer.zero_grad()
+        np.sum(np.abs(ours - 0.5) ** 2).backward()
+        (torch.abs(theirs - 0.5) ** 2).sum().backward()
+        mine.step()
+        peer.step()
+    close(ours.data, theirs.detach().numpy())

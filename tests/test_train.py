@@ -15,7 +15,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, data, nn, optim
 from tensorgrad.nn import functional as F
-from tensorgrad.train import Epoch, accuracy, fit, predict
+from tensorgrad.train import Epoch, Step, accuracy, fit, predict
 
 DIGITS = data.digits()
 
@@ -231,29 +231,35 @@ from tensorgrad.train import fit
 x = np.random.default_rng(0).normal(size=(200, 2))
 y = (x[:, 0] > 0).astype(int)
 model = nn.Linear(2, 2, rng=0)
-def nap(line):
-    import time
-    time.sleep(0.15)
 fit(model, data.DataLoader(x, y, batch_size=1), nn.functional.cross_entropy,
-    optim.SGD(model.parameters(), lr=0.1), epochs=3, validation=(x, y), on_epoch=nap,
-    progress=%r)
+    optim.SGD(model.parameters(), lr=0.1), epochs=3, validation=(x, y),
+    on_epoch=lambda line: sys.stdin.readline(), progress=%r)
 print("done")
 """
 
 
 def seen_in_a_terminal(progress: bool) -> tuple[str, str]:
-    """What a person sees (standard error, a pseudo-terminal), and standard output."""
+    """What a person sees (standard error, a pseudo-terminal), and standard output.
+
+    Each epoch ends when the person presses Enter: with a bar, once it shows that epoch.
+    """
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.getcwd()}
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", RUN % progress],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=theirs,
         env=environment,
     ) as process:
         os.close(theirs)
-        shown = b""
+        assert process.stdin is not None
+        shown, epoch = b"", 1
         while True:
+            while epoch <= 3 and (not progress or b"epoch %d/3" % epoch in shown):
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+                epoch += 1
             try:
                 shown += (part := os.read(ours, 4096))
             except OSError:  # how Linux says that the other end is closed
@@ -311,3 +317,123 @@ def test_accuracy_refuses_a_regression() -> None:
     )
     assert history[-1].accuracy is None
     assert history[1].validation_loss < history[0].validation_loss
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_examples_also_with_a_smaller_last_batch() -> None:
+    x, y = np.array([[1.0], [2.0], [5.0]]), np.zeros((3, 1))
+    model = nn.Linear(1, 1, dtype=float, rng=0)
+    model.load_state_dict({"weight": [[1.0]], "bias": [0.0]})
+    batches = data.DataLoader(x, y, batch_size=2)
+    optimizer = optim.SGD(model.parameters(), lr=0.0)
+    (line,) = fit(model, batches, F.mse_loss, optimizer, epochs=1)
+    np.testing.assert_allclose(line.loss, np.mean(x**2))
+
+
+# Frozen layers.
+
+
+def test_a_module_in_evaluation_mode_within_a_model_is_left_so() -> None:
+    model = nn.Sequential(nn.Linear(1, 2, rng=0), nn.Tanh(), nn.Linear(2, 1, rng=0))
+    model[1].eval()
+    x = np.ones((2, 1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    modes: list[Any] = []
+    fit(
+        *(model, [(x, x)], F.mse_loss, optimizer),
+        epochs=2,
+        validation=(x, x),
+        metric=lambda a, y: modes.append([m.training for m in model]) or 0.0,
+        on_epoch=lambda line: modes.append([m.training for m in model]),
+    )
+    assert modes == [[True, False, True]] * 4
+    assert model.training
+
+
+def test_a_model_in_evaluation_mode_is_put_into_training_mode() -> None:
+    model = Slope()
+    model.eval()
+    fit(model, [(np.ones(1),) * 2], half_square, optim.SGD(model.parameters()), epochs=1)
+    assert model.recorded == [(True, True)]
+
+
+# A step, as an object.
+
+
+def test_a_step_returns_the_loss_from_before_and_improves_the_model() -> None:
+    model = Slope()
+    step = Step(model, half_square, optim.SGD(model.parameters(), lr=0.1))
+    loss = step(np.array([2.0]), np.array([0.0]))
+    assert loss.item() == 2.0
+    np.testing.assert_allclose(model.w.data, 1 - 0.1 * 4)
+    assert tg.Step is Step
+
+
+def test_a_model_of_several_inputs_takes_all_but_the_last_of_a_batch() -> None:
+    class Product(Slope):
+        def forward(self, x: Any, y: Any) -> Any:  # type: ignore[override]
+            return self.w * x * y
+
+    model = Product()
+    batch = (np.array([2.0]), np.array([3.0]), np.array([0.0]))
+    fit(model, [batch], half_square, optim.SGD(model.parameters(), lr=0.01), epochs=1)
+    np.testing.assert_allclose(model.w.data, 1 - 0.01 * 36)
+
+
+def test_a_penalty_is_a_forward_and_clipping_a_backward() -> None:
+    class Careful(Step):
+        def forward(self, *batch: Any) -> Any:
+            return super().forward(*batch) + 0.5 * self.model.w**2  # type: ignore[attr-defined]
+
+        def backward(self, loss: Any) -> None:
+            super().backward(loss)
+            for p in self.model.parameters():
+                p.grad = np.clip(p.grad, -1.0, 1.0)
+
+    model, history = slope_run([(np.array([0.0]), np.array([0.0]))], step=Careful)
+    np.testing.assert_allclose(model.w.data, 1 - 0.1 * 1)
+    assert history[0].loss == 0.5
+    model, _ = slope_run([(np.array([5.0]), np.array([0.0]))], step=Careful)
+    np.testing.assert_allclose(model.w.data, 1 - 0.1 * 1)
+
+
+def test_gradients_of_two_batches_add_up_to_one_step() -> None:
+    class Accumulated(Step):
+        seen = 0
+
+        def backward(self, loss: Any) -> None:
+            (loss * 0.5).backward()
+
+        def update(self, evaluate: Any) -> Any:
+            loss = evaluate()
+            self.seen += 1
+            if self.seen % 2 == 0:
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            return loss
+
+    x, y = np.array([2.0, 1.0]), np.array([0.0, 1.0])
+    apart, _ = slope_run([(x[:1], y[:1]), (x[1:], y[1:])], step=Accumulated)
+    together, _ = slope_run([(x, y)])
+    np.testing.assert_allclose(apart.w.data, together.w.data)
+
+
+def test_an_optimiser_that_looks_at_several_points_evaluates_the_step_at_each() -> None:
+    class Halving(optim.SGD):
+        """Halves the step until the loss is less."""
+
+        def step(self, closure: Any = None) -> Any:
+            before = closure()
+            (w,) = self.param_groups[0]["params"]
+            start, slope, rate = w.data, w.grad, 1.0
+            while True:
+                w.data = start - rate * slope
+                if closure().item() < before.item():
+                    return before
+                rate /= 2
+
+    model = Slope()
+    step = Step(model, half_square, Halving(model.parameters()))
+    loss = step(np.array([3.0]), np.array([0.0]))
+    assert loss.item() == 4.5
+    assert model.w.data == 1 - 9 / 8
+    assert len(model.recorded) == 1 + 4

@@ -32,8 +32,8 @@ class Contestant(NamedTuple):
 CONTESTANTS = (
     Contestant("NumPy by hand", "handwritten"),
     Contestant("tensorgrad", "tensorgrad"),
+    Contestant("tensorgrad, spelled out", "spelled"),
     Contestant("torch", "torch", apart=True),
-    Contestant("torch, 1 thread", "torch", apart=True, env={"OMP_NUM_THREADS": "1"}),
     Contestant("autograd", "autograd"),
     Contestant("mygrad", "mygrad"),
     Contestant("jax.jit", "jax", apart=True),

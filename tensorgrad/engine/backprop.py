@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import has_numbers, kind_of, shares_memory
+from tensorgrad.engine.arrays import PLAIN, has_numbers, kind_of, shares_memory
 from tensorgrad.engine.care import CAREFUL, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
@@ -153,13 +153,11 @@ def cotangents(
     try:
         sure = all(has_numbers(node.data) for node in seeds)  # or nobody sees what was not finite
         try:
-            found = swept(seeds, create_graph, wrt, careful=False) if sure else {}
+            found = swept(seeds, create_graph, wrt) if sure else {}
             sure = sure and all(map(finite, found.values()))
         except (Unsure, np.linalg.LinAlgError):
             sure = False
-        if not sure:
-            found = swept(seeds, create_graph, wrt, careful=True)
-        return owned(found)
+        return owned(found if sure else swept(seeds, create_graph, wrt, careful=True))
     finally:
         recorder.reset(token)
 
@@ -168,24 +166,24 @@ def swept(
     seeds: Mapping[Node, Array],
     create_graph: bool,
     wrt: Collection[Node] | None,
-    careful: bool,
+    careful: bool = False,
 ) -> dict[Node, Array]:
     """What one sweep finds, with care or without: Values where it is recorded, and for all examples
     of a `vmap` together; otherwise arrays.
     """
-    readings: tuple[Reading, ...] = (RECORDED,) if create_graph else ()
+    readings = RECORDED * create_graph + CAREFUL * careful
     given = as_handle if create_graph else without_handle
-    sweep = Sweep(seeds, wrt, (*readings, CAREFUL) if careful else readings)
+    sweep = Sweep(seeds, wrt, readings)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
-        if create_graph or isinstance(g, Handle):
+        if create_graph or type(g) not in PLAIN:
             found[node] = given(g)
     return found
 
 
 def owned(found: dict[Node, Array]) -> dict[Node, Array]:
     """The cotangents, none of which shares its memory with another array."""
-    seen: set[int] = set()
+    seen = set()
     for node, g in found.items():
         data = g.node.data if isinstance(g, Handle) else g
         if id(data) in seen or shares_memory(data):
@@ -197,7 +195,7 @@ def owned(found: dict[Node, Array]) -> dict[Node, Array]:
 
 def contribution(node: Node, i: int, g: Array) -> Array:
     """What operand `i` of `node` alone receives for the cotangent `g`, asked with care."""
-    readings = (*(r for r in node.readings if not r.looks), CAREFUL)
+    readings = (*(r for r in node.readings if not r.looks), *CAREFUL)
     args = (g, node.data, *node.inputs)
     rules, args = read(node, args, Sweep((node,), (), readings), readings)
     with np.errstate(all="ignore"):
@@ -213,7 +211,7 @@ class Recorded(Reading):
         return as_handle(args[0]), value_of(node, node.data), *inputs
 
 
-RECORDED = Recorded()
+RECORDED = (Recorded(),)
 
 
 def value_of(node: Node, data: Array) -> Handle:

@@ -83,7 +83,7 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         aligned = [align(x, levels) for x in inputs]
         return Batched(ufunc(*padded(aligned, len(levels)), **kwargs), levels)
 
-    def _one_example(self, *args: Any) -> Any:
+    def _one_example(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "inside vmap a Value stands for all examples at once and has no number of its own: "
             "choose with np.where instead of if; an array that it is an index of must be a Value, "

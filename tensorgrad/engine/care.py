@@ -12,7 +12,7 @@ move or add entries, work on what a `Careful` array holds.
 
 from __future__ import annotations
 
-import math
+import cmath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -219,17 +219,17 @@ class Opaque(Reading):
         return args
 
 
-CAREFUL, OPAQUE = Care(), Opaque()
+CAREFUL, OPAQUE = (Care(),), (Opaque(),)
 
 
 def finite(g: Array) -> bool:
     """Whether a cotangent has finite entries only."""
     if isinstance(g, Handle):
         g = g.node.data
-    if isinstance(g, np.floating):
-        return math.isfinite(g)
-    if type(g) is np.ndarray and g.dtype.kind == "f":
-        entries = g.reshape(-1)
-        if math.isfinite(entries.dot(entries)):  # half the time of isfinite; but it may overflow
+    if isinstance(g, np.inexact):
+        return cmath.isfinite(g)
+    if type(g) is np.ndarray:
+        entries = g.ravel()
+        if cmath.isfinite(entries.dot(entries)):  # half the time of isfinite; but it may overflow
             return True
     return not anywhere(~np.isfinite(g))

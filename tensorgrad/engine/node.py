@@ -12,6 +12,7 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
 from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from weakref import ref
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Recorder = Callable[..., "Node"]
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 NO_PARAMS: Mapping[str, Any] = {}
 NO_READINGS: tuple[Reading, ...] = ()
 
@@ -30,7 +32,8 @@ class Node:
     `operands` are nodes (`None` stands for a constant), `inputs` the arrays that the forward saw.
     A node never changes its operands, so they are older than it: creation order (`serial`) is a
     topological order, and there are no cycles. A leaf has no `op`. `readings`: what stands between
-    a sweep and the rules of this node alone, such as the checks of `tg.debug()`.
+    a sweep and the rules of this node alone, such as the checks of `tg.debug()`. `scope`: the call
+    of a Module that made it.
     """
 
     __slots__ = (
@@ -45,6 +48,7 @@ class Node:
         "readings",
         "requires_grad",
         "retains_grad",
+        "scope",
         "serial",
     )
 
@@ -59,6 +63,25 @@ class Node:
     name: str | None
     serial: int
     readings: tuple[Reading, ...]
+    scope: Scope | None
+
+
+class Scope:
+    """One call of a Module, which the nodes made in it know. `parent`: the call around it."""
+
+    __slots__ = ("_module", "parent")
+
+    def __init__(self, module: Any, parent: Scope | None) -> None:
+        self._module, self.parent = ref(module), parent  # a Module may keep a node: no cycle
+
+    @property
+    def module(self) -> Any:
+        """The Module, `None` when it is gone."""
+        return self._module()
+
+    def __repr__(self) -> str:
+        own = type(self.module).__name__ if self.module is not None else "(gone)"
+        return f"{self.parent}.{own}" if self.parent else own
 
 
 class Handle:
@@ -86,7 +109,7 @@ def data_of(x: Any) -> Any:
 
 
 serials = itertools.count()
-_blank: Callable[[type[Node]], Node] = object.__new__
+_blank: Callable[[type[T]], T] = object.__new__
 
 
 def record(
@@ -95,6 +118,7 @@ def record(
     inputs: tuple[Array, ...],
     params: Mapping[str, Any],
     data: Array,
+    scope: Scope | None = None,
 ) -> Node:
     """The ordinary recorder: the node of an operation that just ran."""
     node = _blank(Node)  # and no __init__: half the time of a Node(...) call (0.2 of 0.4 µs)
@@ -109,6 +133,7 @@ def record(
     node.name = None
     node.serial = next(serials)
     node.readings = NO_READINGS if op is None else op.readings
+    node.scope = scope
     return node
 
 

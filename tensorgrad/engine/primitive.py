@@ -27,7 +27,7 @@ from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array, Handle, Node, leaf, recorder
-from tensorgrad.engine.rules import Each, Reading, Rule
+from tensorgrad.engine.rules import Each, Reading, Rule, Together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,13 +54,19 @@ class Primitive:
         self.notation, self.domain, self.choice = notation, domain, choice
         self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
         self.arity = None if isinstance(rules, Each) else len(rules)
-        self.care, self.adds, self.readings = care, adds, readings
+        together = (Reading(),) if isinstance(rules, Together) else ()  # `read` asks these once
+        self.care, self.adds, self.readings = care, adds, together + readings
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
-            rule = self.rules.rule if isinstance(self.rules, Each) else self.rules[0]
+            rule = self.formulas[0]
             args, params = sort_arguments(self.name, self.forward, rule, self.arity, args, params)
         return apply(self, args, params)
+
+    @property
+    def formulas(self) -> Sequence[Rule]:
+        """The rules as they are written: one for each operand, or a single one for any number."""
+        return (self.rules.rule,) if isinstance(self.rules, Each) else self.rules
 
     def pull(self, i: int, args: tuple[Array, ...], params: Mapping[str, Any]) -> Array:
         """What the rule of operand `i` answers to `args`: g, out and the operands."""
@@ -115,15 +121,15 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
     except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
-    kind = NUMPY
+    kind, made = NUMPY, type(data)
     if handle is None:
         kind = kind_of(data)
         if kind.alone:
             return data
         handle = Handle.kind
-    elif type(data) is np.ndarray:
+    elif made is np.ndarray:
         data = data if data.ndim else data[()]
-    elif type(data) not in SCALARS:
+    elif made not in SCALARS:
         kind = kind_of(data)
         data = kind.result(data)
     new = recorder.get()
@@ -146,10 +152,12 @@ homes: dict[str, str] = {}
 
 def implementation_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """What runs when this function meets a Value; None if nobody declared it."""
-    for library in [library for library in homes if library in sys.modules]:
-        if function not in implementations:
-            importlib.import_module(homes.pop(library))
-    return implementations.get(function)
+    while function not in implementations:
+        library = next((name for name in homes if name in sys.modules), None)
+        if library is None:
+            return None
+        importlib.import_module(homes.pop(library))
+    return implementations[function]
 
 
 def implements(*functions: Callable[..., Any], care: CareRule | None = None) -> Callable[[F], F]:
@@ -214,7 +222,7 @@ def primitive(
         raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
-    readings = () if is_ours(first) else (OPAQUE,)
+    readings = () if is_ours(first) else OPAQUE
     op = Primitive(
         forward, by_operand, name, notation, domain or Domain(), choice, batch, care, adds, readings
     )

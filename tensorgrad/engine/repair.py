@@ -19,6 +19,8 @@ def repair(c: Array, node: Node, i: int) -> Array:
     Sums over axes that the forward broadcast, broadcasts over axes that it summed.
     """
     returned, x = c, node.inputs[i]
+    if type(c) is ndarray and c.shape[1:] == x.shape and c.dtype == x.dtype:
+        return np.add.reduce(c, 0)  # a bias: 1.5 µs where the way below takes 4
     if not hasattr(c, "dtype"):
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, node, i)

@@ -16,7 +16,6 @@ import numpy as np
 
 from tensorgrad.engine.node import NO_PARAMS, Array, Node
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.engine.rules import Each, Together
 from tensorgrad.formula import latex as latex_
 from tensorgrad.formula import text as text_
 from tensorgrad.formula.parse import evaluate
@@ -126,9 +125,9 @@ def constants(params: Mapping[str, Any]) -> dict[str, Expression]:
 
 def letters(op: Primitive, n: int) -> list[str]:
     """What the rules of `op` call its `n` operands, apart from `g` and `out`."""
-    if isinstance(op.rules, Each):
-        return [f"x{i}" for i in range(n)] if n > 1 or isinstance(op.rules, Together) else ["x"]
-    for rule in op.rules:
+    if op.arity is None:
+        return [f"x{i}" for i in range(n)] if n > 1 else ["x"]
+    for rule in op.formulas:
         try:
             found = list(inspect.signature(rule).parameters.values())[2 : 2 + n]
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Which Module a node was made in: a Module remembers its calls, by the serials of their nodes."""
+"""Which Module a node was made in: the scope on the node says so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from tensorgrad.engine.node import Node
 from tensorgrad.graph.names import ModuleLike
-from tensorgrad.value import Value
 
 Path = tuple[str, ...]
 
@@ -21,32 +20,18 @@ def path_of(name: str) -> Path:
 def modules_of(order: Iterable[Node], modules: Mapping[str, Any]) -> dict[Node, Path]:
     """The path of the innermost Module that each node was made in; a parameter is in its Module.
 
-    `modules`: by their attribute paths. Of a Module that was called often, the last calls count.
+    `modules`: by their attribute paths.
     """
-    spans = sorted(
-        (start, -end, path_of(name)) for name, m in modules.items() for start, end in m._calls
-    )
-    paths = {
-        x.node: path_of(name)
-        for name, module in modules.items()
-        for x in vars(module).values()
-        if isinstance(x, Value)
-    }
-    inside: list[tuple[int, Path]] = []  # the calls that a serial is within, the innermost last
-    i = 0
-    for node in sorted(order, key=lambda node: node.serial):
-        while i < len(spans) and spans[i][0] < node.serial:
-            start, end, path = spans[i]
-            while inside and inside[-1][0] < start:
-                inside.pop()
-            inside.append((-end, path))
-            i += 1
-        while inside and inside[-1][0] < node.serial:
-            inside.pop()
-        if node.op is not None:
-            paths[node] = inside[-1][1] if inside else ()
-        else:
-            paths.setdefault(node, ())
+    known = {id(module): path_of(name) for name, module in modules.items()}
+    homes: dict[Node, Path] = {}
+    for name, module in modules.items():  # the innermost comes last
+        homes |= {p.node: path_of(name) for p in module.parameters()}
+    paths: dict[Node, Path] = {}
+    for node in order:
+        scope = node.scope
+        while scope is not None and id(scope.module) not in known:
+            scope = scope.parent
+        paths[node] = known[id(scope.module)] if scope else homes.get(node, ())
     return paths
 
 

@@ -14,9 +14,11 @@ from tensorgrad.value import Value
 
 @runtime_checkable
 class ModuleLike(Protocol):
-    """What this room knows of an nn.Module: parameters and Modules in it, by their paths."""
+    """What this room knows of an nn.Module: what it holds, by attribute paths."""
 
     def named_parameters(self) -> Iterable[tuple[str, Any]]: ...
+
+    def named_buffers(self) -> Iterable[tuple[str, Any]]: ...
 
     def named_modules(self, prefix: str = "") -> Iterable[tuple[str, Any]]: ...
 
@@ -66,15 +68,15 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def pairs(given: Names) -> Iterator[tuple[str, Any]]:
-    """Names and what they name: Values, arrays, and the parameters of Modules by their paths."""
+    """Names and what they name: Values, arrays, and what Modules hold of them, by their paths."""
     if given is None:
         return
     if isinstance(given, ModuleLike):
-        yield from given.named_parameters()
+        yield from (*given.named_parameters(), *given.named_buffers())
     elif isinstance(given, Mapping):
         for name, x in given.items():
             if isinstance(x, ModuleLike):
-                yield from ((f"{name}.{path}", p) for path, p in x.named_parameters())
+                yield from ((f"{name}.{path}", p) for path, p in pairs(x))
             else:
                 yield str(name), x
     else:

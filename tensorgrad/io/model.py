@@ -1,4 +1,4 @@
-"""Save and load models: parameters as safetensors, the architecture in the file's metadata.
+"""Save and load models: their state as safetensors, the architecture in the file's metadata.
 
 Loading calls only classes of `tensorgrad.nn` and those it is given: a file cannot run code.
 """
@@ -12,19 +12,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tensorgrad.extras import missing
 from tensorgrad.io.architecture import build, describe
 from tensorgrad.nn.module import Module
 
 PathLike = str | os.PathLike[str]
+FORMAT = 2  # 1 had no buffers, and did not say so
 
 
 def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = None) -> None:
     """Write `model` to `path`, whole or not at all; `metadata` is yours, `read_metadata` reads it.
 
     The model is built once more, for a file that is written is a file that loads: ValueError if
-    it was changed since it was constructed, TypeError for an argument that is no data, OSError
-    if the file cannot be written; what was there before then stays.
+    it was changed since it was constructed, TypeError for an argument that is no data and for
+    complex128, which safetensors lacks (`.to(np.complex64)` converts), OSError if the file cannot
+    be written; what was there before then stays.
 
     >>> import tempfile
     >>> from tensorgrad import nn
@@ -37,12 +41,14 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     from tensorgrad import __version__
 
     architecture, state = describe(model), model.state_dict()
+    if wide := [name for name, x in state.items() if x.dtype == np.complex128]:
+        raise TypeError(f"cannot save {wide[0]}: safetensors has no complex128; .to(np.complex64)")
     classes = _known()
     for cls in (type(m) for _, m in model.named_modules()):
         if classes.setdefault(cls.__name__, cls) is not cls:
             raise ValueError(f"cannot save: there are two classes {cls.__name__}; rename yours")
     try:
-        build(architecture, classes).load_state_dict(state)
+        build(architecture, classes).load_state_dict(state, assign=True)
     except ValueError as error:
         raise ValueError(
             f"cannot save: the arguments of {type(model).__name__} do not rebuild it ({error}); "
@@ -51,6 +57,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     # One key, for safetensors writes several in random order: the same model, the same bytes.
     header = {
         "version": __version__,
+        "format": FORMAT,
         "architecture": architecture,
         "metadata": dict(metadata or {}),
     }
@@ -75,7 +82,9 @@ def load(path: PathLike, classes: Iterable[type[Module]] = ()) -> Module:
     header, state = _read(path)
     try:
         model = build(header["architecture"], _known() | known)
-        model.load_state_dict(state)
+        if "format" not in header:  # before there were buffers
+            state = dict(model.named_buffers()) | state
+        model.load_state_dict(state, assign=True)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     return model
@@ -122,7 +131,8 @@ def _known() -> dict[str, type[Module]]:
     """The Modules that tensorgrad.nn exports."""
     from tensorgrad import nn
 
-    return {name: x for name, x in vars(nn).items() if isinstance(x, type)}
+    found = {name: x for name, x in vars(nn).items() if isinstance(x, type)}
+    return {name: x for name, x in found.items() if issubclass(x, Module)}
 
 
 def _read(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:

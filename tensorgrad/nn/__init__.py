@@ -1,45 +1,24 @@
-"""Networks: Modules, layers, losses and initialisers, on the engine."""
+"""Networks: Modules, layers, losses and initialisers, on the engine.
 
-from tensorgrad.nn import functional, init
-from tensorgrad.nn.layers import (
-    Identity,
-    Linear,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from tensorgrad.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    MSELoss,
-    QuadraticLoss,
-)
-from tensorgrad.nn.module import Module, Sequential
-from tensorgrad.nn.scalar import MLP, Layer, Neuron
+Read `module.py`, then any family: a file holds the functions of its family and their Modules.
+"""
 
-__all__ = [
-    "MLP",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "Identity",
-    "Layer",
-    "Linear",
-    "LogSoftmax",
-    "MSELoss",
-    "Module",
-    "Neuron",
-    "QuadraticLoss",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "functional",
-    "init",
-]
+from tensorgrad.nn import functional as functional
+from tensorgrad.nn import init as init
+from tensorgrad.nn.activation import *  # noqa: F403
+from tensorgrad.nn.container import *  # noqa: F403
+from tensorgrad.nn.linear import *  # noqa: F403
+from tensorgrad.nn.loss import *  # noqa: F403
+from tensorgrad.nn.module import Module as Module
+from tensorgrad.nn.module import functional_call as functional_call
+from tensorgrad.nn.module import only as _only
+from tensorgrad.nn.scalar import *  # noqa: F403
+
+
+def _public(x: object) -> bool:
+    return x in (functional, init, functional_call) or (
+        isinstance(x, type) and issubclass(x, Module)
+    )
+
+
+__all__ = _only(globals(), _public)

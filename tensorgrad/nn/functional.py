@@ -1,127 +1,21 @@
 """Functions of networks, with PyTorch's names and defaults. They take Values or plain arrays.
 
-`reduction` is "mean" (over everything), "sum" or "none", as in PyTorch.
+Each stands in the file of its family, with the Module that follows from it.
 """
 
-from __future__ import annotations
+from inspect import isfunction
 
-from typing import Any
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.nn.activation import *  # noqa: F403
+from tensorgrad.nn.linear import *  # noqa: F403
+from tensorgrad.nn.loss import *  # noqa: F403
+from tensorgrad.nn.module import only as _only
 
-import numpy as np
-
-from tensorgrad.engine.node import NO_PARAMS
-from tensorgrad.engine.primitive import apply
-from tensorgrad.ops import neural
-from tensorgrad.ops.neural import quadratic, relu, sigmoid, softplus
-
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "linear",
-    "log_softmax",
-    "mse_loss",
-    "nll_loss",
-    "quadratic",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "softplus",
-    "tanh",
-]
+_FAMILIES = tuple(f"tensorgrad.nn.{family}" for family in ("activation", "linear", "loss"))
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x Wᵀ + b: x (..., in), weight (out, in), bias (out)."""
-    if bias is None:
-        return x @ weight.T
-    return apply(neural.linear, (x, weight, bias), NO_PARAMS)
+def _public(x: object) -> bool:
+    return isinstance(x, Primitive) or (isfunction(x) and x.__module__ in _FAMILIES)
 
 
-def tanh(x: Any) -> Any:
-    """The hyperbolic tangent, entry by entry."""
-    return np.tanh(x)
-
-
-def softmax(x: Any, dim: int = -1) -> Any:
-    """e^x / Σ e^x along `dim`; same shape.
-
-    >>> softmax(np.log([1.0, 3.0])).round(6)
-    array([0.25, 0.75])
-    """
-    return neural.softmax(x, axis=dim)
-
-
-def log_softmax(x: Any, dim: int = -1) -> Any:
-    """ln softmax(x) along `dim`, without underflow; same shape.
-
-    >>> log_softmax(np.array([0.0, 1000.0]))
-    array([-1000.,     0.])
-    """
-    return neural.log_softmax(x, axis=dim)
-
-
-def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
-    """-ln of the softmax probability of the right class.
-
-    `logits`: (n, classes) or (classes). `target`: class numbers (n), or probabilities like logits.
-
-    >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
-    np.float64(0.6931471805599453)
-    """
-    return neural.cross_entropy(logits, target, reduction=reduction)
-
-
-def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
-    """Minus the log probability of the right class; (n, classes) and class numbers (n).
-
-    ValueError for class numbers that are none.
-
-    >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
-    np.float64(0.287682)
-    """
-    target = np.asarray(target)
-    classes = log_probabilities.shape[1]
-    if target.size and not 0 <= target.min() <= target.max() < classes:
-        raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")
-    chosen = np.take_along_axis(log_probabilities, target[:, None], 1)
-    return _reduce(-np.reshape(chosen, target.shape), reduction)
-
-
-def binary_cross_entropy(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63).
-
-    As in PyTorch, no answer costs more than 100. ValueError for shapes that differ and for numbers
-    outside of 0..1.
-
-    >>> binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 1.0]), "sum").round(6)
-    np.float64(0.693147)
-    """
-    return _reduce(neural.binary_cross_entropy(a, y), reduction)
-
-
-def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") -> Any:
-    """The same of σ(z), exact where σ(z) rounds to 0 or 1. ValueError for shapes that differ.
-
-    >>> binary_cross_entropy_with_logits(np.array([-1000.0]), np.array([1.0]))
-    np.float64(1000.0)
-    """
-    return _reduce(neural.binary_cross_entropy_with_logits(z, y), reduction)
-
-
-def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """(a - y)². ValueError for shapes that differ: (n, 1) against (n,) would make n² differences.
-
-    >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
-    np.float64(2.0)
-    """
-    neural.same_shape(a, y)
-    return _reduce(np.square(a - y), reduction)
-
-
-def _reduce(loss: Any, reduction: str) -> Any:
-    if reduction == "none":
-        return loss
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    return loss.mean() if reduction == "mean" else loss.sum()
+__all__ = _only(globals(), _public)

@@ -1,92 +1,13 @@
-"""Tensor layers: one node of the graph for a whole layer and batch."""
+"""Moved to the families of `tensorgrad.nn`; this name answers for one more version."""
 
-from __future__ import annotations
-
+import warnings
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 
-from tensorgrad.nn import functional
-from tensorgrad.nn.init import Initialiser, find
-from tensorgrad.nn.module import Module
-from tensorgrad.value import Value
+def __getattr__(name: str) -> Any:
+    from tensorgrad import nn
 
-
-class Linear(Module):
-    """x Wᵀ + b, from (..., in_features) to (..., out_features); weight (out, in) as in PyTorch.
-
-    `init`: an initialiser or its name: normal, lecun, xavier, he, uniform (PyTorch's default).
-    `rng`: a NumPy generator or a seed.
-
-    >>> Linear(784, 30)(np.zeros((10, 784))).shape
-    (10, 30)
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        init: str | Initialiser = "uniform",
-        dtype: npt.DTypeLike = np.float32,
-        rng: Any = None,
-    ) -> None:
-        if in_features < 1 or out_features < 1:
-            raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be positive")
-        draw = find(init)
-        weight, offset = draw(np.random.default_rng(rng), out_features, in_features)
-        self.weight = Value(weight.astype(dtype))
-        self.bias = Value(offset.astype(dtype)) if bias else None
-
-    def forward(self, x: Any) -> Any:
-        return functional.linear(x, self.weight, self.bias)
-
-
-class Sigmoid(Module):
-    """1 / (1 + e⁻ˣ)."""
-
-    forward = staticmethod(functional.sigmoid)
-
-
-class Tanh(Module):
-    """tanh x."""
-
-    forward = staticmethod(functional.tanh)
-
-
-class ReLU(Module):
-    """max(0, x), with gradient 0 at 0."""
-
-    forward = staticmethod(functional.relu)
-
-
-class Softplus(Module):
-    """ln(1 + eˣ)."""
-
-    forward = staticmethod(functional.softplus)
-
-
-class Softmax(Module):
-    """e^x / Σ e^x along `dim`."""
-
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        return functional.softmax(x, self.dim)
-
-
-class LogSoftmax(Softmax):
-    """ln softmax(x) along `dim`."""
-
-    def forward(self, x: Any) -> Any:
-        return functional.log_softmax(x, self.dim)
-
-
-class Identity(Module):
-    """x itself."""
-
-    def forward(self, x: Any) -> Any:
-        return x
+    if name not in nn.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"tensorgrad.nn.layers.{name}: use nn.{name}", FutureWarning, stacklevel=2)
+    return getattr(nn, name)

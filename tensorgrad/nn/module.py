@@ -1,24 +1,41 @@
 """Module: something with parameters that can be called. Layers, networks and your own models.
 
-A Module's parameters are the leaf Values among its attributes, and those of the Modules, lists,
-tuples and dicts it holds. There is nothing to register. Attributes whose name begins with an
-underscore are yours: keep there what is no parameter, such as an activation to look at later.
+There is nothing to register. Of what is found among the attributes of a Module, and those of the
+Modules, lists, tuples, dicts and dataclasses that it holds, a leaf Value is a *parameter*: it
+learns. An array of numbers is a *buffer*: it is remembered, not learned. All else is configuration.
+Attributes whose name begins with an underscore are yours: keep there what is neither, such as an
+activation to look at later.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from types import NoneType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from tensorgrad.engine.calls import calls_of, keeper
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import serials
+from tensorgrad.engine.node import Array, Node, Scope, data_of, recorder
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.transforms.call import requires_grad
+from tensorgrad.transforms.custom import one_node
+from tensorgrad.transforms.tree import flatten
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]
-REMEMBERED = 64  # calls of a Module whose nodes a drawing can tell from others
+
+
+class Keys(NamedTuple):
+    """What `load_state_dict(strict=False)` did not find, and what it had no place for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -38,50 +55,94 @@ class Module:
 
     training = True
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
-    _calls: deque[tuple[int, int]]
+    _hooks: Hooks | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self._made_with = args, kwargs  # how to make it again: what `io.save` writes
-        self._calls = deque(maxlen=REMEMBERED)  # the serials of the nodes made in each
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        start = next(serials)
-        result = self.forward(*args, **kwargs)
-        end = next(serials)
-        if end - start > 1:  # something was recorded
-            self._calls.append((start, end))
-        return result
+        run = self.forward if self._hooks is None else partial(self._hooks.run, self)
+        outer = recorder.get()
+        if outer is None:
+            return run(*args, **kwargs)
+        calls = calls_of(outer)
+        around = calls.scope
+        if around is None:
+            token = recorder.set(calls.record)
+        calls.scope = Scope(self, around)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            calls.scope = around
+            if around is None:
+                recorder.reset(token)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+
+    def __setattr__(self, name: str, x: Any) -> None:
+        old = self.__dict__.get(name)
+        if type(old) is Value and old.requires_grad and is_parameter(old) and is_array(x):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter, and an array would not learn: set "
+                f".{name}.data, or assign tg.Value(array)"
+            )
+        super().__setattr__(name, x)
 
     def __repr__(self) -> str:
         args, kwargs = self._made_with
         given = [*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items() if k != "rng")]
         return f"{type(self).__name__}({', '.join(given)})"
 
+    # What it holds.
+
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This Module and all Modules in it, each once, with their attribute paths."""
-        for name, x in _walk(self, prefix, set()):
-            if isinstance(x, Module):
-                yield name, x
+        return ((name, x) for name, x, *_ in parts_of(self, prefix) if isinstance(x, Module))
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Every parameter once, with its attribute path such as `layers.0.weight`."""
-        for name, x in _walk(self, "", set()):
-            if isinstance(x, Value):
-                yield name, x
+        return ((name, x) for name, x, *_ in parts_of(self) if isinstance(x, Value))
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Every buffer once, with its attribute path."""
+        return ((name, x) for name, x, *_ in parts_of(self) if isinstance(x, np.ndarray))
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of the attributes."""
-        return [p for _, p in self.named_parameters()]
+        return [x for _, x, *_ in parts_of(self) if isinstance(x, Value)]
+
+    def buffers(self) -> list[Array]:
+        """Every buffer once, in the order of the attributes."""
+        return [x for _, x in self.named_buffers()]
+
+    def with_parameters(
+        self, values: Iterable[Any], parameters: Iterable[Value] | None = None
+    ) -> Self:
+        """The same Module around other parameters: `values`, in the order of `parameters()`.
+
+        It shares everything else with this one, but a buffer that it remembers is its own.
+        `parameters`: those to replace, by default all. ValueError unless there is a value for each.
+        """
+        parameters = self.parameters() if parameters is None else parameters
+        made = {id(p): x for p, x in zip(parameters, values, strict=True)}
+        copy: Self = rebuilt(self, made)
+        return copy
+
+    # All parameters at once.
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.parameters():
             p.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let all parameters learn, or freeze them."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """Tell every Module within that it is being trained (dropout and the like act)."""
@@ -93,69 +154,414 @@ class Module:
         """Tell every Module within that it is being used."""
         return self.train(False)
 
-    def state_dict(self) -> State:
-        """A copy of every parameter's data, by name."""
-        return {name: np.array(p.data, order="C") for name, p in self.named_parameters()}
+    def to(self, dtype: npt.DTypeLike) -> Self:
+        """Convert parameters and buffers to `dtype`, in place; integer and boolean buffers stay.
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set every parameter's data. ValueError, before anything changes, unless the names and
-        shapes are exactly this Module's."""
-        parameters = dict(self.named_parameters())
-        wrong = [f"missing {name!r}" for name in parameters if name not in state]
-        wrong += [f"unexpected {name!r}" for name in state if name not in parameters]
-        wrong += [
-            f"{name!r} has shape {np.shape(state[name])}, expected {p.shape}"
-            for name, p in parameters.items()
-            if name in state and np.shape(state[name]) != p.shape
-        ]
+        What is complex stays complex, of the precision of `dtype`. TypeError unless that is a type
+        of real or complex numbers. Gradients are converted too.
+
+        >>> from tensorgrad import nn
+        >>> nn.Linear(2, 1).to(np.float64).weight.dtype
+        dtype('float64')
+        """
+        new = np.dtype(dtype)
+        if new.kind not in "fc":
+            raise TypeError(f"a model computes with real or complex numbers, not with {new}")
+        for _, x, place, key in list(parts_of(self)):
+            if isinstance(x, Value):
+                x.node.data = x.data.astype(like(x.data, new))
+                x.node.grad = None if x.grad is None else x.grad.astype(x.dtype)
+            elif isinstance(x, np.ndarray) and x.dtype.kind in "fc":
+                put(place, key, x.astype(like(x, new)))
+        return self
+
+    # Its state.
+
+    def remember(self, **buffers: Any) -> None:
+        """Give buffers new numbers, from `forward`: once a step, however often that is computed.
+
+        What `tg.checkpoint` and the like compute again does not count, and under `tg.grad` and its
+        relatives the Module that they were given remembers, not only the copy they work with.
+        Values are taken as data. ValueError for another shape, TypeError for what is no buffer, or
+        another kind of number, or differs from example to example inside `tg.vmap`.
+
+        >>> class Centred(Module):
+        ...     def __init__(self):
+        ...         self.mean = np.zeros(1)
+        ...     def forward(self, x):
+        ...         self.remember(mean=0.9 * self.mean + 0.1 * np.mean(x))
+        ...         return x - self.mean
+        >>> model = Centred()
+        >>> _ = model(np.array([1.0, 3.0]))
+        >>> model.state_dict()
+        {'mean': array([0.2])}
+        """
+        new = {}
+        for name, x in buffers.items():
+            old = vars(self).get(name)
+            if not isinstance(old, np.ndarray):
+                raise TypeError(f"{type(self).__name__} has no buffer {name!r}, but {old!r:.60}")
+            array = np.array(data_of(x))
+            if array.shape != old.shape:
+                raise ValueError(f"{name} has shape {old.shape}, not {array.shape}")
+            new[name] = array.astype(old.dtype, order="C", casting="same_kind")
+        keeper.get()(self, new)
+
+    def state_dict(self) -> State:
+        """A copy of every parameter's data and of every buffer, by name; a shared one once."""
+        return {
+            name: np.array(data_of(x), order="C")
+            for name, x, *_ in parts_of(self)
+            if not isinstance(x, Module)
+        }
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Keys:
+        """Set every parameter's data, and every buffer.
+
+        ValueError, before anything changes, unless the names and shapes are exactly this Module's,
+        and for complex numbers where there are real ones. A shared parameter may also come under
+        its other names. With `strict=False` names may be missing or too many: they are returned.
+        With `assign=True` numbers keep the dtype that they have in `state`.
+        """
+        parts = [part for part in parts_of(self) if not isinstance(part[1], Module)]
+        names = {id(x): name for name, x, *_ in parts}
+        missing = [name for name in names.values() if name not in state]
+        extra = [name for name in state if name not in names.values()]
+        unexpected = [name for name in extra if id(at(self, name)) not in names]
+        wrong = [f"missing {name!r}" for name in missing if strict]
+        wrong += [f"unexpected {name!r}" for name in unexpected if strict]
+        for name, x, *_ in parts:
+            if name not in state:
+                continue
+            if np.shape(state[name]) != x.shape:
+                wrong.append(f"{name!r} has shape {np.shape(state[name])}, expected {x.shape}")
+            elif assign and isinstance(x, Value) and np.asarray(state[name]).dtype.kind not in "fc":
+                wrong.append(f"{name!r} is {np.asarray(state[name]).dtype}, which does not learn")
+            elif not assign and np.iscomplexobj(state[name]) and x.dtype.kind != "c":
+                wrong.append(f"{name!r} is complex, expected {x.dtype}")
         if wrong:
             raise ValueError(f"state does not fit {type(self).__name__}: {'; '.join(wrong)}")
-        new = {name: np.array(state[name], p.dtype) for name, p in parameters.items()}
-        for name, p in parameters.items():
-            p.data = new[name]
+        new = {
+            name: np.array(state[name], None if assign else x.dtype, order="C")
+            for name, x, *_ in parts
+            if name in state
+        }
+        for name, x, place, key in parts:
+            if name in new and isinstance(x, Value):
+                x.node.data = new[name][()]
+            elif name in new:
+                put(place, key, new[name])
+        return Keys(missing, unexpected)
+
+    # Hooks.
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, args)` before each forward; what it returns, if anything, replaces the
+        arguments."""
+        return self._hooked("before", hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, args, output)` after each forward; what it returns, if anything,
+        replaces the output. `.remove()` of the result removes it.
+
+        >>> from tensorgrad import nn
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> handle = model[0].register_forward_hook(lambda module, args, out: print(module, out))
+        >>> _ = model(np.array([-1.0, 2.0]))
+        ReLU() [0. 2.]
+        """
+        return self._hooked("after", hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when a sweep has passed this Module.
+
+        Both are tuples, of the gradients by the arguments of the forward (None for what needs none)
+        and by its output; what it returns, if anything, replaces `grad_input`.
+        """
+        return self._hooked("backward", hook)
+
+    def _hooked(self, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+        if self._hooks is None:
+            self._hooks = Hooks()
+        return RemovableHandle(getattr(self._hooks, kind), hook)
 
 
-def _walk(x: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """The Modules and Values in `x`, each once, with their paths."""
-    if id(x) in seen:
-        return
-    # an alias stands for a parameter while a transform differentiates by it
-    if isinstance(x, Module) or (isinstance(x, Value) and (x.op is None or x.op is alias)):
+class Function(Module):
+    """A Module that is a function; what that takes besides its operands are its settings."""
+
+    function: Callable[..., Any]
+    settings: tuple[str, ...] = ()
+
+    def forward(self, *operands: Any) -> Any:
+        given = {name: getattr(self, name) for name in self.settings}
+        return type(self).function(*operands, **given)
+
+
+def module_of(
+    name: str, function: Callable[..., Any], operands: int, doc: str | None = None
+) -> type[Function]:
+    """The Module class `name` of a function of so many operands: a layer in one declaration.
+
+    Its arguments are those of `function` after the operands, its documentation is `doc` or that of
+    the function. A primitive without a documentation of its own gets `doc`.
+
+    >>> Power = module_of("Power", lambda x, exponent=2: x**exponent, 1, "x to the exponent.")
+    >>> Power(exponent=3)(2.0), Power(3)
+    (8.0, Power(3))
+    """
+    if doc is not None and isinstance(function, Primitive):
+        function.__doc__ = doc
+    forward = function.forward if isinstance(function, Primitive) else function
+    parameters = list(inspect.signature(forward).parameters.values())[operands:]
+    settings = tuple(parameter.name for parameter in parameters)
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.Signature([itself, *parameters])
+
+    def __init__(self: Function, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        for setting in settings:
+            setattr(self, setting, given.arguments[setting])
+
+    vars(__init__)["__signature__"] = signature
+    body = {
+        "__doc__": doc or function.__doc__,
+        "__init__": __init__,
+        "__module__": sys._getframe(1).f_globals["__name__"],
+        "function": staticmethod(function),
+        "settings": settings,
+    }
+    if not settings:
+        body["forward"] = staticmethod(function)
+    return type(name, (Function,), body)
+
+
+def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:
+    """Delete from a namespace what is not wanted there, and return the names that stay."""
+    for name in [name for name in names if name[:1] != "_" and not wanted(names[name])]:
+        del names[name]
+    return sorted(name for name in names if name[:1] != "_")
+
+
+# What a Module is made of.
+
+Part = tuple[str, Any, Any, Any]  # its path, itself, what holds it, and under which name or number
+hold = object.__setattr__  # also of a frozen dataclass; by __dict__, attributes would be slower
+CONFIGURATION = frozenset((bool, int, float, complex, str, bytes, NoneType))
+
+
+def parts_of(module: Module, prefix: str = "") -> list[Part]:
+    """The Modules, parameters and buffers in `module`, itself the first, each once."""
+    found: list[Part] = [(prefix, module, None, None)]
+    collect(module, prefix, {id(module)}, found)
+    return found
+
+
+def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
+    """Append what `holder` holds; `path` is where that is."""
+    for name, x in items_of(holder):
+        if type(x) in CONFIGURATION or id(x) in seen:
+            continue
         seen.add(id(x))
-        yield path, x
-    parts: Any = ()
+        where = f"{path}.{name}" if path else str(name)
+        if isinstance(x, Value):
+            if is_parameter(x):
+                found.append((where, x, holder, name))
+        elif isinstance(x, np.ndarray):
+            if x.dtype.kind in "biufc":  # numbers
+                found.append((where, x, holder, name))
+        else:
+            if isinstance(x, Module):
+                found.append((where, x, holder, name))
+            collect(x, where, seen, found)
+
+
+def items_of(x: Any) -> Iterable[tuple[Any, Any]]:
+    """What is in a Module, a container or a dataclass, by name or number."""
     if isinstance(x, Module):
-        parts = ((k, v) for k, v in vars(x).items() if not k.startswith("_"))
+        return [item for item in vars(x).items() if item[0][0] != "_"]
+    if isinstance(x, dict):
+        return x.items()
+    if isinstance(x, (list, tuple)):
+        return enumerate(x)
+    if is_dataclass(x):
+        return [(name, getattr(x, name)) for name in x.__dataclass_fields__]
+    return ()
+
+
+def is_dataclass(x: Any) -> bool:
+    return hasattr(type(x), "__dataclass_fields__")  # of an instance, not of the class
+
+
+def is_parameter(x: Value) -> bool:
+    """Whether a Value is a leaf. (While a transform differentiates by it, an alias is in its
+    place.)"""
+    op = x.node.op
+    return op is None or op is alias
+
+
+def is_array(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic, int, float, complex))
+
+
+def put(place: Any, key: Any, x: Array) -> None:
+    """Hold `x` there instead."""
+    if isinstance(place, (list, dict)):
+        place[key] = x
+    elif isinstance(place, tuple):
+        place[key][...] = x
+    else:
+        hold(place, key, x)
+
+
+def at(x: Any, path: str) -> Any:
+    """What is at an attribute path, None where there is nothing."""
+    for name in path.split("."):
+        x = next((part for key, part in items_of(x) if str(key) == name), None)
+    return x
+
+
+def rebuilt(x: Any, made: dict[int, Any]) -> Any:
+    """A copy of `x`, and of the containers in it, around what is `made` of its parts, by id."""
+    if id(x) in made:
+        return made[id(x)]
+    copy: Any = x
+    if isinstance(x, Module):
+        copy = made[id(x)] = object.__new__(type(x))
+        for name, part in x.__dict__.items():
+            fixed = type(part) in CONFIGURATION or name == "_made_with"
+            hold(copy, name, part if fixed else rebuilt(part, made))
+    elif isinstance(x, list):
+        copy = made[id(x)] = x.copy()
+        copy[:] = [rebuilt(part, made) for part in x]
     elif isinstance(x, dict):
-        parts = x.items()
-    elif isinstance(x, (list, tuple)):
-        parts = enumerate(x)
-    for name, part in parts:
-        yield from _walk(part, f"{path}.{name}" if path else str(name), seen)
+        copy = made[id(x)] = x.copy()
+        copy.update([(key, rebuilt(part, made)) for key, part in x.items()])
+    elif isinstance(x, tuple):
+        parts = [rebuilt(part, made) for part in x]
+        copy = type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+    elif is_dataclass(x):
+        copy = made[id(x)] = object.__new__(type(x))
+        for name, part in items_of(x):
+            hold(copy, name, rebuilt(part, made))
+    return copy
 
 
-class Sequential(Module):
-    """Modules (or functions) one after the other.
+def like(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """`dtype`, complex if `x` is."""
+    return np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype
+
+
+def functional_call(
+    module: Module,
+    state: Mapping[str, Any],
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> Any:
+    """`module(*args, **kwargs)` with parameters and buffers of `state` in place of its own.
+
+    `state`: Values or arrays by name; what it lacks is the Module's. As in PyTorch a lone argument
+    needs no tuple. Nothing is changed. ValueError for a name that the Module does not have.
 
     >>> from tensorgrad import nn
-    >>> model = Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
-    >>> model(np.zeros((5, 3))).shape
-    (5, 1)
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> functional_call(model, {"weight": np.array([[1.0, 10.0]])}, np.array([2.0, 3.0]))
+    array([32.])
+    """
+    parts = {name: x for name, x, *_ in parts_of(module) if not isinstance(x, Module)}
+    if unknown := [name for name in state if name not in parts]:
+        raise ValueError(f"{type(module).__name__} has no {', '.join(map(repr, unknown))}")
+    copy = rebuilt(module, {id(parts[name]): x for name, x in state.items()})
+    result: Any = copy(*args if isinstance(args, tuple) else (args,), **(kwargs or {}))
+    return result
+
+
+# Hooks.
+
+
+class RemovableHandle:
+    """A hook in its list; `remove()` takes it out."""
+
+    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any]) -> None:
+        self.hooks, self.hook = hooks, hook
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Call the hook no more."""
+        if self.hook in self.hooks:
+            self.hooks.remove(self.hook)
+
+
+class Hooks:
+    """What is called around each forward of a Module, and in the sweep."""
+
+    def __init__(self) -> None:
+        self.before: list[Callable[..., Any]] = []
+        self.after: list[Callable[..., Any]] = []
+        self.backward: list[Callable[..., Any]] = []
+
+    def run(self, module: Module, *args: Any, **kwargs: Any) -> Any:
+        """The forward, with the hooks around it."""
+        for hook in self.before:
+            new = hook(module, args)
+            if new is not None:
+                args = new if isinstance(new, tuple) else (new,)
+        passed = Passage(module, tuple(self.backward)) if self.backward else None
+        out = module.forward(*(passed.inputs(args) if passed else args), **kwargs)
+        for hook in self.after:
+            new = hook(module, args, out)
+            out = out if new is None else new
+        return passed.outputs(out) if passed else out
+
+
+class Passage:
+    """A sweep's way through one call of a Module: past its outputs, then past its inputs.
+
+    Both are identities in the graph, each one node, whose rule sees the gradients.
     """
 
-    def __init__(self, *layers: Any) -> None:
-        self.layers = list(layers)
+    def __init__(self, module: Module, hooks: tuple[Callable[..., Any], ...]) -> None:
+        self.module, self.hooks = module, hooks
+        self.by_output: tuple[Array, ...] = ()
+        self.watched: list[int] = []  # the arguments that a gradient goes to
+        self.n = 0
 
-    def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return x
+    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, under new names."""
+        self.n = len(args)
+        self.watched = [i for i, x in enumerate(args) if requires_grad(x)]
+        given = [args[i] for i in self.watched]
+        if not given or recorder.get() is None:
+            return args
+        passed = dict(zip(self.watched, one_node("hook", given, nodes_of(given), self.arrived)))
+        return tuple(passed.get(i, x) for i, x in enumerate(args))
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.layers)
+    def outputs(self, out: Any) -> Any:
+        """What the forward returned, under new names."""
+        parts, rebuild = flatten(out)
+        made = [y for y in parts if requires_grad(y)]
+        if not made:
+            return out
+        passed = iter(one_node("hook", made, nodes_of(made), self.entered))
+        return rebuild([next(passed) if requires_grad(y) else y for y in parts])
 
-    def __len__(self) -> int:
-        return len(self.layers)
+    def entered(self, gs: list[Array], keep: bool) -> list[Array]:
+        """The rule of the outputs."""
+        self.by_output = tuple(gs)
+        return gs if self.watched else self.arrived(gs, keep)
 
-    def __getitem__(self, i: int) -> Any:
-        return self.layers[i]
+    def arrived(self, gs: list[Array], keep: bool) -> list[Array]:
+        """The rule of the inputs: the hooks' turn."""
+        found = dict(zip(self.watched, gs))
+        by_input = tuple(found.get(i) for i in range(self.n))
+        for hook in self.hooks:
+            new = hook(self.module, by_input, self.by_output)
+            if new is not None:
+                by_input = new if isinstance(new, tuple) else (new,)
+        return [by_input[i] for i in self.watched] if self.watched else gs
+
+
+def nodes_of(values: Iterable[Value]) -> list[Node]:
+    return [x.node for x in values]

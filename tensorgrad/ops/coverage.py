@@ -18,7 +18,6 @@ import numpy as np
 
 from tensorgrad import __version__
 from tensorgrad.engine.primitive import Primitive, implementations
-from tensorgrad.engine.rules import Each
 from tensorgrad.ops.constant import APART, CONSTANTS
 
 MODULES = (np, np.linalg, np.fft)
@@ -76,7 +75,7 @@ def classify(name: str, function: Callable[..., Any]) -> tuple[str, str]:
 
 def is_flat(op: Primitive) -> bool:
     """Whether every rule is `primitive.flat`, or one like it, which its name tells."""
-    rules = (op.rules.rule,) if isinstance(op.rules, Each) else op.rules
+    rules = op.formulas
     return all(rule.__name__.startswith("flat") for rule in rules)
 
 

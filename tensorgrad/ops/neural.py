@@ -21,10 +21,12 @@ from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, unreduce
 
 
+@np.errstate(over="ignore")
 def logistic(x: Array) -> Array:
     """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-x))
+    d = np.exp(-x)
+    d += 1  # in place: it is our own
+    return 1 / d
 
 
 sigmoid = primitive(
@@ -128,8 +130,16 @@ def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> A
     return g.T @ x
 
 
+def affine(x: Array, weight: Array, bias: Array) -> Array:
+    out = x @ weight.T
+    if np.ndim(bias) == 1 and out.dtype == bias.dtype:
+        out += bias  # in place: it is our own
+        return out
+    return out + bias
+
+
 linear = primitive(
-    lambda x, weight, bias: x @ weight.T + bias,
+    affine,
     lambda g, out, x, weight, bias: g @ weight,
     weight_rule,
     lambda g, out, x, weight, bias: g,

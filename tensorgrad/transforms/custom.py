@@ -16,6 +16,7 @@ import numpy as np
 from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.backprop import swept
 from tensorgrad.engine.batching import by_itself, levels_of
+from tensorgrad.engine.calls import forgetting, noting
 from tensorgrad.engine.care import OPAQUE, Careful, bare
 from tensorgrad.engine.levels import enter, leave
 from tensorgrad.engine.node import (
@@ -58,7 +59,9 @@ def checkpoint(f: Function) -> Function:
     @wraps(f)
     def forgetful(*args: Any, **kwargs: Any) -> Any:
         since = now()
-        out = f(*args, **kwargs)
+        buffers: list[Any] = []
+        with noting(buffers):
+            out = f(*args, **kwargs)
         outs, rebuild = flatten(out)
         nodes = outer_nodes(outs, since)
         if not nodes:
@@ -69,7 +72,7 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             if any(x.data is not data for x, data in zip(nodes, datas)):
                 raise RuntimeError("what a checkpoint read got new data since: compute it again")
-            with recording_on():
+            with recording_on(), forgetting(buffers):
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
             careful = any(type(g) is Careful for g in gs)  # a sweep within a sweep takes as much
@@ -133,10 +136,12 @@ class custom_vjp:
         if not nodes or recorder.get() is None:
             return self.f(*args)
         since = now()
-        if self in forwards.get():  # fwd asks for the value
-            out, residuals = self.f(*args), None
-        else:
-            out, residuals = self.forward(args)
+        buffers: list[Any] = []
+        with noting(buffers):
+            if self in forwards.get():  # fwd asks for the value
+                out, residuals = self.f(*args), None
+            else:
+                out, residuals = self.forward(args)
         lost = [x for x in outer_nodes(flatten(out)[0], since) if x not in nodes]
         if lost:
             raise ValueError(
@@ -148,7 +153,10 @@ class custom_vjp:
         saved = None if residuals is None else map_leaves(detached, residuals)
 
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
-            known = saved if saved is not None and not keep else self.forward(args)[1]
+            known = saved
+            if saved is None or keep:
+                with forgetting(buffers):
+                    known = self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
 
@@ -158,7 +166,7 @@ class custom_vjp:
             return one_at_a_time(gradients, gs)  # of a Jacobian's rows; bwd may look at them
 
         values = [*map(as_constant, outs)]
-        return rebuild(one_node(self.name, values, nodes, pullback, (OPAQUE,)))
+        return rebuild(one_node(self.name, values, nodes, pullback, OPAQUE))
 
     def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """What `fwd` returns; within, the function itself does not ask `fwd` again."""

@@ -17,11 +17,13 @@ import numpy as np
 
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
+from tensorgrad.engine.calls import keeper
 from tensorgrad.engine.levels import enter, leave
 from tensorgrad.engine.node import Array, Node, recording_on
 from tensorgrad.transforms.call import (
     Argnums,
     Call,
+    giving_back,
     is_static,
     matching,
     one_number,
@@ -106,7 +108,11 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
            [0., 0.]]), array([1., 0.]))
     """
     own = map_leaves(lambda x: x.copy() if isinstance(x, np.ndarray) else x, tuple(primals))
-    call = Call("vjp", f, own, tuple(range(len(primals))), {}, has_aux)
+    token = keeper.set(giving_back(own, primals))
+    try:
+        call = Call("vjp", f, own, tuple(range(len(primals))), {}, has_aux)
+    finally:
+        keeper.reset(token)
     outs, rebuild = flatten(call.out)
     value = rebuild(map(call.outside, outs))
     pullback = pullback_of(call)

@@ -6,7 +6,6 @@ to it when they are first met. Whatever else there is, is a leaf. A lone array n
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import Handle
+from tensorgrad.engine.node import Handle, hold, leaf
 from tensorgrad.value import as_constant
 
 NAMESPACE = "tensorgrad"
@@ -41,6 +40,11 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
     """
     if isinstance(tree, LONE):
         return [tree], lambda leaves: next(iter(leaves))
+    if is_module(tree):
+        parameters = tree.parameters()
+        return parameters, lambda leaves: tree.with_parameters(
+            map(as_parameter, leaves), parameters
+        )
     optree = loaded()
     while True:
         leaves, structure = optree.tree_flatten(tree, namespace=NAMESPACE)
@@ -48,19 +52,18 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
         if not unknown:
             return list(leaves), structure.unflatten
         for kind in unknown:
-            take, make = (
-                (fields_of, dataclass_of)
-                if dataclasses.is_dataclass(kind)
-                else (parameters_of, module_of)
-            )
+            module = hasattr(kind, "with_parameters")
+            take, make = (parameters_of, module_of) if module else (fields_of, dataclass_of)
             with suppress(ValueError):  # another thread was faster
                 optree.register_pytree_node(kind, take, make(kind), namespace=NAMESPACE)
 
 
 def as_parameter(x: Any) -> Any:
     """What a Module holds of a number or array: a Value. (Other things as they are.)"""
+    if type(x) is np.ndarray:
+        return hold(leaf(x))
     if isinstance(x, Handle):
-        return alias(x)
+        return x if x.node.op in (None, alias) else alias(x)
     return as_constant(x) if hasattr(x, "dtype") else x
 
 
@@ -69,15 +72,22 @@ def paths_of(tree: Any) -> list[Any]:
     if isinstance(tree, LONE):
         return [()]
     optree = loaded()
-    flatten(tree)  # makes its dataclasses and Modules known
+    flatten([tree])  # makes its dataclasses and Modules known
     return list(optree.tree_paths(tree, namespace=NAMESPACE))
 
 
 def parameters_in(tree: Any) -> set[int]:
     """The ids of the leaves of `tree` that are parameters of Modules."""
+    return {id(p) for module in modules_in(tree) for p in module.parameters()}
+
+
+def modules_in(tree: Any) -> list[Any]:
+    """The Modules in a container; a Module itself, not those in it."""
+    if is_module(tree):
+        return [tree]
     optree = loaded()
     parts = optree.tree_leaves(tree, is_leaf=is_module, namespace=NAMESPACE)
-    return {id(p) for part in parts if is_module(part) for p in part.parameters()}
+    return [part for part in parts if is_module(part)]
 
 
 def map_leaves(f: Callable[[Any], Any], tree: Any) -> Any:
@@ -94,7 +104,7 @@ def knows_its_parts(x: Any) -> bool:
 
 
 def is_module(x: Any) -> bool:
-    return hasattr(type(x), "named_parameters")
+    return hasattr(type(x), "with_parameters")
 
 
 def fields_of(x: Any) -> tuple[Sequence[Any], Any]:
@@ -117,10 +127,8 @@ def parameters_of(module: Any) -> tuple[Sequence[Any], Any]:
 
 
 def module_of(kind: type) -> Callable[[Any, Sequence[Any]], Any]:
-    def make(module: Any, parts: Sequence[Any]) -> Any:
-        """A copy of the module that holds `parts` where it holds its parameters."""
-        pairs = zip(module.parameters(), map(as_parameter, parts), strict=True)
-        return copy.deepcopy(module, {id(p): part for p, part in pairs})
+    def make(module: Any, parts: Iterable[Any]) -> Any:
+        return module.with_parameters(map(as_parameter, parts))
 
     return make
 
@@ -134,6 +142,7 @@ def rest_of_prefix(what: str, prefix: Any, tree: Any) -> list[Any]:
     if not isinstance(prefix, (tuple, list, dict)):
         return [prefix] * len(flatten(tree)[0])
     optree = loaded()
+    flatten([tree])  # makes its dataclasses and Modules known
     if isinstance(tree, (Handle, np.ndarray)) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
         raise ValueError(f"vmap: {what}={prefix!r} for a single array")
     branches, _, keys, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tensorgrad import Value, nn, no_grad
+import tensorgrad as tg
+from tensorgrad import Value, nn, no_grad, optim
+from tensorgrad.nn.module import module_of
 
 
 class Block(nn.Module):
@@ -190,3 +195,328 @@ def test_an_activation_kept_in_an_attribute_is_no_parameter() -> None:
     with no_grad():
         model(np.zeros((1, 2)))
     assert "_kept" not in model.state_dict()
+
+
+@dataclass
+class Pair:
+    up: Any
+    down: Any
+
+
+def test_parameters_are_found_in_dataclasses_and_their_gradients_come_in_them() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            self.pair = Pair(Value(2.0), nn.Linear(1, 1, rng=0))
+
+        def forward(self, x: Any) -> Any:
+            return self.pair.up * self.pair.down(x)
+
+    both = Both()
+    assert names(both) == ["pair.up", "pair.down.weight", "pair.down.bias"]
+    both(np.array([3.0])).sum().backward()
+    grads = tg.grad(lambda m: np.sum(m(np.array([3.0]))))(both)
+    for p, g in zip(both.parameters(), grads.parameters(), strict=True):
+        np.testing.assert_array_equal(g.data, p.grad)
+
+
+def test_a_module_that_is_a_dataclass_is_a_module_to_transforms_alone_and_in_a_list() -> None:
+    @dataclass(eq=False)
+    class Scale(nn.Module):
+        factor: Any
+        power: int = 2
+
+        def forward(self, x: Any) -> Any:
+            return np.sum(self.factor * x**self.power)
+
+    x, model = np.array([3.0]), Scale(Value(2.0))
+    assert tg.grad(lambda m: m(x))(model).factor.item() == 9
+    assert tg.grad(lambda ms: ms[0](x))([model])[0].factor.item() == 9
+    tg.testing.check_grads(lambda m: m(x), model)
+
+
+def test_keys_of_a_dict_may_begin_with_an_underscore_and_a_list_may_hold_itself() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            self.table: Any = {"_kept": Value(1.0), 3: Value(2.0)}
+            self.loop: Any = [Value(3.0)]
+            self.loop.append(self.loop)
+
+    assert names(Odd()) == ["table._kept", "table.3", "loop.0"]
+
+
+def test_a_slice_of_a_sequential_is_one_of_the_same_modules() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    front = model[:-1]
+    assert type(front) is nn.Sequential
+    assert list(front) == [model[0], model[1]]
+    assert front(np.zeros((4, 2))).shape == (4, 3)
+
+
+@pytest.mark.parametrize("x", [np.ones((1, 2)), np.float32(1), 1.0])
+def test_an_array_in_place_of_a_parameter_is_refused(x: Any) -> None:
+    model = nn.Linear(2, 1)
+    with pytest.raises(TypeError, match=r"Linear\.weight is a parameter.*\.weight\.data"):
+        model.weight = x
+    model.weight, model.bias = Value(np.ones((1, 2))), None
+    assert names(model) == ["weight"]
+    np.testing.assert_array_equal(model(np.ones((1, 2))).data, [[2]])
+
+
+def test_a_property_of_a_module_is_set_as_one() -> None:
+    class Doubled(nn.Module):
+        def __init__(self) -> None:
+            self._x = Value(1.0)
+
+        @property
+        def x(self) -> Any:
+            return self._x
+
+        @x.setter
+        def x(self, new: Any) -> None:
+            self._x = Value(2 * new)
+
+    model = Doubled()
+    model.x = 3.0
+    assert model.x.item() == 6
+    assert names(model) == []
+
+
+def test_modules_of_functions_are_copied_and_pickled() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Softmax(0), nn.CrossEntropyLoss("sum"))
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert repr(twin) == repr(model)
+        np.testing.assert_array_equal(twin[:2](np.eye(2)).data, model[:2](np.eye(2)).data)
+        assert twin[2].reduction == "sum"
+
+
+def test_frozen_parameters_get_no_gradient_until_they_are_let_learn() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=0))
+    assert model[0].requires_grad_(False) is model[0]
+    model(np.ones((1, 2))).sum().backward()
+    assert [p.grad is None for p in model.parameters()] == [True, True, False, False]
+    model.requires_grad_()
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_to_converts_parameters_gradients_and_buffers_and_counts_stay() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            self.linear, self.phase = nn.Linear(2, 1, rng=0), Value(np.ones(1, np.complex64))
+            self.mean, self.count = np.zeros(1, np.float32), np.array(3)
+
+    model = Mixed()
+    old = model.linear.weight.data
+    model.linear(np.ones((1, 2), np.float32)).sum().backward()
+    assert model.to(np.float64) is model
+    assert {name: x.dtype.name for name, x in model.state_dict().items()} == {
+        "linear.weight": "float64",
+        "linear.bias": "float64",
+        "phase": "complex128",
+        "mean": "float64",
+        "count": "int64",
+    }
+    assert model.linear.weight.grad.dtype == np.float64
+    np.testing.assert_array_equal(old, model.linear.weight.data)
+    assert old.dtype == np.float32
+    with pytest.raises(TypeError, match="not with int64"):
+        model.to(int)
+
+
+def test_a_converted_model_comes_back_from_disk_as_it_was(tmp_path: Any) -> None:
+    model = nn.Linear(2, 1, rng=0).to(np.float64)
+    model.weight.data = model.weight.data + 1e-12
+    tg.io.save(model, tmp_path / "m")
+    np.testing.assert_array_equal(tg.io.load(tmp_path / "m").weight.data, model.weight.data)  # type: ignore[attr-defined]
+
+
+# Tied weights, and states that fit in part.
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        self.encoder, self.decoder = nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1)
+        self.decoder.weight = self.encoder.weight
+
+
+def test_tied_weights_are_saved_once_and_stay_tied(tmp_path: Any) -> None:
+    model = Tied()
+    assert list(model.state_dict()) == ["encoder.weight", "encoder.bias", "decoder.bias"]
+    tg.io.save(model, tmp_path / "m")
+    again: Any = tg.io.load(tmp_path / "m", [Tied])
+    assert again.encoder.weight is again.decoder.weight
+    grads = tg.grad(lambda m: np.sum(m.decoder(m.encoder(np.ones(2)))))(model)
+    assert grads.encoder.weight is grads.decoder.weight
+
+
+def test_a_state_may_name_a_tied_weight_and_a_shared_module_twice_as_pytorchs_do() -> None:
+    model, shared = Tied(), nn.Linear(1, 1, rng=0)
+    state = model.state_dict()
+    assert model.load_state_dict(state | {"decoder.weight": state["encoder.weight"]}) == ([], [])
+    twice = nn.Sequential(shared, shared)
+    state = twice.state_dict()
+    twice.load_state_dict(state | {"layers.1.bias": state["layers.0.bias"]})
+    with pytest.raises(ValueError, match=r"unexpected 'layers\.2\.bias'"):
+        twice.load_state_dict(state | {"layers.2.bias": state["layers.0.bias"]})
+
+
+def test_a_state_that_fits_in_part_loads_in_part_if_that_is_meant() -> None:
+    model = nn.Linear(2, 1, rng=0)
+    bias = model.bias.data  # type: ignore[union-attr]
+    keys = model.load_state_dict({"weight": np.ones((1, 2)), "scale": 1.0}, strict=False)
+    assert keys.missing_keys == ["bias"]
+    assert keys.unexpected_keys == ["scale"]
+    np.testing.assert_array_equal(model.weight.data, [[1, 1]])
+    np.testing.assert_array_equal(model.bias.data, bias)  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="'weight' has shape"):
+        model.load_state_dict({"weight": np.ones(2)}, strict=False)
+
+
+def test_complex_numbers_do_not_load_into_real_ones() -> None:
+    model = nn.Linear(1, 1, rng=0)
+    with pytest.raises(ValueError, match="'weight' is complex, expected float32"):
+        model.load_state_dict({"weight": np.array([[1 + 2j]]), "bias": np.zeros(1)})
+
+
+def test_a_loaded_array_is_c_ordered() -> None:
+    model = nn.Linear(3, 2)
+    model.load_state_dict({"weight": np.asfortranarray(np.ones((2, 3))), "bias": np.zeros(2)})
+    assert model.weight.data.flags.c_contiguous
+
+
+# The same Module around other numbers.
+
+
+def test_a_functional_call_uses_other_numbers_and_changes_nothing() -> None:
+    model = nn.Sequential(nn.Linear(2, 1, rng=0), nn.Tanh())
+    before = model.state_dict()
+    w = Value(np.array([[1.0, 10.0]]))
+    out = nn.functional_call(model, {"layers.0.weight": w}, (np.array([2.0, 3.0]),))
+    np.testing.assert_allclose(out.data, np.tanh(32 + before["layers.0.bias"]))
+    out.sum().backward()
+    assert w.grad is not None
+    assert model[0].weight.grad is None
+    assert model[0].bias.grad is not None
+    for name, x in model.state_dict().items():
+        np.testing.assert_array_equal(x, before[name])
+    with pytest.raises(ValueError, match=r"Sequential has no 'layers\.0\.wight'"):
+        nn.functional_call(model, {"layers.0.wight": w}, np.ones(2))
+
+
+def test_a_copy_around_other_parameters_shares_the_rest() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            self.w, self.rng = Value(1.0), np.random.default_rng(0)
+            self._again = self.w
+
+    model = Noisy()
+    copy = model.with_parameters([Value(2.0)])
+    assert copy.rng is model.rng  # a transform must not draw the same numbers each time
+    assert copy._again is copy.w
+    assert (model.w.data, copy.w.data) == (1, 2)
+    with pytest.raises(ValueError, match="argument"):
+        model.with_parameters([])
+
+
+# Hooks.
+
+
+def test_forward_hooks_see_and_may_replace_what_goes_in_and_comes_out() -> None:
+    model, seen = nn.Linear(1, 1, bias=False, dtype=float, rng=0), []
+    model.weight.data = [[3.0]]
+    first = model.register_forward_pre_hook(lambda m, args: args[0] * 10)
+    second = model.register_forward_hook(lambda m, args, out: seen.append((m, args[0].item())))
+    third = model.register_forward_hook(lambda m, args, out: out + 1)
+    x = np.array([2.0])
+    assert model(x).item() == 61
+    with no_grad():
+        assert model(x).item() == 61
+    assert seen == [(model, 20.0)] * 2
+    for handle in (first, second, third, third):
+        handle.remove()
+    assert model(x).item() == 6
+
+
+def test_backward_hooks_see_the_gradients_by_output_and_input_and_may_replace_the_latter() -> None:
+    model, seen = nn.Sequential(nn.Tanh(), nn.Tanh()), []
+    x = Value(np.array([0.5, -1.0]))
+    model(x).sum().backward()
+    y = np.tanh(x.data)
+    outer = 1 - np.tanh(y) ** 2
+    np.testing.assert_allclose(x.grad, outer * (1 - y**2))
+    handle = model[0].register_full_backward_hook(lambda m, gi, go: seen.append((m, gi, go)))
+    model[1].register_full_backward_hook(lambda m, gi, go: (10 * gi[0],))
+    x.grad = None
+    model(x).sum().backward()
+    ((module, (by_input,), (by_output,)),) = seen
+    assert module is model[0]
+    np.testing.assert_allclose(by_output, 10 * outer)
+    np.testing.assert_allclose(by_input, 10 * outer * (1 - y**2))
+    np.testing.assert_allclose(x.grad, by_input)
+    handle.remove()
+    model(x).sum().backward()
+    assert len(seen) == 1
+
+
+def test_a_backward_hook_of_a_first_layer_sees_no_gradient_by_its_data() -> None:
+    layer, seen = nn.Linear(2, 1, rng=0), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go[0].tolist())))
+    layer(np.ones((1, 2), np.float32)).sum().backward()
+    assert seen == [((None,), [[1.0]])]
+    assert layer.weight.grad is not None
+
+
+def test_backward_hooks_act_under_grad_and_in_higher_orders() -> None:
+    model = nn.Sequential(nn.Tanh())
+    model[0].register_full_backward_hook(lambda m, gi, go: (2 * gi[0],))
+    f = lambda x: model(x)
+    assert tg.grad(f)(0.5) == pytest.approx(2 * (1 - np.tanh(0.5) ** 2))
+    second = -2 * np.tanh(0.5) * (1 - np.tanh(0.5) ** 2)
+    assert tg.grad(tg.grad(f))(0.5) == pytest.approx(2 * 2 * second)
+
+
+# A function, as a Module.
+
+
+def test_a_module_of_a_function_takes_its_settings_and_documentation() -> None:
+    def stretched(x: Any, by: float = 2.0, *, shift: float = 0.0) -> Any:
+        """by x + shift."""
+        return by * x + shift
+
+    kind = module_of("Stretched", stretched, 1)
+    assert (kind.__doc__, kind.__name__, kind.__module__) == (
+        "by x + shift.",
+        "Stretched",
+        __name__,
+    )
+    assert kind(3.0, shift=1.0)(2.0) == 7
+    assert repr(kind(3.0, shift=1.0)) == "Stretched(3.0, shift=1.0)"
+    assert kind().by == 2
+    with pytest.raises(TypeError, match="'to'"):
+        kind(to=3)
+
+
+def test_every_activation_and_loss_has_a_function_a_module_and_a_documentation() -> None:
+    F = nn.functional
+    for kind, function in [
+        *((nn.ReLU, F.relu), (nn.Softplus, F.softplus), (nn.Sigmoid, F.sigmoid)),
+        *((nn.Tanh, F.tanh), (nn.Softmax, F.softmax), (nn.LogSoftmax, F.log_softmax)),
+        *((nn.MSELoss, F.mse_loss), (nn.QuadraticLoss, F.quadratic), (nn.NLLLoss, F.nll_loss)),
+    ]:
+        assert kind.function is function  # type: ignore[attr-defined]
+        assert kind.__doc__ == function.__doc__
+    assert "np" not in dir(nn)
+    assert "Softmax" not in dir(F)
+    with pytest.warns(FutureWarning, match="use nn.Linear"):
+        from tensorgrad.nn.layers import Linear
+    assert Linear is nn.Linear
+
+
+def test_a_frozen_module_does_not_learn() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=0))
+    model[0].requires_grad_(False)
+    before = model.state_dict()
+    optimizer = optim.Adam(model.parameters(), lr=0.1, weight_decay=0.1)
+    np.sum(model(np.ones((1, 2)))).backward()
+    optimizer.step()
+    changed = [name for name, x in model.state_dict().items() if np.any(x != before[name])]
+    assert changed == ["layers.1.weight", "layers.1.bias"]

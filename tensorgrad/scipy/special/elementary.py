@@ -97,8 +97,8 @@ exprel = primitive(
 cosm1 = primitive(special.cosm1, lambda g, out, x: -g * np.sin(x), notation=r"\cos {0} - 1")
 powm1 = primitive(
     special.powm1,
-    lambda g, out, x, y: elementwise.power.rules[0](g, out + 1, x, y),
-    lambda g, out, x, y: elementwise.power.rules[1](g, out + 1, x, y),
+    lambda g, out, x, y: elementwise.by_base(g, out + 1, x, y),
+    lambda g, out, x, y: elementwise.by_exponent(g, out + 1, x, y),
     notation="{0}^{{{1}}} - 1",
     domain=Domain(((0.1, 3), (-3, 3))),
 )

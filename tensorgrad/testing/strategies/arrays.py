@@ -172,13 +172,16 @@ def arrays(
     check_shape(shape)
     check_range(low, high)
     kind = dtype if isinstance(dtype, st.SearchStrategy) else checked_dtype(dtype)
+    return array(shape, kind, low, high, start)
 
-    @st.composite
-    def array(draw: st.DrawFn) -> npt.NDArray[Any]:
-        sizes = drawn_shape(draw, shape)
-        return entries(draw, sizes, checked_dtype(drawn(draw, kind)), low, high, start)
 
-    return array()
+@st.composite  # here and not in `arrays`: to make one takes longer than to draw from it
+def array(
+    draw: st.DrawFn, shape: ShapeLike, dtype: Any, low: float, high: float, start: int
+) -> npt.NDArray[Any]:
+    """What `arrays` draws."""
+    sizes = drawn_shape(draw, shape)
+    return entries(draw, sizes, checked_dtype(drawn(draw, dtype)), low, high, start)
 
 
 def sides(min_side: int = 1, max_side: int = 4) -> st.SearchStrategy[int]:

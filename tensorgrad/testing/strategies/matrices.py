@@ -152,19 +152,22 @@ def probability_vectors(shape: ShapeLike, axis: int = -1) -> st.SearchStrategy[M
         raise TypeError("shape=None: pass an int or a shape with an axis to sum over")
     check_shape(shape)
 
-    def check(sizes: tuple[Any, ...]) -> None:
-        if not -len(sizes) <= axis < len(sizes) or sizes[axis] == 0:
-            raise ValueError(f"shape={sizes}, axis={axis}: no probabilities to sum to 1 there")
-
     if not isinstance(shape, st.SearchStrategy):
-        check(shape if isinstance(shape, tuple) else (shape,))
+        check_axis(shape if isinstance(shape, tuple) else (shape,), axis)
+    return normalised(shape, axis)
 
-    @st.composite
-    def vectors(draw: st.DrawFn) -> Matrix:
-        sizes = drawn_shape(draw, shape)
-        check(sizes)
-        weights: Matrix = entries(draw, sizes, FLOAT64, 0.125, 2.0, 0)
-        p: Matrix = weights / weights.sum(axis=axis, keepdims=True)
-        return p
 
-    return vectors()
+def check_axis(sizes: tuple[Any, ...], axis: int) -> None:
+    """ValueError for sizes without that axis, or of length 0 along it."""
+    if not -len(sizes) <= axis < len(sizes) or sizes[axis] == 0:
+        raise ValueError(f"shape={sizes}, axis={axis}: no probabilities to sum to 1 there")
+
+
+@st.composite
+def normalised(draw: st.DrawFn, shape: ShapeLike, axis: int) -> Matrix:
+    """What `probability_vectors` draws."""
+    sizes = drawn_shape(draw, shape)
+    check_axis(sizes, axis)
+    weights: Matrix = entries(draw, sizes, FLOAT64, 0.125, 2.0, 0)
+    p: Matrix = weights / weights.sum(axis=axis, keepdims=True)
+    return p

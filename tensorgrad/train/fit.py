@@ -1,10 +1,9 @@
-"""The training loop: batches, backward, update; a progress bar to watch and a history to keep."""
+"""The training loop: a step for each batch; a progress bar to watch and a history to keep."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,8 @@ import numpy as np
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
+from tensorgrad.train.progress import progress_bar
+from tensorgrad.train.step import Step
 from tensorgrad.value import Value, no_grad
 
 
@@ -64,16 +65,21 @@ def fit(
     metric: Callable[..., float] | None = accuracy,
     on_epoch: Callable[[Epoch], object] | None = None,
     progress: bool = True,
+    step: Callable[[Module, Callable[..., Any], Optimizer], Callable[..., Any]] = Step,
 ) -> list[Epoch]:
     """Train `model` and return the history, one `Epoch` each.
 
     `batches`: yields (x, y) pairs anew each time it is iterated, such as a `data.DataLoader`.
-    `loss`: of (model(x), y), a Value with one element, the mean over the batch.
+    `loss`: of (model(x), y), a Value with one element, the mean over the batch. The history has the
+    mean over the examples: a smaller last batch counts for less.
     `validation`: (x, y) to measure the loss and `metric` on after each epoch.
     `on_epoch`: called with each new line of the history (print it, save the best, stop by raising).
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
+    `step`: makes the training step of (model, loss, optimizer), such as a subclass of `Step`.
 
-    Ctrl-C raises KeyboardInterrupt as ever; the model keeps what it has learned.
+    A model that is in evaluation mode is put into training mode; of one that is not, Modules within
+    that are, frozen ones, are left so. Ctrl-C raises KeyboardInterrupt as ever; the model keeps
+    what it has learned.
 
     >>> from tensorgrad import data, nn, optim
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
@@ -88,26 +94,26 @@ def fit(
     if epochs < 0:
         raise ValueError(f"epochs={epochs}: must not be negative")
     history: list[Epoch] = []
-    model.train()
+    if not model.training:
+        model.train()
+    take = step(model, loss, optimizer)
     started = time.perf_counter()
-    with _bar(epochs, batches, progress) as advance:
+    with progress_bar(epochs, batches, progress) as advance:
         for epoch in range(1, epochs + 1):
-            total, n = 0.0, 0
-            for n, (x, y) in enumerate(batches, start=1):
-                cost = loss(model(x), y)
-                optimizer.zero_grad()
-                cost.backward()
-                optimizer.step()
-                total += cost.item()
+            total, examples, n = 0.0, 0, 0
+            for n, batch in enumerate(batches, start=1):
+                size = rows(batch[-1])
+                total += size * take(*batch).item()
+                examples += size
                 if n % 64 == 0:
-                    advance(64, total / n, history)
+                    advance(64, total / examples, history)
             if not n:
                 raise ValueError(
                     f"epoch {epoch} has no batches: pass what can be iterated anew each time and "
                     "is not empty, such as a list or a data.DataLoader"
                 )
-            advance(n % 64, total / n, history)
-            line = Epoch(epoch, total / n, None, None, time.perf_counter() - started)
+            advance(n % 64, total / examples, history)
+            line = Epoch(epoch, total / examples, None, None, time.perf_counter() - started)
             if validation is not None:
                 line = _measure(model, validation, loss, metric, line)
             history.append(line)
@@ -116,46 +122,22 @@ def fit(
     return history
 
 
+def rows(targets: Any) -> int:
+    """How many examples there are; one where the targets have no axis for them."""
+    shape = np.shape(data_of(targets))
+    return shape[0] if shape else 1
+
+
 def _measure(
     model: Module, validation: tuple[Any, Any], loss: Any, metric: Any, line: Epoch
 ) -> Epoch:
     x, y = validation
+    modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()
     try:
         answers = predict(model, x)
     finally:
-        model.train()
+        for module, training in modes:
+            module.training = training
     score = None if metric is None else metric(answers, y)
     return line._replace(validation_loss=float(loss(answers, y)), accuracy=score)
-
-
-@contextmanager
-def _bar(epochs: int, batches: Any, wanted: bool) -> Iterator[Callable[[int, float, Any], None]]:
-    """A progress bar, or nothing where nobody looks."""
-    import sys
-
-    if not (wanted and sys.stderr.isatty()):
-        yield lambda batches_done, loss, history: None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        print("no progress bar: pip install 'tensorgrad-engine[cli]'", file=sys.stderr)
-        yield lambda batches_done, loss, history: None
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    # Lines printed meanwhile go above the bar, but not if stdout is a file: they would miss it.
-    above = sys.stdout.isatty()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=above) as bar:
-        total = epochs * len(batches) if hasattr(batches, "__len__") else None
-        task = bar.add_task("", total=total)
-
-        def advance(done: int, loss: float, history: list[Epoch]) -> None:
-            text = f"epoch {len(history) + 1}/{epochs}  loss {loss:.4f}"
-            if history and history[-1].accuracy is not None:
-                text += f"  accuracy {history[-1].accuracy:.2%}"
-            bar.update(task, advance=done, description=text)
-
-        yield advance

@@ -1,6 +1,6 @@
 """How many of NumPy's functions have a derivative: here, in autograd, in MyGrad.
 
-    python benchmarks/coverage.py
+    python benchmarks/numpy_coverage.py
 
 Counted are the public names of `numpy`, `numpy.linalg` and `numpy.fft` (aliases too) with a
 derivative, steps of slope 0 included: in autograd, names of `autograd.numpy` that are primitives
