@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
-from tensorgrad.engine.arrays import NUMPY, PLAIN, SCALARS, kind_of, met, run
+from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
@@ -121,7 +121,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
     except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
-    kind, made = NUMPY, type(data)
+    kind, made = None, type(data)
     if handle is None:
         kind = kind_of(data)
         if kind.alone:
@@ -135,7 +135,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     new = recorder.get()
     result = _blank(handle)
     result.node = node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
-    if kind is not NUMPY:
+    if kind is not None:
         node.readings += kind.readings
     return result
 
