@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.engine import arrays
 from tensorgrad.engine.arrays import Kind, created, kind_of, kinds, met, same_shape
+from tensorgrad.engine.batching import Batched
 from tensorgrad.nn import functional as F
 
 rng = np.random.default_rng(0)
@@ -227,6 +230,14 @@ def test_vmap_over_strict_arrays() -> None:
     np.testing.assert_array_equal(f(Strict(X.copy())).hidden, f(X))
 
 
+def test_who_looks_for_batched_arrays_does_so_while_there_are_any() -> None:
+    leaked = []
+    tg.vmap(lambda x: leaked.append(x) or x * x)(X)
+    assert Batched in met
+    leaked.clear()
+    assert Batched not in met
+
+
 def test_what_is_created_is_of_the_kind_it_meets() -> None:
     like = Value(Strict(X))
     for made in (
@@ -249,3 +260,91 @@ def test_unknown_sizes_are_the_same_as_any() -> None:
     assert same_shape((2, float("nan")), (2, math.nan))
     assert not same_shape((2, math.nan), (2,))
     assert not same_shape((3, math.nan), (2, 3))
+
+
+# Nobody else asks. The rooms that compute with arrays of any kind, read from their syntax:
+
+ROOT = Path(__file__).parents[1] / "tensorgrad"
+ROOMS = ["engine", "ops", "scipy", "transforms", "value.py"]
+TABLE = {"engine/arrays.py", "engine/batching.py", "engine/levels.py"}
+"""The table itself, and the row of batched arrays."""
+
+TYPES = {"ndarray", "generic", "inexact", "floating", "Batched", "PLAIN", "SCALARS"}
+MAKERS = {"array", "asarray", "empty", "eye", "full", "identity", "ones", "tri", "zeros"}
+ASK = {
+    "engine/primitive.py apply": "each operand in 0.04 µs, where kind_of takes 0.07, of 0.95",
+    "engine/backprop.py hand_on": "each sum of a sweep: only what may be written into is",
+    "engine/repair.py repair": "a bias in 1.5 µs instead of 4; rules may make a matrix",
+    "engine/care.py finite": "a number in 0.2 µs instead of 6, a large array in a third",
+    "engine/arguments.py ordinary": "NumPy's own subclasses, which compute in other ways",
+    "ops/elementwise.py only": "a number in 0.1 µs instead of 2, a large array in a tenth",
+    "ops/neural.py rectified": "a number in 0.1 µs instead of 0.6",
+    "ops/constant.py stand_in": "one example of a batched array",
+}
+MAKE = {
+    "engine/arguments.py operand": "of lists and tables, which are no arrays yet",
+    "engine/arguments.py ordinary": "of NumPy's own subclasses",
+    "engine/repair.py repair": "of a rule that returns a Python number",
+    "engine/care.py __array__": "the user asked for it",
+    "value.py __array__": "the user asked for it",
+    "ops/constant.py stand_in": "never meets an operand: NumPy is asked for a shape",
+    "ops/linalg.py cross": "the same",
+    "ops/linalg.py diagonal": "the same",
+    "ops/shape.py rollaxis": "the same",
+    "ops/shape.py rot90": "the same",
+    "ops/sets.py read_values": "the same",
+    "ops/write.py fill_diagonal": "a mask by shape, which is an index",
+    "ops/fft.py multiplicity": "handed to `created`",
+    "ops/decompositions.py": "what tests draw",
+    "ops/decompositions.py kink": "what tests draw",
+    "ops/decompositions.py spread": "what tests draw",
+    "ops/index.py some_indices": "what tests draw",
+    "ops/index.py takes_along": "what tests draw",
+    "ops/index.py writable": "what tests draw",
+    "ops/inverse.py": "what tests draw",
+    "ops/inverse.py off_singular": "what tests draw",
+    "scipy/linalg.py": "what tests draw",
+}
+
+
+def words(tree: ast.AST) -> set[str]:
+    """The names in a piece of code."""
+    return {str(getattr(n, "attr", getattr(n, "id", ""))) for n in ast.walk(tree)}
+
+
+def asks(node: ast.AST) -> bool:
+    """Whether code asks for the type of an array."""
+    match node:
+        case ast.Call(ast.Name("isinstance"), [_, types]):
+            return bool(words(types) & TYPES)
+        case ast.Compare(comparators=[types]):
+            return bool(words(types) & TYPES)
+    return False
+
+
+def makes(node: ast.AST) -> bool:
+    """Whether code makes one of NumPy's arrays."""
+    match node:
+        case ast.Call(ast.Attribute(ast.Name("np"), name)):
+            return name in MAKERS
+    return False
+
+
+def places(tree: ast.AST, seen: Callable[[ast.AST], bool], function: str = "") -> Iterator[str]:
+    """The functions where such code stands."""
+    for node in ast.iter_child_nodes(tree):
+        if seen(node):
+            yield function
+        named = isinstance(node, ast.FunctionDef)
+        yield from places(node, seen, f" {node.name}" if named else function)
+
+
+@pytest.mark.parametrize(("seen", "reasons"), [(asks, ASK), (makes, MAKE)])
+def test_the_table_is_the_only_place(seen: Callable[[ast.AST], bool], reasons: Any) -> None:
+    found = {
+        path + place
+        for path in {p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*.py")} - TABLE
+        if path.split("/")[0] in ROOMS
+        for place in places(ast.parse((ROOT / path).read_text(encoding="utf8")), seen)
+    }
+    assert found == reasons.keys()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import NUMPY, is_numpy, kind_of
+from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
 from tensorgrad.engine.node import Array, Handle
 
 WAYS_OUT = {
@@ -81,7 +81,7 @@ def constant(x: Any) -> Any:
         if x.node.requires_grad:
             raise TypeError("a Value that requires grad stands where only data may: .detach() it")
         x = x.node.data
-    if isinstance(x, np.ndarray) or kind_of(x) is not NUMPY:
+    if is_array(x):
         return x.copy()
     return type(x)(map(constant, x)) if type(x) in (list, tuple) else x
 

@@ -154,6 +154,11 @@ def is_numpy(x: Any) -> bool:
     return type(x) in PLAIN
 
 
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array, of any kind, and no number."""
+    return isinstance(x, np.ndarray) or kind_of(x) is not NUMPY
+
+
 def run(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """The result of `op`, whatever kinds of array it is given. TypeError for two of one rank."""
     found = kinds_in((*inputs, params))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import PLAIN, has_numbers, kind_of, shares_memory
+from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, shares_memory
 from tensorgrad.engine.care import CAREFUL, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
@@ -176,7 +176,7 @@ def swept(
     sweep = Sweep(seeds, wrt, readings)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
-        if create_graph or type(g) not in PLAIN:
+        if create_graph or not is_numpy(g):
             found[node] = given(g)
     return found
 

@@ -73,7 +73,8 @@ def set_entries(x: Array, value: Array, index: Any) -> Array:
 
 def survives(g: Array, shape: Shape, index: Any) -> Array:
     """Which of the values written at `index` are still there at the end."""
-    writer, owner = np.arange(g.size).reshape(g.shape), np.zeros(shape, int)
+    writer = created(np.arange, g.size, like=g).reshape(g.shape)
+    owner = created(np.zeros, shape, int, like=g)
     owner[index] = writer
     return owner[index] == writer
 

@@ -120,7 +120,7 @@ def reduceat(
 ) -> Array:
     """`reduce` from each index up to the next; of that entry alone where the next is no later."""
     array, n = as_array(array, dtype), array.shape[axis]
-    indices = np.asarray(indices).tolist()
+    indices = np.ravel(indices).tolist()
     if not all(0 <= i < n for i in indices):
         raise IndexError(f"reduceat: indices {indices} for an axis of length {n}")
     pieces = [

@@ -215,7 +215,7 @@ def average(
     a = as_array(a)
     if weights is None:
         mean = np.mean(a, axis=axis, keepdims=keepdims)
-        total = np.asarray(a.size / max(mean.size, 1), mean.dtype)
+        total = as_array(a.size / max(mean.size, 1), mean.dtype)
     else:
         weights = weights_of(a, weights, axis)
         kind = np.result_type(floating(a.dtype), weights.dtype)
