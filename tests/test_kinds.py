@@ -150,6 +150,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "cross-entropy of probabilities": (lambda x, y: F.cross_entropy(x, y), [X, Y]),
     "solve": (lambda x, y: np.linalg.solve(x, y), [draw(3, 3) + 2 * np.eye(3), draw(3, 2)]),
     "determinant": (lambda x: np.linalg.det(x) + np.linalg.slogdet(x)[1], [draw(3, 3) + np.eye(3)]),
+    "slope 0": (lambda x: np.floor(x) + np.sign(x), [X]),
     "copies": (lambda x: np.copy(x) * x.copy(), [X]),
 }
 

@@ -131,7 +131,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         data = data if data.ndim else data[()]
     elif made not in SCALARS:
         kind = kind_of(data)
-        data = kind.result(data)
+        data = kind.result(operand(data, op.name))
     new = recorder.get()
     result = _blank(handle)
     result.node = node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)

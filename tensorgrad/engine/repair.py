@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy import ndarray
 
-from tensorgrad.engine.arrays import sizes, spread
+from tensorgrad.engine.arrays import created, sizes, spread
 from tensorgrad.engine.node import Array, Node
 
 
@@ -24,7 +24,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
     if not hasattr(c, "dtype"):
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, node, i)
-        c = np.asarray(c)[()]
+        c = created(np.asarray, c, like=x)[()]
     if isinstance(c, ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biufc":
