@@ -320,8 +320,9 @@ def corrcoef(x: Array, y: Array = None, rowvar: bool = True, *, dtype: Any = Non
 
 def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
-    data = data_of(weights)
-    return np.ones_like(data) if isinstance(weights, Handle) else weights
+    if not isinstance(weights, Handle):
+        return weights
+    return created(np.ones, weights.shape, weights.dtype, like=weights)
 
 
 def weighted_counts(
