@@ -322,7 +322,7 @@ def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
     if not isinstance(weights, Handle):
         return weights
-    return created(np.ones, weights.shape, weights.dtype, like=weights)
+    return created(np.ones, np.shape(weights), data_of(weights).dtype, like=weights)
 
 
 def weighted_counts(
