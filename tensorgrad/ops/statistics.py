@@ -322,7 +322,8 @@ def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
     if not isinstance(weights, Handle):
         return weights
-    return created(np.ones, np.shape(weights), data_of(weights).dtype, like=weights)
+    data = data_of(weights)
+    return created(np.ones, data.shape, data.dtype, like=data)
 
 
 def weighted_counts(
