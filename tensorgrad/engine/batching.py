@@ -155,7 +155,7 @@ def stacked(
     op: Primitive, batch: tuple[int, ...], xs: list[Array], params: Mapping[str, Any]
 ) -> Array:
     """The function works on stacks of what its `signature` names."""
-    terms = (op.domain.signature or "").split("->")[0].split("),")
+    terms = (op.signature or "").split("->")[0].split("),")
     cores = [len([name for name in term.strip("()").split(",") if name]) for term in terms]
     return op.forward(*padded(xs, len(batch), cores), **params)
 
@@ -291,13 +291,12 @@ def shift_axis(axis: Any, k: int, ndim: int) -> Any:
     return k + np.lib.array_utils.normalize_axis_index(axis, ndim)
 
 
-def rule_of(forward: Callable[..., Array], signature: str | None, broadcast: bool) -> BatchingRule:
+def rule_of(forward: Callable[..., Array], signature: str | None) -> BatchingRule:
     """The batching rule that follows from a declaration."""
-    if getattr(forward, "__module__", None) == "_operator":
-        return elementwise if signature is None else one_by_one
-    if isinstance(forward, np.ufunc) and forward.signature is None:
-        return elementwise
-    return stacked if signature and broadcast and "?" not in signature else one_by_one
+    if signature:
+        return stacked
+    of_entries = isinstance(forward, np.ufunc) and forward.signature is None
+    return elementwise if of_entries or forward.__module__ == "_operator" else one_by_one
 
 
 def run_batched(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:

@@ -18,7 +18,7 @@ class Domain(NamedTuple):
 
     `interval`: the range of every entry, or one range per operand where they differ.
     `signature`: core dimensions in NumPy's gufunc notation, `(m,k),(k,n)`; the dimensions before
-    them broadcast. By default every operand is `()`: everything broadcasts. With
+    them broadcast. By default the primitive's own, or every operand is `()`: all broadcasts. With
     `broadcast=False` only the first operand has more than its core dimensions, or, where there is
     no signature, all share one shape.
     `params`: the calls to try, given the operands' shapes; none where they do not fit together.

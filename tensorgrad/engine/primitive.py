@@ -45,14 +45,16 @@ class Primitive:
         notation: str | None = None,
         domain: Domain = REAL,
         choice: str | None = None,
+        signature: str | None = None,
         batch: BatchingRule | None = None,
         care: CareRule | None = None,
         adds: Callable[..., None] | None = None,
         readings: tuple[Reading, ...] = (),
     ) -> None:
         self.forward, self.rules, self.name = forward, rules, name
-        self.notation, self.domain, self.choice = notation, domain, choice
-        self.batch = batch or rule_of(forward, domain.signature, domain.broadcast)
+        self.notation, self.choice, self.signature = notation, choice, signature
+        self.domain = domain._replace(signature=domain.signature or signature)
+        self.batch = batch or rule_of(forward, signature)
         self.arity = None if isinstance(rules, Each) else len(rules)
         together = (Reading(),) if isinstance(rules, Together) else ()  # `read` asks these once
         self.care, self.adds, self.readings = care, adds, together + readings
@@ -183,6 +185,7 @@ def primitive(
     notation: str | None = None,
     domain: Domain | None = None,
     choice: str | None = None,
+    signature: str | None = None,
     batch: BatchingRule | None = None,
     care: CareRule | None = None,
     adds: Callable[..., None] | None = None,
@@ -192,8 +195,10 @@ def primitive(
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
     operand, {axis} for a param. `domain`: what property tests may draw. `choice`: the value that
-    the rules choose where calculus names none, such as "|x|' = 0 at 0". `batch`: how `vmap`
-    computes it, one of the rules in `batching.py`; by default what follows from forward and domain.
+    the rules choose where calculus names none, such as "|x|' = 0 at 0". `signature`: core
+    dimensions in NumPy's gufunc notation, `(n,n),(n,k)`, of a function that works on stacks of
+    these. `batch`: how `vmap` computes it, one of the rules in `batching.py`; by default what
+    follows from forward and signature.
     `care`: how it meets a cotangent of 0, one of the rules in `care.py`; needed where it multiplies
     operands with each other. `adds`: adds its operand's cotangent to a sum in place, with less work
     than its rule, `adds(total, g, **params)`.
@@ -223,10 +228,19 @@ def primitive(
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
     readings = () if is_ours(first) else OPAQUE
-    op = Primitive(
-        forward, by_operand, name, notation, domain or Domain(), choice, batch, care, adds, readings
+    registry[name] = op = Primitive(
+        forward,
+        by_operand,
+        name,
+        notation,
+        domain or Domain(),
+        choice,
+        signature,
+        batch,
+        care,
+        adds,
+        readings,
     )
-    registry[name] = op
     return implements(forward)(op)
 
 

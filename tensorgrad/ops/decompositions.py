@@ -84,10 +84,10 @@ def steady(decompose: Any, make: Any) -> Any:
     return kink
 
 
-def drawn(signature: str, decompose: Any, make: Any = spread, **more: Any) -> Domain:
+def drawn(decompose: Any, make: Any = spread, **more: Any) -> Domain:
     """Matrices of that kind, away from jumps."""
     kink = steady(decompose, make)
-    return Domain((-1.0, 1.0), signature=signature, make=make, kink=kink, **more)
+    return Domain((-1.0, 1.0), make=make, kink=kink, **more)
 
 
 # Cholesky.
@@ -105,9 +105,8 @@ lower_cholesky = primitive(
     np.linalg.cholesky,
     cholesky_rule,
     notation=r"\operatorname{{chol}} {0}",
-    domain=Domain(
-        signature="(n,n)", make=lambda a: (a @ T(a) + np.eye(a.shape[-1], dtype=a.dtype),)
-    ),
+    signature="(n,n)",
+    domain=Domain(make=lambda a: (a @ T(a) + np.eye(a.shape[-1], dtype=a.dtype),)),
 )
 
 
@@ -143,7 +142,8 @@ tall_qr = primitive(
     packed_qr,
     qr_rule,
     name="qr",
-    domain=drawn("(m,n)", packed_qr, params=lambda a: [{}] if a[-2:-1] >= a[-1:] else []),
+    signature="(m,n)",
+    domain=drawn(packed_qr, params=lambda a: [{}] if a[-2:-1] >= a[-1:] else []),
 )
 
 
@@ -194,9 +194,8 @@ hermitian_eig = primitive(
     packed_eigh,
     eigh_rule,
     name="eigh",
-    domain=drawn(
-        "(n,n)", either_side, symmetric, params=lambda a: ({"UPLO": side} for side in "LU")
-    ),
+    signature="(n,n)",
+    domain=drawn(either_side, symmetric, params=lambda a: ({"UPLO": side} for side in "LU")),
     choice="equal eigenvalues do not mix their vectors",
 )
 
@@ -215,7 +214,7 @@ def eigvalsh_rule(g: Array, out: Array, a: Array, UPLO: Literal["L", "U"] = "L")
 
 
 eigvalsh = primitive(
-    np.linalg.eigvalsh, eigvalsh_rule, domain=drawn("(n,n)", either_side, symmetric)
+    np.linalg.eigvalsh, eigvalsh_rule, signature="(n,n)", domain=drawn(either_side, symmetric)
 )
 
 
@@ -237,7 +236,8 @@ general_eig = primitive(
     packed_eig,
     eig_rule,
     name="eig",
-    domain=drawn("(n,n)", packed_eig),
+    signature="(n,n)",
+    domain=drawn(packed_eig),
     choice="equal eigenvalues do not mix their vectors",
 )
 
@@ -302,7 +302,8 @@ singular_vectors = primitive(
     packed_svd,
     svd_rule,
     name="svd",
-    domain=drawn("(m,n)", packed_svd),
+    signature="(m,n)",
+    domain=drawn(packed_svd),
     choice="equal singular values do not mix their vectors",
 )
 
@@ -313,7 +314,7 @@ def svdvals_rule(g: Array, out: Array, a: Array) -> Array:
     return u * g[..., None, :] @ vh
 
 
-svdvals = primitive(np.linalg.svdvals, svdvals_rule, domain=drawn("(m,n)", packed_svd))
+svdvals = primitive(np.linalg.svdvals, svdvals_rule, signature="(m,n)", domain=drawn(packed_svd))
 
 
 @implements(np.linalg.svd)

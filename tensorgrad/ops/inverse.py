@@ -38,7 +38,8 @@ inv = primitive(
     np.linalg.inv,
     lambda g, out, a: -(T(out) @ g @ T(out)),
     notation="{0}^{{-1}}",
-    domain=Domain((-1.0, 1.0), signature="(n,n)", complex=True, make=off_singular),
+    signature="(n,n)",
+    domain=Domain((-1.0, 1.0), complex=True, make=off_singular),
 )
 
 solve_matrix = primitive(
@@ -47,7 +48,8 @@ solve_matrix = primitive(
     lambda g, out, a, b: np.linalg.solve(T(a), g),
     notation="{0}^{{-1}} {1}",
     care=systems,
-    domain=Domain((-1.0, 1.0), signature="(n,n),(n,k)", complex=True, make=off_singular),
+    signature="(n,n),(n,k)",
+    domain=Domain((-1.0, 1.0), complex=True, make=off_singular),
 )
 
 
@@ -161,7 +163,8 @@ det = primitive(
         g[..., None, None] * (cofactors(asked(a, g[..., None]), out) if a.size else a)
     ),
     notation=r"\det {0}",
-    domain=Domain(signature="(n,n)", complex=True),
+    signature="(n,n)",
+    domain=Domain(complex=True),
 )
 
 
@@ -177,11 +180,11 @@ packed_slogdet = primitive(
     lambda a: pack(tuple(np.linalg.slogdet(a)), [()] * 2),
     slogdet_rule,
     name="slogdet",
+    signature="(n,n)",
     domain=Domain(
         (-1.0, 1.0),
-        signature="(n,n)",
         make=off_singular,
-        also=Domain(signature="(n,n)", make=lambda a: off_singular(a * (0.6 + 0.8j))),
+        also=Domain(make=lambda a: off_singular(a * (0.6 + 0.8j))),
     ),
 )
 
@@ -216,9 +219,9 @@ pinv = primitive(
     np.linalg.pinv,
     pinv_rule,
     notation="{0}^{{+}}",
+    signature="(m,n)",
     domain=Domain(
         (-1.0, 1.0),
-        signature="(m,n)",
         make=off_singular,
         also=Domain(
             (-1.0, 1.0),

@@ -214,9 +214,8 @@ vector_product = primitive(
     lambda g, out, x, y: np.cross(y, g),  # g · (x × y) = x · (y × g) = y · (g × x)
     lambda g, out, x, y: np.cross(g, x),
     notation=r"{0} \times {1}",
-    domain=Domain(
-        signature="(n),(n)", params=lambda x, y: [{}] if x[-1:] == (3,) else [], complex=True
-    ),
+    signature="(n),(n)",
+    domain=Domain(params=lambda x, y: [{}] if x[-1:] == (3,) else [], complex=True),
     care=contraction,
 )
 

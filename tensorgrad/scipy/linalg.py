@@ -56,8 +56,8 @@ triangular_solution: Primitive = primitive(
     by_right_side,
     name="solve_triangular",
     care=systems,
+    signature="(m,m),(m,n)",
     domain=Domain(
-        signature="(m,m),(m,n)",
         make=off_singular,
         params=lambda a, b: [
             {"transpose": t, "lower": lower, "unit_diagonal": unit}
@@ -163,9 +163,9 @@ def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
         rule,
         notation=notation,
         care=in_the_corner,
+        signature="(m,m)",
         domain=Domain(
             (-1, 1),
-            signature="(m,m)",
             make=off_singular,
             params=lambda shape: [{}] if 0 not in shape and len(shape) == 2 else [],
         ),

@@ -137,7 +137,7 @@ def domains(op: Primitive) -> list[Domain]:
     found = [op.domain]
     while found[-1].also:
         found.append(found[-1].also)
-    return found
+    return [domain._replace(signature=domain.signature or op.signature) for domain in found]
 
 
 def drawn(rng: np.random.Generator, interval: tuple[float, float], shape: Shape, dtype: Any) -> Any:
