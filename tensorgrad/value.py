@@ -13,9 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arguments import constant, operand
+from tensorgrad.engine.arguments import constant, ordinary
+from tensorgrad.engine.arrays import (
+    NUMPY,
+    as_array,
+    copied,
+    created,
+    in_place,
+    kind_of,
+    same_shape,
+    to_numbers,
+)
 from tensorgrad.engine.backprop import cotangents
-from tensorgrad.engine.batching import Batched, levels_of
+from tensorgrad.engine.batching import levels_of
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     NO_PARAMS,
@@ -81,10 +91,10 @@ class Value(Handle):
             raise ValueError(
                 "only a leaf's data can be set: the sweep needs those of a result as they were"
             )
-        data = np.asarray(data_of(data))
-        if data.shape != self.shape:
+        data = as_array(data_of(data))
+        if not same_shape(data.shape, self.shape):
             raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = data.astype(self.dtype, "C", "same_kind")[()]
+        self.node.data = data.astype(self.dtype, casting="same_kind")[()]
 
     @property
     def grad(self) -> Any:
@@ -93,10 +103,10 @@ class Value(Handle):
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        if isinstance(grad, Value) and grad.shape != self.shape:
+        if isinstance(grad, Value) and not same_shape(grad.shape, self.shape):
             raise ValueError(f"grad of shape {grad.shape} for a Value of shape {self.shape}")
         if grad is not None and not isinstance(grad, Value):
-            grad = np.array(np.broadcast_to(grad, self.shape), dtype=self.dtype)[()]
+            grad = copied(np.broadcast_to(grad, self.shape), self.dtype)
         self.node.grad = grad
 
     @property
@@ -184,8 +194,8 @@ class Value(Handle):
     def __repr__(self) -> str:
         made = f", op={self.op.name}" if self.op else ""
         called = f", name={self.name!r}" if self.name else ""
-        if type(self.data) is Batched:
-            return f"Value({self.data}{made}{called})"
+        if kind_of(self.data) is not NUMPY:
+            return f"Value({self.data!r}{made}{called})"
         if self.ndim == 0:
             dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
             return f"Value({self.data!s}{dtype}{made}{called})"
@@ -210,7 +220,7 @@ class Value(Handle):
         array([2., 4., 6.])
         """
         data = self.node.data
-        if type(data) is Batched:
+        if not kind_of(data).alone:
             raise TypeError("backward() inside vmap: differentiate with tg.grad or tg.vjp there")
         if not self.node.requires_grad:
             raise ValueError(
@@ -225,11 +235,11 @@ class Value(Handle):
                     "(ones for the gradient of the sum), or reduce it to one number first"
                 )
             seed = ones_like(data)
-        elif np.shape(data_of(seed)) != data.shape:
+        elif not same_shape(np.shape(data_of(seed)), data.shape):
             shape = np.shape(data_of(seed))
             raise ValueError(f"seed of shape {shape} for a Value of shape {data.shape}")
         elif not (create_graph and isinstance(seed, Value)):
-            seed = np.array(data_of(seed), dtype=data.dtype)[()]
+            seed = copied(data_of(seed), data.dtype)
         for node, g in cotangents({self.node: seed}, create_graph).items():
             node.grad = g if node.grad is None else node.grad + g
 
@@ -357,7 +367,7 @@ class Value(Handle):
         """
         batched = levels_of(self.data, data_of(x), data_of(i))
         if recorder.get() is None and self.op is None and not batched:
-            data = np.asarray(self.data)
+            data = in_place(self.data)
             data[data_of(i)] = data_of(x)
             if not self.ndim:  # a number cannot change in place
                 self.data = data[()]
@@ -403,7 +413,7 @@ class Value(Handle):
                 "tg.Value(array, requires_grad=False) or np.stack the items, use np.sin for "
                 "math.sin, .item() for the number"
             )
-        return self.data
+        return to_numbers(self.data)
 
     def __round__(self, ndigits: int = 0) -> Value:
         return run(rounding.round, (self,), {"decimals": ndigits})
@@ -413,11 +423,11 @@ class Value(Handle):
 
     def item(self, *i: int) -> Any:
         """The element as a Python number."""
-        return self.data.item(*i)
+        return to_numbers(self.data).item(*i)
 
     def tolist(self) -> Any:
         """The data as Python numbers in nested lists."""
-        return self.data.tolist()
+        return to_numbers(self.data).tolist()
 
     def __reduce__(self) -> Any:
         """For `copy`, `deepcopy` and `pickle`: a leaf is its data; a graph cannot be copied."""
@@ -440,7 +450,7 @@ class Value(Handle):
                 "(tensorgrad.scipy for SciPy's functions); to fill an array with Values write into "
                 "tg.Value(array, requires_grad=False)"
             )
-        return np.array(self.data, dtype, copy=copy)
+        return np.array(to_numbers(self.data), dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
@@ -663,14 +673,13 @@ def as_constant(x: Any) -> Value:
     """A Value as it is; numbers and arrays as a Value without a gradient."""
     if isinstance(x, Value):
         return x
-    if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
-        x = operand(x, "tensorgrad")
+    x = ordinary(x, "tensorgrad")
     return Value.of(leaf(x if hasattr(x, "dtype") else as_data(x)))
 
 
 def plain(data: Any) -> Any:
     """A result without a gradient: an array; inside vmap a Value, which has the manners of one."""
-    return Value.of(leaf(data)) if type(data) is Batched else data
+    return data if kind_of(data).alone else Value.of(leaf(data))
 
 
 Handle.kind = Value
@@ -678,7 +687,7 @@ Handle.kind = Value
 
 def ones_like(data: Any) -> Any:
     """The cotangent of a sum."""
-    return np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
+    return created(np.ones, data.shape, data.dtype, like=data)[()]
 
 
 def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -706,16 +715,13 @@ def as_data(data: Any) -> Any:
             "is, v.copy(), or v.detach() for a constant"
         )
     data = data_of(data)
-    if type(data) is Batched:
-        return data.copy()
-    if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
-        data = operand(data, "a Value")
-    array = np.array(data)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {array.dtype}")
-    if array.dtype.kind == "i" and not hasattr(data, "dtype"):
+    array = copied(ordinary(data, "a Value"))
+    dtype = getattr(array, "dtype", np.dtype(object))
+    if dtype.kind not in "biufc":
+        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {dtype}")
+    if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
-    return array[()]
+    return array
 
 
 def holds_a_value(x: Any) -> bool:

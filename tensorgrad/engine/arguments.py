@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
 from tensorgrad.engine.node import Array, Handle
 
 WAYS_OUT = {
@@ -81,24 +81,33 @@ def constant(x: Any) -> Any:
         if x.node.requires_grad:
             raise TypeError("a Value that requires grad stands where only data may: .detach() it")
         x = x.node.data
-    if isinstance(x, np.ndarray):
+    if is_array(x):
         return x.copy()
     return type(x)(map(constant, x)) if type(x) in (list, tuple) else x
 
 
-def operand(x: Any, name: str) -> Array:
-    """An operand of `name` (a list, a table of another library) as a plain array.
+def ordinary(x: Any, name: str) -> Any:
+    """`x`, without the class where that is one of NumPy's arrays of another class.
 
-    TypeError where it holds no numbers, and for NumPy's arrays that compute in ways of their own.
+    TypeError for those that compute in ways of their own.
     """
-    if kind_of(x) is not None:
+    if is_numpy(x) or not isinstance(x, np.ndarray):
         return x
     # np.ma is loaded when it is first named: only arrays of another class are asked
-    ordinary = type(x) is np.ndarray or not isinstance(x, np.ndarray)
-    if not ordinary and isinstance(x, (np.ma.MaskedArray, np.matrix)):
+    if isinstance(x, (np.ma.MaskedArray, np.matrix)):
         instead = "np.where and x.filled()" if isinstance(x, np.ma.MaskedArray) else "np.asarray(x)"
         raise TypeError(f"{name} does not compute as {type(x).__name__} does: use {instead}")
-    array = np.asarray(x)
+    return np.asarray(x)
+
+
+def operand(x: Any, name: str) -> Array:
+    """An operand of `name` (a list, a table of another library) as an array.
+
+    TypeError where it holds no numbers.
+    """
+    if kind_of(x) is not NUMPY:
+        return x
+    array = np.asarray(ordinary(x, name))
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
     return array
@@ -108,9 +117,10 @@ def failure(
     name: str, error: Exception, inputs: Sequence[Array], params: Mapping[str, Any]
 ) -> Exception:
     """The same kind of error, which also names the operation and what it was given."""
-    given = [f"{getattr(x, 'dtype', type(x).__name__)}{list(np.shape(x))}" for x in inputs]
+    shapes = [list(getattr(x, "shape", ())) for x in inputs]
+    given = [f"{getattr(x, 'dtype', type(x).__name__)}{n}" for x, n in zip(inputs, shapes)]
     given += [f"{name}={value!r}" for name, value in params.items()]
     special = (np.linalg.LinAlgError, np.exceptions.AxisError)
-    kinds = (*special, IndexError, TypeError, ValueError)
+    kinds = (*special, IndexError, TypeError, ValueError, NotImplementedError)
     kind = next(k for k in kinds if isinstance(error, k))
     return kind(f"{name}({', '.join(given)}): {error}")

@@ -1,13 +1,18 @@
-"""Kinds of array: what an operand may be besides NumPy's own, and how it is computed with.
+"""Kinds of array: one table of what the package asks of an array, and no other place that asks.
 
-NumPy's arrays and numbers, the `PLAIN` ones, need no table: an operation on them is its forward. A
-kind of array that is none of these is a row of `kinds`.
+NumPy's own is the first row, a batched array of `vmap` another, and so is one of another library: a
+kind that speaks NumPy's two protocols, `__array_ufunc__` and `__array_function__`, and has an
+array's usual attributes and methods, needs a `Kind()` as it stands. See CONTRIBUTING.md.
+
+Nobody looks at numbers to decide what to do, but through `anywhere`: some arrays have none yet.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,64 +26,249 @@ SCALARS = frozenset(np.sctypeDict.values())
 PLAIN = SCALARS | {np.ndarray, bool, int, float, complex}
 
 
-class Kind(NamedTuple):
-    """How arrays of one kind are computed with.
+class Kind:
+    """A row: how arrays of one kind are computed with. The columns are attributes and methods.
 
-    `run`: the result of a primitive on operands and params among which there is such an array; by
-    default its forward, for arrays that speak NumPy's protocols. `rank`: the kind of the highest
-    rank runs the operation; two of one rank do not mix. `readings`: what stands between a sweep and
-    the rules of a node that holds one. `alone`: whether it may be held without a Value around it.
+    `rank`: among several kinds the highest rank runs an operation; two of one rank do not mix.
     `numbers`: whether its numbers are there to be looked at.
+    `alone`: whether it may be held without a Value around it.
+    `readings`: what stands between a sweep and the rules of a node that holds one.
+    `creators`: the functions that create such arrays where they are told `like=` which.
     """
 
-    run: Callable[[Primitive, Sequence[Array], Mapping[str, Any]], Array] | None = None
-    rank: int = 0
-    readings: tuple[Reading, ...] = ()
-    alone: bool = True
-    numbers: bool = True
+    creators: frozenset[Any] = frozenset(
+        {np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri}
+    )
+
+    def __init__(
+        self,
+        rank: int = 1,
+        numbers: bool = True,
+        alone: bool = True,
+        readings: tuple[Reading, ...] = (),
+    ) -> None:
+        self.rank, self.numbers, self.alone, self.readings = rank, numbers, alone, readings
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        """The result of a primitive on operands and params among which there is such an array."""
+        return op.forward(*inputs, **params)
+
+    def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
+        """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
+        if function in self.creators:
+            return function(*args, like=like, **params)
+        return np.asarray(function(*args, **params), like=like)
+
+    def copy(self, x: Array, dtype: Any = None) -> Array:
+        """An array of its own, in `dtype`."""
+        return x.copy() if dtype is None or dtype == x.dtype else x.astype(dtype)
+
+    def result(self, x: Array) -> Array:
+        """What a Value holds of a result: for NumPy, without axes, a number."""
+        return x
+
+    def target(self, x: Array) -> Array:
+        """What may be written into, where `x` is changed in place."""
+        return x
+
+    def locked(self, x: Array) -> Array:
+        """The same numbers, where writing into them fails: who changes them in place hears of it.
+
+        A copy where arrays of this kind cannot be locked.
+        """
+        return self.copy(x)
+
+    def to_numbers(self, x: Array) -> Any:
+        """As NumPy has it: at the user's border only (`item`, `float`, files), as that may cost."""
+        return np.asarray(x)
 
 
-kinds: dict[type | str, Kind] = {}
+class Plain(Kind):
+    """NumPy's arrays and numbers, and whatever else it makes arrays of, such as lists."""
+
+    def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
+        return function(*args, **params)
+
+    def copy(self, x: Array, dtype: Any = None) -> Array:
+        return np.array(x, dtype)[()]
+
+    def result(self, x: Array) -> Array:
+        return np.asarray(x)[()]
+
+    def target(self, x: Array) -> Array:
+        return np.asarray(x)
+
+    def locked(self, x: Array) -> Array:
+        if not np.ndim(x):
+            return self.copy(x)
+        x = x.view()
+        x.flags.writeable = False
+        return x
+
+    def to_numbers(self, x: Array) -> Any:
+        return x
+
+
+class Chunked(Kind):
+    """Dask's arrays: lazy, of sizes that may be unknown."""
+
+    creators = Kind.creators - {np.eye}
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        with warnings.catch_warnings():  # of functions that it has not, before it computes them
+            warnings.simplefilter("error", FutureWarning)
+            try:
+                return op.forward(*inputs, **params)
+            except FutureWarning as warning:
+                raise NotImplementedError(f"{warning}".partition(" You")[0]) from None
+
+
+NUMPY: Kind = Plain(rank=0)
+CHUNKED = Chunked(numbers=False)
+kinds: dict[type | str, Kind] = {
+    **dict.fromkeys(PLAIN, NUMPY),
+    "dask.array.core.Array": CHUNKED,
+    "dask.array._array_expr._collection.Array": CHUNKED,
+}
 """The rows, by type, or by its full name where that belongs to a library not loaded yet."""
 
-
 met: set[type] = set()
-"""The types of such arrays that were met so far: until there is one, no operation looks for any."""
+"""The types that are not NumPy's that were met so far: until there is one, no operation looks."""
 
 
-def kind_of(x: Any) -> Kind | None:
-    """The row of `x`; None for NumPy's own arrays, and for what is no array."""
+def kind_of(x: Any) -> Kind:
+    """The row of `x`; NumPy's for what is in none."""
     made = type(x)
     if made in PLAIN:
-        return None
+        return NUMPY
     kind = kinds.get(made) or kinds.get(f"{made.__module__}.{made.__qualname__}")
-    if kind is not None:
-        met.add(made)
-        kinds[made] = kind
+    if kind is None:
+        return NUMPY
+    met.add(made)
+    kinds[made] = kind
     return kind
 
 
-def kinds_in(xs: Any) -> list[Kind]:
-    """The kinds of the arrays among `xs`, also inside lists, tuples and mappings."""
-    found: list[Kind] = []
-    for x in xs.values() if isinstance(xs, Mapping) else xs:
-        kind = kind_of(x)
-        if kind is not None:
-            found.append(kind)
-        elif type(x) in (list, tuple, dict):
-            found += kinds_in(x)
-    return found
+def is_numpy(x: Any) -> bool:
+    """Whether `x` is an array or a number of NumPy, or a Python number."""
+    return type(x) in PLAIN
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array, of any kind, and no number."""
+    return isinstance(x, np.ndarray) or kind_of(x) is not NUMPY
 
 
 def run(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
-    """The result of `op`, whatever kinds of array it is given."""
-    kind = max(kinds_in((*inputs, params)), key=lambda kind: kind.rank, default=None)
-    if kind is None or kind.run is None:
+    """The result of `op`, whatever kinds of array it is given. TypeError for two of one rank."""
+    found = kinds_in((*inputs, params))
+    if not found:
         return op.forward(*inputs, **params)
-    return kind.run(op, inputs, params)
+    first, *others = sorted(found, key=lambda made: kinds[made].rank, reverse=True)
+    for other in others:
+        if kinds[other] is not kinds[first] and kinds[other].rank == kinds[first].rank:
+            raise TypeError(f"arrays of {first.__qualname__} and {other.__qualname__} do not mix")
+    return kinds[first].run(op, inputs, params)
 
 
-def has_numbers(x: Array) -> bool:
+def kinds_in(xs: Any) -> set[type]:
+    """The types of other arrays than NumPy's among `xs`, also inside lists, tuples, mappings."""
+    found: set[type] = set()
+    for x in xs.values() if isinstance(xs, Mapping) else xs:
+        if kind_of(x) is not NUMPY:
+            found.add(type(x))
+        elif type(x) in (list, tuple, dict):
+            found |= kinds_in(x)
+    return found
+
+
+def innermost(x: Any) -> Any:
+    """The array behind a Value, that of a batched one, and of a cotangent made with care."""
+    while isinstance(x, Handle) or hasattr(x, "payload"):
+        x = x.node.data if isinstance(x, Handle) else x.payload
+    return x
+
+
+def created(function: Callable[..., Array], *args: Any, like: Any, **params: Any) -> Any:
+    """What `function` creates, `np.zeros` or `rng.random`, as an array that `like` computes with.
+
+    >>> created(np.eye, 2, like=np.ones(2))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    like = innermost(like)
+    return kind_of(like).create(function, like, *args, **params)
+
+
+def as_array(x: Any, dtype: Any = None) -> Array:
+    """A list or number as an array, others as they are; in `dtype` if there is one."""
+    x = x if hasattr(x, "ndim") else np.asarray(x)
+    return x if dtype is None or dtype == x.dtype else x.astype(dtype)
+
+
+def copied(x: Any, dtype: Any = None) -> Any:
+    """An array of its own, in `dtype`; a number where it has no axes and is NumPy's."""
+    return kind_of(x).copy(x, dtype)
+
+
+def in_place(x: Any) -> Any:
+    """What to write into, where `x` is to change; of a NumPy number an array without axes."""
+    return kind_of(x).target(x)
+
+
+def to_numbers(x: Any) -> Any:
+    """As NumPy has it, at the user's border."""
+    return kind_of(x).to_numbers(x)
+
+
+def shares_memory(x: Any) -> bool:
+    """Whether `x` is a view of another array."""
+    return getattr(x, "base", None) is not None
+
+
+def sizes(x: Any) -> tuple[int | None, ...]:
+    """The sizes of the axes, as far as they are known: Dask's are NaN where they are not."""
+    return tuple(n if n == n else None for n in x.shape)
+
+
+def same_shape(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two shapes are the same, as far as their sizes are known.
+
+    >>> same_shape((2, np.nan), (2, 3)), same_shape((2, np.nan), (3, 3))
+    (True, False)
+    """
+    return len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b))
+
+
+def total(sizes: Sequence[int]) -> int:
+    """The product of these sizes of axes. ValueError where one is not known."""
+    n = math.prod(sizes)
+    if n != n:
+        raise ValueError(f"sizes {list(sizes)} are not known yet; in Dask: x.compute_chunk_sizes()")
+    return n
+
+
+def spread(x: Any, like: Any) -> Any:
+    """`x` in the shape of `like`, to which it broadcasts; that may be unknown."""
+    known = all(n == n for n in like.shape)
+    return np.broadcast_to(x, like.shape) if known else x + np.zeros_like(like, dtype=x.dtype)
+
+
+def has_numbers(x: Any) -> bool:
     """Whether the numbers of an array, or of what a Value holds, can be looked at."""
-    kind = kind_of(x.node.data if isinstance(x, Handle) else x)
-    return kind is None or kind.numbers
+    return kind_of(innermost(x)).numbers
+
+
+def anywhere(condition: Any, unknown: bool = True) -> bool:
+    """Whether `condition` holds in any entry of any example: the one way to look at numbers.
+
+    An array that has none yet is answered `unknown`: so `True` must be the general case, which is
+    right for all numbers.
+    """
+    condition = innermost(condition)
+    return bool(np.any(condition)) if kind_of(condition).numbers else unknown
+
+
+def wrong(condition: Any) -> bool:
+    """Whether a check finds that `condition` holds anywhere; it lets pass what has no numbers."""
+    return anywhere(condition, unknown=False)

@@ -12,9 +12,9 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy import ndarray
+from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import PLAIN, kind_of
+from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, shares_memory
 from tensorgrad.engine.care import CAREFUL, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
@@ -66,9 +66,9 @@ class Sweep:
                 continue
             data = inputs[i]
             c = rules[i](*args, **params) if params else rules[i](*args)
-            kind = type(c)  # of NumPy scalars the type is the dtype; arrays are compared in full
+            kind = type(c)  # of a number it says all; arrays are compared in full
             if kind is not type(data) or (
-                kind is ndarray and (c.shape != data.shape or c.dtype != data.dtype)
+                kind is not float64 and (c.shape != data.shape or c.dtype != data.dtype)
             ):
                 c = repair(c, node, i)
             if x not in cotangents:
@@ -151,9 +151,10 @@ def cotangents(
     """
     token = recorder.set(recorder.get() if create_graph else None)
     try:
+        sure = all(has_numbers(node.data) for node in seeds)  # or nobody sees what was not finite
         try:
-            found = swept(seeds, create_graph, wrt)
-            sure = all(map(finite, found.values()))
+            found = swept(seeds, create_graph, wrt) if sure else {}
+            sure = sure and all(map(finite, found.values()))
         except (Unsure, np.linalg.LinAlgError):
             sure = False
         return owned(found if sure else swept(seeds, create_graph, wrt, careful=True))
@@ -175,7 +176,7 @@ def swept(
     sweep = Sweep(seeds, wrt, readings)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
-        if create_graph or type(g) not in PLAIN:
+        if create_graph or not is_numpy(g):
             found[node] = given(g)
     return found
 
@@ -185,7 +186,7 @@ def owned(found: dict[Node, Array]) -> dict[Node, Array]:
     seen = set()
     for node, g in found.items():
         data = g.node.data if isinstance(g, Handle) else g
-        if id(data) in seen or getattr(data, "base", None) is not None:
+        if id(data) in seen or shares_memory(data):
             found[node] = g = g.copy()
             data = data_of(g)
         seen.add(id(data))
@@ -230,4 +231,4 @@ def as_handle(x: Array) -> Handle:
 def without_handle(g: Array) -> Array:
     """The array, unless it is of a kind that has none of the manners of one."""
     kind = kind_of(data_of(g))
-    return data_of(g) if kind is None or kind.alone else as_handle(g)
+    return data_of(g) if kind.alone else as_handle(g)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.arrays import anywhere, created
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
 from tensorgrad.engine.rules import Reading
 
@@ -202,7 +202,7 @@ def systems(function: Function, args: list[Any], params: Mapping[str, Any]) -> A
     vector = np.ndim(data_of(g)) == 1
     unasked = np.all(g == 0, axis=None if vector else (-2, -1), keepdims=not vector)
     if anywhere(unasked):
-        a = np.where(unasked, np.eye(a.shape[-1], dtype=a.dtype), a)
+        a = np.where(unasked, created(np.eye, a.shape[-1], dtype=a.dtype, like=a), a)
     return function(a, g, **params)
 
 

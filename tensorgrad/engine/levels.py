@@ -6,6 +6,9 @@ rule; and the cotangent of what was the same for all examples is the sum of thei
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from tensorgrad.engine.arrays import Kind, kinds
@@ -80,4 +83,11 @@ class Examples(Reading):
         return c
 
 
-kinds[Batched] = Kind(run=run_batched, rank=1, readings=(Examples(),), alone=False)
+class BatchedKind(Kind):
+    """Of arrays with an axis for the examples: above all others, which may be in them."""
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        return run_batched(op, inputs, params)
+
+
+kinds[Batched] = BatchedKind(rank=2, alone=False, readings=(Examples(),))

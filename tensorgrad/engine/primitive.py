@@ -119,20 +119,19 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         inputs = tuple(x if type(x) in PLAIN else operand(x, op.name) for x in inputs)
     try:
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
     kind, made = None, type(data)
     if handle is None:
         kind = kind_of(data)
-        if kind is None or kind.alone:
+        if kind.alone:
             return data
         handle = Handle.kind
     elif made is np.ndarray:
         data = data if data.ndim else data[()]
     elif made not in SCALARS:
         kind = kind_of(data)
-        if kind is None:  # a number becomes a NumPy scalar
-            data = operand(data, op.name)[()]
+        data = kind.result(operand(data, op.name))
     new = recorder.get()
     result = _blank(handle)
     result.node = node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)

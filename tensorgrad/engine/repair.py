@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy import ndarray
 
+from tensorgrad.engine.arrays import created, sizes, spread
 from tensorgrad.engine.node import Array, Node
 
 
@@ -23,7 +24,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
     if not hasattr(c, "dtype"):
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, node, i)
-        c = np.asarray(c)[()]
+        c = created(np.asarray, c, like=x)[()]
     if isinstance(c, ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biufc":
@@ -32,14 +33,14 @@ def repair(c: Array, node: Node, i: int) -> Array:
         c = np.real(c)  # a real operand cannot move into the imaginary direction
     while c.ndim > x.ndim:
         c = c.sum(axis=0)
-    if c.shape == x.shape:
+    if c.shape == x.shape or sizes(c) == sizes(x):
         return c if c.dtype == x.dtype else c.astype(x.dtype)
-    sizes = zip(c.shape, x.shape[x.ndim - c.ndim :])
-    stretched = tuple(axis for axis, (n, m) in enumerate(sizes) if m == 1 != n)
+    pairs = zip(c.shape, x.shape[x.ndim - c.ndim :])
+    stretched = tuple(axis for axis, (n, m) in enumerate(pairs) if m == 1 != n)
     if stretched:
         c = c.sum(axis=stretched, keepdims=True)
     try:
-        return repair(np.broadcast_to(c, x.shape), node, i)  # rounded after it was summed
+        return repair(spread(c, x), node, i)  # rounded after it was summed
     except ValueError:
         raise misfit(returned, node, i) from None
 

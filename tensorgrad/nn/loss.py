@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, wrong
 from tensorgrad.nn.module import module_of
 from tensorgrad.ops import neural
 
@@ -43,9 +44,9 @@ def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> An
     >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
     np.float64(0.287682)
     """
-    target = np.asarray(target)
+    target = as_array(target)
     classes = log_probabilities.shape[1]
-    if target.size and not 0 <= target.min() <= target.max() < classes:
+    if wrong((target < 0) | (target >= classes)):
         raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")
     chosen = np.take_along_axis(log_probabilities, target[:, None], 1)
     return _reduce(-np.reshape(chosen, target.shape), reduction)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.care import asked
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -36,12 +37,13 @@ SVDResult = type(np.linalg.svd(one))
 def half_lower(x: Array) -> Array:
     """The lower triangle, with half of the diagonal."""
     n = x.shape[-1]
-    return x * ((np.tri(n) + np.tri(n, k=-1)) / 2).astype(x.dtype)
+    halves = created(np.tri, n, like=x) + created(np.tri, n, k=-1, like=x)
+    return x * (halves / 2).astype(x.dtype)
 
 
 def on_diagonal(x: Array) -> Array:
     """Vectors as diagonal matrices."""
-    return x[..., None] * np.eye(x.shape[-1], dtype=x.dtype)
+    return x[..., None] * created(np.eye, x.shape[-1], dtype=x.dtype, like=x)
 
 
 def reciprocal(d: Array) -> Array:

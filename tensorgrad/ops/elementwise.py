@@ -19,6 +19,7 @@ import operator
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, copied
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.care import product, quotient
 from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
@@ -399,9 +400,10 @@ def where_or_nonzero(condition: Array, *choices: Array) -> Array:
 
 # The same numbers in another array.
 
-copy = primitive(np.copy, lambda g, out, x: g, domain=REAL, batch=elementwise)
+copy = primitive(copied, lambda g, out, x: g, name="copy", domain=REAL, batch=elementwise)
+implements(np.copy)(copy)
 astype = primitive(
-    lambda x, dtype: np.asarray(x).astype(dtype)[()],
+    lambda x, dtype: as_array(x).astype(dtype)[()],
     lambda g, out, x, dtype=None: g,
     name="astype",
     domain=Domain(params=lambda shape: ({"dtype": np.float64},)),

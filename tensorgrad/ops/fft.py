@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.batching import along
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -38,6 +39,7 @@ def multiplicity(n: int, axis: int, like: Array) -> Array:
     times = np.full(n // 2 + 1, 2, like.dtype)
     times[0] = 1
     times[n - n // 2 :] = 1
+    times = created(np.array, times, like=like)
     return np.reshape(times, (-1, *(1,) * (like.ndim - 1 - axis % like.ndim)))
 
 

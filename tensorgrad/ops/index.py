@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tensorgrad.engine.arrays import copied, created, in_place
 from tensorgrad.engine.batching import TAKE_VARYING_PARAMS, destinations, full, moving
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -33,7 +34,7 @@ def is_basic(index: Any) -> bool:
 
 def never_repeats(index: Any) -> bool:
     """Whether `index` reads no entry twice, as far as its form tells: a view or a mask."""
-    return is_basic(index) or (isinstance(index, np.ndarray) and index.dtype == bool)
+    return is_basic(index) or getattr(getattr(index, "dtype", None), "kind", "") == "b"
 
 
 def add_entries(total: Array, g: Array, index: Any) -> None:
@@ -46,7 +47,7 @@ def add_entries(total: Array, g: Array, index: Any) -> None:
 
 def scatter(g: Array, shape: Shape, index: Any) -> Array:
     """Zeros of `shape`, with the entries of `g` added at `index`."""
-    out = np.zeros(shape, g.dtype)
+    out = created(np.zeros, shape, g.dtype, like=g)
     if never_repeats(index):
         out[index] = g
     else:
@@ -65,14 +66,15 @@ def fitting(value: Array, x: Array) -> Array:
 
 def set_entries(x: Array, value: Array, index: Any) -> Array:
     """A copy of `x` with `value` at `index`."""
-    out = np.array(x)
+    out = in_place(copied(x))
     out[index] = fitting(value, out)
     return out[()]
 
 
 def survives(g: Array, shape: Shape, index: Any) -> Array:
     """Which of the values written at `index` are still there at the end."""
-    writer, owner = np.arange(g.size).reshape(g.shape), np.zeros(shape, int)
+    writer = created(np.arange, g.size, like=g).reshape(g.shape)
+    owner = created(np.zeros, shape, int, like=g)
     owner[index] = writer
     return owner[index] == writer
 
@@ -110,7 +112,7 @@ def rows(
 
 def set_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
     x, value = xs
-    out = np.array(full(x, batch))
+    out = in_place(copied(full(x, batch)))
     shape = out.shape[len(batch) :]
     flat, where, values = rows(out, fitting(value, out), shape, params["index"], batch)
     flat[where] = values
@@ -119,7 +121,7 @@ def set_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[s
 
 def add_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
     shape, g = params["shape"], full(xs[0], batch)
-    out = np.zeros((*batch, *shape), g.dtype)
+    out = created(np.zeros, (*batch, *shape), g.dtype, like=g)
     if is_basic(params["index"]):
         out[(slice(None),) * len(batch) + as_tuple(params["index"])] = g
         return out

@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.arrays import anywhere, as_array, created
 from tensorgrad.engine.care import asked, systems
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conjugated
-from tensorgrad.ops.reduce import as_array
 from tensorgrad.ops.several import pack, unpack
 
 SlogdetResult = type(np.linalg.slogdet(np.eye(1)))
@@ -94,7 +93,7 @@ def matrix_power(a: Array, n: int) -> Array:
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise np.linalg.LinAlgError(f"matrix_power: an array of shape {a.shape} is not square")
     if n == 0:
-        return np.where(True, np.eye(a.shape[-1], dtype=a.dtype), a)
+        return np.where(True, created(np.eye, a.shape[-1], dtype=a.dtype, like=a), a)
     power, result = inv(a) if n < 0 else a, None
     for i, bit in enumerate(reversed(f"{abs(n):b}")):
         power = power @ power if i else power  # a to the 2^i
@@ -109,9 +108,9 @@ def matrix_power(a: Array, n: int) -> Array:
 def small_cofactors(a: Array) -> Array:
     """∂ det A / ∂A of 1x1, 2x2 and 3x3 matrices: in each entry the determinant of the others."""
     if a.shape[-1] == 1:
-        return np.eye(1, dtype=a.dtype)
+        return created(np.eye, 1, dtype=a.dtype, like=a)
     if a.shape[-1] == 2:
-        return a[..., ::-1, ::-1] * np.array([[1, -1], [-1, 1]], a.dtype)
+        return a[..., ::-1, ::-1] * created(np.array, [[1, -1], [-1, 1]], a.dtype, like=a)
     return np.cross(np.roll(a, -1, axis=-2), np.roll(a, -2, axis=-2))
 
 
@@ -145,7 +144,7 @@ def singular_cofactors(a: Array) -> Array:
     u, s, vh = np.linalg.svd(constant(a))
     u1, u2, v1, v2 = u[..., :k], u[..., k:], H(vh[..., :k, :]), H(vh[..., k:, :])
     null = s[..., k - 1, None, None] <= n * np.finfo(a.dtype).eps * s[..., 0, None, None]
-    b = np.where(null, np.eye(k, dtype=a.dtype), H(u1) @ a @ v1)
+    b = np.where(null, created(np.eye, k, dtype=a.dtype, like=a), H(u1) @ a @ v1)
     b_inverse = v1 @ np.linalg.inv(b) @ H(u1)
     right, left = v2 - b_inverse @ a @ v2, H(u2) - H(u2) @ a @ b_inverse
     schur = H(u2) @ a @ right
@@ -170,7 +169,7 @@ def slogdet_rule(g: Array, out: Array, a: Array) -> Array:
     """With dt = tr(A⁻¹ dA) the logarithm moves by its real part, the sign by sign · i Im(dt)."""
     by_log = np.real(g[..., 1])
     by_sign = 1j * np.imag(g[..., 0] * out[..., 0]) if out.dtype.kind == "c" else 0
-    by_a = (by_log + by_sign)[..., None, None] * np.eye(a.shape[-1], dtype=a.dtype)
+    by_a = (by_log + by_sign)[..., None, None] * created(np.eye, a.shape[-1], dtype=a.dtype, like=a)
     return np.linalg.solve(T(a), by_a)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import along, full
 from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array
@@ -51,7 +52,7 @@ def cast(arrays: Iterable[Array], dtype: Any, casting: str) -> list[Array]:
     """The arrays in `dtype`, by default the one that holds all, if the rule `casting` allows it."""
     if dtype is None and casting == "same_kind":
         return list(arrays)
-    arrays = [x if hasattr(x, "dtype") else np.asarray(x) for x in arrays]
+    arrays = [as_array(x) for x in arrays]
     dtype = np.result_type(*arrays) if dtype is None else np.dtype(dtype)
     for x in arrays:
         if not np.can_cast(x.dtype, dtype, casting):  # type: ignore[arg-type]
@@ -141,7 +142,7 @@ def block(arrays: Any) -> Array:
 @implements(np.insert)
 def insert(arr: Array, obj: Any, values: Array, axis: int | None = None) -> Array:
     """`values` before the places `obj`: read from all entries, where NumPy puts their numbers."""
-    arr, values = (x if hasattr(x, "dtype") else np.asarray(x) for x in (arr, values))
+    arr, values = as_array(arr), as_array(values)
     whole = np.concatenate([arr, fitting(values, arr).astype(arr.dtype)], axis=None)
     inserted = numbers(values.shape, start=arr.size)
     return np.take(whole, np.insert(numbers(arr.shape), constant(obj), inserted, axis))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
 
@@ -49,16 +50,21 @@ def trim_zeros(filt: Array, trim: str = "fb", axis: Any = None) -> Array:
     return filt[tuple(index)]
 
 
+def sides(m: Array) -> tuple[int, int]:
+    """The shape of the matrices; a vector is every row of one."""
+    return m.shape[-2:][0], m.shape[-1]
+
+
 @implements(np.tril)
 def tril(m: Array, k: int = 0) -> Array:
     """Zeros above diagonal `k`."""
-    return np.where(np.tril(np.ones(m.shape[-2:], bool), k), m, 0)
+    return np.where(created(np.tri, *sides(m), k, bool, like=m), m, 0)
 
 
 @implements(np.triu)
 def triu(m: Array, k: int = 0) -> Array:
     """Zeros below diagonal `k`."""
-    return np.where(np.triu(np.ones(m.shape[-2:], bool), k), m, 0)
+    return np.where(created(np.tri, *sides(m), k - 1, bool, like=m), 0, m)
 
 
 @implements(np.diagflat)

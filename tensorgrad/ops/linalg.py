@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.batching import padded
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
@@ -24,7 +25,7 @@ from tensorgrad.engine.primitive import Primitive, implementations, implements, 
 from tensorgrad.engine.rules import Each
 from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.ops.reduce import as_array, numpy_call
+from tensorgrad.ops.reduce import numpy_call
 
 
 def as_matrix(x: Array) -> Array:
@@ -333,7 +334,7 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
     for letter, n in zip(terms[i], xs[i].shape):
         if letter not in result + "".join(others):
             others.append(letter)
-            met.append(np.ones(n, g.dtype))
+            met.append(created(np.ones, n, g.dtype, like=g))
     c = einsum_terms(g, *met, subscripts=",".join((result, *others)) + "->" + distinct)
     for axis, letter in enumerate(terms[i]):
         first = terms[i].index(letter)
@@ -348,7 +349,7 @@ def einsum_examples(
     op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]
 ) -> Array:
     """Each batch axis becomes one more letter, of the operands that vary along it."""
-    k, xs = len(batch), [*map(np.asarray, xs)]
+    k, xs = len(batch), [*map(as_array, xs)]
     terms, result = explicit(params["subscripts"], [max(x.ndim - k, 0) for x in xs])
     letters = [c for c in string.ascii_letters if c not in "".join((*terms, result))][:k]
     for i, x in enumerate(xs):
@@ -366,7 +367,7 @@ def sum_of_products(*xs: Array, subscripts: str) -> Array:
     """
     inputs, arrow, result = subscripts.partition("->")
     summed = not arrow or set(inputs) - {*result, ",", " "}
-    large = len(xs) == 2 and summed and max(map(np.size, xs)) > 1000
+    large = len(xs) == 2 and summed and max(as_array(x).size for x in xs) > 1000
     return np.einsum(subscripts, *xs, optimize=bool(large) or len(xs) > 2)
 
 

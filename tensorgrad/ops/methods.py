@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.batching import along
 from tensorgrad.engine.domain import Domain, one_axis, ties
 from tensorgrad.engine.node import Array
@@ -20,7 +21,6 @@ from tensorgrad.ops.index import each_along, scatter_add
 from tensorgrad.ops.neural import logsumexp
 from tensorgrad.ops.reduce import (
     Axis,
-    as_array,
     chosen,
     cumprod,
     cumsum,
@@ -36,9 +36,8 @@ from tensorgrad.ops.signal import part
 
 def record_rule(g: Array, out: Array, x: Array, axis: int = 0) -> Array:
     """An entry that sets a record receives the cotangents up to the next one."""
-    place = np.reshape(
-        np.arange(x.shape[axis]), [-1 if a == axis % x.ndim else 1 for a in range(x.ndim)]
-    )
+    shape = [-1 if a == axis % x.ndim else 1 for a in range(x.ndim)]
+    place = np.reshape(created(np.arange, x.shape[axis], like=x), shape)
     holder = np.maximum.accumulate(np.where(x == out, place, 0), axis)
     return scatter_add(g, shape=x.shape, index=each_along(axis, holder, x.shape))
 
@@ -121,7 +120,7 @@ def reduceat(
 ) -> Array:
     """`reduce` from each index up to the next; of that entry alone where the next is no later."""
     array, n = as_array(array, dtype), array.shape[axis]
-    indices = np.asarray(indices).tolist()
+    indices = np.ravel(indices).tolist()
     if not all(0 <= i < n for i in indices):
         raise IndexError(f"reduceat: indices {indices} for an axis of length {n}")
     pieces = [

@@ -6,11 +6,12 @@ Choices: relu'(0) = 0; infinite entries that tie share the gradient of logsumexp
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine import arrays
+from tensorgrad.engine.arrays import as_array, created, total, wrong
 from tensorgrad.engine.batching import alike, elementwise, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.engine.node import Array
@@ -66,7 +67,9 @@ softplus = primitive(
 
 
 def top(x: Array, axis: Axis) -> Array:
-    return x.max(axis=axis, keepdims=True, initial=-np.inf)
+    if 0 in x.shape:
+        return x.max(axis=axis, keepdims=True, initial=-np.inf)
+    return x.max(axis=axis, keepdims=True)
 
 
 def shares(x: Array, axis: int = -1) -> Array:
@@ -150,12 +153,12 @@ linear = primitive(
 
 def rows(a: Array) -> int:
     """How many examples there are."""
-    return math.prod(a.shape[:-1])
+    return total(a.shape[:-1])
 
 
 def same_shape(a: Array, y: Array) -> None:
     """A cost compares entry by entry: (n, 1) against (n,) would broadcast to n² differences."""
-    if np.shape(a) != np.shape(y):
+    if not arrays.same_shape(np.shape(a), np.shape(y)):
         raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
 
 
@@ -183,7 +186,7 @@ def log_odds(a: Array) -> tuple[Array, Array]:
 
 def surprise(a: Array, y: Array) -> Array:
     same_shape(a, y)
-    if np.size(a) and not 0 <= np.min(a) <= np.max(a) <= 1:
+    if wrong((a < 0) | (a > 1) | (a != a)):
         raise ValueError(
             "probabilities outside of 0..1; for weighted sums take the cost with_logits"
         )
@@ -238,7 +241,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     """-ln of the softmax probability of the right class, of each row or together."""
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    shape, z, y = z.shape, classes_last(z), np.asarray(y)
+    shape, z, y = z.shape, classes_last(z), as_array(y)
     if y.dtype.kind == "f":
         y = classes_last(y)
         same_shape(z, y)
@@ -247,7 +250,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
         n, classes = y.size, z.shape[-1]
         if y.shape != z.shape[:-1]:
             raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
-        if n and not 0 <= y.min() <= y.max() < classes:
+        if wrong((y < 0) | (y >= classes)):
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
@@ -270,7 +273,7 @@ def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none")
     if targets:
         y = classes_last(y)
         return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    one_hot = np.expand_dims(y, -1) == np.arange(p.shape[-1])
+    one_hot = np.expand_dims(y, -1) == created(np.arange, p.shape[-1], like=y)
     return classes_second(g * (p - one_hot))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.batching import reduction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -141,7 +142,7 @@ def cond(x: Array, p: Any = None) -> Array:
         return np.where(np.all(s == 0, axis=-1), np.inf, ratio)
     singular = np.linalg.slogdet(x).sign == 0
     inverse = np.linalg.inv(
-        np.where(singular[..., None, None], np.eye(x.shape[-1], dtype=x.dtype), x)
+        np.where(singular[..., None, None], created(np.eye, x.shape[-1], dtype=x.dtype, like=x), x)
     )
     product = np.linalg.matrix_norm(x, ord=p) * np.linalg.matrix_norm(inverse, ord=p)
     return np.where(singular, np.inf, product)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
@@ -38,7 +39,8 @@ def filled(x: Array, axis: int, n: int, side: int, value: Array) -> Array:
 
 def ramp(x: Array, axis: int, n: int, side: int, end: Array) -> Array:
     """Straight from the edge to `end`, which the outermost entry reaches."""
-    steps = (np.arange(n) if side == 0 else np.arange(n)[::-1]) / n
+    steps = created(np.arange, n, like=x)
+    steps = (steps if side == 0 else steps[::-1]) / n
     along = np.reshape(steps, [n if a == axis else 1 for a in range(x.ndim)])
     return (end + (np.take(x, [side], axis) - end) * along).astype(x.dtype)
 
@@ -100,7 +102,7 @@ def widths(pad_width: Any, ndim: int) -> list[list[int]]:
         by_axis, pad_width = pad_width, [(0, 0)] * ndim
         for axis, width in by_axis.items():
             pad_width[axis] = width if isinstance(width, tuple) else (width, width)
-    width = np.asarray(constant(pad_width))
+    width = as_array(constant(pad_width))
     if width.dtype.kind != "i" or (width < 0).any():
         kind = TypeError if width.dtype.kind != "i" else ValueError
         raise kind(f"pad: widths are integers of 0 or more, not {pad_width!r}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, implements, primitive
@@ -62,7 +63,7 @@ def polydiv(u: Array, v: Array) -> tuple[Array, Array]:
     r, v = np.atleast_1d(u), np.atleast_1d(v)
     n, steps = len(v) - 1, len(r) - len(v) + 1
     if steps < 1:
-        return np.zeros(1, np.result_type(r, v)), r
+        return created(np.zeros, 1, np.result_type(r, v), like=r), r
     quotient = []
     for k in range(steps):
         quotient.append(r[k] / v[0])
@@ -76,19 +77,20 @@ def polyder(p: Array, m: int = 1) -> Array:
     if m < 0:
         raise ValueError("polyder: the order of a derivative is not negative; see np.polyint")
     for _ in range(m):
-        p = p[:-1] * np.arange(len(p) - 1, 0, -1)
+        p = p[:-1] * created(np.arange, len(p) - 1, 0, -1, like=p)
     return p
 
 
 @implements(np.polyint)
 def polyint(p: Array, m: int = 1, k: Array = None) -> Array:
     """The m-th antiderivative; `k` are the constants of integration, the first one first."""
-    constants = np.zeros(1) if k is None else np.atleast_1d(k)
+    constants = created(np.zeros, 1, like=p) if k is None else np.atleast_1d(k)
     if m < 0 or 1 != len(constants) < m:
         raise ValueError(f"polyint: order {m} with {len(constants)} constants: give one or {m}")
     for i in range(m):
         constant = constants[i if len(constants) > 1 else 0]
-        p = np.concatenate([p / np.arange(len(p), 0, -1), np.reshape(constant, (1,))])
+        divided = p / created(np.arange, len(p), 0, -1, like=p)
+        p = np.concatenate([divided, np.reshape(constant, (1,))])
     return p
 
 
@@ -100,7 +102,7 @@ def poly(seq_of_zeros: Array) -> Array:
         zeros = np.linalg.eigvals(zeros)
     if zeros.ndim != 1:
         raise ValueError(f"poly: shape {zeros.shape}, neither a vector nor a square matrix")
-    p: Array = np.ones(1, zeros.dtype)
+    p: Array = created(np.ones, 1, zeros.dtype, like=zeros)
     for zero in zeros:
         p = np.pad(p, (0, 1)) - np.pad(zero * p, (1, 0))
     if zeros.dtype.kind == "c":
@@ -115,7 +117,7 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
     """The powers of each entry, from the highest or the lowest (x⁰) on."""
     if np.ndim(x) != 1:
         raise ValueError(f"vander: shape {np.shape(x)}, not a vector")
-    powers = np.arange(len(x) if N is None else N)
+    powers = created(np.arange, len(x) if N is None else N, like=x)
     return x[:, None] ** (powers if increasing else powers[::-1])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere
+from tensorgrad.engine.arrays import created, wrong
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements
 
@@ -14,7 +14,7 @@ from tensorgrad.engine.primitive import implements
 def parts(num: int, endpoint: bool, like: Array) -> Array:
     """How far along the range each number is, 0..1, in an axis before those of `like`."""
     divisions = num - 1 if endpoint else num
-    t = np.arange(num).reshape(-1, *[1] * np.ndim(like)) / (divisions or 1)
+    t = created(np.arange, num, like=like).reshape(-1, *[1] * np.ndim(like)) / (divisions or 1)
     return t.astype(np.result_type(like, 1.0))
 
 
@@ -63,7 +63,7 @@ def geomspace(
     axis: int = 0,
 ) -> Array:
     """Numbers of the same sign with the same ratio from one to the next."""
-    if anywhere(start * stop <= 0):
+    if wrong(start * stop <= 0):
         raise ValueError("geomspace: start and stop must have the same sign and not be 0")
     ratio = stop / start
     numbers = np.moveaxis(start * ratio ** parts(num, endpoint, ratio), 0, axis)

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
-from tensorgrad.engine.batching import along, anywhere, reduction
+from tensorgrad.engine.arrays import anywhere, as_array, created, total, wrong
+from tensorgrad.engine.batching import along, reduction
 from tensorgrad.engine.care import CareRule
 from tensorgrad.engine.domain import Domain, Shape, axes, ties, with_zeros
 from tensorgrad.engine.node import Array
@@ -45,7 +46,7 @@ def reduced(shape: Shape, axis: Axis) -> list[int]:
 
 def count(shape: Shape, axis: Axis) -> int:
     """How many entries of an array of `shape` go into one entry of the result."""
-    return math.prod(shape[a] for a in reduced(shape, axis))
+    return total([shape[a] for a in reduced(shape, axis)])
 
 
 # NumPy's arguments.
@@ -77,12 +78,6 @@ def numpy_call(
         return implements(*functions, care=care)(call)  # type: ignore[return-value]
 
     return bind
-
-
-def as_array(x: Any, dtype: Any = None) -> Array:
-    """A list or number as an array, a Value as it is; both in `dtype` if there is one."""
-    x = x if hasattr(x, "ndim") else np.asarray(x)
-    return x if dtype is None or dtype == x.dtype else x.astype(dtype)
 
 
 def chosen(a: Array, where: Array, blank: Any) -> Array:
@@ -170,7 +165,7 @@ def per_entry(
 ) -> Array:
     """`total` by the number of chosen entries of `a`, less `taken`; NaN where none is left."""
     n = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims) - taken
-    if warning and anywhere(n <= 0):
+    if warning and wrong(n <= 0):
         warnings.warn(warning, RuntimeWarning, stacklevel=5)
     return (total / np.where(n > 0, n, np.nan)).astype(floating(a.dtype))
 
@@ -363,7 +358,7 @@ def ptp(a: Array, axis: Axis = None, out: None = None, keepdims: bool = False) -
 
 def product_before(x: Array) -> Array:
     """For each entry along the last axis, the product of those before it."""
-    one = np.ones((*x.shape[:-1], 1), x.dtype)
+    one = created(np.ones, (*x.shape[:-1], 1), x.dtype, like=x)
     return np.cumprod(np.concatenate([one, x], axis=-1), axis=-1)[..., :-1]
 
 
@@ -377,7 +372,7 @@ def product_of_others(out: Array, x: Array, axis: Axis) -> Array:
     rows = lines(x, axis)
     others = product_before(rows) * np.flip(product_before(np.flip(rows, -1)), -1)
     moved = np.reshape(others, [x.shape[a] for a in rest + away])
-    return np.transpose(moved, np.argsort(rest + away))
+    return np.transpose(moved, np.argsort(rest + away).tolist())
 
 
 prod = primitive(
@@ -492,7 +487,7 @@ def cumulative(op: Primitive, identity: int) -> Callable[..., Array]:
             return result
         shape = list(x.shape)
         shape[axis or 0] = 1
-        first = np.full(shape, identity, result.dtype)
+        first = created(np.full, shape, identity, result.dtype, like=result)
         return np.concatenate([first, result], axis=axis or 0)
 
     return call

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array, to_numbers
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, data_of
@@ -29,7 +30,7 @@ def select(condlist: Sequence[Array], choicelist: Sequence[Array], default: Arra
         )
     out = default
     if not hasattr(out, "dtype"):
-        out = np.asarray(out, np.result_type(*choicelist, out))
+        out = as_array(out, np.result_type(*choicelist, out))
     for condition, choice in zip(condlist[::-1], choicelist[::-1]):
         if (kind := np.result_type(condition)).kind != "b":
             raise TypeError(f"select: a condition is an array of booleans, not of {kind}")
@@ -43,7 +44,7 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
 
     A function is given those entries only, so it may be singular at others.
     """
-    conditions = np.asarray(data_of(condlist), bool)
+    conditions = as_array(to_numbers(data_of(condlist)), bool)
     if conditions.ndim < (2 if x.ndim else 1):  # a single condition
         conditions = conditions[None]
     if len(funclist) == len(conditions) + 1:

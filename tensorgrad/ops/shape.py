@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array, data_of
@@ -31,17 +32,25 @@ def axis_pairs(shape: Shape) -> Any:
     return [(a, b) for a in range(-n, n) for b in range(n)]
 
 
+def reshaped(a: Array, shape: Any, order: str = "C", **copy: Any) -> Array:
+    """`np.reshape`, asked for a tuple and no order where that will do: not all kinds know more.
+
+    (NumPy 2.0 calls the shape newshape, and has no copy.)
+    """
+    shape = (shape,) if isinstance(shape, int) else shape
+    return np.reshape(a, shape, **(copy if order == "C" else {"order": order, **copy}))
+
+
 reshape = primitive(
-    # NumPy 2.0 calls the shape newshape, and has no copy
-    lambda a, shape, order="C", **copy: np.reshape(a, shape, order=order, **copy),
-    lambda g, out, x, shape=None, order="C", copy=None: np.reshape(g, x.shape, order=order),
+    reshaped,
+    lambda g, out, x, shape=None, order="C", copy=None: reshaped(g, x.shape, order),
     name="reshape",
     domain=Domain(params=reshapes, complex=True),
     batch=moving,
 )
 ravel = primitive(
     np.ravel,
-    lambda g, out, x, order="C": np.reshape(g, x.shape, order=order),
+    lambda g, out, x, order="C": reshaped(g, x.shape, order),
     domain=Domain(params=lambda shape: [{}, {"order": "F"}], complex=True),
     batch=moving,
 )
@@ -150,7 +159,7 @@ NEW_AXES = {1: ((0,),), 2: ((0, 1), (0,)), 3: ((0, 1, 2), (0, 2), (2,))}
 
 
 def at_least(n: int, x: Array) -> Array:
-    x = x if hasattr(x, "ndim") else np.asarray(x)
+    x = as_array(x)
     return x if x.ndim >= n else np.expand_dims(x, NEW_AXES[n][x.ndim])
 
 
@@ -257,7 +266,7 @@ def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> A
 def resize(a: Array, new_shape: int | Sequence[int]) -> Array:
     """The first entries in another shape; all over again where there are too few."""
     numbers = np.resize(np.arange(a.size), new_shape)
-    return np.take(a, numbers) if a.size else np.zeros(numbers.shape, a.dtype)
+    return np.take(a, numbers) if a.size else created(np.zeros, numbers.shape, a.dtype, like=a)
 
 
 if hasattr(np, "astype"):  # since NumPy 2.1

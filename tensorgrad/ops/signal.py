@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.ops.reduce import as_array
 
 
 def part(x: Array, axis: int, start: int | None, stop: int | None) -> Array:

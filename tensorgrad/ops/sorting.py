@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import along, anywhere
+from tensorgrad.engine.arrays import anywhere
+from tensorgrad.engine.batching import along
 from tensorgrad.engine.domain import Domain, Shape, one_axis, ties
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive

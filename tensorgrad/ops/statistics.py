@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.batching import anywhere, elementwise
+from tensorgrad.engine.arrays import anywhere, as_array, created, wrong
+from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.elementwise import share
 from tensorgrad.ops.index import scatter_add
-from tensorgrad.ops.reduce import Axis, as_array, floating, lines, numpy_call, reduced
+from tensorgrad.ops.reduce import Axis, floating, lines, numpy_call, reduced
 from tensorgrad.ops.sorting import order
 
 normalize = np.lib.array_utils.normalize_axis_tuple
@@ -49,7 +50,7 @@ def order_statistic(
     x = np.sort(lines(a, axis), axis=-1)
     if skip_nan:
         n = np.sum(~np.isnan(x), axis=-1, keepdims=True)
-        if anywhere(n == 0):
+        if wrong(n == 0):
             warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=5)
         found = np.where(n > 0, pick(x, n), np.nan)
     else:
@@ -129,11 +130,11 @@ between = primitive(
 def weighted_place(x: Array, weights: Array, q: Array) -> Array:
     """The first place where the weights of the entries so far reach the share q of their sum."""
     weights = np.take_along_axis(weights, order(x, -1), axis=-1).astype(float)
-    if anywhere(weights < 0):
+    if wrong(weights < 0):
         raise ValueError("Weights must be non-negative.")
     sums = np.cumsum(weights, axis=-1)
     total = sums[..., -1:]
-    if anywhere(~np.isfinite(total) | (total == 0)):
+    if wrong(~np.isfinite(total) | (total == 0)):
         raise ValueError("Weights included NaN, inf or were all zero.")
     share = (sums / total).astype(floating(q.dtype))[..., None, :]
     return np.sum(np.where(share > 0, share, -1) < q[:, None], axis=-1)  # weight 0: not for q = 0
@@ -161,7 +162,7 @@ def quantile(skip_nan: bool, whole: int) -> Callable[..., Array]:
             raise TypeError("complex numbers have no quantiles")
         if method not in STRAIGHT | STEPS:
             raise ValueError(f"{method!r} is no method; there are {', '.join(STRAIGHT | STEPS)}")
-        if anywhere(~((each >= 0) & (each <= 1))):
+        if wrong(~((each >= 0) & (each <= 1))):
             raise ValueError(f"q must be in the range [0, {whole}]")
 
         def pick(x: Array, n: Array) -> Array:
@@ -210,7 +211,7 @@ def weights_of(a: Array, weights: Array, axis: Axis) -> Array:
     along = normalize(axis, a.ndim)
     if weights.shape != tuple(a.shape[i] for i in along):
         raise ValueError(f"weights of shape {weights.shape} for axes {axis} of shape {a.shape}")
-    weights = np.transpose(weights, np.argsort(along))
+    weights = np.transpose(weights, np.argsort(along).tolist())
     return np.reshape(weights, [n if i in along else 1 for i, n in enumerate(a.shape)])
 
 
@@ -227,12 +228,12 @@ def average(
     a = as_array(a)
     if weights is None:
         mean = np.mean(a, axis=axis, keepdims=keepdims)
-        total = np.asarray(a.size / max(mean.size, 1), mean.dtype)
+        total = as_array(a.size / max(mean.size, 1), mean.dtype)
     else:
         weights = weights_of(a, weights, axis)
         kind = np.result_type(floating(a.dtype), weights.dtype)
         total = np.sum(weights, axis=axis, dtype=kind, keepdims=keepdims)
-        if anywhere(total == 0):
+        if wrong(total == 0):
             raise ZeroDivisionError("the weights sum to zero")
         mean = np.sum(as_array(a, kind) * weights, axis=axis, keepdims=keepdims) / total
     return (mean, np.broadcast_to(total, mean.shape)) if returned else mean
@@ -251,7 +252,7 @@ def observation_weights(weights: Array, n: int, name: str) -> Array:
     weights = as_array(as_array(weights), float)
     if weights.shape != (n,):
         raise RuntimeError(f"{name} of shape {weights.shape} for {n} observations")
-    if anywhere(weights < 0):
+    if wrong(weights < 0):
         raise ValueError(f"{name} cannot be negative")
     return weights
 
@@ -276,14 +277,14 @@ def cov(
     dtype = np.result_type(*(x.dtype for x in parts), np.float64) if dtype is None else dtype
     x = variables(parts[0], rowvar, dtype)
     if x.shape[0] == 0:
-        return np.zeros((0, 0))
+        return created(np.zeros, (0, 0), like=x)
     if y is not None:
         x = np.concatenate([x, variables(parts[1], rowvar, dtype)], axis=0)
     n = x.shape[1]
     w, freedom = None, n - ddof
     if fweights is not None:
         w = observation_weights(fweights, n, "fweights")
-        if anywhere(w != np.rint(w)):
+        if wrong(w != np.rint(w)):
             raise TypeError("fweights must be integer")
     if aweights is not None:
         aweights = observation_weights(aweights, n, "aweights")
@@ -291,8 +292,10 @@ def cov(
     if w is not None:
         total = np.sum(w)
         freedom = total - ddof * (1 if aweights is None else np.sum(w * aweights) / total)
-    if anywhere(np.less_equal(freedom, 0)):
+    none_left = np.less_equal(freedom, 0)
+    if wrong(none_left):
         warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=3)
+    if anywhere(none_left):
         freedom = np.where(np.greater(freedom, 0), freedom, 0)
     d = x - average(x, axis=1, weights=w, keepdims=True)
     turned = np.conjugate(d.T) if d.dtype.kind == "c" else d.T
@@ -318,7 +321,7 @@ def corrcoef(x: Array, y: Array = None, rowvar: bool = True, *, dtype: Any = Non
 def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
     data = data_of(weights)
-    return np.ones(data.shape, data.dtype) if isinstance(weights, Handle) else weights
+    return np.ones_like(data) if isinstance(weights, Handle) else weights
 
 
 def weighted_counts(
@@ -343,7 +346,7 @@ def bincount(x: Array, /, weights: Array = None, minlength: int = 0) -> Array:
     counts = np.bincount(x, ones_for(weights), minlength)
     if not isinstance(weights, Handle):
         return counts
-    return scatter_add(as_array(weights, counts.dtype), shape=counts.shape, index=np.asarray(x))
+    return scatter_add(as_array(weights, counts.dtype), shape=counts.shape, index=as_array(x))
 
 
 @implements(np.histogram)
@@ -351,7 +354,7 @@ def histogram(
     a: Array, bins: Any = 10, range: Any = None, density: bool | None = None, weights: Array = None
 ) -> Any:
     """`np.histogram`; with weights linear in them."""
-    a = np.asarray(data_of(a))
+    a = as_array(data_of(a))
     hist, edges = np.histogram(a, data_of(bins), data_of(range), density, ones_for(weights))
     if isinstance(weights, Handle):
         hist = weighted_counts([np.ravel(a)], [edges], weights, density)
@@ -368,7 +371,7 @@ def histogram2d(
     weights: Array = None,
 ) -> Any:
     """`np.histogram2d`; with weights linear in them."""
-    x, y = np.asarray(data_of(x)), np.asarray(data_of(y))
+    x, y = as_array(data_of(x)), as_array(data_of(y))
     hist, *edges = np.histogram2d(x, y, data_of(bins), range, density, ones_for(weights))
     if isinstance(weights, Handle):
         hist = weighted_counts([x, y], edges, as_array(weights, float), density)

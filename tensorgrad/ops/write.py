@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements
 from tensorgrad.ops.index import each_along
@@ -44,7 +45,7 @@ def fill_diagonal(a: Array, val: Array, wrap: bool = False) -> None:
 def place(arr: Array, mask: Array, vals: Array) -> None:
     """`vals`, over and over, into the places where `mask` holds, one after the other."""
     writable("place", arr)
-    mask = np.reshape(np.asarray(data_of(mask), bool), arr.shape)
+    mask = np.reshape(as_array(data_of(mask), bool), arr.shape)
     if mask.any() and not np.size(vals):
         raise ValueError("place: no values to insert")
     arr[mask] = np.resize(vals, np.count_nonzero(mask))

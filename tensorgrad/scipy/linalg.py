@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.care import systems, whole
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.ops.adjoint import T
 from tensorgrad.ops.inverse import off_singular
-from tensorgrad.ops.reduce import as_array
 
 # Triangular systems: x = A⁻¹ b, so b̄ = A⁻ᵀ g and Ā = -b̄ xᵀ, in the triangle that is read.
 
@@ -45,7 +45,8 @@ def by_right_side(
 def by_triangle(g: Array, out: Array, a: Array, b: Array, **how: bool) -> Array:
     adjoint = by_right_side(g, out, a, b, **how)
     left, right = (out, adjoint) if how.get("transpose") else (adjoint, out)
-    read = np.tri(a.shape[-1], k=-1 if how.get("unit_diagonal") else 0, dtype=bool)
+    k = -1 if how.get("unit_diagonal") else 0
+    read = created(np.tri, a.shape[-1], k=k, dtype=bool, like=a)
     return np.where(read if how.get("lower") else read.T, -left @ T(right), 0)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arguments import operand
+from tensorgrad.engine.arguments import ordinary
+from tensorgrad.engine.arrays import copied, created, kind_of, shares_memory
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import Buffers, keep, keeper
 from tensorgrad.engine.levels import alias
@@ -92,7 +93,7 @@ class Call:
         ]
         shared = {id(g) for g in seeds.values()}
         for i, g in enumerate(results):  # each is an array of its own
-            if isinstance(g, np.ndarray) and (g.base is not None or id(g) in shared):
+            if g is not None and not isinstance(g, Value) and (shares_memory(g) or id(g) in shared):
                 results[i] = g.copy()
             shared.add(id(g))
         return results
@@ -115,7 +116,7 @@ class Call:
     def result(self, g: Array | None, x: Value, keep: bool) -> Array:
         """`g`, or zeros where there is none."""
         if g is None:
-            g = np.zeros(x.shape, x.dtype)[()]
+            g = created(np.zeros, x.shape, x.dtype, like=x)[()]
             return as_constant(g) if keep else g
         return g
 
@@ -124,7 +125,7 @@ class Call:
         if not isinstance(y, Value) or (self.recorded and outer_nodes([y], self.since)):
             return y
         data = y.data  # not what a variable holds: that is read-only, and maybe the caller's own
-        return data.copy() if getattr(data, "base", None) is not None else plain(data)
+        return data.copy() if shares_memory(data) else plain(data)
 
     def like_args(self, results: Iterable[Any]) -> Any:
         """One result for each leaf, in the containers of the arguments."""
@@ -196,18 +197,15 @@ def variable(x: Any) -> Value:
         with recording_on():
             value: Value = alias(x)
             return value
-    if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
-        x = operand(x, "a transform")  # no masked arrays
+    x = ordinary(x, "a transform")  # no masked arrays
     if getattr(x, "dtype", np.dtype(float)).kind not in "fc":
         raise TypeError(
             f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "
             "the containers there)"
         )
-    if isinstance(x, np.ndarray) and x.ndim:
-        data = x.view()
-        data.setflags(write=False)  # who changes his argument in place hears of it
-        return Value.of(leaf(data, requires_grad=True))
-    return Value(x)
+    if isinstance(x, Value) or not hasattr(x, "dtype"):
+        return Value(x)
+    return Value.of(leaf(kind_of(x).locked(x), requires_grad=True))
 
 
 def requires_grad(x: Any) -> bool:
@@ -284,6 +282,6 @@ def seeds_of(ys: Sequence[Any], gs: Sequence[Any]) -> dict[Node, Array]:
     seeds: dict[Node, Array] = {}
     for y, g in zip(ys, gs):
         if requires_grad(y):
-            g = g if isinstance(g, Value) else np.asarray(g, y.dtype)[()]
+            g = g if isinstance(g, Value) else copied(g, y.dtype)
             seeds[y.node] = seeds[y.node] + g if y.node in seeds else g
     return seeds

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.backprop import swept
 from tensorgrad.engine.batching import by_itself, levels_of
 from tensorgrad.engine.calls import forgetting, noting
@@ -241,7 +241,7 @@ def one_node(
     new = recorder.get() or record
     node = new(op, tuple(operands), tuple(x.data for x in operands), NO_PARAMS, data)
     kind = kind_of(data)
-    if kind is not None:
+    if kind is not NUMPY:
         node.readings += kind.readings
     made = Value.of(node)
     if single:

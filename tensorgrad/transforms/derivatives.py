@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created, is_array
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
@@ -107,7 +108,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     (array([[1., 2.],
            [0., 0.]]), array([1., 0.]))
     """
-    own = map_leaves(lambda x: x.copy() if isinstance(x, np.ndarray) else x, tuple(primals))
+    own = map_leaves(lambda x: x.copy() if is_array(x) else x, tuple(primals))
     token = keeper.set(giving_back(own, primals))
     try:
         call = Call("vjp", f, own, tuple(range(len(primals))), {}, has_aux)
@@ -209,7 +210,7 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
 def generic(y: Value) -> Array:
     """A cotangent of `y` that is nowhere 0 and cancels nowhere: the sweep takes 0 for a mask."""
-    numbers = 1 + np.arange(y.size) * GOLDEN % 1
+    numbers = 1 + created(np.arange, y.size, like=y) * GOLDEN % 1
     return np.reshape(numbers, y.shape).astype(y.dtype)[()]
 
 
@@ -270,7 +271,7 @@ def sweep_of_rows(call: Call, y: Value, unit: complex) -> list[Array]:
         found = call.gradients([y], [unit * ones_like(y.data)])
         return [g if g is None else np.reshape(g, y.shape + g.shape) for g in found]
     level = Level(y.size)
-    basis = unit * np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+    basis = unit * created(np.eye, y.size, dtype=y.dtype, like=y).reshape(y.size, *y.shape)
     found = call.gradients([y], [enter(as_constant(basis), level=level)])
     return [g if g is None else unrolled(g, level, 0, y.shape) for g in found]
 
@@ -298,9 +299,12 @@ def by_columns(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
 
 
 def sweep_of_columns(forward: Forward, i: int, v: Value, unit: complex) -> list[Array]:
-    zeros = [0.0 if v is None else np.zeros(v.shape, v.dtype) for v in forward.call.variables]
+    zeros = [
+        0.0 if v is None else created(np.zeros, v.shape, v.dtype, like=v)
+        for v in forward.call.variables
+    ]
     level = Level(v.size)
-    basis = unit * np.eye(v.size, dtype=v.dtype).reshape(v.size, *v.shape)
+    basis = unit * created(np.eye, v.size, dtype=v.dtype, like=v).reshape(v.size, *v.shape)
     found = forward.along([*zeros[:i], enter(as_constant(basis), level=level), *zeros[i + 1 :]])
     return [t if t is None else unrolled(t, level, -1, v.shape) for t in found]
 

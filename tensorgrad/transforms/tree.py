@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_array, is_numpy
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Handle, hold, leaf
 from tensorgrad.value import as_constant
@@ -60,7 +61,7 @@ def flatten(tree: Any) -> tuple[list[Any], Rebuild]:
 
 def as_parameter(x: Any) -> Any:
     """What a Module holds of a number or array: a Value. (Other things as they are.)"""
-    if type(x) is np.ndarray:
+    if is_numpy(x) and hasattr(x, "dtype"):
         return hold(leaf(x))
     if isinstance(x, Handle):
         return x if x.node.op in (None, alias) else alias(x)
@@ -143,7 +144,7 @@ def rest_of_prefix(what: str, prefix: Any, tree: Any) -> list[Any]:
         return [prefix] * len(flatten(tree)[0])
     optree = loaded()
     flatten([tree])  # makes its dataclasses and Modules known
-    if isinstance(tree, (Handle, np.ndarray)) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
+    if isinstance(tree, Handle) or is_array(tree) or optree.tree_is_leaf(tree, namespace=NAMESPACE):
         raise ValueError(f"vmap: {what}={prefix!r} for a single array")
     branches, _, keys, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
     if len(branches) != len(prefix):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_array, kind_of
 from tensorgrad.engine.batching import Level, levels_of, running
 from tensorgrad.engine.levels import enter, leave
 from tensorgrad.engine.node import leaf
@@ -59,7 +60,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         entered = [
             enter(as_constant(x), level=level, axis=axis)
             if axis is not None
-            else (as_constant(x) if isinstance(x, np.ndarray) else x)
+            else (as_constant(x) if is_array(x) else x)
             for x, axis in zip(leaves, axes)
         ]
         args, kwargs = rebuild(entered)
@@ -88,7 +89,7 @@ def outside(y: Any, level: Level, axis: int | None) -> Any:
     """A result with its examples along `axis`: data, or a Value where there is a graph."""
     if is_static(y):
         return y
-    y = y if isinstance(y, Value) else Value.of(leaf(np.asarray(y)[()]))
+    y = y if isinstance(y, Value) else Value.of(leaf(kind_of(y).result(y)))
     if axis is None and level in levels_of(y.data):
         raise ValueError("vmap: out_axes=None for a result that differs from example to example")
     if axis is not None:

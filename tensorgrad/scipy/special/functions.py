@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements
 from tensorgrad.ops import neural
-from tensorgrad.ops.reduce import Axis, as_array
+from tensorgrad.ops.reduce import Axis
 
 
 @implements(special.softmax)

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from scipy import special
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
@@ -83,7 +84,7 @@ def zeta(x: Array, q: Array = None) -> Array:
 @implements(special.polygamma)
 def polygamma(n: Array, x: Array) -> Array:
     """`scipy.special.polygamma`: the `n`-th derivative of the digamma function (5.15.1)."""
-    n = np.asarray(n)
+    n = as_array(n)
     higher = (-1.0) ** (n + 1) * special.gamma(n + 1.0) * special.zeta(np.maximum(n, 1) + 1.0, x)
     return np.where(n == 0, special.digamma(x), higher)
 
