@@ -217,7 +217,7 @@ def asked(a: Array, g: Array) -> Array:
     """`a`, with 1 for matrices of which g, a row for each, asks nothing: a rule may factor it."""
     if type(g) is not Careful:
         return a
-    one = np.eye(*a.shape[-2:], dtype=a.dtype)
+    one = created(np.eye, *a.shape[-2:], dtype=a.dtype, like=a)
     return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, one)
 
 

@@ -340,7 +340,8 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
         first = terms[i].index(letter)
         if axis != first:
             rest = tuple(a for a in range(c.ndim + 1) if a not in (first, axis))
-            on_diagonal = np.expand_dims(np.eye(xs[i].shape[axis], dtype=bool), rest)
+            unit = created(np.eye, xs[i].shape[axis], dtype=bool, like=c)
+            on_diagonal = np.expand_dims(unit, rest)
             c = np.where(on_diagonal, np.expand_dims(c, axis), 0)
     return c
 

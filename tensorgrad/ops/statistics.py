@@ -321,7 +321,8 @@ def corrcoef(x: Array, y: Array = None, rowvar: bool = True, *, dtype: Any = Non
 def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
     data = data_of(weights)
-    return np.ones_like(data) if isinstance(weights, Handle) else weights
+    made = isinstance(weights, Handle)
+    return created(np.ones, data.shape, data.dtype, like=data) if made else weights
 
 
 def weighted_counts(
