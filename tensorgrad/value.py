@@ -94,7 +94,7 @@ class Value(Handle):
         data = as_array(data_of(data))
         if not same_shape(data.shape, self.shape):
             raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = data.astype(self.dtype, casting="same_kind")[()]
+        self.node.data = copied(data.astype(self.dtype, casting="same_kind", copy=False))
 
     @property
     def grad(self) -> Any:
@@ -687,7 +687,7 @@ Handle.kind = Value
 
 def ones_like(data: Any) -> Any:
     """The cotangent of a sum."""
-    return created(np.ones, data.shape, data.dtype, like=data)[()]
+    return created(np.ones, data.shape, data.dtype, like=data) if data.ndim else data.dtype.type(1)
 
 
 def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:

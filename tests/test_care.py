@@ -736,3 +736,9 @@ def test_what_lint_calls_harmless_does_no_harm() -> None:
     assert finding.message.endswith("masked out, it does no harm")
     loss().backward()
     np.testing.assert_allclose(x.grad, [0, 1, np.log(2) + 1])
+
+
+def test_pythons_own_zero_divides_as_numpys_does() -> None:
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(tg.grad(lambda x: np.sum((x / 0)[1:]))(x), [0, np.inf])
+    np.testing.assert_array_equal(tg.grad(lambda x: x / 0)(1.0), np.inf)

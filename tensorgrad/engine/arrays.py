@@ -90,7 +90,7 @@ class Plain(Kind):
         return function(*args, **params)
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
-        return np.array(x, dtype)[()]
+        return np.array(x, dtype, order="C")[()]
 
     def result(self, x: Array) -> Array:
         return np.asarray(x)[()]
@@ -184,7 +184,7 @@ def kinds_in(xs: Any) -> set[type]:
 
 def innermost(x: Any) -> Any:
     """The array behind a Value, that of a batched one, and of a cotangent made with care."""
-    while isinstance(x, Handle) or hasattr(x, "payload"):
+    while type(x) not in PLAIN and (isinstance(x, Handle) or hasattr(x, "payload")):
         x = x.node.data if isinstance(x, Handle) else x.payload
     return x
 
@@ -237,7 +237,7 @@ def same_shape(a: Sequence[float], b: Sequence[float]) -> bool:
     >>> same_shape((2, np.nan), (2, 3)), same_shape((2, np.nan), (3, 3))
     (True, False)
     """
-    return len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b))
+    return a == b or (len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b)))
 
 
 def total(sizes: Sequence[int]) -> int:
@@ -256,7 +256,7 @@ def spread(x: Any, like: Any) -> Any:
 
 def has_numbers(x: Any) -> bool:
     """Whether the numbers of an array, or of what a Value holds, can be looked at."""
-    return kind_of(innermost(x)).numbers
+    return type(x) in PLAIN or kind_of(innermost(x)).numbers
 
 
 def anywhere(condition: Any, unknown: bool = True) -> bool:
@@ -266,6 +266,8 @@ def anywhere(condition: Any, unknown: bool = True) -> bool:
     right for all numbers.
     """
     condition = innermost(condition)
+    if type(condition) is np.ndarray:
+        return bool(condition.any())  # 1 µs where np.any takes 2
     return bool(np.any(condition)) if kind_of(condition).numbers else unknown
 
 

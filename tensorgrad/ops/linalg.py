@@ -340,8 +340,8 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
         first = terms[i].index(letter)
         if axis != first:
             rest = tuple(a for a in range(c.ndim + 1) if a not in (first, axis))
-            unit = created(np.eye, xs[i].shape[axis], dtype=bool, like=c)
-            on_diagonal = np.expand_dims(unit, rest)
+            eye = created(np.eye, xs[i].shape[axis], dtype=bool, like=c)
+            on_diagonal = np.expand_dims(eye, rest)
             c = np.where(on_diagonal, np.expand_dims(c, axis), 0)
     return c
 

@@ -320,9 +320,10 @@ def corrcoef(x: Array, y: Array = None, rowvar: bool = True, *, dtype: Any = Non
 
 def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
+    if not isinstance(weights, Handle):
+        return weights
     data = data_of(weights)
-    made = isinstance(weights, Handle)
-    return created(np.ones, data.shape, data.dtype, like=data) if made else weights
+    return created(np.ones, data.shape, data.dtype, like=data)
 
 
 def weighted_counts(
