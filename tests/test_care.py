@@ -553,6 +553,23 @@ def test_an_infinity_among_the_terms_of_a_product_stays_one_of_its_sign() -> Non
         assert np.isfinite(found[1, 0])
 
 
+def test_infinities_of_both_signs_are_no_number() -> None:
+    """One comes with the cotangent, the other one with the data."""
+    x = np.array([[1.0], [-np.inf]])
+    loss = lambda w: np.sum(np.sqrt((x @ w)[:1] - 1)) + np.sum(np.where(w > 0, (x @ w)[1:], 0))
+    both = lambda w: np.sum(np.array([np.inf, 1.0]) * (x @ w)[:, 0])
+    assert np.isnan(tg.grad(both)(np.ones((1, 1)))).all()
+    assert np.isnan(tg.grad(loss)(np.ones((1, 1)))).all()
+
+
+def test_a_vector_product_has_terms_of_both_signs() -> None:
+    y = np.array([np.inf, 1.0, 2.0])
+    asked = lambda *i: tg.grad(lambda x: np.sum(np.cross(x, y)[[*i]]))(np.array([3.0, 4.0, 5.0]))
+    assert asked(0).tolist() == [0, 2, -1]  # x₁ y₂ - x₂ y₁
+    assert asked(1).tolist() == [-2, 0, np.inf]  # x₂ y₀ - x₀ y₂
+    assert asked(2).tolist() == [1, -np.inf, 0]
+
+
 GOOD = np.array([[4.0, 1, 0, 0], [1, 5, 2, 0], [0, 1, 6, 1], [0, 0, 1, 3]])
 MATRICES: dict[str, tuple[Function, Array]] = {
     "inv": (lambda a: np.linalg.inv(a)[..., 0, 0], np.full((4, 4), np.nan)),
@@ -609,6 +626,7 @@ def test_functions_of_scipy_that_are_left_out_add_0() -> None:
         lambda g, out, x: np.multiply(g, np.log(x) + 1),
         lambda g, out, x: g @ np.diag(np.log(x) + 1),
         lambda g, out, x: g.dot(np.diag(np.log(x) + 1)),
+        lambda g, out, x: np.linalg.multi_dot([g, np.diag(np.log(x) + 1), np.eye(2)]),
         lambda g, out, x: np.diagonal(np.multiply.outer(g, np.log(x) + 1)),
         lambda g, out, x: -g / (-1 / (np.log(x) + 1)),
     ],

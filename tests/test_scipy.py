@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib import NumpyVersion
 
+import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.engine.primitive import Primitive, registry
 from tensorgrad.engine.rules import Refused
 from tensorgrad.testing import check_rule
-from tests import test_primitives
+from tests import test_care, test_primitives
 from tests.numerical import assert_gradient
 
 mp = pytest.importorskip("mpmath")
@@ -447,6 +448,34 @@ def test_every_rule_is_the_derivative(name: str) -> None:
 def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
     with patch.dict(registry, {name: CHECKED[name]}):
         test_primitives.test_vmap_is_a_loop.hypothesis.inner_test(name, data)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.filterwarnings("ignore:non-integer arg n:DeprecationWarning")
+@settings(max_examples=EXAMPLES)
+@given(data=st.data())
+def test_what_nobody_asks_for_adds_0(name: str, data: st.DataObject) -> None:
+    with patch.dict(registry, {name: CHECKED[name]}), np.errstate(all="ignore"):
+        for statement in (
+            test_care.test_care_changes_no_bit_of_a_finite_gradient,
+            test_care.test_whatever_an_operand_holds_a_cotangent_of_0_asks_nothing,
+            test_care.test_a_singular_example_of_a_vmap_adds_0_and_leaves_the_others_alone,
+        ):
+            statement.hypothesis.inner_test(name, data)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [special.exprel, lambda x: special.boxcox(x, np.array([1.0, 1.0]))],
+    ids=["exprel", "boxcox"],
+)
+def test_a_masked_infinity_is_computed_in_no_time(f: Any) -> None:
+    """SciPy's hypergeometric function never returns from there."""
+    x = np.array([np.inf, 2.0])
+    with np.errstate(all="ignore"):
+        found = tg.grad(lambda x: np.sum(np.where(x < 9, f(x), 0)))(x)
+    assert found[0] == 0
+    assert np.isfinite(found[1])
 
 
 # Complex numbers: the gradient of Re(w f(z)) is w f'(z), without a conjugate.

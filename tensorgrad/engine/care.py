@@ -116,7 +116,8 @@ def run(
     function: Function, args: Sequence[Any], params: Mapping[str, Any], rule: CareRule | None
 ) -> Any:
     """The function of what `Careful` arrays hold; with care where it multiplies."""
-    linear = [i for i, x in enumerate(args) if type(x) is Careful]
+    each = [x for arg in args for x in (arg if type(arg) in (list, tuple) else (arg,))]
+    linear = [x for x in each if type(x) is Careful]
     if rule is None or len(linear) != 1:
         args = [*map(bare, args)]
         params = {name: bare(x) for name, x in params.items()}
@@ -161,9 +162,9 @@ def contraction(function: Function, args: list[Any], params: Mapping[str, Any]) 
     factors = [i for i, x in enumerate(args) if type(x) is Careful or is_number_array(x)]
     values = [constant(bare(args[i])) for i in factors]
     cotangent = [type(args[i]) is Careful for i in factors]
-    fine = [np.isfinite(x) | known for x, known in zip(values, cotangent)]
+    fine = [*map(np.isfinite, values)]
     args = [*map(bare, args)]
-    if not any(anywhere(~ok) for ok in fine):
+    if not any(anywhere(~ok) for ok, known in zip(fine, cotangent) if not known):
         return function(*args, **params)
 
     def count(arrays: list[Array]) -> Array:
@@ -179,8 +180,8 @@ def contraction(function: Function, args: list[Any], params: Mapping[str, Any]) 
 
     asked = [x != 0 if known else (x == x) | True for x, known in zip(values, cotangent)]
     finite_terms = list(args)
-    for i, ok, known in zip(factors, fine, cotangent):
-        finite_terms[i] = args[i] if known else np.where(ok, args[i], 0)
+    for i, ok in zip(factors, fine):
+        finite_terms[i] = np.where(ok, args[i], 0) if anywhere(~ok) else args[i]
     total = function(*finite_terms, **params)
     terms = singular(asked)
     if any(np.iscomplexobj(x) for x in values):

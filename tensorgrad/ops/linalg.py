@@ -21,7 +21,7 @@ from tensorgrad.engine.batching import padded
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
-from tensorgrad.engine.primitive import Primitive, implements, primitive
+from tensorgrad.engine.primitive import Primitive, implementations, implements, primitive
 from tensorgrad.engine.rules import Each
 from tensorgrad.ops.adjoint import T, conj
 from tensorgrad.ops.index import scatter_add
@@ -81,7 +81,12 @@ matmul = primitive(
 implements(np.matmul, np.linalg.matmul)(matmul)
 
 
-@numpy_call(np.linalg.multi_dot)
+def as_implemented(function: Any, args: list[Array], params: Mapping[str, Any]) -> Array:
+    """The care that its implementation takes."""
+    return implementations[function](*args, **params)
+
+
+@numpy_call(np.linalg.multi_dot, care=as_implemented)
 def multi_dot(arrays: Sequence[Array], *, out: None = None) -> Array:
     """A product of matrices in the order with the fewest multiplications (Cormen, ch. 15.2)."""
     matrices = [as_array(a) for a in arrays]
@@ -209,6 +214,14 @@ if hasattr(np, "vecmat"):  # NumPy 2.2
 
 # The vector product in space.
 
+
+def by_components(function: Any, args: list[Array], params: Mapping[str, Any]) -> Array:
+    """Care of x × y: each of its two terms is a product."""
+    x, y = args
+    after, before = [1, 2, 0], [2, 0, 1]
+    return x[..., after] * y[..., before] - x[..., before] * y[..., after]
+
+
 vector_product = primitive(
     np.cross,
     lambda g, out, x, y: np.cross(y, g),  # g · (x × y) = x · (y × g) = y · (g × x)
@@ -216,11 +229,11 @@ vector_product = primitive(
     notation=r"{0} \times {1}",
     signature="(n),(n)",
     domain=Domain(params=lambda x, y: [{}] if x[-1:] == (3,) else [], complex=True),
-    care=contraction,
+    care=by_components,
 )
 
 
-@implements(np.cross, care=contraction)
+@implements(np.cross, care=as_implemented)
 def cross(
     a: Array, b: Array, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Array:
@@ -238,7 +251,7 @@ def cross(
     return product[..., 2] if n == m else np.moveaxis(product, -1, axisc)
 
 
-@implements(np.linalg.cross, care=contraction)
+@implements(np.linalg.cross, care=as_implemented)
 def cross_in_space(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """`np.linalg.cross`: of vectors of length 3 only."""
     x1, x2 = as_array(x1), as_array(x2)
