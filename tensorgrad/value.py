@@ -95,7 +95,7 @@ class Value(Handle):
         data = as_array(data_of(data))
         if not same_shape(data.shape, self.shape):
             raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = data.astype(self.dtype, casting="same_kind")[()]
+        self.node.data = copied(data.astype(self.dtype, casting="same_kind", copy=False))
 
     @property
     def grad(self) -> Any:

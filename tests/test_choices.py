@@ -102,3 +102,21 @@ def test_singularities_that_are_asked_for_are_honest() -> None:
     with np.errstate(divide="ignore"):
         assert tg.grad(np.sqrt)(0.0) == np.inf
         assert tg.grad(np.log)(0.0) == np.inf
+
+
+def test_finite_answers_that_follow_from_a_cotangent_of_0() -> None:
+    x_itself = {
+        "np.exp(np.log(x))": lambda x: np.exp(np.log(x)),
+        "np.sqrt(x) ** 2": lambda x: np.sqrt(x) ** 2,
+        "1 / (1 / x)": lambda x: 1 / (1 / x),
+    }
+    stated = re.findall(r"^  \| `(.*)` \| (\S+) \|$", DOCUMENT.read_text("utf8"), re.M)
+    assert dict(stated) == dict.fromkeys(x_itself, "0")
+    with np.errstate(all="ignore"):
+        for f in x_itself.values():
+            assert tg.grad(f)(0.0) == 0
+            assert np.isclose(tg.grad(f)(2.0), 1)
+        assert tg.grad(lambda x: 1 / (1 + np.exp(-x)))(-800.0) == 0
+        norm = lambda x: np.sqrt(x * x)
+        assert np.isnan(tg.grad(norm)(0.0))
+        assert tg.jvp(norm, (0.0,), (1.0,))[1] == 0

@@ -739,7 +739,7 @@ def hazards(f: Any, at: Any, dtype: Any = np.float64) -> Findings:
             lambda x: 1 / (1 + np.exp(-x)),
             [1, -800],
             "note",  # 1 / (1 + inf) is 0, and asks nothing of exp: as in truth, the slope is 0
-            "exp made inf at entry (1,), from 800",
+            "exp made inf at entry (1,), from 800.0; a later slope is 0 there",
         ),
         (np.exp, [1, 400], "warning", "exp has slopes up to 5e+173 here; float64 soon"),
         (np.log, [1, 1e-200], "warning", "log has slopes up to 1e+200 here"),
@@ -764,6 +764,18 @@ def hazards(f: Any, at: Any, dtype: Any = np.float64) -> Findings:
             [1, 0],
             "note",
             "log made -inf at entry (1,), from 0.0; masked",
+        ),
+        (
+            lambda x: np.exp(np.log(x)),
+            [1, 0],
+            "note",
+            "log made -inf at entry (1,), from 0.0; a later slope is 0 there",
+        ),
+        (
+            lambda x: np.sqrt(x) ** 2,
+            [1, 0],
+            "note",
+            "sqrt has an infinite slope at entry (1,); a later slope is 0 there",
         ),
         (lambda x: np.where(x > 0, np.sqrt(x), 0), [1, 0], "", ""),
         (lambda x: np.log(np.where(x > 0, x, 1)), [1, 0], "", ""),

@@ -90,7 +90,7 @@ class Plain(Kind):
         return function(*args, **params)
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
-        return np.array(x, dtype)[()]
+        return np.array(x, dtype, order="C")[()]
 
     def result(self, x: Array) -> Array:
         return np.asarray(x)[()]
@@ -214,7 +214,7 @@ def as_array(x: Any, dtype: Any = None) -> Array:
 
 def copied(x: Any, dtype: Any = None) -> Any:
     """An array of its own, in `dtype`; a number where it has no axes and is NumPy's."""
-    return np.array(x, dtype)[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
+    return np.array(x, dtype, order="C")[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
 
 
 def in_place(x: Any) -> Any:
@@ -243,7 +243,7 @@ def same_shape(a: Sequence[float], b: Sequence[float]) -> bool:
     >>> same_shape((2, np.nan), (2, 3)), same_shape((2, np.nan), (3, 3))
     (True, False)
     """
-    return len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b))
+    return a == b or (len(a) == len(b) and all(n == m or n != n or m != m for n, m in zip(a, b)))
 
 
 def total(sizes: Sequence[int]) -> int:
@@ -272,7 +272,9 @@ def anywhere(condition: Any, unknown: bool = True) -> bool:
     right for all numbers.
     """
     condition = innermost(condition)
-    return bool(as_array(condition).any()) if kind_of(condition).numbers else unknown
+    if type(condition) is np.ndarray:
+        return bool(condition.any())  # 1 µs where np.any takes 2
+    return bool(np.any(condition)) if kind_of(condition).numbers else unknown
 
 
 def wrong(condition: Any) -> bool:

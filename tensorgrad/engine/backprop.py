@@ -151,12 +151,13 @@ def cotangents(
     """
     token = recorder.set(recorder.get() if create_graph else None)
     try:
-        sure = all(has_numbers(node.data) for node in seeds)  # or nobody sees what was not finite
-        try:
-            found = swept(seeds, create_graph, wrt) if sure else {}
-            sure = sure and all(map(finite, found.values()))
-        except (Unsure, np.linalg.LinAlgError):
-            sure = False
+        sure = all(has_numbers(node.data) for node in seeds)  # or nobody sees what is not finite
+        if sure:
+            try:
+                found = swept(seeds, create_graph, wrt)
+                sure = all(map(finite, found.values()))
+            except (Unsure, np.linalg.LinAlgError):
+                sure = False
         return owned(found if sure else swept(seeds, create_graph, wrt, careful=True))
     finally:
         recorder.reset(token)
@@ -197,7 +198,8 @@ def contribution(node: Node, i: int, g: Array) -> Array:
     """What operand `i` of `node` alone receives for the cotangent `g`, asked with care."""
     readings = (*(r for r in node.readings if not r.looks), *CAREFUL)
     args = (g, node.data, *node.inputs)
-    rules, args = read(node, args, Sweep((node,), (), readings), readings)
+    sweep = Sweep((node,), [x for x in node.operands if x is not None], readings)
+    rules, args = read(node, args, sweep, readings)
     with np.errstate(all="ignore"):
         return repair(rules[i](*args, **node.params), node, i)
 

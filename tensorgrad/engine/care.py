@@ -6,13 +6,14 @@ plain formulas, are given the cotangent as a `Careful` array, whose linear opera
 each such term, inside sums of products too. A rule is linear in its cotangent: that is enough.
 
 A primitive whose terms are products of its operands says so in its declaration, `care=product`,
-`quotient`, `contraction` or `systems`, as `batch=` says how it treats examples. All others, which
-move or add entries, work on what a `Careful` array holds.
+`quotient`, `contraction`, `systems` or `whole`, as `batch=` says how it treats examples. All
+others, which move or add entries, work on what a `Careful` array holds.
 """
 
 from __future__ import annotations
 
 import cmath
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,16 @@ CareRule = Callable[[Function, list[Any], Mapping[str, Any]], Array]
 cares: dict[Function, CareRule] = {}
 """How the NumPy functions that multiply are run with care."""
 
+OPERATORS: dict[Function, Function] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.power: operator.pow,
+    np.negative: operator.neg,
+}
+"""What a rule means by them: on complex numbers a ufunc rounds otherwise than Python's operator."""
+
 
 class Careful(np.lib.mixins.NDArrayOperatorsMixin):
     """A cotangent whose zeros ask nothing. `payload`: an array, or a Value."""
@@ -39,8 +50,12 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)  # g *= y gives g a new array: others hold the old one
-        function = ufunc if method == "__call__" else getattr(ufunc, method)
-        return run(function, inputs, kwargs, cares.get(ufunc) if method == "__call__" else None)
+        if method == "outer":
+            x, y = inputs
+            inputs = np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y
+        elif method != "__call__":
+            return run(getattr(ufunc, method), inputs, kwargs, None)
+        return run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return run(function, args, kwargs, cares.get(function))
@@ -58,6 +73,9 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
         if not callable(found):
             return careful(found)
         return lambda *args, **kwargs: careful(found(*map(bare, args), **kwargs))
+
+    def dot(self, y: Array) -> Any:
+        return np.dot(self, y)
 
     def __getitem__(self, index: Any) -> Any:
         return careful(self.payload[bare(index)])
@@ -122,7 +140,7 @@ def quotient(function: Function, args: list[Any], params: Mapping[str, Any]) -> 
     g, d = args
     if type(g) is not Careful:
         return function(g, d.payload, **params)
-    bad = ~np.isfinite(1 / constant(d))
+    bad = ~np.isfinite(np.divide(1, constant(d)))
     if anywhere(bad):
         d = np.where(bad & (g.payload == 0), 1, d)
     return function(g.payload, d, **params)
@@ -159,7 +177,7 @@ def contraction(function: Function, args: list[Any], params: Mapping[str, Any]) 
         """The same over terms with a factor that is not finite."""
         return count(arrays) - count([x * ok for x, ok in zip(arrays, fine)])
 
-    asked = [x != 0 if known else x == x for x, known in zip(values, cotangent)]
+    asked = [x != 0 if known else (x == x) | True for x, known in zip(values, cotangent)]
     finite_terms = list(args)
     for i, ok, known in zip(factors, fine, cotangent):
         finite_terms[i] = args[i] if known else np.where(ok, args[i], 0)
@@ -185,6 +203,21 @@ def systems(function: Function, args: list[Any], params: Mapping[str, Any]) -> A
     if anywhere(unasked):
         a = np.where(unasked, created(np.eye, a.shape[-1], dtype=a.dtype, like=a), a)
     return function(a, g, **params)
+
+
+def whole(function: Function, args: list[Any], params: Mapping[str, Any]) -> Array:
+    """A linear map of matrices g: 0 where the whole of g is."""
+    (g,) = (x.payload for x in args if type(x) is Careful)
+    asked = np.any(g != 0, axis=(-2, -1), keepdims=True)
+    return np.where(asked, function(*map(bare, args), **params), 0)
+
+
+def asked(a: Array, g: Array) -> Array:
+    """`a`, with 1 for matrices of which g, a row for each, asks nothing: a rule may factor it."""
+    if type(g) is not Careful:
+        return a
+    one = created(np.eye, *a.shape[-2:], dtype=a.dtype, like=a)
+    return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, one)
 
 
 def constant(x: Array) -> Array:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tensorgrad.engine.arrays import created
+from tensorgrad.engine.care import asked
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
@@ -308,7 +309,7 @@ singular_vectors = primitive(
 
 @conjugated
 def svdvals_rule(g: Array, out: Array, a: Array) -> Array:
-    u, _, vh = np.linalg.svd(a, full_matrices=False)
+    u, _, vh = np.linalg.svd(asked(a, g), full_matrices=False)
     return u * g[..., None, :] @ vh
 
 

@@ -38,9 +38,14 @@ def only(chosen: Array, g: Array) -> Array:
     """
     if isinstance(g, np.generic) and isinstance(chosen, np.bool):
         return g if chosen else type(g)(0)
-    if isinstance(g, np.ndarray) and g.dtype in BITS:
+    if type(g) is type(chosen) is np.ndarray and g.dtype in BITS:
         return (g.view(BITS[g.dtype]) * chosen).view(g.dtype)
     return np.where(chosen, g, 0)
+
+
+def share(g: Array, t: Array) -> Array:
+    """g t: what the part t of a mean receives, and no part nothing, even if g is infinite."""
+    return np.where((t == 0) & ~np.isfinite(g), 0, g) * t
 
 
 def one_minus_square(x: Array) -> Array:

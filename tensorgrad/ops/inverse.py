@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import anywhere, as_array, created
-from tensorgrad.engine.care import systems
+from tensorgrad.engine.care import asked, systems
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
@@ -157,7 +157,9 @@ def singular_cofactors(a: Array) -> Array:
 
 det = primitive(
     np.linalg.det,
-    lambda g, out, a: g[..., None, None] * (cofactors(a, out) if a.size else a),
+    lambda g, out, a: (
+        g[..., None, None] * (cofactors(asked(a, g[..., None]), out) if a.size else a)
+    ),
     notation=r"\det {0}",
     domain=Domain(signature="(n,n)", complex=True),
 )

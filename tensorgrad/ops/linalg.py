@@ -312,25 +312,25 @@ def einsum_rule(i: int, g: Array, out: Array, *xs: Array, subscripts: str = "") 
     """Exchange the operand's term with the result's: the other operands meet the cotangent.
 
     A letter of this operand alone was summed away: a vector of ones spreads the cotangent over it.
-    A letter that it repeats was read on the diagonal: identity matrices put it back there.
+    A letter that it repeats was read on the diagonal: there the cotangent is put back.
     """
     xs = tuple(map(as_array, xs))
     terms, result = explicit(subscripts, [x.ndim for x in xs])
     others, met = [*terms[:i], *terms[i + 1 :]], [*xs[:i], *xs[i + 1 :]]
-    unused = iter(c for c in "zyxwvutsrqponmlkjihgfedcba" if c not in "".join((*terms, result)))
-    distinct = ""
+    distinct = "".join(dict.fromkeys(terms[i]))
     for letter, n in zip(terms[i], xs[i].shape):
-        if letter in distinct:
-            copy = next(unused)
-            others.append(letter + copy)
-            met.append(created(np.eye, n, dtype=g.dtype, like=g))
-            distinct += copy
-        else:
-            if letter not in result + "".join(others):
-                others.append(letter)
-                met.append(created(np.ones, n, g.dtype, like=g))
-            distinct += letter
-    return einsum_terms(g, *met, subscripts=",".join((result, *others)) + "->" + distinct)
+        if letter not in result + "".join(others):
+            others.append(letter)
+            met.append(created(np.ones, n, g.dtype, like=g))
+    c = einsum_terms(g, *met, subscripts=",".join((result, *others)) + "->" + distinct)
+    for axis, letter in enumerate(terms[i]):
+        first = terms[i].index(letter)
+        if axis != first:
+            rest = tuple(a for a in range(c.ndim + 1) if a not in (first, axis))
+            eye = created(np.eye, xs[i].shape[axis], dtype=bool, like=c)
+            on_diagonal = np.expand_dims(eye, rest)
+            c = np.where(on_diagonal, np.expand_dims(c, axis), 0)
+    return c
 
 
 def einsum_examples(

@@ -14,7 +14,7 @@ from tensorgrad.engine.arrays import created
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, implements, primitive
-from tensorgrad.ops.elementwise import astype
+from tensorgrad.ops.elementwise import astype, share
 from tensorgrad.ops.index import scatter_add
 
 
@@ -191,17 +191,22 @@ def place(x: Array, xp: Array) -> tuple[Array, Array, Array]:
 
 
 def slope(x: Array, xp: Array, fp: Array) -> Array:
-    """That of the line through the knots on both sides; outside 0."""
+    """That of the line through the knots on both sides."""
     i, j, _ = place(x, xp)
     width, rise = (entries(p, j) - entries(p, i) for p in (xp, fp))
-    return np.where((xp[0] <= x) & (x <= xp[-1]), rise / (width + (width == 0)), 0)
+    return rise / (width + (width == 0))
+
+
+def inside(g: Array, x: Array, xp: Array) -> Array:
+    """`g` between the knots; outside the line is flat."""
+    return np.where((xp[0] <= x) & (x <= xp[-1]), g, 0)
 
 
 def by_heights(g: Array, out: Array, x: Array, xp: Array, fp: Array) -> Array:
     """The knots on both sides share the cotangent, the nearer one has more of it."""
     i, j, t = place(x, xp)
-    left = scatter_add(g * (1 - t), shape=fp.shape, index=i)
-    return left + scatter_add(g * t, shape=fp.shape, index=j)
+    left = scatter_add(share(g, 1 - t), shape=fp.shape, index=i)
+    return left + scatter_add(share(g, t), shape=fp.shape, index=j)
 
 
 def increasing(x: Array, xp: Array, fp: Array) -> tuple[Array, ...]:
@@ -210,9 +215,9 @@ def increasing(x: Array, xp: Array, fp: Array) -> tuple[Array, ...]:
 
 lerp = primitive(
     np.interp,
-    lambda g, out, x, xp, fp: g * slope(x, xp, fp),
+    lambda g, out, x, xp, fp: inside(g, x, xp) * slope(x, xp, fp),
     # a knot that moves takes the line along
-    lambda g, out, x, xp, fp: by_heights(-g * slope(x, xp, fp), out, x, xp, fp),
+    lambda g, out, x, xp, fp: by_heights(-inside(g, x, xp) * slope(x, xp, fp), out, x, xp, fp),
     by_heights,
     domain=Domain(
         ((-3, 3), (1, 2), (-3, 3)),

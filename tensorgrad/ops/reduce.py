@@ -287,8 +287,8 @@ def nan_extremum_rule(
 ) -> Array:
     """NaN equals nothing: it hits no extremum, and nothing hits that of NaNs only."""
     hit = x == unreduce(out, axis, keepdims)
-    hits = np.sum(hit, axis=axis, keepdims=True)
-    return only(hit, unreduce(g, axis, keepdims) / np.maximum(hits, 1).astype(x.dtype))
+    hits = np.sum(hit, axis=axis, keepdims=True).astype(x.dtype)
+    return only(hit, unreduce(g, axis, keepdims) / hits)
 
 
 def not_empty(shape: Shape) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import as_array
+from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
@@ -144,6 +145,7 @@ full_convolution = primitive(
     lambda g, out, x, y: np.convolve(g, x[::-1], "valid"),
     name="convolve",
     notation="{0} * {1}",
+    care=contraction,
     domain=Domain(
         broadcast=False,
         params=lambda x, y: [{}] if len(x) == 1 and x[0] else (),
@@ -158,6 +160,7 @@ valid_convolution = primitive(
     lambda g, out, x, y: np.convolve(x, g[::-1], "valid")[::-1],
     name="convolve_valid",
     notation="{0} * {1}",
+    care=contraction,
     domain=Domain(
         signature="(n),(m)",
         broadcast=False,
@@ -186,7 +189,7 @@ def sequence(x: Array) -> Array:
     return x
 
 
-@implements(np.convolve)
+@implements(np.convolve, care=contraction)
 def convolve(a: Array, v: Array, mode: Any = "full") -> Array:
     """`np.convolve`."""
     a, v = (sequence(np.reshape(x, 1) if np.ndim(x) == 0 else x) for x in (a, v))
@@ -194,7 +197,7 @@ def convolve(a: Array, v: Array, mode: Any = "full") -> Array:
     return convolved(a, v, mode, start)
 
 
-@implements(np.correlate)
+@implements(np.correlate, care=contraction)
 def correlate(a: Array, v: Array, mode: Any = "valid") -> Array:
     """`np.correlate`: a convolution with the reversed conjugate of `v`."""
     a, v = sequence(a), sequence(v)

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import anywhere, as_array, created, wrong
+from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.node import Array, Handle, data_of
-from tensorgrad.engine.primitive import implements
+from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.ops.elementwise import share
 from tensorgrad.ops.index import scatter_add
 from tensorgrad.ops.reduce import Axis, floating, lines, numpy_call, reduced
 from tensorgrad.ops.sorting import order
@@ -114,6 +116,17 @@ STEPS: dict[str, Place] = {
 }
 
 
+between = primitive(
+    lambda x, y, t: x + (y - x) * t,
+    lambda g, out, x, y, t: share(g, 1 - t),
+    lambda g, out, x, y, t: share(g, t),
+    lambda g, out, x, y, t: g * (y - x),
+    name="between",
+    notation="{0} + ({1} - {0}) {2}",
+    batch=elementwise,
+)
+
+
 def weighted_place(x: Array, weights: Array, q: Array) -> Array:
     """The first place where the weights of the entries so far reach the share q of their sum."""
     weights = np.take_along_axis(weights, order(x, -1), axis=-1).astype(float)
@@ -162,7 +175,7 @@ def quantile(skip_nan: bool, whole: int) -> Callable[..., Array]:
             if method in STEPS:
                 return found
             higher = entries(x, np.minimum(low + 1, last).astype(int))
-            return found + (higher - found) * as_array(place - low, kind)
+            return between(found, higher, as_array(place - low, kind))
 
         if weights is not None:
             if method != "inverted_cdf":
@@ -307,8 +320,10 @@ def corrcoef(x: Array, y: Array = None, rowvar: bool = True, *, dtype: Any = Non
 
 def ones_for(weights: Array) -> Array:
     """Weights like these, of which NumPy makes the same bins."""
+    if not isinstance(weights, Handle):
+        return weights
     data = data_of(weights)
-    return np.ones_like(data) if isinstance(weights, Handle) else weights
+    return created(np.ones, data.shape, data.dtype, like=data)
 
 
 def weighted_counts(

@@ -6,11 +6,13 @@ SciPy's own turn their arguments into arrays first; these have the same names an
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from tensorgrad.engine.arrays import as_array, created
+from tensorgrad.engine.care import systems, whole
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
@@ -53,6 +55,7 @@ triangular_solution: Primitive = primitive(
     by_triangle,
     by_right_side,
     name="solve_triangular",
+    care=systems,
     domain=Domain(
         signature="(m,m),(m,n)",
         make=off_singular,
@@ -125,6 +128,7 @@ solve_sylvester = primitive(
     lambda g, out, a, b, q: -sylvester_adjoint(g, a, b) @ T(out),
     lambda g, out, a, b, q: -T(out) @ sylvester_adjoint(g, a, b),
     lambda g, out, a, b, q: sylvester_adjoint(g, a, b),
+    care=whole,
     domain=Domain(
         signature="(m,m),(n,n),(m,n)",
         broadcast=False,
@@ -139,6 +143,14 @@ solve_sylvester = primitive(
 # Functions of Matrices, 3.16), and the transposed map is L(Aᵀ, ·).
 
 
+def in_the_corner(function: Callable[..., Array], args: list[Any], params: Any) -> Array:
+    """What E asks of f([[A, E], [0, A]]): nothing where it is 0."""
+    n = args[0].shape[-1] // 2
+    corner = function(args[0].payload)[..., :n, n:]
+    asked = np.any(args[0].payload[..., :n, n:] != 0, axis=(-2, -1), keepdims=True)
+    return np.pad(np.where(asked, corner, 0), ((0, n), (n, 0)))
+
+
 def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
     def rule(g: Array, out: Array, A: Array) -> Array:
         At, n = T(A), A.shape[-1]
@@ -150,6 +162,7 @@ def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
         forward,
         rule,
         notation=notation,
+        care=in_the_corner,
         domain=Domain(
             (-1, 1),
             signature="(m,m)",

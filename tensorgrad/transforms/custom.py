@@ -235,7 +235,7 @@ def one_node(
         keep = not raw and recorder.get() is not None
         gs = [g] if single else [*map(as_dtype, unpack(g, cores), dtypes)]
         found = pullback(gs, keep)
-        return [data_of(bare(c)) for c in found] if raw else found
+        return [plain(data_of(bare(c))) for c in found] if raw else found
 
     op = Primitive(data_of, Together(rule), name, batch=by_itself, readings=readings)
     new = recorder.get() or record

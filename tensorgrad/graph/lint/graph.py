@@ -108,7 +108,7 @@ class Graph:
         self.loss, self.names, self.lines = loss, names, lines
         self.again, self.steady = again, steady
         self.order = topological_order([loss])
-        self.cotangents = swept(loss, self.order)
+        self.cotangents = swept(loss, self.order, ones_like(loss.data))
         # what a vmap computed is known for all examples together only, and not looked into
         self.nodes = [n for n in self.order if not batched(n) and np.size(n.data)]
         self.operations = [n for n in self.nodes if n.op is not None]
@@ -122,6 +122,13 @@ class Graph:
     def learning(self) -> set[Node]:
         """What depends on a parameter; if none was named, on any leaf."""
         return depending(self.order, self.names or {n for n in self.order if n.op is None})
+
+    @cached_property
+    def reach(self) -> dict[Node, Array]:
+        """The cotangents of an infinite one of the loss: 0 for what was left out, and not for what
+        meets a factor that happens to be 0.
+        """
+        return swept(self.loss, self.order, np.inf * ones_like(self.loss.data))
 
     @cached_property
     def scalar(self) -> bool:
@@ -180,14 +187,14 @@ class Graph:
         return " ← ".join(reversed(names))
 
 
-def swept(loss: Node, order: list[Node]) -> dict[Node, Array]:
+def swept(loss: Node, order: list[Node], seed: Array) -> dict[Node, Array]:
     """The cotangents of all nodes, by the engine's own sweep: each node is asked to keep its."""
     before = [(node.retains_grad, node.readings) for node in order]
     try:
         for node in order:  # an origin would raise at the first NaN
             rest = tuple(r for r in node.readings if not r.looks)
             node.retains_grad, node.readings = True, rest
-        return cotangents({loss: ones_like(loss.data)})
+        return cotangents({loss: seed})
     finally:
         for node, (retains_grad, readings) in zip(order, before):
             node.retains_grad, node.readings = retains_grad, readings

@@ -31,6 +31,7 @@ MEND = {
     ),
     "sqrt": "keep the operand off 0, np.sqrt(x + 1e-12); for lengths take np.linalg.norm",
 }
+NOTHING_ASKED = "a later slope is 0 there, and 0 times infinity counts as 0"
 CHECK = "look at what it is given; tg.debug() stops at the first NaN or infinity"
 
 
@@ -70,10 +71,14 @@ def made(graph: Graph, node: Node) -> Told:
         broken = first_bad(graph.loss.data) is not None
         if broken or backward or np.any(g[~np.isfinite(node.data)]):
             return "error", f"{name} {given}"
-        masked = given.startswith("made")  # what it was given, say -inf for a mask, was meant
-        return ("note", f"{name} {given}; masked out, it does no harm") if masked else None
-    text = nearly(node, g)
-    return ("warning", text) if text else None
+        if not given.startswith("made"):
+            return None  # what it was given, say -inf for a mask, was meant
+        meets = np.any(np.asarray(graph.reach[node])[~np.isfinite(node.data)])
+        return (
+            "note",
+            f"{name} {given}; {NOTHING_ASKED if meets else 'masked out, it does no harm'}",
+        )
+    return steep(graph, node, g)
 
 
 def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
@@ -93,19 +98,24 @@ def made_backward(graph: Graph, node: Node, g: Array) -> str | None:
     return None
 
 
-def nearly(node: Node, g: Array) -> str | None:
-    """Whether an operation on single entries is so steep there that the square of it overflows."""
+def steep(graph: Graph, node: Node, g: Array) -> Told:
+    """An operation on single entries with a slope whose square overflows, or with an infinite one
+    that meets a factor of 0.
+    """
     assert node.op is not None
     if node.op.batch is not elementwise:
         return None
-    dtype = node.data.dtype
+    name, dtype = node.op.name, node.data.dtype
     for i, x in enumerate(node.operands):
         if x is None or not x.requires_grad:
             continue
         slope = contribution(node, i, ones_like(node.data))
         steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
         if steepest > np.sqrt(np.finfo(dtype).max):
-            return f"{node.op.name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
+            return "warning", f"{name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
+        bad = first_bad(slope)
+        if bad is not None and np.any(~np.isfinite(slope) & (np.asarray(graph.reach[node]) != 0)):
+            return "note", f"{name} has an infinite slope at entry {bad}; {NOTHING_ASKED}"
     return None
 
 

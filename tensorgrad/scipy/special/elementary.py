@@ -89,9 +89,16 @@ implements(special.expm1)(elementwise.expm1)
 implements(special.log1p)(elementwise.log1p)
 implements(special.cbrt)(elementwise.cbrt)
 exp10 = primitive(special.exp10, lambda g, out, x: g * out * math.log(10), notation="10^{{{0}}}")
+
+
+def slope_of_exprel(x: Array) -> Array:
+    """(eˣ - exprel x)/x, which is 0/0 at 0. SciPy's hyp1f1 never returns from infinity."""
+    return special.hyp1f1(2, 3, np.where(x == np.inf, 1e3, x)) / 2
+
+
 exprel = primitive(
     special.exprel,
-    lambda g, out, x: g * special.hyp1f1(2, 3, x) / 2,  # (eˣ - out)/x, which is 0/0 at 0
+    lambda g, out, x: g * slope_of_exprel(x),
     notation=r"\frac{{e^{{{0}}} - 1}}{{{0}}}",
 )
 cosm1 = primitive(special.cosm1, lambda g, out, x: -g * np.sin(x), notation=r"\cos {0} - 1")
@@ -106,7 +113,7 @@ powm1 = primitive(
 
 def boxcox_by_power(log: Array, lmbda: Array) -> Array:
     """The derivative by λ of (e^(λ log) - 1)/λ, finite at λ = 0."""
-    return log * log * special.hyp1f1(2, 3, lmbda * log) / 2
+    return log * log * slope_of_exprel(lmbda * log)
 
 
 def inv_boxcox_by_power(y: Array, lmbda: Array) -> Array:
