@@ -20,6 +20,7 @@ from tensorgrad.engine.arrays import (
     copied,
     created,
     in_place,
+    is_numpy,
     kind_of,
     same_shape,
     to_numbers,
@@ -687,7 +688,9 @@ Handle.kind = Value
 
 def ones_like(data: Any) -> Any:
     """The cotangent of a sum."""
-    return created(np.ones, data.shape, data.dtype, like=data) if data.ndim else data.dtype.type(1)
+    if is_numpy(data) and not data.ndim:
+        return data.dtype.type(1)  # 0.2 µs instead of 1.5
+    return created(np.ones, data.shape, data.dtype, like=data)[()]
 
 
 def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -715,9 +718,9 @@ def as_data(data: Any) -> Any:
             "is, v.copy(), or v.detach() for a constant"
         )
     data = data_of(data)
-    array = copied(ordinary(data, "a Value"))
-    dtype = getattr(array, "dtype", np.dtype(object))
-    if dtype.kind not in "biufc":
+    array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
+    dtype = getattr(array, "dtype", None)
+    if dtype is None or dtype.kind not in "biufc":
         raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {dtype}")
     if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)

@@ -141,7 +141,9 @@ def kind_of(x: Any) -> Kind:
     made = type(x)
     if made in PLAIN:
         return NUMPY
-    kind = kinds.get(made) or kinds.get(f"{made.__module__}.{made.__qualname__}")
+    kind = kinds.get(made)
+    if kind is None and hasattr(made, "__array_ufunc__"):
+        kind = kinds.get(f"{made.__module__}.{made.__qualname__}")
     if kind is None:
         return NUMPY
     met.add(made)
@@ -156,6 +158,8 @@ def is_numpy(x: Any) -> bool:
 
 def is_array(x: Any) -> bool:
     """Whether `x` is an array, of any kind, and no number."""
+    if not hasattr(x, "__array_ufunc__"):
+        return False
     return isinstance(x, np.ndarray) or kind_of(x) is not NUMPY
 
 
@@ -196,6 +200,8 @@ def created(function: Callable[..., Array], *args: Any, like: Any, **params: Any
     array([[1., 0.],
            [0., 1.]])
     """
+    if type(like) in PLAIN:
+        return function(*args, **params)
     like = innermost(like)
     return kind_of(like).create(function, like, *args, **params)
 
@@ -208,7 +214,7 @@ def as_array(x: Any, dtype: Any = None) -> Array:
 
 def copied(x: Any, dtype: Any = None) -> Any:
     """An array of its own, in `dtype`; a number where it has no axes and is NumPy's."""
-    return kind_of(x).copy(x, dtype)
+    return np.array(x, dtype, order="C")[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
 
 
 def in_place(x: Any) -> Any:

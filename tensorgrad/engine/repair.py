@@ -33,7 +33,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
         c = np.real(c)  # a real operand cannot move into the imaginary direction
     while c.ndim > x.ndim:
         c = c.sum(axis=0)
-    if c.shape == x.shape or sizes(c) == sizes(x):
+    if c.shape == x.shape or (x.size != x.size and sizes(c) == sizes(x)):
         return c if c.dtype == x.dtype else c.astype(x.dtype)
     pairs = zip(c.shape, x.shape[x.ndim - c.ndim :])
     stretched = tuple(axis for axis, (n, m) in enumerate(pairs) if m == 1 != n)
