@@ -26,7 +26,7 @@ def logistic(x: Array) -> Array:
     """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
     d = np.exp(-x)
     d += 1  # in place: it is our own
-    return 1 / d
+    return np.reciprocal(d)
 
 
 sigmoid = primitive(
@@ -132,7 +132,7 @@ def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> A
 
 def affine(x: Array, weight: Array, bias: Array) -> Array:
     out = x @ weight.T
-    if np.ndim(bias) == 1 and out.dtype == bias.dtype:
+    if getattr(bias, "ndim", 0) == 1 and out.dtype == bias.dtype:
         out += bias  # in place: it is our own
         return out
     return out + bias
