@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arguments import constant, ordinary
+from tensorgrad.engine.arguments import as_param, ordinary
 from tensorgrad.engine.arrays import (
     NUMPY,
     as_array,
@@ -358,7 +358,7 @@ class Value(Handle):
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
-        return run(index.getitem, (self,), {"index": constant(i)})
+        return run(index.getitem, (self,), {"index": as_param(i)})
 
     def __setitem__(self, i: Any, x: Array) -> None:
         """`v[i] = x`, differentiable. Under `no_grad()` the data of a leaf change in place.
@@ -378,7 +378,7 @@ class Value(Handle):
                 "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
                 "copy (v = v.copy()), or under no_grad() to change the data in place"
             )
-        updated = run(index.setitem, (self, x), {"index": constant(i)}).node
+        updated = run(index.setitem, (self, x), {"index": as_param(i)}).node
         updated.name = self.name
         self.node = updated
 
@@ -564,7 +564,7 @@ class Value(Handle):
 
     def take(self, indices: Any, axis: int | None = None) -> Value:
         """The entries at `indices` along `axis`."""
-        return run(index.take, (self,), {"indices": constant(indices), "axis": axis})
+        return run(index.take, (self,), {"indices": as_param(indices), "axis": axis})
 
     def clip(self, min: Array = None, max: Array = None) -> Value:
         """Limited to min..max; on a limit the gradient passes."""

@@ -1,5 +1,7 @@
-"""The engine: nodes, primitives, the sweep. It knows no operation.
+"""The engine: nodes, primitives, the sweep. It loads no operation of `ops/`.
 
-Read `arrays.py`, `node.py`, `primitive.py`, `backprop.py`, `repair.py`, in this order; `rules.py`,
-`arguments.py`, `domain.py`, `batching.py` and `calls.py` when they are met.
+Read `node.py`, `rules.py`, `primitive.py`, `backprop.py`, `repair.py`, in this order: that is
+backpropagation. Then, when you meet them: `arguments.py` (calls as NumPy spells them), `domain.py`
+(what tests draw), `arrays.py` (kinds of array), `care.py` (zeros that meet infinities),
+`batching.py` and `levels.py` (`vmap`), `calls.py` (which call of a Module made a node).
 """

@@ -36,7 +36,10 @@ def sort_arguments(
         names = list(defaults(forward))
         if len(args) > max(len(names), arity):
             raise TypeError(f"{name} takes {max(len(names), arity)} arguments, got {len(args)}")
-        params = dict(zip(names[arity:], args[arity:])) | params
+        further = dict(zip(names[arity:], args[arity:]))
+        if twice := further.keys() & params.keys():
+            raise TypeError(f"{name} got two values for argument {min(twice)!r}")
+        params = further | params
         by_name = [params.pop(n) for n in names[len(args) : arity] if n in params]
         args = (*args[:arity], *by_name)
         if len(args) < arity:
@@ -50,7 +53,7 @@ def sort_arguments(
                 + WAYS_OUT.get(unknown, "for a result without a gradient compute with .data")
             )
         del params[unknown]
-    return args, {key: constant(value) for key, value in params.items()}
+    return args, {key: as_param(value) for key, value in params.items()}
 
 
 @cache
@@ -72,7 +75,7 @@ def params_of(rule: Callable[..., Array], skip: int) -> set[str] | None:
     return set(code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount])
 
 
-def constant(x: Any) -> Any:
+def as_param(x: Any) -> Any:
     """`x` as a param: plain data. Arrays and lists are copied: they may change before the sweep.
 
     TypeError for a Value that requires grad: its gradient would be lost there unseen.
@@ -83,7 +86,7 @@ def constant(x: Any) -> Any:
         x = x.node.data
     if is_array(x):
         return x.copy()
-    return type(x)(map(constant, x)) if type(x) in (list, tuple) else x
+    return type(x)(map(as_param, x)) if type(x) in (list, tuple) else x
 
 
 def ordinary(x: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Backpropagation: the algorithm, on one screen.
+"""Backpropagation. `Sweep` is the algorithm, on one screen; what follows it prepares and finishes.
 
 The chain rule says that a node's cotangent (the derivative of the output by that node) is the sum,
 over the nodes that used it, of what their rules return. So walk the graph from the output back,
@@ -90,7 +90,7 @@ def read(
         args = reading.given(node, args, sweep)
     rules = node.op.rules
     if type(rules) is Together:
-        rules = rules.asked_once(args)
+        rules = rules.asked_once(args, node.params)
 
     def answers(i: int) -> Rule:
         def rule(*args: Array, **params: Any) -> Array:
@@ -169,11 +169,11 @@ def swept(
     wrt: Collection[Node] | None,
     careful: bool = False,
 ) -> dict[Node, Array]:
-    """What one sweep finds, with care or without: Values where it is recorded, and for all examples
-    of a `vmap` together; otherwise arrays.
+    """What one sweep finds, with care or without: Values where it is recorded or runs inside of a
+    `vmap`, otherwise arrays.
     """
-    readings = RECORDED * create_graph + CAREFUL * careful
-    given = as_handle if create_graph else without_handle
+    readings = (RECORDED if create_graph else ()) + (CAREFUL if careful else ())
+    given = as_handle if create_graph else as_array
     sweep = Sweep(seeds, wrt, readings)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
@@ -229,7 +229,7 @@ def as_handle(x: Array) -> Handle:
     return x if isinstance(x, Handle) else hold(leaf(x))
 
 
-def without_handle(g: Array) -> Array:
-    """The array, unless it is of a kind that has none of the manners of one."""
+def as_array(g: Array) -> Array:
+    """The array; a Value where its kind is not computed with alone (inside of a `vmap`)."""
     kind = kind_of(data_of(g))
     return data_of(g) if kind.alone else as_handle(g)

@@ -234,7 +234,9 @@ def destinations(
 def one_by_one(
     op: Primitive, batch: tuple[int, ...], xs: list[Array], params: Mapping[str, Any]
 ) -> Array:
-    """The function is called for each example: right for everything, and as slow as a loop."""
+    """The function is called for each example: right for every function of one result, and as slow
+    as a loop.
+    """
     results = [
         op.forward(*(of(x, i) for x in xs), **parts_of(params, i)) for i in np.ndindex(batch)
     ]
@@ -275,7 +277,7 @@ def for_batched(f: Callable[[Batched], Any], x: Any) -> Any:
 def by_itself(
     op: Primitive, batch: tuple[int, ...], xs: list[Array], params: Mapping[str, Any]
 ) -> Array:
-    """The forward knows batched arrays: it is given them as they are."""
+    """The forward knows batched arrays: `run_batched` gives it them as they are."""
     return op.forward(*xs, **params)
 
 

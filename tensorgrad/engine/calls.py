@@ -62,7 +62,10 @@ class Around(Calls):
 
 
 def calls_of(outer: Recorder) -> Calls:
-    """The calls of Modules that the recorder in force writes down; new ones if none runs yet."""
+    """The calls of Modules that the recorder in force writes down; new ones if none runs yet.
+
+    (A recorder is a function; the one of a `Calls` is its bound method.)
+    """
     calls = outer.__self__ if type(outer) is MethodType else None
     if isinstance(calls, Calls) and calls.scope is not None:
         return calls
@@ -78,18 +81,18 @@ def instead(new: Recorder) -> Recorder | None:
 Buffers = Mapping[str, Array]
 
 
-def keep(module: Any, buffers: Buffers) -> None:
+def replace_buffers(module: Any, buffers: Buffers) -> None:
     """The ordinary keeper: a Module gets new buffers."""
     vars(module).update(buffers)
 
 
 # What becomes of the buffers that a Module remembers. A transform, whose function sees a copy of
 # the Module, hands them on; what is computed once more keeps them for as long as that takes.
-keeper: ContextVar[Callable[[Any, Buffers], None]] = ContextVar("keeper", default=keep)
+keeper: ContextVar[Callable[[Any, Buffers], None]] = ContextVar("keeper", default=replace_buffers)
 
 
 @contextmanager
-def noting(before: list[tuple[Any, Buffers]]) -> Iterator[None]:
+def noting_buffers(before: list[tuple[Any, Buffers]]) -> Iterator[None]:
     """Note the buffers that are about to be replaced inside."""
     outer = keeper.get()
 
@@ -105,16 +108,16 @@ def noting(before: list[tuple[Any, Buffers]]) -> Iterator[None]:
 
 
 @contextmanager
-def forgetting(before: Sequence[tuple[Any, Buffers]] = ()) -> Iterator[None]:
+def forgetting_buffers(before: Sequence[tuple[Any, Buffers]] = ()) -> Iterator[None]:
     """Compute once more, with the buffers of `before`; then all are as they are now."""
     now: list[tuple[Any, Buffers]] = []
-    token = keeper.set(keep)
+    token = keeper.set(replace_buffers)
     try:
-        with noting(now):
+        with noting_buffers(now):
             for module, buffers in reversed(before):
                 keeper.get()(module, buffers)
             yield
     finally:
         keeper.reset(token)
         for module, buffers in reversed(now):
-            keep(module, buffers)
+            replace_buffers(module, buffers)

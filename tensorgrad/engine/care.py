@@ -141,7 +141,7 @@ def quotient(function: Function, args: list[Any], params: Mapping[str, Any]) -> 
     g, d = args
     if type(g) is not Careful:
         return function(g, d.payload, **params)
-    bad = ~np.isfinite(np.divide(1, constant(d)))
+    bad = ~np.isfinite(np.divide(1, detached(d)))
     if anywhere(bad):
         d = np.where(bad & (g.payload == 0), 1, d)
     return function(g.payload, d, **params)
@@ -160,7 +160,7 @@ def contraction(function: Function, args: list[Any], params: Mapping[str, Any]) 
     somebody asked for are put in: by their signs, which a product of signs counts.
     """
     factors = [i for i, x in enumerate(args) if type(x) is Careful or is_number_array(x)]
-    values = [constant(bare(args[i])) for i in factors]
+    values = [detached(bare(args[i])) for i in factors]
     cotangent = [type(args[i]) is Careful for i in factors]
     fine = [*map(np.isfinite, values)]
     args = [*map(bare, args)]
@@ -221,7 +221,7 @@ def asked(a: Array, g: Array) -> Array:
     return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, one)
 
 
-def constant(x: Array) -> Array:
+def detached(x: Array) -> Array:
     """Without its gradient, but with the manners of an array."""
     return hold(leaf(x.node.data)) if isinstance(x, Handle) else x
 

@@ -22,7 +22,8 @@ class Domain(NamedTuple):
     `broadcast=False` only the first operand has more than its core dimensions, or, where there is
     no signature, all share one shape.
     `params`: the calls to try, given the operands' shapes; none where they do not fit together.
-    `kink`: zero where the function has no derivative (two entries tie, say); tests stay off it.
+    `kink`: zero where the function, or its first derivative, has no derivative (two entries tie,
+    say); tests stay off it.
     `complex`: whether complex operands may be drawn.
     `make`: makes operands that belong together or have a structure (a symmetric matrix, say) of
     freely drawn ones; it runs on Values too, and tests differentiate through it.
@@ -56,7 +57,7 @@ def ties(x: Any) -> Any:
 
 
 def with_zeros(x: Any) -> Any:
-    """`x` with 0 for every third entry from the end: drawn at random, none of them ever is."""
+    """`x` with 0 for every third entry: at random, exact zeros would never be drawn."""
     return x * (np.arange(x.size, 2 * x.size).reshape(x.shape) % 3 != 2)
 
 

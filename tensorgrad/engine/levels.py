@@ -1,7 +1,8 @@
-"""The same numbers in another node: under a new name, or with an axis as the examples of `vmap`.
+"""Three primitives that change no number: `alias` makes another node of it, `as_examples` turns an
+axis into the examples of a `vmap`, and `as_axis` turns these back.
 
-Inside a level of examples a Value holds a `Batched` array. `enter` and `leave` are each other's
-rule; and the cotangent of what was the same for all examples is the sum of theirs.
+Inside a level of examples a Value holds a `Batched` array. The two are each other's rule; and the
+cotangent of what was the same for all examples is the sum of theirs.
 """
 
 from __future__ import annotations
@@ -46,21 +47,21 @@ def to_axis(x: Array, level: Level, axis: int = 0) -> Array:
 def leaving(g: Array, out: Array, x: Array, level: Level, axis: int = 0) -> Array:
     """Back into the level; what was the same for all examples has the sum of their cotangents."""
     if level in levels_of(data_of(x)):
-        return enter(g, level=level, axis=axis)
+        return as_examples(g, level=level, axis=axis)
     return np.sum(g, axis=axis)
 
 
 alias = Primitive(lambda x: x, (lambda g, out, x: g,), "alias", batch=by_itself)
-enter: Primitive = Primitive(
+as_examples: Primitive = Primitive(
     to_level,
-    (lambda g, out, x, level, axis=0: leave(g, level=level, axis=axis),),
-    "enter",
+    (lambda g, out, x, level, axis=0: as_axis(g, level=level, axis=axis),),
+    "as_examples",
     batch=by_itself,
 )
-leave: Primitive = Primitive(
+as_axis: Primitive = Primitive(
     to_axis,
     (leaving,),
-    "leave",
+    "as_axis",
     batch=by_itself,
 )
 
@@ -79,7 +80,7 @@ class Examples(Reading):
         kept = levels_of(node.inputs[i], *(output.data for output in sweep.outputs))
         for level in levels_of(node.data):
             if level in levels_of(data_of(c)) and level not in kept:
-                c = np.sum(leave(c, level=level), axis=0)
+                c = np.sum(as_axis(c, level=level), axis=0)
         return c
 
 

@@ -30,7 +30,7 @@ class Node:
     """One entry of the graph: an array, and the operation and operands that it came from.
 
     `operands` are nodes (`None` stands for a constant), `inputs` the arrays that the forward saw.
-    A node never changes its operands, so they are older than it: creation order (`serial`) is a
+    The operands of a node never change, so they are older than it: creation order (`serial`) is a
     topological order, and there are no cycles. A leaf has no `op`. `readings`: what stands between
     a sweep and the rules of this node alone, such as the checks of `tg.debug()`. `scope`: the call
     of a Module that made it.

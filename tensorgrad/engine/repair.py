@@ -14,7 +14,7 @@ from tensorgrad.engine.node import Array, Node
 
 
 def repair(c: Array, node: Node, i: int) -> Array:
-    """Give what a rule returned for operand `i` of `node` the shape and dtype of that.
+    """Give what a rule returned for operand `i` of `node` the shape and dtype of that operand.
 
     Sums over axes that the forward broadcast, broadcasts over axes that it summed.
     """
@@ -40,7 +40,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
     if stretched:
         c = c.sum(axis=stretched, keepdims=True)
     try:
-        return repair(spread(c, x), node, i)  # rounded after it was summed
+        return repair(spread(c, x), node, i)  # converted last, after it was summed
     except ValueError:
         raise misfit(returned, node, i) from None
 

@@ -1,11 +1,12 @@
-"""Rules that are not one formula for one operand: the same for each, for all together, 0, none.
+"""Rules that are not one formula for one operand: `Each`, one for any number of operands;
+`Together`, one that answers for all at once; `flat`, a slope of 0; `Refused`, no formula at all.
 
 And the ways to read them: a `Reading` stands between the sweep and the rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,11 @@ class Together(Each):
     """The rules of all operands as one: `rule(g, out, *operands)` returns a cotangent for each."""
 
     def __getitem__(self, i: int) -> Rule:
-        return lambda *args: self.rule(*args)[i]
+        return lambda *args, **params: self.rule(*args, **params)[i]
 
-    def asked_once(self, args: tuple[Array, ...]) -> Sequence[Rule]:
+    def asked_once(self, args: tuple[Array, ...], params: Mapping[str, Array]) -> Sequence[Rule]:
         """Rules that answer with what `rule` returns for `args`."""
-        return [lambda *args, c=c: c for c in self.rule(*args)]
+        return [lambda *args, c=c, **params: c for c in self.rule(*args, **params)]
 
 
 def flat(g: Array, out: Array, *operands: Array) -> Array:
@@ -56,10 +57,11 @@ class Refused:
 
 
 class Reading:
-    """A way to read the rules of a sweep, or those of one node: this one as they stand.
+    """A hook around every rule of a sweep, or around those of one node; this one changes nothing.
 
     What records, checks, watches or takes care is a reading, and the sweep knows none of them.
-    `looks`: whether it only looks on, and may raise; an explanation does without it.
+    `given` may replace what the rules are called with, `answered` what they return. `looks`:
+    whether it only looks on, and may raise; an explanation does without it.
     """
 
     looks = False

@@ -102,6 +102,6 @@ ABOUT_SHAPES = {
     *named(ANSWERS["shapes and types"]),
     *named(ANSWERS["new arrays of a shape"]),
 }
-rules = {function: rule for rule, names in BATCHED.items() for function in named(names)}
+batching = {function: rule for rule, names in BATCHED.items() for function in named(names)}
 for function in CONSTANTS:
-    implementations[function] = on_data(function, rules.get(function))
+    implementations[function] = on_data(function, batching.get(function))

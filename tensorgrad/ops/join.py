@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import along, full
 from tensorgrad.engine.domain import Domain, Shape, one_axis
@@ -145,7 +145,7 @@ def insert(arr: Array, obj: Any, values: Array, axis: int | None = None) -> Arra
     arr, values = as_array(arr), as_array(values)
     whole = np.concatenate([arr, fitting(values, arr).astype(arr.dtype)], axis=None)
     inserted = numbers(values.shape, start=arr.size)
-    return np.take(whole, np.insert(numbers(arr.shape), constant(obj), inserted, axis))
+    return np.take(whole, np.insert(numbers(arr.shape), as_param(obj), inserted, axis))
 
 
 # Splitting.

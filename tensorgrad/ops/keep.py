@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
@@ -33,7 +33,7 @@ def extract(condition: Array, arr: Array) -> Array:
 @implements(np.delete)
 def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
     """The entries along `axis` without those at `obj`."""
-    return np.take(arr, np.delete(places(arr, axis), constant(obj)), axis)
+    return np.take(arr, np.delete(places(arr, axis), as_param(obj)), axis)
 
 
 @implements(np.trim_zeros)

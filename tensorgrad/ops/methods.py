@@ -24,17 +24,17 @@ from tensorgrad.ops.reduce import (
     chosen,
     cumprod,
     cumsum,
-    keep,
     lines,
     max_of,
     min_of,
     prod_of,
     sum_of,
+    with_axes,
 )
 from tensorgrad.ops.signal import part
 
 
-def record_rule(g: Array, out: Array, x: Array, axis: int = 0) -> Array:
+def running_extremum_rule(g: Array, out: Array, x: Array, axis: int = 0) -> Array:
     """An entry that sets a record receives the cotangents up to the next one."""
     shape = [-1 if a == axis % x.ndim else 1 for a in range(x.ndim)]
     place = np.reshape(created(np.arange, x.shape[axis], like=x), shape)
@@ -46,7 +46,7 @@ RECORDS = Domain(params=lambda shape: one_axis(shape), kink=ties)
 LATEST = "of entries that tie for the extremum so far the latest takes the gradient"
 running_max = primitive(
     lambda x, axis=0: np.maximum.accumulate(x, axis),
-    record_rule,
+    running_extremum_rule,
     name="maximum.accumulate",
     domain=RECORDS,
     choice=LATEST,
@@ -54,7 +54,7 @@ running_max = primitive(
 )
 running_min = primitive(
     lambda x, axis=0: np.minimum.accumulate(x, axis),
-    record_rule,
+    running_extremum_rule,
     name="minimum.accumulate",
     domain=RECORDS,
     choice=LATEST,
@@ -96,7 +96,7 @@ def reduce_in_order(
     for i in range(rows.shape[-1]):
         step = rows[..., i] if out is None else ufunc(out, rows[..., i])
         out = step if where is True else np.where(mask[..., i], step, out)
-    return keep(np.broadcast_to(out, rows.shape[:-1]), a.shape, axis, keepdims)
+    return with_axes(np.broadcast_to(out, rows.shape[:-1]), a.shape, axis, keepdims)
 
 
 def accumulate(ufunc: np.ufunc, array: Array, axis: int = 0, dtype: Any = None) -> Array:

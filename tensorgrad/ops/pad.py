@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, Handle, data_of
@@ -102,7 +102,7 @@ def widths(pad_width: Any, ndim: int) -> list[list[int]]:
         by_axis, pad_width = pad_width, [(0, 0)] * ndim
         for axis, width in by_axis.items():
             pad_width[axis] = width if isinstance(width, tuple) else (width, width)
-    width = as_array(constant(pad_width))
+    width = as_array(as_param(pad_width))
     if width.dtype.kind != "i" or (width < 0).any():
         kind = TypeError if width.dtype.kind != "i" else ValueError
         raise kind(f"pad: widths are integers of 0 or more, not {pad_width!r}")
@@ -124,7 +124,7 @@ def pad(array: Array, pad_width: Any, mode: Any = "constant", **options: Any) ->
     if mode in ("constant", "empty") and width and not isinstance(option, Handle):
         return pad_constant(array, pad_width=width, constant_values=option)
     if array.dtype.kind not in "fc" and mode != "constant":
-        return np.pad(data_of(array), width, mode, **constant(options))  # rounded
+        return np.pad(data_of(array), width, mode, **as_param(options))  # rounded
     for axis, ends in enumerate(width):
         size = array.shape[axis]
         if not size and any(ends) and mode != "constant":

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import anywhere, as_array, created, total, wrong
 from tensorgrad.engine.batching import along, reduction
 from tensorgrad.engine.care import CareRule
@@ -69,7 +69,7 @@ def numpy_call(
         @wraps(full)
         def call(*args: Any, **kwargs: Any) -> Any:
             if usual is not None and len(args) == 1 and kwargs.keys() <= FEW:
-                return apply(usual, args, {name: constant(x) for name, x in kwargs.items()})
+                return apply(usual, args, {name: as_param(x) for name, x in kwargs.items()})
             if kwargs.get("out", args[place] if len(args) > place else None) is not None:
                 name = functions[0].__name__
                 raise TypeError(f"np.{name}: out= has no gradient; take the result instead")
@@ -104,7 +104,7 @@ def lines(x: Array, axis: Axis) -> Array:
     )
 
 
-def keep(out: Array, shape: Shape, axis: Axis, keepdims: bool) -> Array:
+def with_axes(out: Array, shape: Shape, axis: Axis, keepdims: bool) -> Array:
     """The reduction `out` of lines, with axes of size 1 in the places of the reduced ones."""
     return np.expand_dims(out, tuple(reduced(shape, axis))) if keepdims else out
 
@@ -336,7 +336,7 @@ def extremum(op: Primitive, lowest: float) -> Callable[..., Array]:
         rows = lines(chosen(a, where, lowest if a.dtype.kind in "fc" else initial), axis)
         more = np.broadcast_to(initial, (*rows.shape[:-1], 1)).astype(a.dtype)
         entries = np.concatenate([rows, more], axis=-1)
-        return keep(op(entries, axis=-1), a.shape, axis, keepdims)
+        return with_axes(op(entries, axis=-1), a.shape, axis, keepdims)
 
     return call
 

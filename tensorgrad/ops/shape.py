@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.domain import Domain, Shape, one_axis
@@ -245,7 +245,7 @@ def full_like(
 @implements(np.tile)
 def tile(A: Array, reps: int | Sequence[int]) -> Array:
     """`A` laid side by side `reps` times along each axis."""
-    times = tuple(np.atleast_1d(constant(reps)).tolist())
+    times = tuple(np.atleast_1d(as_param(reps)).tolist())
     ndim = max(len(times), A.ndim)
     times = (1,) * (ndim - len(times)) + times
     shape = (1,) * (ndim - A.ndim) + A.shape
@@ -259,7 +259,7 @@ def tile(A: Array, reps: int | Sequence[int]) -> Array:
 def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> Array:
     """Each entry along `axis`, `repeats` times."""
     n = a.size if axis is None else a.shape[axis]
-    return take(a, np.repeat(np.arange(n), constant(repeats)), axis=axis)
+    return take(a, np.repeat(np.arange(n), as_param(repeats)), axis=axis)
 
 
 @implements(np.resize)

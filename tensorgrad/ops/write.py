@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arguments import constant
+from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements
@@ -63,7 +63,7 @@ def putmask(a: Array, mask: Array, values: Array) -> None:
 def put(a: Array, ind: Any, v: Array, mode: Any = "raise") -> None:
     """`v`, over and over, into the places `ind` of the flattened array."""
     writable("put", a)
-    places = np.take(np.arange(a.size), constant(ind), mode=mode)
+    places = np.take(np.arange(a.size), as_param(ind), mode=mode)
     if np.size(v):
         a[np.unravel_index(places, a.shape)] = np.resize(v, places.shape)
 
@@ -72,7 +72,7 @@ def put(a: Array, ind: Any, v: Array, mode: Any = "raise") -> None:
 def put_along_axis(arr: Array, indices: Any, values: Array, axis: int | None) -> None:
     """`values` into the places that `take_along_axis` reads."""
     writable("put_along_axis", arr)
-    indices = constant(indices)
+    indices = as_param(indices)
     if axis is None:
         arr[np.unravel_index(np.take(np.arange(arr.size), indices), arr.shape)] = values
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -41,6 +42,11 @@ class Optimizer:
     entrywise: ClassVar[bool] = True
     """Whether the rule works entry by entry. Otherwise it sees whole parameters, complex ones too.
     """
+    ranges: ClassVar[Mapping[str, float]] = {
+        **dict.fromkeys(("lr", "momentum", "weight_decay", "eps"), math.inf),
+        "betas": 1,
+    }
+    """Where the range from 0 of a setting, or of each of several, ends."""
     blockwise: ClassVar[bool] = False
     """Whether a large parameter is updated block by block: it pays for rules of many operations."""
 
@@ -87,11 +93,12 @@ class Optimizer:
                 raise TypeError(f"an optimiser changes leaves, not {p!r}")
         if unknown := settings.keys() - self.defaults.keys():
             raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
-        for name in ("lr", "momentum", "weight_decay", "eps"):
-            if not settings.get(name, 0) >= 0:
-                raise ValueError(f"{name}={settings[name]}: must be 0 or more")
-        if not all(0 <= beta < 1 for beta in settings.get("betas", ())):
-            raise ValueError(f"betas={settings['betas']}: must be at least 0 and below 1")
+        for name, end in self.ranges.items():
+            values = settings.get(name, ())
+            for x in values if isinstance(values, (tuple, list)) else [values]:
+                if not 0 <= x < end:
+                    wanted = f"at least 0 and below {end}" if end < math.inf else "0 or more"
+                    raise ValueError(f"{name}={values}: must be {wanted}")
         if settings.get("nesterov") and not settings["momentum"]:
             raise ValueError("nesterov=True needs a momentum")
 

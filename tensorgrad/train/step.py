@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensorgrad.engine.calls import forgetting
+from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
 from tensorgrad.value import Value
@@ -44,7 +44,7 @@ class Step:
             if evaluations == 1:
                 loss = self.forward(*batch)
             else:  # a line search, say: what the model remembers of a batch, it remembers once
-                with forgetting():
+                with forgetting_buffers():
                     loss = self.forward(*batch)
             self.backward(loss)
             return loss

@@ -11,7 +11,7 @@ import numpy as np
 from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import copied, created, kind_of, shares_memory
 from tensorgrad.engine.backprop import cotangents
-from tensorgrad.engine.calls import Buffers, keep, keeper
+from tensorgrad.engine.calls import Buffers, keeper, replace_buffers
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     Array,
@@ -147,7 +147,7 @@ def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Callable[[Any, B
                 originals.update((id(a), b) for (_, a), (_, b) in both)
         original = originals.get(id(module), module)
         if original is not module:
-            keep(module, buffers)
+            replace_buffers(module, buffers)
         outer(original, buffers)
 
     return hand_on

@@ -16,9 +16,9 @@ import numpy as np
 from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.backprop import swept
 from tensorgrad.engine.batching import by_itself, levels_of
-from tensorgrad.engine.calls import forgetting, noting
+from tensorgrad.engine.calls import forgetting_buffers, noting_buffers
 from tensorgrad.engine.care import OPAQUE, Careful, bare
-from tensorgrad.engine.levels import enter, leave
+from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import (
     NO_PARAMS,
     Array,
@@ -60,7 +60,7 @@ def checkpoint(f: Function) -> Function:
     def forgetful(*args: Any, **kwargs: Any) -> Any:
         since = now()
         buffers: list[Any] = []
-        with noting(buffers):
+        with noting_buffers(buffers):
             out = f(*args, **kwargs)
         outs, rebuild = flatten(out)
         nodes = outer_nodes(outs, since)
@@ -72,7 +72,7 @@ def checkpoint(f: Function) -> Function:
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             if any(x.data is not data for x, data in zip(nodes, datas)):
                 raise RuntimeError("what a checkpoint read got new data since: compute it again")
-            with recording_on(), forgetting(buffers):
+            with recording_on(), forgetting_buffers(buffers):
                 again, _ = flatten(f(*args, **kwargs))
             ys = [y for y in again if requires_grad(y)]
             careful = any(type(g) is Careful for g in gs)  # a sweep within a sweep takes as much
@@ -137,7 +137,7 @@ class custom_vjp:
             return self.f(*args)
         since = now()
         buffers: list[Any] = []
-        with noting(buffers):
+        with noting_buffers(buffers):
             if self in forwards.get():  # fwd asks for the value
                 out, residuals = self.f(*args), None
             else:
@@ -155,7 +155,7 @@ class custom_vjp:
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
             known = saved
             if saved is None or keep:
-                with forgetting(buffers):
+                with forgetting_buffers(buffers):
                     known = self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
@@ -205,9 +205,9 @@ def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
     levels = levels_of(*(data_of(bare(g)) for g in gs))
     if not levels:
         return pullback(gs, False)
-    rows = [leave(g, level=levels[-1]) for g in gs]
+    rows = [as_axis(g, level=levels[-1]) for g in gs]
     results = [one_at_a_time(pullback, [row[i] for row in rows]) for i in range(levels[-1].size)]
-    return [enter(as_constant(np.stack(parts)), level=levels[-1]) for parts in zip(*results)]
+    return [as_examples(as_constant(np.stack(parts)), level=levels[-1]) for parts in zip(*results)]
 
 
 def detached(x: Any) -> Any:

@@ -19,7 +19,7 @@ from tensorgrad.engine.arrays import created, is_array
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
-from tensorgrad.engine.levels import enter, leave
+from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import Array, Node, recording_on
 from tensorgrad.transforms.call import (
     Argnums,
@@ -272,7 +272,7 @@ def sweep_of_rows(call: Call, y: Value, unit: complex) -> list[Array]:
         return [g if g is None else np.reshape(g, y.shape + g.shape) for g in found]
     level = Level(y.size)
     basis = unit * created(np.eye, y.size, dtype=y.dtype, like=y).reshape(y.size, *y.shape)
-    found = call.gradients([y], [enter(as_constant(basis), level=level)])
+    found = call.gradients([y], [as_examples(as_constant(basis), level=level)])
     return [g if g is None else unrolled(g, level, 0, y.shape) for g in found]
 
 
@@ -305,13 +305,15 @@ def sweep_of_columns(forward: Forward, i: int, v: Value, unit: complex) -> list[
     ]
     level = Level(v.size)
     basis = unit * created(np.eye, v.size, dtype=v.dtype, like=v).reshape(v.size, *v.shape)
-    found = forward.along([*zeros[:i], enter(as_constant(basis), level=level), *zeros[i + 1 :]])
+    found = forward.along(
+        [*zeros[:i], as_examples(as_constant(basis), level=level), *zeros[i + 1 :]]
+    )
     return [t if t is None else unrolled(t, level, -1, v.shape) for t in found]
 
 
 def unrolled(x: Array, level: Level, axis: int, shape: tuple[int, ...]) -> Array:
     """`x` with the examples of `level` along axes of `shape`, the first or the last ones."""
-    x = leave(x, level=level, axis=axis)
+    x = as_axis(x, level=level, axis=axis)
     inner = x.shape[1:] if axis == 0 else x.shape[:-1]
     x = np.reshape(x, shape + inner if axis == 0 else inner + shape)[()]
     return x if requires_grad(x) or not isinstance(x, Value) else plain(x.data)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import is_array, kind_of
 from tensorgrad.engine.batching import Level, levels_of, running
-from tensorgrad.engine.levels import enter, leave
+from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import leaf
 from tensorgrad.transforms.call import is_static
 from tensorgrad.transforms.tree import flatten, rest_of_prefix
@@ -43,7 +43,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         axes = [*rest_of_prefix("in_axes", per_arg, args), *[0] * len(flatten(kwargs)[0])]
         axes = [None if is_static(x) else axis for x, axis in zip(leaves, axes)]
         sizes = {
-            np.shape(x)[checked(axis, np.ndim(x))]
+            np.shape(x)[checked_axis(axis, np.ndim(x))]
             for x, axis in zip(leaves, axes)
             if axis is not None
         }
@@ -58,7 +58,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             )
         level = Level(sizes.pop())
         entered = [
-            enter(as_constant(x), level=level, axis=axis)
+            as_examples(as_constant(x), level=level, axis=axis)
             if axis is not None
             else (as_constant(x) if is_array(x) else x)
             for x, axis in zip(leaves, axes)
@@ -76,7 +76,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
     return mapped
 
 
-def checked(axis: int, ndim: int, what: str = "an argument") -> int:
+def checked_axis(axis: int, ndim: int, what: str = "an argument") -> int:
     """The axis that holds the examples. ValueError where there is none."""
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise TypeError(f"vmap: an axis is an int or None, not {axis!r}")
@@ -93,5 +93,5 @@ def outside(y: Any, level: Level, axis: int | None) -> Any:
     if axis is None and level in levels_of(y.data):
         raise ValueError("vmap: out_axes=None for a result that differs from example to example")
     if axis is not None:
-        y = leave(y, level=level, axis=checked(axis, y.ndim + 1, "a result"))
+        y = as_axis(y, level=level, axis=checked_axis(axis, y.ndim + 1, "a result"))
     return y if y.requires_grad else plain(y.data)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
-from tensorgrad.engine.calls import forgetting
+from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.graph.debug import Origin, source_line
 from tensorgrad.graph.local import depending
@@ -79,7 +79,7 @@ def run(loss: Callable[[], Any]) -> tuple[Node, dict[Node, str]]:
         lines[node] = source_line()
         return node
 
-    with recording(note), forgetting(), np.errstate(all="ignore"):
+    with recording(note), forgetting_buffers(), np.errstate(all="ignore"):
         value = loss()
     if not isinstance(value, Value):
         raise TypeError(
