@@ -10,7 +10,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn
-from tensorgrad.engine.batching import Batched, running
+from tensorgrad.engine.batching import Batched, one_by_one, running
+from tensorgrad.engine.primitive import registry
 
 ROWS = np.arange(12.0).reshape(4, 3) / 5
 W = np.random.default_rng(0).normal(size=(3, 2))
@@ -285,3 +286,16 @@ def test_arrays_indexed_by_what_differs() -> None:
     assert tg.vmap(lambda x, i: x[i])(np.ones((0, 3)), np.ones(0, int)).shape == (0,)
     with pytest.raises(ValueError, match="no axis 3"):
         tg.vmap(lambda x: x, out_axes=3)(np.ones((2, 3)))
+
+
+def test_few_operations_are_looped_over() -> None:
+    """A forgotten `batch=` shows only in the time it takes: whoever means it says so here."""
+    looped = {name for name, op in registry.items() if op.batch is one_by_one and ours(op)}
+    assert looped <= {
+        *("convolve", "convolve_valid", "cross_entropy", "interp", "linear", "pad", "quadratic"),
+        "solve_sylvester",
+    }
+
+
+def ours(op: Any) -> bool:
+    return all(rule.__module__.startswith("tensorgrad.") for rule in op.formulas)
