@@ -299,3 +299,19 @@ def test_few_operations_are_looped_over() -> None:
 
 def ours(op: Any) -> bool:
     return all(rule.__module__.startswith("tensorgrad.") for rule in op.formulas)
+
+
+@pytest.mark.parametrize("inside", [lambda r, x: np.sum(r * x), lambda r, x: r[0] * x[1]])
+def test_a_leaf_used_outside_of_a_vmap_too_receives_the_sum_of_all(inside: Any) -> None:
+    """What its users outside sent is summed in place; what comes out of a vmap is no array."""
+    x = tg.Value(np.ones(3))
+    y = tg.vmap(lambda r: inside(r, x))(ROWS)
+    (np.sum(y) + np.sum(2 * x) + np.sum(3 * x)).backward()
+    slope = sum(tg.grad(lambda x, r=r: inside(r, x))(np.ones(3)) for r in ROWS)
+    close(x.grad, slope + 5)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_of_a_jacobian_meet_functions_without_a_slope(first: int) -> None:
+    f = lambda x: 2 * x[first:] + np.floor(x)[first:] + np.round(x)[first:]
+    close(tg.jacobian(f)(np.ones(3)), 2 * np.eye(3)[first:])

@@ -56,7 +56,7 @@ class Sweep:
         rules, args = op.rules, (g, node.data) + inputs  # noqa: RUF005 - half the time of unpacking
         if node.readings or self.readings:
             rules, args = read(node, args, self, node.readings + self.readings)
-        elif op.adds is not None and node.operands[0] in self.sums:
+        elif op.adds is not None and node.operands[0] in self.sums and not isinstance(g, Handle):
             op.adds(cotangents[node.operands[0]], g, **params)
             return
         i = -1
@@ -73,12 +73,11 @@ class Sweep:
                 c = repair(c, node, i)
             if x not in cotangents:
                 cotangents[x] = c
-            elif x in self.sums:
+            elif x in self.sums and type(c) is ndarray:
                 cotangents[x] += c
             else:
                 cotangents[x] = c = cotangents[x] + c
-                if type(c) is ndarray:
-                    self.sums.add(x)
+                (self.sums.add if type(c) is ndarray else self.sums.discard)(x)
 
 
 def read(
