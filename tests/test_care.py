@@ -687,6 +687,19 @@ def test_a_rule_is_asked_at_most_twice_at_any_nesting(depth: int, masked: bool) 
         assert len(set(asked)) == 1
 
 
+@pytest.mark.usefixtures("own_primitives")
+@pytest.mark.parametrize("around", [lambda f: f, tg.checkpoint, tg.vmap])
+def test_a_rule_of_yours_is_given_the_infinity_that_somebody_asks_for(around: Function) -> None:
+    op = tg.primitive(lambda x: 2 * x, lambda g, out, x: 2 * g, name="twice")
+    by_hand = tg.custom_vjp(lambda x: 2 * x)
+    by_hand.defvjp(lambda x: (2 * x, None), lambda _, g: (2 * g,))
+    for f in (op, by_hand):
+        g = tg.grad(lambda x, f=f: np.sum(np.sqrt(around(f)(x))))(np.array([0.0, 2.0]))
+        np.testing.assert_array_equal(g, [np.inf, 0.5])
+    x = Value([0.0, 2.0])
+    assert contribution(op(x).node, 0, np.array([np.inf, 1.0])).tolist() == [np.inf, 2]
+
+
 def test_without_an_infinity_a_rule_is_asked_once() -> None:
     x = Value([1.0, 2.0])
     y = np.sum(np.exp(x) * np.log(x))

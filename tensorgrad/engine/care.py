@@ -248,7 +248,7 @@ class Opaque(Reading):
     """Of a rule that is not ours: it may hide an infinity, so it is given none without care."""
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Any) -> tuple[Array, ...]:
-        if type(args[0]) is not Careful and not finite(args[0]):
+        if CAREFUL[0] not in sweep.readings and not finite(args[0]):
             raise Unsure
         return args
 
