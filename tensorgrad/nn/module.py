@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.calls import calls_of, keeper
+from tensorgrad.engine.care import bare
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, Node, Scope, data_of, recorder
 from tensorgrad.engine.primitive import Primitive
@@ -549,12 +550,12 @@ class Passage:
 
     def entered(self, gs: list[Array], keep: bool) -> list[Array]:
         """The rule of the outputs."""
-        self.by_output = tuple(gs)
+        self.by_output = tuple(map(bare, gs))
         return gs if self.watched else self.arrived(gs, keep)
 
     def arrived(self, gs: list[Array], keep: bool) -> list[Array]:
         """The rule of the inputs: the hooks' turn."""
-        found = dict(zip(self.watched, gs))
+        found = dict(zip(self.watched, map(bare, gs)))
         by_input = tuple(found.get(i) for i in range(self.n))
         for hook in self.hooks:
             new = hook(self.module, by_input, self.by_output)

@@ -465,6 +465,14 @@ def test_a_backward_hook_of_a_first_layer_sees_no_gradient_by_its_data() -> None
     assert layer.weight.grad is not None
 
 
+def test_backward_hooks_see_arrays_also_where_a_sweep_is_made_with_care() -> None:
+    layer, seen = nn.Linear(1, 1, bias=False, rng=0), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.extend((gi[0], go[0])))
+    np.sum(np.sqrt(layer(Value(np.zeros((1, 1)))))).backward()
+    assert {type(g) for g in seen} == {np.ndarray}
+    assert np.isinf(seen[-1])
+
+
 def test_backward_hooks_act_under_grad_and_in_higher_orders() -> None:
     model = nn.Sequential(nn.Tanh())
     model[0].register_full_backward_hook(lambda m, gi, go: (2 * gi[0],))
