@@ -229,6 +229,10 @@ def test_arguments_of_custom_vjp_are_bound_by_name_and_position() -> None:
     f.defvjp(lambda x: (2 * x, None), lambda r, g: (g,))
     with pytest.raises(TypeError, match="by keyword only"):
         f(3.0, k=5.0)
+    g = tg.custom_vjp(lambda x, **settings: settings["k"] * x)
+    g.defvjp(lambda x: (2 * x, None), lambda r, g: (g,))
+    with pytest.raises(TypeError, match="by keyword only"):
+        g(tg.Value(3.0), k=5.0)
 
     def scaled(x: Any, k: float) -> Any:
         return k * x

@@ -121,7 +121,8 @@ class custom_vjp:
             raise TypeError(f"{self.name} has no gradient yet: call defvjp(fwd, bwd)")
         bound = inspect.signature(self.f).bind(*args, **kwargs)
         kinds = bound.signature.parameters
-        if any(kinds[name].kind is inspect.Parameter.KEYWORD_ONLY for name in bound.arguments):
+        by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+        if any(kinds[name].kind in by_keyword for name in bound.arguments):
             raise TypeError(
                 f"{self.name} was given an argument that goes by keyword only, for which bwd could "
                 "return no gradient: let it be passed by position as well"
