@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.ops.neural import logsumexp
 from tests.numerical import assert_gradient
@@ -174,6 +175,18 @@ def test_the_short_way_to_the_gradient_of_a_product_leads_to_the_same() -> None:
     (long,) = slopes(lambda x: np.prod(x, axis=1), [[2.0, 3.0, 4.0], [0.0, 1.0, 5.0]])
     assert short[0] == long[0] == [12, 8, 6]
     assert long[1] == [5, 0, 0]
+
+
+def test_a_product_that_underflows_gradually_has_an_exact_gradient() -> None:
+    x = tg.Value(np.array([1e-200, 1e-123]))
+    np.prod(x).backward()
+    np.testing.assert_allclose(x.grad, [1e-123, 1e-200], rtol=1e-15)
+
+
+@pytest.mark.parametrize("f", [np.max, np.min, np.nanmax, np.nanmin])
+def test_more_ties_than_float16_counts_share_the_gradient(f: Any) -> None:
+    g = tg.grad(lambda x: 1000 * f(x))(np.zeros(70_000, np.float16))
+    np.testing.assert_array_equal(g, np.float16(1 / 70))
 
 
 def test_a_mean_of_many_float16_entries_has_a_gradient() -> None:

@@ -274,11 +274,16 @@ def deviation(variance: Array) -> Array:
 # Extrema.
 
 
+def number_of(hit: Array, axis: Axis, dtype: Any) -> Array:
+    """How many entries hit, as a divisor of numbers of `dtype`; float16 ends at 65504."""
+    return np.sum(hit, axis=axis, keepdims=True).astype(np.result_type(dtype, np.float32))
+
+
 def extremum_rule(
     g: Array, out: Array, x: Array, axis: Axis = None, keepdims: bool = False
 ) -> Array:
     hit = (x == unreduce(out, axis, keepdims)) | (x != x)  # a NaN, if there is one, was chosen
-    hits = np.sum(hit, axis=axis, keepdims=True).astype(x.dtype)
+    hits = number_of(hit, axis, x.dtype)
     return only(hit, unreduce(g, axis, keepdims) / hits)
 
 
@@ -287,7 +292,7 @@ def nan_extremum_rule(
 ) -> Array:
     """NaN equals nothing: it hits no extremum, and nothing hits that of NaNs only."""
     hit = x == unreduce(out, axis, keepdims)
-    hits = np.sum(hit, axis=axis, keepdims=True).astype(x.dtype)
+    hits = number_of(hit, axis, x.dtype)
     return only(hit, unreduce(g, axis, keepdims) / hits)
 
 
@@ -364,7 +369,8 @@ def product_before(x: Array) -> Array:
 
 def product_of_others(out: Array, x: Array, axis: Axis) -> Array:
     """For each entry of `x`, the product of all other entries that it is multiplied with."""
-    if not anywhere((out == 0) | ~np.isfinite(out)):  # 4 µs for 300 entries, the rest takes 70
+    rounded = np.abs(out) < np.finfo(out.dtype).tiny  # by more than a last bit, or 0
+    if not anywhere(rounded | ~np.isfinite(out)):  # 5 µs for 300 entries, the rest takes 70
         return out / x
     # Not so with a 0 or after an under- or overflow.
     away = reduced(x.shape, axis)
