@@ -15,7 +15,7 @@ import numpy as np
 from numpy import float64, ndarray
 
 from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, shares_memory
-from tensorgrad.engine.care import CAREFUL, Unsure, finite
+from tensorgrad.engine.care import CARE, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
 from tensorgrad.engine.rules import Reading, Rule, Together
@@ -25,16 +25,18 @@ class Sweep:
     """One walk back from `outputs`, the nodes that the cotangents start at.
 
     With `wrt` it ends at these nodes, and nothing is computed that does not lead to them.
-    `readings`: what stands between it and the rules.
+    `create_graph`: whether the rules are recorded; `careful`: whether cotangents are `Careful`.
     """
 
     def __init__(
         self,
         outputs: Collection[Node],
         wrt: Collection[Node] | None = None,
-        readings: tuple[Reading, ...] = (),
+        create_graph: bool = False,
+        careful: bool = False,
     ) -> None:
-        self.outputs, self.readings = outputs, readings
+        self.outputs, self.careful = outputs, careful
+        self.readings = (RECORDED,) * create_graph + (CARE,) * careful
         self.order, self.wanted = paths(outputs, wrt)
         self.cotangents: dict[Node, Array] = {}
         self.sums: set[Node] = set()  # whose cotangent is a sum: nobody else's array
@@ -171,9 +173,8 @@ def swept(
     """What one sweep finds, with care or without: Values where it is recorded or runs inside of a
     `vmap`, otherwise arrays.
     """
-    readings = (RECORDED if create_graph else ()) + (CAREFUL if careful else ())
     given = as_handle if create_graph else as_array
-    sweep = Sweep(seeds, wrt, readings)
+    sweep = Sweep(seeds, wrt, create_graph, careful)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
         if create_graph or not is_numpy(g):
@@ -195,10 +196,9 @@ def owned(found: dict[Node, Array]) -> dict[Node, Array]:
 
 def contribution(node: Node, i: int, g: Array) -> Array:
     """What operand `i` of `node` alone receives for the cotangent `g`, asked with care."""
-    readings = (*(r for r in node.readings if not r.looks), *CAREFUL)
-    args = (g, node.data, *node.inputs)
-    sweep = Sweep((node,), [x for x in node.operands if x is not None], readings)
-    rules, args = read(node, args, sweep, readings)
+    sweep = Sweep((node,), [x for x in node.operands if x is not None], careful=True)
+    readings = (*(r for r in node.readings if not r.looks), *sweep.readings)
+    rules, args = read(node, (g, node.data, *node.inputs), sweep, readings)
     with np.errstate(all="ignore"):
         return repair(rules[i](*args, **node.params), node, i)
 
@@ -212,7 +212,7 @@ class Recorded(Reading):
         return as_handle(args[0]), value_of(node, node.data), *inputs
 
 
-RECORDED = (Recorded(),)
+RECORDED = Recorded()
 
 
 def value_of(node: Node, data: Array) -> Handle:

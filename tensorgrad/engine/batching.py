@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ BatchingRule = Callable[["Primitive", tuple[int, ...], list[Array], Mapping[str,
 
 _depths = itertools.count()
 _alive: set[int] = set()
+_lock = RLock()  # a Level may be freed while another is made, by the same thread too
 running: set[Level] = set()
 """The levels whose `vmap` runs: while there are none, no primitive looks for batched params."""
 
@@ -36,13 +38,15 @@ class Level:
 
     def __init__(self, size: int) -> None:
         self.size, self.depth = size, next(_depths)
-        _alive.add(self.depth)
+        with _lock:
+            _alive.add(self.depth)
 
     def __del__(self) -> None:
         """With the last batched array gone nobody looks for any: 0.06 µs of each operation."""
-        _alive.discard(self.depth)
-        if not _alive:
-            met.discard(Batched)
+        with _lock:
+            _alive.discard(self.depth)
+            if not _alive:
+                met.discard(Batched)
 
 
 class Batched(np.lib.mixins.NDArrayOperatorsMixin):

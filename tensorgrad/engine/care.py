@@ -248,12 +248,12 @@ class Opaque(Reading):
     """Of a rule that is not ours: it may hide an infinity, so it is given none without care."""
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Any) -> tuple[Array, ...]:
-        if CAREFUL[0] not in sweep.readings and not finite(args[0]):
+        if not sweep.careful and not finite(args[0]):
             raise Unsure
         return args
 
 
-CAREFUL, OPAQUE = (Care(),), (Opaque(),)
+CARE, OPAQUE = Care(), Opaque()
 
 
 def finite(g: Array) -> bool:

@@ -27,7 +27,7 @@ from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array, Handle, Node, leaf, recorder
-from tensorgrad.engine.rules import Each, Reading, Rule, Together
+from tensorgrad.engine.rules import ONCE, Each, Reading, Rule, Together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +56,7 @@ class Primitive:
         self.domain = domain._replace(signature=domain.signature or signature)
         self.batch = batch or rule_of(forward, signature)
         self.arity = None if isinstance(rules, Each) else len(rules)
-        together = (Reading(),) if isinstance(rules, Together) else ()  # `read` asks these once
+        together = (ONCE,) if isinstance(rules, Together) else ()
         self.care, self.adds, self.readings = care, adds, together + readings
 
     def __call__(self, *args: Array, **params: Any) -> Array:
@@ -227,7 +227,7 @@ def primitive(
         raise TypeError(f"primitive {name}: pass a callable rule for each operand, and a name=")
     first: Any = rules[0]
     by_operand = first if isinstance(first, Each) else rules
-    readings = () if is_ours(first) else OPAQUE
+    readings = () if is_ours(first) else (OPAQUE,)
     registry[name] = op = Primitive(
         forward,
         by_operand,

@@ -73,3 +73,10 @@ class Reading:
     def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """What operand `i` receives where the rule answered `c`."""
         return c
+
+
+class Once(Reading):
+    """Of rules that answer together: who reads them asks them once."""
+
+
+ONCE = Once()

@@ -167,7 +167,7 @@ class custom_vjp:
             return one_at_a_time(gradients, gs)  # of a Jacobian's rows; bwd may look at them
 
         values = [*map(as_constant, outs)]
-        return rebuild(one_node(self.name, values, nodes, pullback, OPAQUE))
+        return rebuild(one_node(self.name, values, nodes, pullback, (OPAQUE,)))
 
     def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """What `fwd` returns; within, the function itself does not ask `fwd` again."""
