@@ -79,7 +79,10 @@ class Sweep:
                 cotangents[x] += c
             else:
                 cotangents[x] = c = cotangents[x] + c
-                (self.sums.add if type(c) is ndarray else self.sums.discard)(x)
+                if type(c) is ndarray:
+                    self.sums.add(x)
+                elif self.sums:
+                    self.sums.discard(x)  # a Value joined the arrays
 
 
 def read(
