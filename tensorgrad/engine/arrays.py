@@ -90,7 +90,7 @@ class Plain(Kind):
         return function(*args, **params)
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
-        return np.array(x, dtype, order="C")[()]
+        return np.array(x, dtype)[()]
 
     def result(self, x: Array) -> Array:
         return np.asarray(x)[()]
