@@ -214,7 +214,7 @@ def as_array(x: Any, dtype: Any = None) -> Array:
 
 def copied(x: Any, dtype: Any = None) -> Any:
     """An array of its own, in `dtype`; a number where it has no axes and is NumPy's."""
-    return np.array(x, dtype, order="C")[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
+    return np.array(x, dtype)[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
 
 
 def in_place(x: Any) -> Any:
