@@ -49,10 +49,10 @@ def share(g: Array, t: Array) -> Array:
 
 
 def one_minus_square(x: Array) -> Array:
-    """1 - x², exact near x = ±1. As written, an imaginary part of -0 stays apart from one of 0:
-    they are the two sides of a branch cut.
+    """1 - x², exact near x = ±1, and +0 there. As written for complex numbers, an imaginary part of
+    -0 stays apart from one of 0: they are the two sides of a branch cut.
     """
-    return (x - 1) * (-x - 1)
+    return (x - 1) * (-x - 1) if x.dtype.kind == "c" else (1 - x) * (1 + x)
 
 
 def radius(x: Array, y: Array) -> Array:
