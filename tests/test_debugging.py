@@ -224,6 +224,17 @@ def test_the_usual_training_loop_is_not_accused() -> None:
                 p.data -= 0.1 * p.grad
 
 
+def test_inside_vmap_an_entry_is_that_of_its_example() -> None:
+    x = np.array([[1.0, 2.0], [3.0, 0.0]])
+    with tg.debug():
+        np.testing.assert_allclose(tg.vmap(tg.grad(lambda x: np.sum(x**3)))(x), 3 * x**2)
+        assert tg.hessian(lambda x: np.sum(x**3))(x[0]).tolist() == [[6, 0], [0, 12]]
+        with pytest.raises(FloatingPointError, match=r"log made -inf at entry \(1, 1\), from 0.0"):
+            tg.vmap(tg.grad(lambda x: np.sum(np.log(x))))(x)
+        with pytest.raises(FloatingPointError, match=r"rule of sqrt made inf at entry \(1, 1\)"):
+            tg.vmap(tg.grad(lambda x: np.sum(np.sqrt(x))))(x)
+
+
 # Afterwards.
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import innermost
 from tensorgrad.engine.backprop import Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
-from tensorgrad.engine.node import Array, Node, data_of, record, recording
+from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.engine.rules import Reading
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -97,10 +98,10 @@ class Origin(Reading):
     def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """FloatingPointError if a rule returned a NaN or Inf."""
         assert node.op is not None
-        bad = first_bad(data_of(c))
+        bad = first_bad(c)
         if bad is not None:
             raise FloatingPointError(
-                f"the gradient rule of {node.op.name} made {data_of(c)[bad]} at entry {bad}, "
+                f"the gradient rule of {node.op.name} made {innermost(c)[bad]} at entry {bad}, "
                 f"in {self.line}"
             )
         return c
@@ -112,7 +113,8 @@ def same(x: Any, y: Any) -> bool:
 
 
 def first_bad(x: Any) -> tuple[int, ...] | None:
-    """The index of the first NaN or Inf."""
+    """The index of the first NaN or Inf; inside vmap, that of its example in front."""
+    x = innermost(x)
     if np.asarray(x).dtype.kind not in "fc" or np.isfinite(x).all():
         return None
     return tuple(np.argwhere(~np.isfinite(x))[0].tolist())
@@ -122,10 +124,11 @@ def blame(node: Node, bad: tuple[int, ...]) -> str:
     """Whether the operation made the bad entry or was given one."""
     for i, x in enumerate(node.inputs):
         if first_bad(x) is not None:
-            return f"was given {np.asarray(x)[first_bad(x)]} in operand {i}"
-    same = [x for x in node.inputs if np.shape(x) == node.data.shape]
+            return f"was given {np.asarray(innermost(x))[first_bad(x)]} in operand {i}"
+    made = innermost(node.data)
+    same = [x for x in map(innermost, node.inputs) if np.shape(x) == made.shape]
     source = f", from {', '.join(str(np.asarray(x)[bad]) for x in same)}" if same else ""
-    return f"made {node.data[bad]} at entry {bad}{source}"
+    return f"made {made[bad]} at entry {bad}{source}"
 
 
 def source_line() -> str:
