@@ -653,6 +653,54 @@ def test_a_rule_of_yours_that_hides_infinities_is_given_none_that_nobody_asks_fo
     assert hidden == [False]
 
 
+def by_out(g: Array, x: Array) -> Array:
+    made = np.empty_like(x)
+    np.multiply(g, 2, out=made)
+    return made
+
+
+def by_row(g: Array, x: Array) -> Array:
+    made = g.copy()
+    rest = made[1:]
+    rest *= 2
+    made[0] *= 2
+    return made
+
+
+def by_dot(g: Array, x: Array) -> Array:
+    made = np.empty_like(x)
+    np.dot(g, np.diag([2.0, 2.0]), out=made)
+    return np.where(np.isnan(made), 2 * g, made)  # inf times 0
+
+
+WRITING = [by_out, by_row, by_dot, lambda g, x: (f"{g}", 2 * g)[1], lambda g, x: 2 * g]
+
+
+@pytest.mark.usefixtures("own_primitives")
+@pytest.mark.parametrize("rule", WRITING)
+def test_a_rule_of_yours_is_given_infinities_that_somebody_asks_for(rule: Any) -> None:
+    """Also one that writes into arrays; and by a bwd."""
+    double = tg.primitive(lambda x: 2 * x, lambda g, out, x: rule(g, x), name="double")
+    twice = tg.custom_vjp(lambda x: 2 * x)
+    twice.defvjp(lambda x: (2 * x, x), lambda x, g: (rule(g, x),))
+    for f in (double, twice, tg.checkpoint(double)):
+        found = tg.grad(lambda x, f=f: np.sum(np.sqrt(f(x))))(np.array([0.0, 2.0]))
+        np.testing.assert_allclose(found, [np.inf, 0.5])
+
+
+def test_a_bwd_of_yours_is_given_the_infinities_of_a_hessian() -> None:
+    twice = tg.custom_vjp(lambda x: 2 * x)
+    twice.defvjp(lambda x: (2 * x, None), lambda _, g: (2 * g,))
+    found = tg.hessian(lambda x: np.sum(np.sqrt(twice(x))))(np.array([0.0, 2.0]))
+    np.testing.assert_allclose(np.diag(found), [-np.inf, -0.125])
+
+
+@pytest.mark.parametrize(("f", "sign"), [(np.arcsin, 1), (np.arccos, -1), (np.arctanh, 1)])
+@pytest.mark.parametrize("x", [-1.0, 1.0])
+def test_an_infinite_slope_has_its_sign(f: Function, sign: int, x: float) -> None:
+    assert tg.grad(f)(x) == sign * np.inf
+
+
 @pytest.mark.usefixtures("own_primitives")
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 @pytest.mark.parametrize("masked", [True, False])

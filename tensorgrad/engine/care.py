@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, created
+from tensorgrad.engine.arrays import anywhere, copied, created, is_array
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
 from tensorgrad.engine.rules import Reading
 
@@ -49,15 +49,18 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
         self.payload = payload
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        kwargs.pop("out", None)  # g *= y gives g a new array: others hold the old one
+        out = kwargs.pop("out", ())
         if method == "outer":
             x, y = inputs
             inputs = np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y
         elif method != "__call__":
-            return run(getattr(ufunc, method), inputs, kwargs, None)
-        return run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc))
+            return written(out, run(getattr(ufunc, method), inputs, kwargs, None))
+        return written(out, run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc)))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in cares and kwargs.get("out") is not None:
+            out = kwargs["out"]
+            return written((out,), function(*args, **{**kwargs, "out": None}))
         return run(function, args, kwargs, cares.get(function))
 
     def __primitive__(self, op: Any, operands: Sequence[Array], params: Mapping[str, Any]) -> Any:
@@ -81,7 +84,8 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
         return careful(self.payload[bare(index)])
 
     def __setitem__(self, index: Any, x: Any) -> None:
-        self.payload = self.payload.copy()
+        if not is_array(self.payload):  # a Value: others hold the old one
+            self.payload = self.payload.copy()
         self.payload[bare(index)] = bare(x)
 
     def __len__(self) -> int:
@@ -92,6 +96,15 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __float__(self) -> float:
         return float(self.payload)
+
+    def __int__(self) -> int:
+        return int(self.payload)
+
+    def __complex__(self) -> complex:
+        return complex(self.payload)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.payload, spec)
 
     def __repr__(self) -> str:
         return f"Careful({self.payload!r})"
@@ -123,6 +136,24 @@ def run(
         params = {name: bare(x) for name, x in params.items()}
         return careful(function(*args, **params))
     return careful(rule(function, list(args), params))
+
+
+def written(out: tuple[Any, ...], made: Any) -> Any:
+    """What an operation made, in the arrays that it is to be written into, if any: g *= y."""
+    if not out:
+        return made
+    results = made if len(out) > 1 else (made,)
+    done = tuple(x if place is None else into(place, x) for place, x in zip(out, results))
+    return done if len(out) > 1 else done[0]
+
+
+def into(place: Any, x: Any) -> Any:
+    """`place`, with `x` in it; a number or a Value is replaced: others hold the old one."""
+    target = bare(place)
+    if not is_array(target):
+        return x
+    np.copyto(target, bare(x))
+    return place
 
 
 # Care rules: `rule(function, args, params)`; one of `args` is `Careful`.
@@ -245,10 +276,16 @@ class Care(Reading):
 
 
 class Opaque(Reading):
-    """Of a rule that is not ours: it may hide an infinity, so it is given none without care."""
+    """Of a rule that is not ours: it may hide an infinity, so it is given none without care.
+
+    With care it is given a cotangent of its own, to write into if it likes.
+    """
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Any) -> tuple[Array, ...]:
-        if not sweep.careful and not finite(args[0]):
+        if sweep.careful:
+            g = args[0]
+            return (g if isinstance(g, Handle) else copied(g)), *args[1:]
+        if not finite(args[0]):
             raise Unsure
         return args
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.calls import calls_of, keeper
-from tensorgrad.engine.care import bare
+from tensorgrad.engine.care import OPAQUE, bare
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, Node, Scope, data_of, recorder
 from tensorgrad.engine.primitive import Primitive
@@ -505,13 +505,13 @@ class Hooks:
 
     def run(self, module: Module, *args: Any, **kwargs: Any) -> Any:
         """The forward, with the hooks around it."""
-        for hook in self.before:
+        for hook in tuple(self.before):  # one may remove itself
             new = hook(module, args)
             if new is not None:
                 args = new if isinstance(new, tuple) else (new,)
         passed = Passage(module, tuple(self.backward)) if self.backward else None
         out = module.forward(*(passed.inputs(args) if passed else args), **kwargs)
-        for hook in self.after:
+        for hook in tuple(self.after):
             new = hook(module, args, out)
             out = out if new is None else new
         return passed.outputs(out) if passed else out
@@ -536,7 +536,9 @@ class Passage:
         given = [args[i] for i in self.watched]
         if not given or recorder.get() is None:
             return args
-        passed = dict(zip(self.watched, one_node("hook", given, nodes_of(given), self.arrived)))
+        passed = dict(
+            zip(self.watched, one_node("hook", given, nodes_of(given), self.arrived, (OPAQUE,)))
+        )
         return tuple(passed.get(i, x) for i, x in enumerate(args))
 
     def outputs(self, out: Any) -> Any:
@@ -545,7 +547,7 @@ class Passage:
         made = [y for y in parts if requires_grad(y)]
         if not made:
             return out
-        passed = iter(one_node("hook", made, nodes_of(made), self.entered))
+        passed = iter(one_node("hook", made, nodes_of(made), self.entered, (OPAQUE,)))
         return rebuild([next(passed) if requires_grad(y) else y for y in parts])
 
     def entered(self, gs: list[Array], keep: bool) -> list[Array]:

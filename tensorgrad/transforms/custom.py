@@ -208,7 +208,8 @@ def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
         return pullback(gs, False)
     rows = [as_axis(g, level=levels[-1]) for g in gs]
     results = [one_at_a_time(pullback, [row[i] for row in rows]) for i in range(levels[-1].size)]
-    return [as_examples(as_constant(np.stack(parts)), level=levels[-1]) for parts in zip(*results)]
+    stacks = [as_constant(bare(np.stack(parts))) for parts in zip(*results)]
+    return [as_examples(x, level=levels[-1]) for x in stacks]
 
 
 def detached(x: Any) -> Any:

@@ -473,6 +473,25 @@ def test_backward_hooks_see_arrays_also_where_a_sweep_is_made_with_care() -> Non
     assert np.isinf(seen[-1])
 
 
+def test_backward_hooks_see_arrays_and_an_infinity_once() -> None:
+    model, seen = nn.Sequential(nn.Tanh()), []
+    model[0].register_full_backward_hook(lambda m, gi, go: seen.append((gi[0], go[0])))
+    with np.errstate(divide="ignore"):
+        np.sum(np.sqrt(model(Value([0.0, 1.0])))).backward()
+    assert [type(g) for pair in seen for g in pair] == [np.ndarray] * 2
+    assert np.isinf(seen[0][0]).tolist() == [True, False]
+
+
+def test_a_hook_may_remove_itself() -> None:
+    model, seen = nn.ReLU(), []
+    once = model.register_forward_hook(lambda *_: once.remove())
+    model.register_forward_hook(lambda *_: seen.append("after"))
+    before = model.register_forward_pre_hook(lambda *_: before.remove())
+    model.register_forward_pre_hook(lambda *_: seen.append("before"))
+    model(np.ones(1))
+    assert seen == ["before", "after"]
+
+
 def test_backward_hooks_act_under_grad_and_in_higher_orders() -> None:
     model = nn.Sequential(nn.Tanh())
     model[0].register_full_backward_hook(lambda m, gi, go: (2 * gi[0],))
