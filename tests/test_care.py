@@ -688,6 +688,19 @@ def test_a_rule_of_yours_is_given_infinities_that_somebody_asks_for(rule: Any) -
         np.testing.assert_allclose(found, [np.inf, 0.5])
 
 
+@pytest.mark.usefixtures("own_primitives")
+def test_a_rule_of_yours_may_write_into_the_cotangent() -> None:
+    def rule(g: Array, out: Array, x: Array) -> Array:
+        g *= 2
+        return g
+
+    double = tg.primitive(lambda x: 2 * x, rule, name="double")
+    x = np.array([1.0, 4.0])
+    found = tg.grad(lambda x: np.sum((x + double(x)) ** 2))(x)  # x is given the same cotangent
+    np.testing.assert_allclose(found, 18 * x)
+    assert tg.grad(lambda x: np.sum(double(x)))(x).tolist() == [2, 2]
+
+
 def test_a_bwd_of_yours_is_given_the_infinities_of_a_hessian() -> None:
     twice = tg.custom_vjp(lambda x: 2 * x)
     twice.defvjp(lambda x: (2 * x, None), lambda _, g: (2 * g,))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, copied, created, is_array
+from tensorgrad.engine.arrays import anywhere, created, is_array
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
 from tensorgrad.engine.rules import Reading
 
@@ -276,18 +276,15 @@ class Care(Reading):
 
 
 class Opaque(Reading):
-    """Of a rule that is not ours: it may hide an infinity, so it is given none without care.
-
-    With care it is given a cotangent of its own, to write into if it likes.
+    """Of a rule that is not ours: it may hide an infinity, so it is given none without care; and
+    write into the cotangent, so it is given one of its own.
     """
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Any) -> tuple[Array, ...]:
-        if sweep.careful:
-            g = args[0]
-            return (g if isinstance(g, Handle) else copied(g)), *args[1:]
-        if not finite(args[0]):
+        g = args[0]
+        if not sweep.careful and not finite(g):
             raise Unsure
-        return args
+        return (g.copy() if is_array(g) else g), *args[1:]
 
 
 CARE, OPAQUE = Care(), Opaque()
