@@ -303,6 +303,7 @@ def test_to_converts_parameters_gradients_and_buffers_and_counts_stay() -> None:
         def __init__(self) -> None:
             self.linear, self.phase = nn.Linear(2, 1, rng=0), Value(np.ones(1, np.complex64))
             self.mean, self.count = np.zeros(1, np.float32), np.array(3)
+            self.table = Value(np.arange(2), requires_grad=False)
 
     model = Mixed()
     old = model.linear.weight.data
@@ -314,6 +315,7 @@ def test_to_converts_parameters_gradients_and_buffers_and_counts_stay() -> None:
         "phase": "complex128",
         "mean": "float64",
         "count": "int64",
+        "table": "int64",
     }
     assert model.linear.weight.grad.dtype == np.float64
     np.testing.assert_array_equal(old, model.linear.weight.data)
