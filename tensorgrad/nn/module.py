@@ -85,7 +85,7 @@ class Module:
 
     def __setattr__(self, name: str, x: Any) -> None:
         old = self.__dict__.get(name)
-        if type(old) is Value and old.requires_grad and is_parameter(old) and is_number_or_array(x):
+        if type(old) is Value and is_parameter(old) and is_number_or_array(x):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a parameter, and an array would not learn: set "
                 f".{name}.data, or assign tg.Value(array)"

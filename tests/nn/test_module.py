@@ -252,9 +252,10 @@ def test_a_slice_of_a_sequential_is_one_of_the_same_modules() -> None:
     assert front(np.zeros((4, 2))).shape == (4, 3)
 
 
+@pytest.mark.parametrize("learns", [True, False])
 @pytest.mark.parametrize("x", [np.ones((1, 2)), np.float32(1), 1.0])
-def test_an_array_in_place_of_a_parameter_is_refused(x: Any) -> None:
-    model = nn.Linear(2, 1)
+def test_an_array_in_place_of_a_parameter_is_refused(x: Any, learns: bool) -> None:
+    model = nn.Linear(2, 1).requires_grad_(learns)
     with pytest.raises(TypeError, match=r"Linear\.weight is a parameter.*\.weight\.data"):
         model.weight = x
     model.weight, model.bias = Value(np.ones((1, 2))), None
