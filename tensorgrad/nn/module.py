@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, Self
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -286,8 +287,10 @@ class Module:
     def register_full_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when a sweep has passed this Module.
 
-        Both are tuples, of the gradients by the arguments of the forward (None for what needs none)
-        and by its output; what it returns, if anything, replaces `grad_input`.
+        Both are tuples, of the gradients by the arguments of the forward and by its output, with
+        None for what needs none or was not on the sweep's way; what it returns, if anything,
+        replaces `grad_input`. `module` is None if that is gone by then. A sweep whose result is not
+        finite is made again with care, and calls the hook again.
         """
         return self._hooked("backward", hook)
 
@@ -548,8 +551,8 @@ class Passage:
     """
 
     def __init__(self, module: Module, hooks: tuple[Callable[..., Any], ...]) -> None:
-        self.module, self.hooks = module, hooks
-        self.by_output: tuple[Array, ...] = ()
+        self.module, self.hooks = ref(module), hooks  # a Module may keep a node: no cycle
+        self.by_output: tuple[Array | None, ...] = ()  # from its outputs to its inputs
         self.watched: list[int] = []  # the arguments that a gradient goes to
         self.n = 0
 
@@ -569,6 +572,7 @@ class Passage:
         made = [y for y in parts if requires_grad(y)]
         if not made:
             return out
+        self.by_output = (None,) * len(made)
         passed = iter(one_node("hook", made, nodes_of(made), self.entered))
         return rebuild([next(passed) if requires_grad(y) else y for y in parts])
 
@@ -581,8 +585,9 @@ class Passage:
         """The rule of the inputs: the hooks' turn."""
         found = dict(zip(self.watched, map(bare, gs)))
         by_input = tuple(found.get(i) for i in range(self.n))
+        by_output, self.by_output = self.by_output, (None,) * len(self.by_output)
         for hook in self.hooks:
-            new = hook(self.module, by_input, self.by_output)
+            new = hook(self.module(), by_input, by_output)
             if new is not None:
                 by_input = new if isinstance(new, tuple) else (new,)
         return [by_input[i] for i in self.watched] if self.watched else gs

@@ -146,6 +146,18 @@ def test_a_model_that_a_transform_closes_over_remembers_too() -> None:
     assert model.count == 1
 
 
+def test_a_transform_looks_for_the_modules_that_it_was_given_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+    looking = lambda tree: looked.append(tree) or []
+    monkeypatch.setattr("tensorgrad.transforms.call.modules_in", looking)
+    model = RunningMean()
+    tg.grad(lambda x: loss(model, x) + loss(model, x))(X)
+    assert model.count == 2
+    assert len(looked) == 2  # the copies and the originals
+
+
 def test_a_transform_within_a_checkpoint_remembers_once() -> None:
     model = RunningMean()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -474,6 +476,55 @@ def test_backward_hooks_see_arrays_also_where_a_sweep_is_made_with_care() -> Non
     np.sum(np.sqrt(layer(Value(np.zeros((1, 1)))))).backward()
     assert {type(g) for g in seen} == {np.ndarray}
     assert np.isinf(seen[-1])
+
+
+class Keeping(nn.Module):
+    """The square of its input, and the activation it came by."""
+
+    def forward(self, x: Any) -> Any:
+        self._h = 2 * x
+        return self._h**2 / 4
+
+
+def test_a_backward_hook_sees_no_gradient_of_a_sweep_before() -> None:
+    model, seen, x = Keeping(), [], Value(3.0)
+    model.register_full_backward_hook(lambda m, gi, go: seen.append((gi[0], go)))
+    y = model(x)
+    model._h.backward()  # past the inputs alone
+    y.backward(5.0)
+    model._h.backward()
+    assert seen == [(2, (None,)), (30, (5,)), (2, (None,))]
+
+
+def test_a_module_with_a_backward_hook_and_a_kept_activation_is_freed_without_gc() -> None:
+    model = Keeping()
+    model.register_full_backward_hook(lambda m, gi, go: None)
+    model(Value(3.0)).backward()
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_backward_hook_is_given_the_module_also_by_a_transform_and_none_once_it_is_gone() -> None:
+    model, seen = nn.Linear(1, 1, rng=0), []
+    model.register_full_backward_hook(lambda m, gi, go: seen.append(type(m)))
+    x = np.ones((1, 1))
+    tg.grad(lambda m: np.sum(m(x)))(model)
+    tg.vjp(lambda m: np.sum(m(x)), model)[1](1.0)
+    y = nn.functional_call(model, {"bias": Value(np.ones(1))}, x)
+    y.sum().backward()
+    assert seen == [nn.Linear, nn.Linear, type(None)]
+
+
+def test_a_backward_hook_is_called_again_by_a_sweep_with_care() -> None:
+    layer, seen = nn.Tanh(), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append(go))
+    np.sqrt(layer(Value(0.0))).backward()
+    assert [np.isinf(by_output) for (by_output,) in seen] == [True, True]
 
 
 def test_backward_hooks_act_under_grad_and_in_higher_orders() -> None:
