@@ -485,6 +485,32 @@ def test_a_state_of_other_groups_or_shapes_is_refused_and_changes_nothing() -> N
     assert other.param_groups[0]["lr"] == 1e-3
 
 
+def test_a_state_of_pairs_is_that_of_a_complex_parameter_and_of_no_other() -> None:
+    real, complex_ = np.ones(2), np.ones(2, complex)
+    states = {}
+    for x in (real, complex_):
+        w = Value(x)
+        optimizer = optim.Adam([w])
+        take(optimizer, (w, 1.0))
+        states[x.dtype] = optimizer.state_dict()
+        optim.Adam([Value(x)]).load_state_dict(states[x.dtype])
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) for parameter 0 of shape \(2,\)"):
+        optim.Adam([Value(real)]).load_state_dict(states[complex_.dtype])
+    with pytest.raises(ValueError, match=r"shape \(2,\) for parameter 0 of shape \(2,\)"):
+        optim.Adam([Value(complex_)]).load_state_dict(states[real.dtype])
+
+
+def test_what_a_scheduler_notes_in_a_group_is_kept_and_saved_and_no_setting_of_the_rule() -> None:
+    w = Value(1.0)
+    optimizer, other = (optim.SGD([w], lr=0.5) for _ in range(2))
+    optimizer.param_groups[0]["initial_lr"] = 0.5
+    take(optimizer, (w, 1.0))
+    assert w.data == 0.5
+    other.load_state_dict(optimizer.state_dict())
+    take(other, (w, 1.0))
+    assert (w.data, other.param_groups[0]["initial_lr"]) == (0, 0.5)
+
+
 def test_a_model_and_its_optimiser_are_copied_together() -> None:
     model = nn.Linear(2, 1, rng=0)
     optimizer = optim.Adam(model.parameters(), lr=0.1)

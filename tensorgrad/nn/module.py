@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple, Self
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ class Module:
 
     def __setattr__(self, name: str, x: Any) -> None:
         old = self.__dict__.get(name)
-        if type(old) is Value and old.requires_grad and is_parameter(old) and is_array(x):
+        if type(old) is Value and is_parameter(old) and is_number_or_array(x):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a parameter, and an array would not learn: set "
                 f".{name}.data, or assign tg.Value(array)"
@@ -101,19 +102,19 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This Module and all Modules in it, each once, with their attribute paths."""
-        return ((name, x) for name, x, *_ in parts_of(self, prefix) if isinstance(x, Module))
+        return ((name, x) for name, x in parts_of(self, prefix) if isinstance(x, Module))
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """Every parameter once, with its attribute path such as `layers.0.weight`."""
-        return ((name, x) for name, x, *_ in parts_of(self) if isinstance(x, Value))
+        return ((name, x) for name, x in parts_of(self) if isinstance(x, Value))
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Every buffer once, with its attribute path."""
-        return ((name, x) for name, x, *_ in parts_of(self) if isinstance(x, np.ndarray))
+        return ((name, x) for name, x in parts_of(self) if isinstance(x, np.ndarray))
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of the attributes."""
-        return [x for _, x, *_ in parts_of(self) if isinstance(x, Value)]
+        return [x for _, x in parts_of(self) if isinstance(x, Value)]
 
     def buffers(self) -> list[Array]:
         """Every buffer once, in the order of the attributes."""
@@ -156,7 +157,7 @@ class Module:
         return self.train(False)
 
     def to(self, dtype: npt.DTypeLike) -> Self:
-        """Convert parameters and buffers to `dtype`, in place; integer and boolean buffers stay.
+        """Convert parameters and buffers to `dtype`, in place; integers and booleans stay.
 
         What is complex stays complex, of the precision of `dtype`. TypeError unless that is a type
         of real or complex numbers. Gradients are converted too.
@@ -168,12 +169,16 @@ class Module:
         new = np.dtype(dtype)
         if new.kind not in "fc":
             raise TypeError(f"a model computes with real or complex numbers, not with {new}")
-        for _, x, place, key in list(parts_of(self)):
+        buffers = {}
+        for _, x in parts_of(self):
+            if isinstance(x, Module) or x.dtype.kind not in "fc":
+                continue
             if isinstance(x, Value):
                 x.node.data = x.data.astype(like(x.data, new))
                 x.node.grad = None if x.grad is None else x.grad.astype(x.dtype)
-            elif isinstance(x, np.ndarray) and x.dtype.kind in "fc":
-                put(place, key, x.astype(like(x, new)))
+            else:
+                buffers[id(x)] = x.astype(like(x, new))
+        replace(self, buffers)
         return self
 
     # Its state.
@@ -183,8 +188,9 @@ class Module:
 
         What `tg.checkpoint` and the like compute again does not count, and under `tg.grad` and its
         relatives the Module that they were given remembers, not only the copy they work with.
-        Values are taken as data. ValueError for another shape, TypeError for what is no buffer, or
-        another kind of number, or differs from example to example inside `tg.vmap`.
+        A buffer that this Module holds under several names gets them under all. Values are taken as
+        data. ValueError for another shape, TypeError for what is no buffer, or another kind of
+        number, or differs from example to example inside `tg.vmap`.
 
         >>> class Centred(Module):
         ...     def __init__(self):
@@ -197,7 +203,7 @@ class Module:
         >>> model.state_dict()
         {'mean': array([0.2])}
         """
-        new = {}
+        new: State = {}
         for name, x in buffers.items():
             old = vars(self).get(name)
             if not isinstance(old, np.ndarray):
@@ -205,14 +211,15 @@ class Module:
             array = np.array(data_of(x))
             if array.shape != old.shape:
                 raise ValueError(f"{name} has shape {old.shape}, not {array.shape}")
-            new[name] = array.astype(old.dtype, order="C", casting="same_kind")
+            array = array.astype(old.dtype, order="C", casting="same_kind")
+            new |= {other: array for other, y in vars(self).items() if y is old}
         keeper.get()(self, new)
 
     def state_dict(self) -> State:
         """A copy of every parameter's data and of every buffer, by name; a shared one once."""
         return {
             name: np.array(data_of(x), order="C")
-            for name, x, *_ in parts_of(self)
+            for name, x in parts_of(self)
             if not isinstance(x, Module)
         }
 
@@ -227,13 +234,13 @@ class Module:
         With `assign=True` numbers keep the dtype that they have in `state`.
         """
         parts = [part for part in parts_of(self) if not isinstance(part[1], Module)]
-        names = {id(x): name for name, x, *_ in parts}
+        names = {id(x): name for name, x in parts}
         missing = [name for name in names.values() if name not in state]
         extra = [name for name in state if name not in names.values()]
         unexpected = [name for name in extra if id(at(self, name)) not in names]
         wrong = [f"missing {name!r}" for name in missing if strict]
         wrong += [f"unexpected {name!r}" for name in unexpected if strict]
-        for name, x, *_ in parts:
+        for name, x in parts:
             if name not in state:
                 continue
             if np.shape(state[name]) != x.shape:
@@ -246,14 +253,16 @@ class Module:
             raise ValueError(f"state does not fit {type(self).__name__}: {'; '.join(wrong)}")
         new = {
             name: np.array(state[name], None if assign else x.dtype, order="C")
-            for name, x, *_ in parts
+            for name, x in parts
             if name in state
         }
-        for name, x, place, key in parts:
+        buffers = {}
+        for name, x in parts:
             if name in new and isinstance(x, Value):
                 x.node.data = new[name][()]
             elif name in new:
-                put(place, key, new[name])
+                buffers[id(x)] = new[name]
+        replace(self, buffers)
         return Keys(missing, unexpected)
 
     # Hooks.
@@ -278,8 +287,10 @@ class Module:
     def register_full_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when a sweep has passed this Module.
 
-        Both are tuples, of the gradients by the arguments of the forward (None for what needs none)
-        and by its output; what it returns, if anything, replaces `grad_input`.
+        Both are tuples, of the gradients by the arguments of the forward and by its output, with
+        None for what needs none or was not on the sweep's way; what it returns, if anything,
+        replaces `grad_input`. `module` is None if that is gone by then. A sweep whose result is not
+        finite is made again with care, and may call the hook again.
         """
         return self._hooked("backward", hook)
 
@@ -348,14 +359,15 @@ def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:
 
 # What a Module is made of.
 
-Part = tuple[str, Any, Any, Any]  # its path, itself, what holds it, and under which name or number
-hold = object.__setattr__  # also of a frozen dataclass; by __dict__, attributes would be slower
+Part = tuple[str, Any]  # its path, and itself
+# Also of a frozen dataclass. By __dict__, attributes would be slower.
+set_attribute = object.__setattr__
 CONFIGURATION = frozenset((bool, int, float, complex, str, bytes, NoneType))
 
 
 def parts_of(module: Module, prefix: str = "") -> list[Part]:
     """The Modules, parameters and buffers in `module`, itself the first, each once."""
-    found: list[Part] = [(prefix, module, None, None)]
+    found: list[Part] = [(prefix, module)]
     collect(module, prefix, {id(module)}, found)
     return found
 
@@ -369,13 +381,13 @@ def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
         where = f"{path}.{name}" if path else str(name)
         if isinstance(x, Value):
             if is_parameter(x):
-                found.append((where, x, holder, name))
+                found.append((where, x))
         elif isinstance(x, np.ndarray):
             if x.dtype.kind in "biufc":  # numbers
-                found.append((where, x, holder, name))
+                found.append((where, x))
         else:
             if isinstance(x, Module):
-                found.append((where, x, holder, name))
+                found.append((where, x))
             collect(x, where, seen, found)
 
 
@@ -403,18 +415,8 @@ def is_parameter(x: Value) -> bool:
     return op is None or op is alias
 
 
-def is_array(x: Any) -> bool:
+def is_number_or_array(x: Any) -> bool:
     return isinstance(x, (np.ndarray, np.generic, int, float, complex))
-
-
-def put(place: Any, key: Any, x: Array) -> None:
-    """Hold `x` there instead."""
-    if isinstance(place, (list, dict)):
-        place[key] = x
-    elif isinstance(place, tuple):
-        place[key][...] = x
-    else:
-        hold(place, key, x)
 
 
 def at(x: Any, path: str) -> Any:
@@ -433,7 +435,7 @@ def rebuilt(x: Any, made: dict[int, Any]) -> Any:
         copy = made[id(x)] = object.__new__(type(x))
         for name, part in x.__dict__.items():
             fixed = type(part) in CONFIGURATION or name == "_made_with"
-            hold(copy, name, part if fixed else rebuilt(part, made))
+            set_attribute(copy, name, part if fixed else rebuilt(part, made))
     elif isinstance(x, list):
         copy = made[id(x)] = x.copy()
         copy[:] = [rebuilt(part, made) for part in x]
@@ -441,13 +443,38 @@ def rebuilt(x: Any, made: dict[int, Any]) -> Any:
         copy = made[id(x)] = x.copy()
         copy.update([(key, rebuilt(part, made)) for key, part in x.items()])
     elif isinstance(x, tuple):
-        parts = [rebuilt(part, made) for part in x]
-        copy = type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+        copy = tuple_like(x, [rebuilt(part, made) for part in x])
     elif is_dataclass(x):
         copy = made[id(x)] = object.__new__(type(x))
         for name, part in items_of(x):
-            hold(copy, name, rebuilt(part, made))
+            set_attribute(copy, name, rebuilt(part, made))
     return copy
+
+
+def replace(x: Any, made: dict[int, Any]) -> Any:
+    """Put what is `made` of its parts, by id, into `x` and the containers in it, at every place.
+
+    Returns what stands for `x` now: a new tuple for one that such a part was in.
+    """
+    if id(x) in made:
+        return made[id(x)]
+    made[id(x)] = x
+    parts = [(name, part, replace(part, made)) for name, part in items_of(x)]
+    changed = {name: new for name, part, new in parts if new is not part}
+    if changed and isinstance(x, tuple):
+        made[id(x)] = tuple_like(x, [new for _, _, new in parts])
+    elif isinstance(x, (list, dict)):
+        for key, new in changed.items():
+            x[key] = new
+    else:
+        for name, new in changed.items():
+            set_attribute(x, name, new)
+    return made[id(x)]
+
+
+def tuple_like(x: Any, parts: list[Any]) -> Any:
+    """A tuple, or named tuple, of other parts."""
+    return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
 
 
 def like(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -471,7 +498,7 @@ def functional_call(
     >>> functional_call(model, {"weight": np.array([[1.0, 10.0]])}, np.array([2.0, 3.0]))
     array([32.])
     """
-    parts = {name: x for name, x, *_ in parts_of(module) if not isinstance(x, Module)}
+    parts = {name: x for name, x in parts_of(module) if not isinstance(x, Module)}
     if unknown := [name for name in state if name not in parts]:
         raise ValueError(f"{type(module).__name__} has no {', '.join(map(repr, unknown))}")
     copy = rebuilt(module, {id(parts[name]): x for name, x in state.items()})
@@ -524,8 +551,8 @@ class Passage:
     """
 
     def __init__(self, module: Module, hooks: tuple[Callable[..., Any], ...]) -> None:
-        self.module, self.hooks = module, hooks
-        self.by_output: tuple[Array, ...] = ()
+        self.module, self.hooks = ref(module), hooks  # a Module may keep a node: no cycle
+        self.by_output: tuple[Array | None, ...] = ()  # from its outputs to its inputs
         self.watched: list[int] = []  # the arguments that a gradient goes to
         self.n = 0
 
@@ -547,6 +574,7 @@ class Passage:
         made = [y for y in parts if requires_grad(y)]
         if not made:
             return out
+        self.by_output = (None,) * len(made)
         passed = iter(one_node("hook", made, nodes_of(made), self.entered, (OPAQUE,)))
         return rebuild([next(passed) if requires_grad(y) else y for y in parts])
 
@@ -559,8 +587,9 @@ class Passage:
         """The rule of the inputs: the hooks' turn."""
         found = dict(zip(self.watched, map(bare, gs)))
         by_input = tuple(found.get(i) for i in range(self.n))
+        by_output, self.by_output = self.by_output, (None,) * len(self.by_output)
         for hook in self.hooks:
-            new = hook(self.module, by_input, self.by_output)
+            new = hook(self.module(), by_input, by_output)
             if new is not None:
                 by_input = new if isinstance(new, tuple) else (new,)
         return [by_input[i] for i in self.watched] if self.watched else gs

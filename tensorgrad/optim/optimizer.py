@@ -28,7 +28,8 @@ class Optimizer:
 
     `params`: Values, or groups as dicts `{"params": Values, **other settings}`. The settings are
     the keyword arguments of the rule. They are data: `param_groups[0]["lr"] = 0.1` counts from the
-    next step on. `state`: of each parameter what the rule returned last.
+    next step on, and what the rule does not have, such as a scheduler's `initial_lr`, is kept there
+    and in `state_dict`. `state`: of each parameter what the rule returned last.
 
     ValueError where there are no parameters, for one given twice and for a bad setting, TypeError
     where one is no leaf. Frozen parameters (`requires_grad=False`) get no gradient and stay as they
@@ -79,6 +80,8 @@ class Optimizer:
         params = group["params"]
         params = [params] if isinstance(params, Value) else list(params)
         new = {**self.defaults, **group, "params": params}
+        if unknown := group.keys() - self.defaults.keys() - {"params"}:
+            raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         self._check(**new)
         nodes = [p.node for g in (*self.param_groups, new) for p in g["params"]]
         if len(set(nodes)) < len(nodes):
@@ -91,8 +94,6 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Value) or p.op is not None:
                 raise TypeError(f"an optimiser changes leaves, not {p!r}")
-        if unknown := settings.keys() - self.defaults.keys():
-            raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         for name, end in self.ranges.items():
             values = settings.get(name, ())
             for x in values if isinstance(values, (tuple, list)) else [values]:
@@ -112,7 +113,9 @@ class Optimizer:
         rule, states, blockwise = self.rule, self.state, self.blockwise
         for group in self.param_groups:
             settings = {
-                k: v if type(v) in NUMBERS else number(v) for k, v in group.items() if k != "params"
+                k: v if type(v) in NUMBERS else number(v)
+                for k, v in group.items()
+                if k in self.defaults
             }
             for p in group["params"]:
                 node = p.node
@@ -201,8 +204,9 @@ class Optimizer:
         for i, p in zip(numbers, params):
             if i not in state["state"]:
                 continue
+            shape = (*p.shape, 2) if p.dtype.kind == "c" else p.shape  # as `pairs`
             for x in state["state"][i]:
-                if self.entrywise and np.shape(x) not in ((), p.shape, (*p.shape, 2)):
+                if self.entrywise and np.shape(x) not in ((), shape):
                     raise ValueError(
                         f"state of shape {np.shape(x)} for parameter {i} of shape {p.shape}"
                     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from tensorgrad.engine.calls import forgetting_buffers
@@ -36,16 +37,14 @@ class Step:
 
     def __call__(self, *batch: Any) -> Value:
         """Take the step; the loss that the model had before it."""
-        evaluations = 0
+        again = False
 
         def evaluate() -> Value:
-            nonlocal evaluations
-            evaluations += 1
-            if evaluations == 1:
+            nonlocal again
+            # Again by a line search, say: what the model remembers of a batch, it remembers once.
+            with forgetting_buffers() if again else nullcontext():
                 loss = self.forward(*batch)
-            else:  # a line search, say: what the model remembers of a batch, it remembers once
-                with forgetting_buffers():
-                    loss = self.forward(*batch)
+            again = True
             self.backward(loss)
             return loss
 

@@ -67,6 +67,7 @@ class Call:
             self.leaves += leaves
             self.variables += values
             self.parts.append((len(leaves), rebuild))
+        self.args = args  # the graph has but weak references to Modules among them
         self.nodes = [v.node for v in self.variables if v is not None]
         self.recorded = recorder.get() is not None
         outer, within = differentiating.set(True), keeper.set(giving_back(args, given))
@@ -137,10 +138,12 @@ class Call:
 def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Callable[[Any, Buffers], None]:
     """What the Modules among `copies` remember, those that were given remember."""
     outer = keeper.get()
-    originals: dict[int, Any] = {}
+    originals: dict[int, Any] | None = None  # not looked for yet: most functions remember nothing
 
     def hand_on(module: Any, buffers: Buffers) -> None:
-        if not originals:
+        nonlocal originals
+        if originals is None:
+            originals = {}
             pairs = zip(*(modules_in(list(tree)) for tree in (copies, given)))
             for copy, original in pairs:
                 both = zip(copy.named_modules(), original.named_modules())

@@ -92,7 +92,8 @@ class custom_vjp:
     `defvjp(fwd, bwd)`, as in JAX: `fwd(*args)` returns `(f(*args), residuals)`, and
     `bwd(residuals, cotangent)` a tuple with one gradient for each argument, in its containers, None
     for zero. Of `nondiff_argnums` there is none; these arguments come first in `bwd`. For higher
-    orders both are differentiated. ValueError if `fwd` reads a Value that requires grad and is no
+    orders both are differentiated. A sweep whose result is not finite is made again with care,
+    and calls `bwd` again. ValueError if `fwd` reads a Value that requires grad and is no
     argument: its gradient would be lost.
 
     >>> @custom_vjp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -59,6 +59,51 @@ def test_a_forward_in_training_remembers_and_one_in_use_does_not() -> None:
     assert (model.mean.dtype, model.count.dtype) == (np.float64, np.dtype(int))
 
 
+class Pair(NamedTuple):
+    weight: Any
+    mean: Any
+
+
+class Shared(nn.Module):
+    """One buffer at five places, two of them in tuples."""
+
+    def __init__(self) -> None:
+        self.a = self.b = np.zeros(2)
+        self.pair, self.inner = Pair(Value(np.ones(2)), self.a), RunningMean()
+        self.inner.mean, self.parts = self.a, [{"deep": (1, self.a)}]
+
+    def places(self) -> list[Any]:
+        return [self.a, self.b, self.pair.mean, self.inner.mean, self.parts[0]["deep"][1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_shared_buffer_is_replaced_wherever_it_stands_also_in_tuples(dtype: Any) -> None:
+    model = Shared()
+    weight, before = model.pair.weight, model.a
+    before.flags.writeable = False
+    model.load_state_dict({**model.state_dict(), "a": [1.0, 2.0]})
+    model.to(dtype)
+    assert {id(x) for x in model.places()} == {id(model.a)}
+    np.testing.assert_array_equal(model.a, [1, 2])
+    np.testing.assert_array_equal(before, [0, 0])
+    assert model.a.dtype == weight.dtype == dtype
+    assert type(model.pair) is Pair
+    assert model.pair.weight is weight
+
+
+def test_a_module_remembers_a_buffer_under_all_names_that_it_has_for_it() -> None:
+    model = Shared()
+    model.remember(a=[1.0, 2.0])
+    assert model.a is model.b
+    np.testing.assert_array_equal(model.b, [1, 2])
+
+
+def test_tuples_without_a_buffer_stay_themselves() -> None:
+    model = Shared()
+    model.sizes = sizes = (1, (2, 3))  # type: ignore[attr-defined]
+    assert model.to(np.float32).sizes is sizes  # type: ignore[attr-defined]
+
+
 def test_what_is_remembered_replaces_the_array_and_who_held_the_old_one_keeps_it() -> None:
     model = RunningMean()
     before = model.mean
@@ -99,6 +144,18 @@ def test_a_model_that_a_transform_closes_over_remembers_too() -> None:
     model = RunningMean()
     tg.grad(lambda x: loss(model, x))(X)
     assert model.count == 1
+
+
+def test_a_transform_looks_for_the_modules_that_it_was_given_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+    looking = lambda tree: looked.append(tree) or []
+    monkeypatch.setattr("tensorgrad.transforms.call.modules_in", looking)
+    model = RunningMean()
+    tg.grad(lambda x: loss(model, x) + loss(model, x))(X)
+    assert model.count == 2
+    assert len(looked) == 2  # the copies and the originals
 
 
 def test_a_transform_within_a_checkpoint_remembers_once() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,9 +254,10 @@ def test_a_slice_of_a_sequential_is_one_of_the_same_modules() -> None:
     assert front(np.zeros((4, 2))).shape == (4, 3)
 
 
+@pytest.mark.parametrize("learns", [True, False])
 @pytest.mark.parametrize("x", [np.ones((1, 2)), np.float32(1), 1.0])
-def test_an_array_in_place_of_a_parameter_is_refused(x: Any) -> None:
-    model = nn.Linear(2, 1)
+def test_an_array_in_place_of_a_parameter_is_refused(x: Any, learns: bool) -> None:
+    model = nn.Linear(2, 1).requires_grad_(learns)
     with pytest.raises(TypeError, match=r"Linear\.weight is a parameter.*\.weight\.data"):
         model.weight = x
     model.weight, model.bias = Value(np.ones((1, 2))), None
@@ -303,6 +306,7 @@ def test_to_converts_parameters_gradients_and_buffers_and_counts_stay() -> None:
         def __init__(self) -> None:
             self.linear, self.phase = nn.Linear(2, 1, rng=0), Value(np.ones(1, np.complex64))
             self.mean, self.count = np.zeros(1, np.float32), np.array(3)
+            self.table = Value(np.arange(2), requires_grad=False)
 
     model = Mixed()
     old = model.linear.weight.data
@@ -314,6 +318,7 @@ def test_to_converts_parameters_gradients_and_buffers_and_counts_stay() -> None:
         "phase": "complex128",
         "mean": "float64",
         "count": "int64",
+        "table": "int64",
     }
     assert model.linear.weight.grad.dtype == np.float64
     np.testing.assert_array_equal(old, model.linear.weight.data)
@@ -490,6 +495,48 @@ def test_a_hook_may_remove_itself() -> None:
     model.register_forward_pre_hook(lambda *_: seen.append("before"))
     model(np.ones(1))
     assert seen == ["before", "after"]
+
+
+class Keeping(nn.Module):
+    """The square of its input, and the activation it came by."""
+
+    def forward(self, x: Any) -> Any:
+        self._h = 2 * x
+        return self._h**2 / 4
+
+
+def test_a_backward_hook_sees_no_gradient_of_a_sweep_before() -> None:
+    model, seen, x = Keeping(), [], Value(3.0)
+    model.register_full_backward_hook(lambda m, gi, go: seen.append((gi[0], go)))
+    y = model(x)
+    model._h.backward()  # past the inputs alone
+    y.backward(5.0)
+    model._h.backward()
+    assert seen == [(2, (None,)), (30, (5,)), (2, (None,))]
+
+
+def test_a_module_with_a_backward_hook_and_a_kept_activation_is_freed_without_gc() -> None:
+    model = Keeping()
+    model.register_full_backward_hook(lambda m, gi, go: None)
+    model(Value(3.0)).backward()
+    gone = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_backward_hook_is_given_the_module_also_by_a_transform_and_none_once_it_is_gone() -> None:
+    model, seen = nn.Linear(1, 1, rng=0), []
+    model.register_full_backward_hook(lambda m, gi, go: seen.append(type(m)))
+    x = np.ones((1, 1))
+    tg.grad(lambda m: np.sum(m(x)))(model)
+    tg.vjp(lambda m: np.sum(m(x)), model)[1](1.0)
+    y = nn.functional_call(model, {"bias": Value(np.ones(1))}, x)
+    y.sum().backward()
+    assert seen == [nn.Linear, nn.Linear, type(None)]
 
 
 def test_backward_hooks_act_under_grad_and_in_higher_orders() -> None:
