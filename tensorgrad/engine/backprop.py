@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, shares_memory
+from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, met, shares_memory
 from tensorgrad.engine.care import CARE, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
@@ -155,7 +155,8 @@ def cotangents(
     """
     token = recorder.set(recorder.get() if create_graph else None)
     try:
-        sure = all(has_numbers(node.data) for node in seeds)  # or nobody sees what is not finite
+        # of arrays without numbers nobody sees what is not finite
+        sure = not met or all(has_numbers(node.data) for node in seeds)
         if sure:
             try:
                 found = swept(seeds, create_graph, wrt)
@@ -233,5 +234,6 @@ def as_handle(x: Array) -> Handle:
 
 def as_array(g: Array) -> Array:
     """The array; a Value where its kind is not computed with alone (inside of a `vmap`)."""
-    kind = kind_of(data_of(g))
-    return data_of(g) if kind.alone else as_handle(g)
+    if is_numpy(g):
+        return g
+    return data_of(g) if kind_of(data_of(g)).alone else as_handle(g)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, created, is_array
+from tensorgrad.engine.arrays import anywhere, created, innermost, is_array
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
 from tensorgrad.engine.rules import Reading
 
@@ -291,9 +291,8 @@ CARE, OPAQUE = Care(), Opaque()
 
 
 def finite(g: Array) -> bool:
-    """Whether a cotangent has finite entries only."""
-    if isinstance(g, Handle):
-        g = g.node.data
+    """Whether a cotangent has finite entries only, for all examples of a `vmap`."""
+    g = innermost(g)
     if isinstance(g, np.inexact):
         return cmath.isfinite(g)
     if type(g) is np.ndarray:
