@@ -123,22 +123,20 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)
     except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
-    kind, made = None, type(data)
+    made = type(data)
     if handle is None:
-        kind = kind_of(data)
-        if kind.alone:
+        if kind_of(data).alone:
             return data
         handle = Handle.kind
     elif made is np.ndarray:
         data = data if data.ndim else data[()]
     elif made not in SCALARS:
-        kind = kind_of(data)
-        data = kind.result(operand(data, op.name))
+        data = kind_of(data).result(operand(data, op.name))
     new = recorder.get()
     result = _blank(handle)
-    result.node = node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
-    if kind is not None:
-        node.readings += kind.readings
+    result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
+    if not plain:  # `as_examples` alone makes another kind of a plain array, and needs no reading
+        result.node.readings += kind_of(data).readings
     return result
 
 
