@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tensorgrad import Value, nn
+from tensorgrad.ops.neural import LARGE
 from tests.numerical import assert_gradient
 
 rng = np.random.default_rng(0)
@@ -126,3 +127,16 @@ def test_the_functional_affine_map_does_without_a_bias() -> None:
 def test_an_mlp_takes_rows_as_lists() -> None:
     model, rows = nn.MLP(2, [3, 1], rng=0), [[1.0, 2.0], [3.0, 4.0]]
     np.testing.assert_array_equal(model(rows).data, model(np.array(rows)).data)
+
+
+@pytest.mark.parametrize("n", [1, LARGE // 40, LARGE // 40 + 1])
+def test_a_large_batch_is_multiplied_in_another_order_and_gives_the_same(n: int) -> None:
+    rng = np.random.default_rng(0)
+    x, weight, bias = (Value(rng.normal(size=s)) for s in ((n, 40), (7, 40), (7,)))
+    out, g = nn.functional.linear(x, weight, bias), rng.normal(size=(n, 7))
+    np.testing.assert_allclose(
+        out.data, np.einsum("ni,oi->no", x.data, weight.data) + bias.data, rtol=1e-12, atol=1e-12
+    )
+    out.backward(g)
+    np.testing.assert_allclose(weight.grad, np.einsum("no,ni->oi", g, x.data), atol=1e-11)
+    assert weight.grad.flags.c_contiguous
