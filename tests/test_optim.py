@@ -296,6 +296,7 @@ w = Value(1.0)
         (lambda: optim.SGD([w * 2]), TypeError, r"changes leaves, not Value\(2.0"),
         (lambda: optim.SGD([np.ones(2)]), TypeError, "changes leaves, not array"),
         (lambda: optim.SGD([w], lr=-1), ValueError, "lr=-1: must be 0 or more"),
+        (lambda: optim.SGD([{"lr": 1}]), ValueError, "a group is a dict with its .params"),
         (lambda: optim.SGD([w], lr=float("nan")), ValueError, "lr=nan"),
         (lambda: optim.SGD([w], momentum=-0.1), ValueError, "momentum=-0.1"),
         (lambda: optim.SGD([w], weight_decay=-1), ValueError, "weight_decay=-1"),

@@ -185,6 +185,11 @@ def test_no_batches_is_an_error() -> None:
         slope_run([])
 
 
+def test_a_batch_without_examples_is_an_error_before_the_step() -> None:
+    with pytest.raises(ValueError, match="batch 1 of epoch 1 has no examples"):
+        slope_run([(np.empty(0), np.empty(0))])
+
+
 def test_batches_that_can_be_iterated_only_once_are_an_error_in_the_second_epoch() -> None:
     class Once(list[Any]):
         def __iter__(self) -> Iterator[Any]:

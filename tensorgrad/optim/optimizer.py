@@ -77,6 +77,8 @@ class Optimizer:
 
         Errors as for the optimiser itself; nothing has changed then.
         """
+        if "params" not in group:
+            raise ValueError(f"a group is a dict with its 'params', not {dict(group)!r:.60}")
         params = group["params"]
         params = [params] if isinstance(params, Value) else list(params)
         new = {**self.defaults, **group, "params": params}

@@ -103,6 +103,8 @@ def fit(
             total, examples, n = 0.0, 0, 0
             for n, batch in enumerate(batches, start=1):
                 size = rows(batch[-1])
+                if not size:
+                    raise ValueError(f"batch {n} of epoch {epoch} has no examples")
                 total += size * take(*batch).item()
                 examples += size
                 if n % 64 == 0:
