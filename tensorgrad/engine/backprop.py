@@ -177,7 +177,7 @@ def swept(
     """What one sweep finds, with care or without: Values where it is recorded or runs inside of a
     `vmap`, otherwise arrays.
     """
-    given = as_handle if create_graph else as_array
+    given = as_handle if create_graph else array_or_handle
     sweep = Sweep(seeds, wrt, create_graph, careful)
     found = sweep.run({node: given(g) for node, g in seeds.items()})
     for node, g in found.items():
@@ -232,7 +232,7 @@ def as_handle(x: Array) -> Handle:
     return x if isinstance(x, Handle) else hold(leaf(x))
 
 
-def as_array(g: Array) -> Array:
+def array_or_handle(g: Array) -> Array:
     """The array; a Value where its kind is not computed with alone (inside of a `vmap`)."""
     if is_numpy(g):
         return g

@@ -10,40 +10,20 @@ from contextvars import ContextVar
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from tensorgrad.engine.node import Array, Node, Recorder, Scope, record, recorder
+from tensorgrad.engine.node import Array, Node, Recorder, Scope, recorder
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
 
 
 class Calls:
-    """A recorder that knows the call of a Module that runs: its `scope`.
+    """A recorder around another, `base`, that knows the call of a Module that runs: its `scope`.
 
     A Module in a Module changes that, which costs less than to set a context variable (0.4 µs). The
-    outermost brings an object of its own, which no other thread sees.
+    outermost brings an object of its own, which only copies of its context see.
     """
 
-    __slots__ = ("scope",)
-
-    def __init__(self) -> None:
-        self.scope: Scope | None = None
-
-    def record(
-        self,
-        op: Primitive | None,
-        operands: tuple[Node | None, ...],
-        inputs: tuple[Array, ...],
-        params: Mapping[str, Any],
-        data: Array,
-    ) -> Node:
-        """The node of an operation that just ran."""
-        return record(op, operands, inputs, params, data, self.scope)
-
-
-class Around(Calls):
-    """Another recorder, and the scope on its nodes."""
-
-    __slots__ = ("base",)
+    __slots__ = ("base", "scope")
 
     def __init__(self, base: Recorder, scope: Scope | None = None) -> None:
         self.base, self.scope = base, scope
@@ -56,6 +36,7 @@ class Around(Calls):
         params: Mapping[str, Any],
         data: Array,
     ) -> Node:
+        """The node of an operation that just ran, with the scope on it."""
         node = self.base(op, operands, inputs, params, data)
         node.scope = self.scope
         return node
@@ -69,13 +50,13 @@ def calls_of(outer: Recorder) -> Calls:
     calls = outer.__self__ if type(outer) is MethodType else None
     if isinstance(calls, Calls) and calls.scope is not None:
         return calls
-    return Calls() if outer is record else Around(outer)
+    return Calls(outer)
 
 
 def instead(new: Recorder) -> Recorder | None:
     """`new` in place of the recorder in force, in the same scope; none where none is in force."""
     outer = recorder.get()
-    return outer and Around(new, calls_of(outer).scope).record
+    return outer and Calls(new, calls_of(outer).scope).record
 
 
 Buffers = Mapping[str, Array]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import anywhere, created, innermost, is_array
-from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf
+from tensorgrad.engine.node import Array, Node, data_of, detached
 from tensorgrad.engine.rules import Reading
 
 Function = Callable[..., Array]
@@ -250,11 +250,6 @@ def asked(a: Array, g: Array) -> Array:
         return a
     one = created(np.eye, *a.shape[-2:], dtype=a.dtype, like=a)
     return np.where(np.any(g.payload != 0, axis=-1)[..., None, None], a, one)
-
-
-def detached(x: Array) -> Array:
-    """Without its gradient, but with the manners of an array."""
-    return hold(leaf(x.node.data)) if isinstance(x, Handle) else x
 
 
 def is_number_array(x: Any) -> bool:

@@ -101,6 +101,11 @@ def hold(node: Node) -> Handle:
     return handle
 
 
+def detached(x: Any) -> Any:
+    """A Value without its gradient, but with the manners of one; other things as they are."""
+    return hold(leaf(x.node.data)) if isinstance(x, Handle) else x
+
+
 def data_of(x: Any) -> Any:
     """The array behind a Value, also inside the lists and tuples of an argument."""
     if isinstance(x, Handle):
@@ -118,7 +123,6 @@ def record(
     inputs: tuple[Array, ...],
     params: Mapping[str, Any],
     data: Array,
-    scope: Scope | None = None,
 ) -> Node:
     """The ordinary recorder: the node of an operation that just ran."""
     node = _blank(Node)  # and no __init__: half the time of a Node(...) call (0.2 of 0.4 µs)
@@ -133,7 +137,7 @@ def record(
     node.name = None
     node.serial = next(serials)
     node.readings = NO_READINGS if op is None else op.readings
-    node.scope = scope
+    node.scope = None
     return node
 
 

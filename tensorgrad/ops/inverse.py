@@ -21,7 +21,7 @@ import numpy as np
 from tensorgrad.engine.arrays import anywhere, as_array, created
 from tensorgrad.engine.care import asked, systems
 from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, detached
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conjugated
 from tensorgrad.ops.several import pack, unpack
@@ -116,11 +116,6 @@ def small_cofactors(a: Array) -> Array:
     return np.cross(np.roll(a, -1, axis=-2), np.roll(a, -2, axis=-2))
 
 
-def constant(x: Array) -> Array:
-    """`x` without its gradient."""
-    return x.detach() if hasattr(x, "detach") else x
-
-
 def cofactors(a: Array, det_a: Array) -> Array:
     """∂ det A / ∂A, which is det(A) A⁻ᵀ if the inverse keeps at least half of the digits."""
     if a.shape[-1] <= 3:
@@ -128,7 +123,7 @@ def cofactors(a: Array, det_a: Array) -> Array:
     if anywhere(det_a == 0):
         return singular_cofactors(a)
     inverse = np.linalg.inv(a)
-    condition = np.linalg.matrix_norm(constant(a)) * np.linalg.matrix_norm(constant(inverse))
+    condition = np.linalg.matrix_norm(detached(a)) * np.linalg.matrix_norm(detached(inverse))
     if anywhere(condition > np.finfo(a.dtype).eps ** -0.5):
         return singular_cofactors(a)
     return det_a[..., None, None] * T(inverse)
@@ -143,7 +138,7 @@ def singular_cofactors(a: Array) -> Array:
     singular too, so are all derivatives of A's determinant up to the third: they are 0.
     """
     n, k = a.shape[-1], a.shape[-1] - 3
-    u, s, vh = np.linalg.svd(constant(a))
+    u, s, vh = np.linalg.svd(detached(a))
     u1, u2, v1, v2 = u[..., :k], u[..., k:], H(vh[..., :k, :]), H(vh[..., k:, :])
     null = s[..., k - 1, None, None] <= n * np.finfo(a.dtype).eps * s[..., 0, None, None]
     b = np.where(null, created(np.eye, k, dtype=a.dtype, like=a), H(u1) @ a @ v1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import NUMPY, kind_of
+from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.backprop import swept
 from tensorgrad.engine.batching import by_itself, levels_of
 from tensorgrad.engine.calls import forgetting_buffers, noting_buffers
@@ -152,7 +152,7 @@ class custom_vjp:
             )
         outs, rebuild = flatten(out)
         batched = bool(levels_of(*map(data_of, outs)))
-        saved = None if residuals is None else map_leaves(detached, residuals)
+        saved = None if residuals is None else map_leaves(as_plain, residuals)
 
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
             known = saved
@@ -213,7 +213,7 @@ def one_at_a_time(pullback: Pullback, gs: list[Array]) -> Sequence[Array]:
     return [as_examples(x, level=levels[-1]) for x in stacks]
 
 
-def detached(x: Any) -> Any:
+def as_plain(x: Any) -> Any:
     return plain(x.data) if isinstance(x, Value) else x
 
 
@@ -243,9 +243,7 @@ def one_node(
     op = Primitive(data_of, Together(rule), name, batch=by_itself, readings=readings)
     new = recorder.get() or record
     node = new(op, tuple(operands), tuple(x.data for x in operands), NO_PARAMS, data)
-    kind = kind_of(data)
-    if kind is not NUMPY:
-        node.readings += kind.readings
+    node.readings += kind_of(data).readings
     made = Value.of(node)
     if single:
         return [made]
