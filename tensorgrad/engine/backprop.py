@@ -163,7 +163,7 @@ def cotangents(
                 sure = all(map(finite, found.values()))
             except (Unsure, np.linalg.LinAlgError):
                 sure = False
-        return owned(found if sure else swept(seeds, create_graph, wrt, careful=True))
+        return owned(found if sure else swept(seeds, create_graph, wrt, careful=True), seeds)
     finally:
         recorder.reset(token)
 
@@ -186,9 +186,9 @@ def swept(
     return found
 
 
-def owned(found: dict[Node, Array]) -> dict[Node, Array]:
-    """The cotangents, none of which shares its memory with another array."""
-    seen = set()
+def owned(found: dict[Node, Array], seeds: Mapping[Node, Array]) -> dict[Node, Array]:
+    """The cotangents, none of which shares its memory with another array, nor with the caller's."""
+    seen = {id(data_of(g)) for g in seeds.values()}
     for node, g in found.items():
         data = g.node.data if isinstance(g, Handle) else g
         if id(data) in seen or shares_memory(data):

@@ -89,15 +89,7 @@ class Call:
         """The cotangent of each leaf, given those of `ys`; None for leaves that hold no numbers."""
         seeds = seeds_of(ys, gs)
         found, keep = self.sweep(seeds, ys, seeds.values(), self.nodes)
-        results = [
-            v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables
-        ]
-        shared = {id(g) for g in seeds.values()}
-        for i, g in enumerate(results):  # each is an array of its own
-            if g is not None and not isinstance(g, Value) and (shares_memory(g) or id(g) in shared):
-                results[i] = g.copy()
-            shared.add(id(g))
-        return results
+        return [v if v is None else self.result(found.get(v.node), v, keep) for v in self.variables]
 
     def sweep(
         self, seeds: dict[Node, Array], ys: Sequence[Any], givens: Iterable[Any], wrt: list[Node]
