@@ -10,9 +10,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Handle
 from tensorgrad.engine.primitive import homes, implements, primitive
 from tensorgrad.engine.rules import Each
 from tensorgrad.value import Value, no_grad
+from tensorgrad.views import View
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
         vjp,
     )
     from tensorgrad.transforms.vmap import vmap
+
+Handle.part = View.of_part
 
 __version__ = "0.1.0"
 __all__ = [

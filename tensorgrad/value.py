@@ -19,14 +19,12 @@ from tensorgrad.engine.arrays import (
     as_array,
     copied,
     created,
-    in_place,
     is_numpy,
     kind_of,
     same_shape,
     to_numbers,
 )
 from tensorgrad.engine.backprop import cotangents
-from tensorgrad.engine.batching import levels_of
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     NO_PARAMS,
@@ -34,7 +32,7 @@ from tensorgrad.engine.node import (
     Handle,
     Node,
     data_of,
-    differentiating,
+    differentiated,
     leaf,
     recorder,
     recording,
@@ -43,6 +41,7 @@ from tensorgrad.engine.primitive import Primitive, apply, implementation_of
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
+from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 
 Axis = int | tuple[int, ...] | None
@@ -91,6 +90,11 @@ class Value(Handle):
         if self.node.op is not None:
             raise ValueError(
                 "only a leaf's data can be set: the sweep needs those of a result as they were"
+            )
+        if differentiated(data):
+            raise TypeError(
+                "data of a Value that is being differentiated would lose its gradient: use the "
+                "Value itself; a Module with other parameters is nn.functional_call"
             )
         data = as_array(data_of(data))
         if not same_shape(data.shape, self.shape):
@@ -142,6 +146,7 @@ class Value(Handle):
     @property
     def operands(self) -> tuple[Any, ...]:
         """What that primitive was applied to, in order: Values, and arrays for constants."""
+        recall([self.node])
         pairs = zip(self.node.operands, self.node.inputs)
         return tuple(a if x is None else Value.of(x) for x, a in pairs)
 
@@ -308,6 +313,32 @@ class Value(Handle):
     def __rmatmul__(self, other: Array) -> Value:
         return run(linalg.matmul, (other, self), NO_PARAMS)
 
+    # In place. A number cannot change: the name moves to another, as in NumPy.
+
+    def __iadd__(self, other: Array) -> Value:
+        return self._in_place(self + other)
+
+    def __isub__(self, other: Array) -> Value:
+        return self._in_place(self - other)
+
+    def __imul__(self, other: Array) -> Value:
+        return self._in_place(self * other)
+
+    def __itruediv__(self, other: Array) -> Value:
+        return self._in_place(self / other)
+
+    def __ifloordiv__(self, other: Array) -> Value:
+        return self._in_place(self // other)
+
+    def __imod__(self, other: Array) -> Value:
+        return self._in_place(self % other)
+
+    def __ipow__(self, other: Array) -> Value:
+        return self._in_place(self**other)
+
+    def __imatmul__(self, other: Array) -> Value:
+        return self._in_place(self @ other)
+
     def __neg__(self) -> Value:
         return run(negative, (self,), NO_PARAMS)
 
@@ -358,29 +389,59 @@ class Value(Handle):
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
-        return run(index.getitem, (self,), {"index": as_param(i)})
+        entries = run(index.getitem, (self,), {"index": as_param(i)})
+        if self.node.op is index.setitem:
+            forget_whole(entries.node)
+        return entries
 
     def __setitem__(self, i: Any, x: Array) -> None:
-        """`v[i] = x`, differentiable. Under `no_grad()` the data of a leaf change in place.
+        """`v[i] = x`, differentiable: a new node under the same name, and under those of its views.
 
-        Assign with one index, `v[0, 1] = x`: `v[0]` is another Value, and `v[0][1] = x` names it
-        anew without a change of `v`.
+        Under `no_grad()` a leaf gets new data. Whoever computed with the old ones still has them.
         """
-        batched = levels_of(self.data, data_of(x), data_of(i))
-        if recorder.get() is None and self.op is None and not batched:
-            data = in_place(self.data)
-            data[data_of(i)] = data_of(x)
-            if not self.ndim:  # a number cannot change in place
-                self.data = data[()]
+        self._may_change()
+        self._become(run(index.setitem, (self, x), {"index": as_param(i)}))
+
+    def _in_place(self, updated: Value) -> Value:
+        """`self`, which is now `updated`, in the shape and dtype that it has."""
+        if not self.ndim:
+            return updated
+        if updated.shape != self.shape:
+            raise ValueError(f"a result of shape {updated.shape} does not fit into {self.shape}")
+        if not np.can_cast(updated.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"a result of {updated.dtype} would be cut off in {self.dtype}")
+        self._may_change()
+        self._become(updated if updated.dtype == self.dtype else updated.astype(self.dtype))
+        return self
+
+    def _may_change(self) -> None:
+        """ValueError where a change would cut this Value off from its gradient."""
+        if not self.requires_grad:
             return
-        if self.requires_grad and (self.op is None or self.op is alias):
+        if self.op is None or self.op is alias:
+            if recorder.get() is not None or self.op is alias:
+                raise ValueError(
+                    "changing a leaf that requires grad would hide the leaf: change a copy "
+                    "(v = v.copy()), write v = v + 1 instead of v += 1, or change it under "
+                    "no_grad(), where it gets new data"
+                )
+        elif recorder.get() is None:
             raise ValueError(
-                "assigning to items of a leaf that requires grad would hide the leaf: assign to a "
-                "copy (v = v.copy()), or under no_grad() to change the data in place"
+                f"changing the result of {self.op.name} under no_grad() would lose its gradient: "
+                "change a copy, v = v.detach().copy()"
             )
-        updated = run(index.setitem, (self, x), {"index": as_param(i)}).node
-        updated.name = self.name
-        self.node = updated
+
+    def _become(self, updated: Value) -> None:
+        """Let this name mean `updated`."""
+        node, new = self.node, updated.node
+        if node.requires_grad and node.op is None:
+            if not kind_of(new.data).alone:
+                raise ValueError("a leaf that requires grad cannot hold the examples of a vmap")
+            node.data = new.data
+            return
+        new.name = node.name
+        self.node = new
+        forget(new)
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -407,12 +468,12 @@ class Value(Handle):
 
     def _number(self) -> Any:
         """The data; TypeError where a transform would lose its gradient, as in `array[0] = v`."""
-        if self.requires_grad and differentiating.get():
+        if differentiated(self):
             raise TypeError(
                 "float() of a Value that is being differentiated would lose its gradient; so would "
                 "assigning it to an item of an array, and a function of `math`: write into "
-                "tg.Value(array, requires_grad=False) or np.stack the items, use np.sin for "
-                "math.sin, .item() for the number"
+                "np.zeros_like(value) or tg.Value(array, requires_grad=False), np.stack the items, "
+                "use np.sin for math.sin, .item() for the number"
             )
         return to_numbers(self.data)
 
@@ -430,8 +491,20 @@ class Value(Handle):
         """The data as Python numbers in nested lists."""
         return to_numbers(self.data).tolist()
 
+    def __copy__(self) -> Value:
+        return self.__deepcopy__()
+
+    def __deepcopy__(self, memo: Any = None) -> Value:
+        """A leaf of its own; where a transform differentiates this Value, a differentiable copy."""
+        return self.copy() if differentiated(self) else _restore(*self.__reduce__()[1])
+
     def __reduce__(self) -> Any:
         """For `copy`, `deepcopy` and `pickle`: a leaf is its data; a graph cannot be copied."""
+        if differentiated(self):
+            raise TypeError(
+                "a Value that is being differentiated would lose its gradient in a pickle: pickle "
+                "value.data"
+            )
         if self.op is not None:
             raise TypeError(
                 f"only leaves can be copied or pickled, this Value is the result of {self.op.name}:"
@@ -712,7 +785,7 @@ def as_data(data: Any) -> Any:
     """A copy of `data` as an array; NumPy scalars for single numbers, floats for Python's ints."""
     if isinstance(data, (list, tuple)) and holds_a_value(data):
         raise TypeError("a Value of Values would lose their gradients: join them with np.stack")
-    if isinstance(data, Value) and data.requires_grad and differentiating.get():
+    if differentiated(data):
         raise TypeError(
             "a new Value of one that is being differentiated would lose its gradient: use it as it "
             "is, v.copy(), or v.detach() for a constant"

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 import tensorgrad as tg
 from tensorgrad import Value
+from tensorgrad.views import View
 from tests.naive import Number, derivatives
 
 Array = Any
@@ -46,11 +47,12 @@ def maximum(x: Array, y: Array) -> Array:
 
 
 def plus_equals(x: Array, y: Array) -> Array:
-    """`x += y` moves the name: whoever else has x still has the old one."""
-    if isinstance(x, Value):
-        x += y
-        return x
-    return x + y
+    """`x += y` in place, of a copy; as in NumPy, y has to fit into x."""
+    if np.broadcast_shapes(np.shape(x), np.shape(y)) != np.shape(x):
+        raise ValueError
+    x = x.copy()
+    x += y
+    return x
 
 
 def chosen(x: Array, y: Array) -> Array:
@@ -118,6 +120,11 @@ def numbers(entries: Array) -> Array:
     """A new Number for each entry: a constant for a float, a copy with a history for a Number."""
     new = np.frompyfunc(lambda x: +x if isinstance(x, Number) else Number(x), 1, 1)
     return np.asarray(new(entries), dtype=object)
+
+
+def own(value: Value) -> Value:
+    """A copy of a view, which would change with what it is a view of."""
+    return value.copy() if isinstance(value, View) else value
 
 
 def floats(twin: Array) -> Array:
@@ -230,7 +237,7 @@ class EngineAgainstNaive(RuleBasedStateMachine):
                 return multiple()
             if twin.size not in SIZES or np.any(np.abs(floats(twin)) > LARGEST):
                 return multiple()
-            result = Pair(f(*values), twin)
+            result = Pair(own(f(*values)), twin)
         return multiple(self.keep(result.renamed(twin, *operands) if recorded else result.cut()))
 
     # Leaves and results.
@@ -285,9 +292,10 @@ class EngineAgainstNaive(RuleBasedStateMachine):
     def assign(self, p: Pair, q: Pair, how: Function, data: Any, recorded: bool) -> None:
         """`v[i] = x` gives the name `v` to a new array; who has read the old one still has it."""
         index = data.draw(st.sampled_from(indices(p.twin)))
-        in_place = p.value.op is None and not recorded
-        if in_place and not p.fresh:
-            return  # that would change what others have read, as in NumPy
+        if p.value.requires_grad and not recorded:
+            with tg.no_grad(), pytest.raises(ValueError, match="would lose its gradient"):
+                p.value[index] = 1.0
+            return
         try:
             written = assigned(p.twin, index, how(p.twin[index], q.twin))
         except ValueError:
@@ -300,7 +308,6 @@ class EngineAgainstNaive(RuleBasedStateMachine):
         p.renamed(numbers(written), p, q)
         if not recorded:
             p.cut()
-            p.fresh = in_place
 
     @rule(p=leaves, q=pairs, data=st.data())
     def update(self, p: Pair, q: Pair, data: Any) -> None:

@@ -150,7 +150,7 @@ def test_importing_the_package_loads_the_engine_and_little_else() -> None:
     assert not {"hypothesis", "matplotlib", "optree", "scipy", "typer"} & {*fresh(code)}
     code = "import sys, tensorgrad; print(*(name for name in sys.modules))"
     loaded = {room(name) for name in fresh(code) if name in modules()}
-    assert loaded <= {FRONT, *CELLAR, "engine", "ops", "value"}
+    assert loaded <= {FRONT, *CELLAR, "engine", "ops", "value", "views"}
 
 
 @pytest.mark.parametrize("module", ["tensorgrad", "tensorgrad.viz", "tensorgrad.testing"])

@@ -232,6 +232,27 @@ def shares_memory(x: Any) -> bool:
     return getattr(x, "base", None) is not None
 
 
+def views(x: Any, y: Any) -> bool:
+    """Whether `x`, which was made of `y`, shows memory of it."""
+    x, y = innermost(x), innermost(y)
+    if type(x) is not np.ndarray:
+        return False
+    return x is y or (x.base is not None and (x.base is y or x.base is getattr(y, "base", None)))
+
+
+NOTHING = np.full(32, 0xFF, np.uint8)  # as floats these bytes are NaN
+
+
+def outline(x: Array) -> Array:
+    """An array of the shape and dtype of `x`, and no numbers."""
+    return np.ndarray(x.shape, x.dtype, NOTHING, strides=(0,) * x.ndim)
+
+
+def is_outline(x: Any) -> bool:
+    """Whether only shape and dtype are left of an array."""
+    return getattr(x, "base", None) is NOTHING
+
+
 def sizes(x: Any) -> tuple[int | None, ...]:
     """The sizes of the axes, as far as they are known: Dask's are NaN where they are not."""
     return tuple(n if n == n else None for n in x.shape)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import has_numbers, is_numpy, kind_of, met, shares_memory
+from tensorgrad.engine.arrays import has_numbers, is_numpy, is_outline, kind_of, met, shares_memory
 from tensorgrad.engine.care import CARE, Unsure, finite
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
 from tensorgrad.engine.repair import repair
@@ -221,7 +221,9 @@ RECORDED = Recorded()
 
 def value_of(node: Node, data: Array) -> Handle:
     """A handle on `node`. RuntimeError if it no longer holds what it held."""
-    if node.data is not data:
+    if is_outline(node.data):
+        node.data = data
+    if node.data is not data and not is_outline(data):
         raise RuntimeError(
             f"an operand of shape {np.shape(data)} got new data since: compute the result again"
         )

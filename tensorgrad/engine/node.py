@@ -92,6 +92,7 @@ class Handle:
     __slots__ = ("node",)
     node: Node
     kind: ClassVar[type[Handle]]
+    part: ClassVar[Callable[..., Handle]]  # a handle on a view: of what, made how, its node
 
 
 def hold(node: Node) -> Handle:
@@ -151,8 +152,20 @@ def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> N
 # A context variable, so each thread (and each asyncio task) has its own.
 recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
-# Whether a function runs here that a transform such as `tg.grad` differentiates.
-differentiating: ContextVar[bool] = ContextVar("differentiating", default=False)
+# Where a function runs here that a transform such as `tg.grad` differentiates, a serial before those
+# of its nodes; with several, that of the outermost.
+differentiating: ContextVar[int | None] = ContextVar("differentiating", default=None)
+
+
+def differentiated(x: Any) -> bool:
+    """Whether `x` is a Value that such a transform differentiates by, or has made of these."""
+    since = differentiating.get()
+    return (
+        since is not None
+        and isinstance(x, Handle)
+        and x.node.requires_grad
+        and x.node.serial > since
+    )
 
 
 class recording(ContextDecorator):

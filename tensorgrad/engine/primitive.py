@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
-from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run
+from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run, views
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
@@ -50,6 +50,7 @@ class Primitive:
         care: CareRule | None = None,
         adds: Callable[..., None] | None = None,
         readings: tuple[Reading, ...] = (),
+        view: bool = False,
     ) -> None:
         self.forward, self.rules, self.name = forward, rules, name
         self.notation, self.choice, self.signature = notation, choice, signature
@@ -58,6 +59,7 @@ class Primitive:
         self.arity = None if isinstance(rules, Each) else len(rules)
         together = (ONCE,) if isinstance(rules, Together) else ()
         self.care, self.adds, self.readings = care, adds, together + readings
+        self.view = view
 
     def __call__(self, *args: Array, **params: Any) -> Array:
         if params or len(args) != self.arity:
@@ -81,20 +83,19 @@ class Primitive:
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """Run `op` forward, and record it if an operand requires grad. Raw in, raw out.
     An operand with `__primitive__` answers itself, as with NumPy's protocols."""
-    handle: type[Handle] | None = None
-    plain, wanted = True, False
+    plain, wanted, held = True, False, False
     nodes: tuple[Node | None, ...]
     inputs: tuple[Array, ...]
     if len(operands) == 2:  # the loop below, unrolled: 0.5 µs for an operation instead of 0.7
         x, y = operands
         m = n = None
         if isinstance(x, Handle):
-            handle, m = type(x), x.node
+            held, m = True, x.node
             x, wanted = m.data, m.requires_grad
         elif type(x) not in PLAIN:
             plain = False
         if isinstance(y, Handle):
-            handle, n = type(y), y.node
+            held, n = True, y.node
             y, wanted = n.data, wanted or n.requires_grad
         elif type(y) not in PLAIN:
             plain = False
@@ -106,7 +107,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         for x in operands:
             n = None
             if isinstance(x, Handle):
-                handle, n = type(x), x.node
+                held, n = True, x.node
                 x, wanted = n.data, wanted or n.requires_grad
             elif type(x) not in PLAIN:
                 plain = False
@@ -124,19 +125,20 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     except (ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise failure(op.name, error, inputs, params) from error
     made = type(data)
-    if handle is None:
+    if not held:
         if kind_of(data).alone:
             return data
-        handle = Handle.kind
     elif made is np.ndarray:
         data = data if data.ndim else data[()]
     elif made not in SCALARS:
         data = kind_of(data).result(operand(data, op.name))
     new = recorder.get()
-    result = _blank(handle)
+    result = _blank(Handle.kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     if not plain:  # `as_examples` alone makes another kind of a plain array, and needs no reading
         result.node.readings += kind_of(data).readings
+    if op.view and held and views(data, inputs[0]):
+        return Handle.part(operands[0], op, params, result.node)
     return result
 
 
@@ -187,6 +189,7 @@ def primitive(
     batch: BatchingRule | None = None,
     care: CareRule | None = None,
     adds: Callable[..., None] | None = None,
+    view: bool = False,
 ) -> Primitive:
     """Declare an operation: its forward in NumPy and the gradient formula of each operand.
 
@@ -199,7 +202,8 @@ def primitive(
     follows from forward and signature.
     `care`: how it meets a cotangent of 0, one of the rules in `care.py`; needed where it multiplies
     operands with each other. `adds`: adds its operand's cotangent to a sum in place, with less work
-    than its rule, `adds(total, g, **params)`.
+    than its rule, `adds(total, g, **params)`. `view`: whether NumPy's may be a view of its operand,
+    so that what is written into one is seen in the other.
     If the forward is a NumPy function, that function is differentiable from now on. TypeError
     without a name or a rule. A rule returns a new array, or `g` or a view of it; an array that it
     keeps would become somebody's `.grad`.
@@ -238,6 +242,7 @@ def primitive(
         care,
         adds,
         readings,
+        view,
     )
     return implements(forward)(op)
 

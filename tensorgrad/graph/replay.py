@@ -28,6 +28,7 @@ from tensorgrad.graph.local import (
     tangent,
 )
 from tensorgrad.graph.names import Called, Names, in_one_line, names_of, pairs
+from tensorgrad.ops.former import recall
 from tensorgrad.value import Value
 
 Kind = Literal["leaf", "forward", "seed", "edge"]
@@ -200,6 +201,7 @@ class Replay:
     def __init__(self, value: Value, wrt: Any = None, names: Names = None) -> None:
         self.output = replayable(value).node
         self.order = leaves_first(self.output)
+        recall(self.order)
         self.names = names_of(self.order, pairs(names))
         self.wanted = on_paths(self.order, wrt)
         for node in self.order:

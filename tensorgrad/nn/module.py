@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tensorgrad.engine.calls import calls_of, keeper
 from tensorgrad.engine.care import OPAQUE, bare
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import Array, Node, Scope, data_of, recorder
+from tensorgrad.engine.node import Array, Node, Scope, data_of, differentiated, recorder
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.transforms.call import requires_grad
 from tensorgrad.transforms.custom import one_node
@@ -216,12 +216,18 @@ class Module:
         keeper.get()(self, new)
 
     def state_dict(self) -> State:
-        """A copy of every parameter's data and of every buffer, by name; a shared one once."""
-        return {
-            name: np.array(data_of(x), order="C")
-            for name, x in parts_of(self)
-            if not isinstance(x, Module)
-        }
+        """A copy of every parameter's data and of every buffer, by name; a shared one once.
+
+        TypeError inside of a transform that differentiates by them.
+        """
+        parts = [part for part in parts_of(self) if not isinstance(part[1], Module)]
+        for name, x in parts:
+            if differentiated(x):
+                raise TypeError(
+                    f"{name!r} is being differentiated and would lose its gradient in a "
+                    "state_dict: use copy.deepcopy(model), or nn.functional_call"
+                )
+        return {name: np.array(data_of(x), order="C") for name, x in parts}
 
     def load_state_dict(
         self, state: Mapping[str, Any], strict: bool = True, assign: bool = False

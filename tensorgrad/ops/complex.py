@@ -22,6 +22,7 @@ real = primitive(
     notation=r"\operatorname{{Re}} {0}",
     domain=TURNED,
     batch=elementwise,
+    view=True,
 )
 imag = primitive(
     np.imag,
@@ -29,6 +30,7 @@ imag = primitive(
     notation=r"\operatorname{{Im}} {0}",
     domain=TURNED,
     batch=elementwise,
+    view=True,
 )
 conjugate = primitive(
     np.conjugate, lambda g, out, x: np.conjugate(g), notation=r"\overline{{{0}}}", domain=TURNED

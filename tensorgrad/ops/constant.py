@@ -1,5 +1,6 @@
 """NumPy functions without a gradient by nature: they answer with booleans, indices, shapes or new
-arrays. On a Value they compute with its data and return plain arrays.
+arrays. On a Value they compute with its data and return plain arrays; new arrays of its shape are
+Values as well, so that Values can be written into them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ def on_data(function: Callable[..., Any], batch: BatchingRule | None = None) -> 
         return hold(leaf(run_batched(op, data, named)))
 
     return compute
+
+
+def held(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with its result in a Value."""
+    return lambda *args, **params: hold(leaf(function(*args, **params)[()]))
 
 
 def stand_in(x: Any) -> Any:
@@ -105,3 +111,5 @@ ABOUT_SHAPES = {
 batching = {function: rule for rule, names in BATCHED.items() for function in named(names)}
 for function in CONSTANTS:
     implementations[function] = on_data(function, batching.get(function))
+for function in named(ANSWERS["new arrays of a shape"]):
+    implementations[function] = held(implementations[function])

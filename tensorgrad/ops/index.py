@@ -164,6 +164,7 @@ getitem: Primitive = primitive(
     adds=add_entries,
     domain=Domain(params=some_indices, complex=True),
     batch=moving,
+    view=True,
 )
 scatter_add: Primitive = primitive(
     scatter,
@@ -273,4 +274,5 @@ sliding_windows = primitive(
     ),
     domain=Domain(params=windows, complex=True),
     batch=moving,
+    view=True,
 )

@@ -47,24 +47,28 @@ reshape = primitive(
     name="reshape",
     domain=Domain(params=reshapes, complex=True),
     batch=moving,
+    view=True,
 )
 ravel = primitive(
     np.ravel,
     lambda g, out, x, order="C": reshaped(g, x.shape, order),
     domain=Domain(params=lambda shape: [{}, {"order": "F"}], complex=True),
     batch=moving,
+    view=True,
 )
 squeeze = primitive(
     np.squeeze,
     lambda g, out, x, axis=None: np.reshape(g, x.shape),
     domain=Domain(params=lambda shape: [{}, *({"axis": i} for i, n in enumerate(shape) if n == 1)]),
     batch=moving,
+    view=True,
 )
 expand_dims = primitive(
     np.expand_dims,
     lambda g, out, x, axis=None: np.reshape(g, x.shape),
     domain=Domain(params=lambda shape: ({"axis": a} for a in (0, -1, (0, -1)))),
     batch=moving,
+    view=True,
 )
 transpose = primitive(
     np.transpose,
@@ -74,12 +78,14 @@ transpose = primitive(
     notation="{0}^T",
     domain=Domain(params=permutations),
     batch=moving,
+    view=True,
 )
 swapaxes = primitive(
     np.swapaxes,
     lambda g, out, x, axis1=0, axis2=1: np.swapaxes(g, axis1, axis2),
     domain=Domain(params=lambda shape: [{"axis1": a, "axis2": b} for a, b in axis_pairs(shape)]),
     batch=moving,
+    view=True,
 )
 moveaxis = primitive(
     np.moveaxis,
@@ -88,18 +94,21 @@ moveaxis = primitive(
         params=lambda shape: [{"source": a, "destination": b} for a, b in axis_pairs(shape)]
     ),
     batch=moving,
+    view=True,
 )
 broadcast_to = primitive(
     np.broadcast_to,
     lambda g, out, x, shape=None, subok=False: g,  # the sweep sums what was broadcast
     domain=Domain(params=lambda shape: ({"shape": s} for s in (shape, (2, *shape)))),
     batch=moving,
+    view=True,
 )
 flip = primitive(
     np.flip,
     lambda g, out, x, axis=None: np.flip(g, axis),
     domain=Domain(params=lambda shape: [{}, *one_axis(shape)]),
     batch=moving,
+    view=True,
 )
 roll = primitive(
     np.roll,

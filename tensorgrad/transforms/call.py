@@ -70,10 +70,16 @@ class Call:
         self.args = args  # the graph has but weak references to Modules among them
         self.nodes = [v.node for v in self.variables if v is not None]
         self.recorded = recorder.get() is not None
-        outer, within = differentiating.set(True), keeper.set(giving_back(args, given))
+        since = differentiating.get()
+        outer = differentiating.set(self.since if since is None else since)
+        within = keeper.set(giving_back(args, given))
         recording = recorder.set(recorder.get() or record)  # `with` would take 3 µs more
         try:
             result = f(*args, **kwargs)
+        except ValueError as error:
+            if reason := hidden(error):
+                raise reason from None
+            raise
         finally:
             recorder.reset(recording)
             keeper.reset(within)
@@ -125,6 +131,14 @@ class Call:
         rest = iter(results)
         made = [rebuild([next(rest) for _ in range(n)]) for n, rebuild in self.parts]
         return made[0] if self.single else tuple(made)
+
+
+def hidden(error: ValueError) -> TypeError | None:
+    """Our reason, which NumPy hides where a Value is written into an item of an array."""
+    reason = error.__cause__
+    if isinstance(reason, TypeError) and f"{error}".startswith("setting an array element"):
+        return reason.with_traceback(error.__traceback__)
+    return None
 
 
 def giving_back(copies: Sequence[Any], given: Sequence[Any]) -> Callable[[Any, Buffers], None]:
@@ -264,7 +278,7 @@ def as_arrays(tree: Any, leaves: list[Any]) -> list[Any]:
 
     (Of the parameters themselves where a transform around this one differentiates by them.)
     """
-    if differentiating.get() or (len(leaves) == 1 and leaves[0] is tree):
+    if differentiating.get() is not None or (len(leaves) == 1 and leaves[0] is tree):
         return leaves
     if is_module(tree):
         return [x.data for x in leaves]

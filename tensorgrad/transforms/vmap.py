@@ -12,7 +12,7 @@ from tensorgrad.engine.arrays import is_array, kind_of
 from tensorgrad.engine.batching import Level, levels_of, running
 from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import leaf
-from tensorgrad.transforms.call import is_static
+from tensorgrad.transforms.call import hidden, is_static
 from tensorgrad.transforms.tree import flatten, rest_of_prefix
 from tensorgrad.value import Value, as_constant, plain
 
@@ -67,6 +67,10 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         running.add(level)
         try:
             out = f(*args, **kwargs)
+        except ValueError as error:
+            if reason := hidden(error):
+                raise reason from None
+            raise
         finally:
             running.discard(level)
         outs, rebuild = flatten(out)

@@ -18,6 +18,7 @@ from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.graph.debug import Origin, source_line
 from tensorgrad.graph.local import depending
+from tensorgrad.ops.former import recall
 from tensorgrad.value import Value, ones_like
 
 JOINS = {"concatenate", "stack"}
@@ -108,6 +109,7 @@ class Graph:
         self.loss, self.names, self.lines = loss, names, lines
         self.again, self.steady = again, steady
         self.order = topological_order([loss])
+        recall(self.order)
         self.cotangents = swept(loss, self.order, ones_like(loss.data))
         # what a vmap computed is known for all examples together only, and not looked into
         self.nodes = [n for n in self.order if not batched(n) and np.size(n.data)]

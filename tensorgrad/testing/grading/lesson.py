@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.node import Node, record, recording_on
+from tensorgrad.ops.former import recall
 from tensorgrad.testing.point import shown_type
 from tensorgrad.testing.report import described
 from tensorgrad.testing.subject import Function, name_of
@@ -52,6 +53,7 @@ class Lesson:
         self.nodes = {name: x.node for name, x in nodes.items() if isinstance(x, Value)}
         self.loss = loss.node
         self.order = topological_order([loss.node])
+        recall(self.order)
         first_use: dict[Node, int] = {}
         for node in self.order:
             for x in node.operands:

@@ -1,0 +1,88 @@
+"""Views: what is written into one name is seen in all that show the same memory, as in NumPy.
+
+    row = x[0]
+    row += 1        # x has changed, and so has x.T
+
+The graph knows nothing of memory: a write makes a new node. So a view remembers what it is a view
+of and how it was made: a write goes on into that, and who reads a view after a write has it made
+again, of what is there now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.node import Array, Node, recorder, recording, recording_on
+from tensorgrad.engine.primitive import Primitive, apply
+from tensorgrad.ops.index import getitem, numbers, setitem
+from tensorgrad.value import Value
+
+
+class View(Value):
+    """A Value that shows entries of another one, its `parent`, which may itself be a view.
+
+    `how`: the operation and params that make it. `seen`: the data of the `root`, which is no view,
+    when it was made.
+    """
+
+    __slots__ = ("how", "made", "parent", "recorded", "root", "seen")
+    how: tuple[Primitive, Mapping[str, Any]]
+    made: Node
+    parent: Value
+    recorded: bool
+    root: Value
+    seen: Array
+
+    @staticmethod
+    def of_part(parent: Value, op: Primitive, params: Mapping[str, Any], node: Node) -> View:
+        """What `op` has made of `parent`."""
+        view = object.__new__(View)
+        view.parent, view.how, view.made = parent, (op, params), node
+        view.root = parent.root if isinstance(parent, View) else parent
+        view.seen, view.recorded = view.root.node.data, recorder.get() is not None
+        return view
+
+    @property
+    def node(self) -> Node:  # type: ignore[override]
+        """Its node: another one after a write."""
+        if self.seen is not self.root.node.data:
+            self._make_again()
+        return self.made
+
+    def _make_again(self) -> None:
+        behind: list[View] = []
+        view: Value = self
+        while isinstance(view, View) and view.seen is not view.root.node.data:
+            behind.append(view)
+            view = view.parent
+        for view in reversed(behind):
+            op, params = view.how
+            with recording_on() if view.recorded else recording(None):
+                view.made = apply(op, (view.parent,), params).node
+            view.seen = view.root.node.data
+
+    def _may_change(self) -> None:
+        self.root._may_change()
+
+    def _become(self, updated: Value) -> None:
+        """A write into what this is a view of."""
+        view: Value = self
+        while isinstance(view, View):
+            updated = apply(setitem, (view.parent, updated), {"index": view._index()})
+            view = view.parent
+        view._become(updated)
+
+    def _index(self) -> Any:
+        """Which entries of its parent it shows."""
+        op, params = self.how
+        if op is getitem:
+            return params["index"]
+        if self.dtype != self.parent.dtype:
+            raise TypeError(f"{op.name} of a {self.parent.dtype} Value: write into that as a whole")
+        shown: Array = op.forward(numbers(self.parent.shape), **params)
+        if np.unique(shown).size < shown.size:
+            raise ValueError(f"{op.name} shows an entry in several places: write into a copy")
+        return np.unravel_index(shown, self.parent.shape)
