@@ -85,7 +85,8 @@ class Value(Handle):
 
     @data.setter
     def data(self, data: Any) -> None:
-        if data is self.node.data:  # v.data -= ... has changed the array in place
+        if data is self.node.data:  # v.data -= ... has changed it in place: let who read it know
+            self.node.data = data.view() if isinstance(data, np.ndarray) else data
             return
         if self.node.op is not None:
             raise ValueError(

@@ -7,10 +7,14 @@ complex arrays, with a tiny imaginary step along a direction (complex step: Squi
 
 from __future__ import annotations
 
+import copy
+import pickle
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +128,267 @@ def test_names_show_what_numpys_show_and_the_gradient_follows(steps: Any) -> Non
     slope = weighted(program(X + 1e-30j * D, steps)).imag / 1e-30
     found = tg.grad(lambda x: weighted(program(x, steps)))(X)
     np.testing.assert_allclose(np.sum(found * D), slope, rtol=1e-9, atol=1e-9)
+
+
+# What was computed before a write has the numbers that it was computed from.
+
+
+def test_readers_keep_the_old_numbers_when_a_leaf_is_written_into_under_no_grad() -> None:
+    for write in (
+        lambda w: w.__setitem__(0, 100.0),
+        lambda w: w.T.__setitem__(0, 100.0),
+        lambda w: w.__imul__(100.0),
+        lambda w: [row.__iadd__(1.0) for row in w],
+        lambda w: np.fill_diagonal(w, 7.0),
+    ):
+        w = Value([[1.0, 2.0], [3.0, 4.0]])
+        y = np.sum(w * w)
+        with tg.no_grad():
+            write(w)
+        assert (w.op, w.requires_grad) == (None, True)
+        y.backward()
+        assert w.grad.tolist() == [[2, 4], [6, 8]]
+        assert w.data.tolist() != [[1, 2], [3, 4]]
+        z = np.sum(w * w)
+        w.grad = None
+        z.backward()
+        np.testing.assert_array_equal(w.grad, 2 * w.data)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.__iadd__(1.0),
+        lambda x: x.__setitem__(0, 1.0),
+        lambda x: x.T.__setitem__(0, 1.0),
+        lambda x: x[0].__imul__(2.0),
+        lambda x: np.ravel(x).__setitem__(0, 1.0),
+        lambda x: np.fill_diagonal(x[:, :1], 1.0),
+    ],
+)
+def test_a_leaf_that_requires_grad_is_not_hidden_through_any_name(write: Any) -> None:
+    x = Value([[1.0, 2.0]])
+    with pytest.raises(ValueError, match=r"v = v\.copy\(\).*no_grad"):
+        write(x)
+    assert (x.op, x.data.tolist()) == (None, [[1, 2]])
+    with pytest.raises(ValueError, match=r"v = v\.copy\(\)"):
+        tg.grad(lambda x: write(x) or np.sum(x))(np.ones((1, 2)))
+
+
+def test_a_result_is_not_cut_off_its_graph_under_no_grad() -> None:
+    y = Value([1.0, 2.0]) * 2
+    for write in (lambda: y.__setitem__(0, 5.0), lambda: y[:1].__iadd__(1.0)):
+        with tg.no_grad(), pytest.raises(ValueError, match="multiply under no_grad"):
+            write()
+    assert y.requires_grad
+    assert y.data.tolist() == [2, 4]
+
+
+def test_in_place_results_have_the_shape_and_dtype_that_there_is() -> None:
+    x = Value(np.float32([1, 2]), requires_grad=False)
+    x += Value(np.float64([0.5, 0.5]))
+    assert (x.dtype, x.data.tolist(), x.requires_grad) == (np.float32, [1.5, 2.5], True)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\)"):
+        x += np.ones((3, 2))
+    n = Value(np.array([1, 2]), requires_grad=False)
+    with pytest.raises(TypeError, match="float64 would be cut off in int64"):
+        n += 0.5
+    assert (x.shape, n.data.tolist()) == ((2,), [1, 2])
+
+
+def test_numbers_are_rebound_as_numpys_are() -> None:
+    a = b = Value(1.0)
+    b += 1
+    assert (a.item(), b.item()) == (1, 2)
+
+
+def test_what_numpy_has_read_only_is_read_only() -> None:
+    with pytest.raises(ValueError, match="several places"):
+        np.broadcast_to(Value([1.0, 2.0]) * 1, (3, 2))[0, 0] = 5.0
+    with pytest.raises(TypeError, match="write into that as a whole"):
+        (Value([1 + 2j]) * 1).imag[0] = 5.0
+
+
+def test_a_view_kept_through_many_writes_does_not_recur() -> None:
+    x = Value(np.zeros(5000)) * 1
+    rest = x
+    while len(rest) > 1:
+        rest = rest[1:]
+    x[-1] = 3.0
+    assert rest.tolist() == [3]
+    rest += 1
+    assert x.data[-1] == 4
+
+
+# Filling.
+
+
+def trajectory(rate: Any, n: int, row: Any) -> Any:
+    x = np.zeros_like(rate * np.zeros((n, *np.shape(row))))
+    x[0] = row
+    for i in range(n - 1):
+        x[i + 1] = x[i] + 1e-3 * rate * x[i]
+    return x
+
+
+@pytest.mark.parametrize("row", [1.0, np.array([1.0, 2.0])])
+def test_filling_item_by_item_takes_linear_memory(row: Any) -> None:
+    def bytes_kept(n: int) -> int:
+        tracemalloc.start()
+        kept = trajectory(Value(1.0), n, row)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert kept.requires_grad
+        return size
+
+    trajectory(Value(1.0), 3, row)
+    assert bytes_kept(1200) < 3 * bytes_kept(600)
+
+
+def test_what_was_filled_is_right_at_any_order_and_explained_with_its_numbers() -> None:
+    def end(rate: Any) -> Any:
+        x = trajectory(rate, 4, 1.0)
+        early = np.sum(x[:2] * x[:2])  # read before the next write
+        x[2] = early * x[2]
+        return x[2] * np.sum(x)
+
+    def plain(r: Any) -> Any:
+        x = [(1 + 1e-3 * r) ** i for i in range(4)]
+        x[2] *= x[0] ** 2 + x[1] ** 2
+        return x[2] * sum(x)
+
+    h = 1e-3
+    at = [plain(2.0 + k * h) for k in (-1, 0, 1)]
+    np.testing.assert_allclose(end(Value(2.0)).item(), at[1], rtol=1e-14)
+    np.testing.assert_allclose(tg.grad(end)(2.0), (at[2] - at[0]) / (2 * h), rtol=1e-6)
+    second = (at[2] - 2 * at[1] + at[0]) / h**2
+    np.testing.assert_allclose(tg.hessian(end)(2.0), second, rtol=1e-4)
+    rate = Value(2.0, name="rate")
+    y = end(rate)
+    assert "nan" not in str(tg.viz.explain(y, rate))
+    assert not any(np.isnan(v.data).any() for v in ancestors(y))
+
+
+def ancestors(value: Value) -> list[Value]:
+    found = [value]
+    for v in found:
+        found += [
+            x for x in v.operands if isinstance(x, Value) and x.node not in {f.node for f in found}
+        ]
+    return found
+
+
+# Arrays made like a Value can be filled with Values.
+
+
+@pytest.mark.parametrize("like", [np.zeros_like, np.empty_like, np.ones_like])
+def test_an_array_like_a_value_can_be_filled(like: Any) -> None:
+    def f(x: Any) -> Any:
+        z = like(x)
+        z[0], z[1:] = x[1], 2 * x[:-1]
+        return np.sum(z * z)
+
+    x = np.array([1.0, 2.0, 3.0])
+    expected = 2 * x * [4, 5, 0]
+    np.testing.assert_allclose(tg.grad(f)(x), expected)
+    np.testing.assert_allclose(np.diag(tg.hessian(f)(x)), [8, 10, 0])
+    np.testing.assert_allclose(tg.vmap(tg.grad(f))(np.stack([x, 2 * x])), [expected, 2 * expected])
+    np.testing.assert_allclose(tg.vmap(f)(np.stack([x, x])), [f(x), f(x)])
+    v = Value(x)
+    f(v).backward()
+    np.testing.assert_allclose(v.grad, expected)
+
+
+@pytest.mark.parametrize(
+    "transform", [tg.grad, tg.vmap, tg.jacobian, tg.hessian, tg.value_and_grad]
+)
+def test_a_plain_array_that_a_value_is_written_into_says_what_to_write(transform: Any) -> None:
+    def f(x: Any) -> Any:
+        z = np.zeros(3)
+        z[0] = x[1]
+        return np.sum(z)
+
+    with pytest.raises(TypeError, match=r"np\.zeros_like\(value\)"):
+        transform(f)(np.ones((3, 3)) if transform is tg.vmap else np.ones(3))
+
+
+# Nothing is cut off its gradient in silence inside of a transform.
+
+
+@pytest.mark.parametrize(
+    "same", [copy.copy, copy.deepcopy, lambda x: copy.deepcopy([x])[0], lambda x: x.copy()]
+)
+def test_a_copy_keeps_the_gradient(same: Any) -> None:
+    x = np.array([1.0, 2.0])
+    found = tg.grad(lambda x: np.sum(same(x) * same(x)))(x)
+    np.testing.assert_array_equal(found, 2 * x)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda x: pickle.loads(pickle.dumps(x)),
+        lambda x: with_data(Value(np.zeros(2)), x),
+        lambda x: Value(x),
+        lambda x: np.array(x),
+        lambda x: np.stack([float(x[0]), x[1]]),
+        lambda x: np.array([x[0], x[1]]),
+    ],
+)
+def test_what_cannot_keep_it_raises(lost: Any) -> None:
+    with pytest.raises(TypeError, match="would lose its gradient"):
+        tg.grad(lambda x: np.sum(lost(x)))(np.array([1.0, 2.0]))
+
+
+def with_data(p: Value, x: Any) -> Value:
+    p.data = x
+    return p
+
+
+def test_a_state_dict_of_what_is_differentiated_raises_and_a_deepcopy_is_differentiated() -> None:
+    model, x = tg.nn.Linear(2, 1, rng=0), np.float32([[1, 2]])
+    found = tg.grad(lambda m: np.sum(copy.deepcopy(m)(x)))(model)
+    np.testing.assert_array_equal(found.weight.data, x)
+    with pytest.raises(TypeError, match="'weight' is being differentiated"):
+        tg.grad(lambda m: m.state_dict() and np.sum(m(x)))(model)
+    tg.grad(lambda x: model.state_dict() and np.sum(model(x)))(x)  # nobody differentiates by it
+
+
+# Changes through `.data` are the user's business, but who looks back says so.
+
+
+def test_what_looks_back_at_data_that_were_changed_in_place_says_so() -> None:
+    def square(w: Value) -> Any:
+        return np.sum(w * w)
+
+    def squared(w: Any) -> Any:
+        return np.sum(w * w)
+
+    mine = tg.custom_vjp(squared)
+    mine.defvjp(lambda w: (squared(w), w), lambda w, g: (2 * g * w,))
+    for f in (square, tg.checkpoint(square), mine):
+        w = Value([1.0, 2.0])
+        y = f(w)
+        w.data -= 0.5
+        with pytest.raises(RuntimeError, match="since"):
+            y.backward(create_graph=True)
+
+
+def test_a_checkpoint_that_reads_a_name_that_moved_says_so() -> None:
+    w = Value([1.0, 2.0])
+    h = w * 2
+    y = tg.checkpoint(lambda: np.sum(h * h))()
+    z = tg.checkpoint(lambda h: np.sum(h * h))(h)
+    h[0] = 5.0
+    with pytest.raises(RuntimeError, match="changed since"):
+        y.backward()
+    z.backward()  # an argument is what it was
+    assert w.grad.tolist() == [8, 16]
+
+
+def test_debug_finds_a_result_that_was_changed_through_its_data_before_it_is_used() -> None:
+    with tg.debug():
+        y = np.exp(Value([1.0, 2.0]))
+        y[:1].data[0] = 100.0
+        with pytest.raises(RuntimeError, match=r"result of exp .* before multiply .*np\.exp"):
+            y * y

@@ -221,13 +221,18 @@ RECORDED = Recorded()
 
 def value_of(node: Node, data: Array) -> Handle:
     """A handle on `node`. RuntimeError if it no longer holds what it held."""
-    if is_outline(node.data):
-        node.data = data
-    if node.data is not data and not is_outline(data):
+    if not still_holds(node, data):
         raise RuntimeError(
             f"an operand of shape {np.shape(data)} got new data since: compute the result again"
         )
     return hold(node)
+
+
+def still_holds(node: Node, data: Array) -> bool:
+    """Whether a node has the data that it had. (What it forgot of them it has again.)"""
+    if is_outline(node.data):
+        node.data = data
+    return node.data is data or is_outline(data)
 
 
 def as_handle(x: Array) -> Handle:

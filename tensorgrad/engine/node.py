@@ -152,8 +152,8 @@ def leaf(data: Array, requires_grad: bool = False, name: str | None = None) -> N
 # A context variable, so each thread (and each asyncio task) has its own.
 recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=record)
 
-# Where a function runs here that a transform such as `tg.grad` differentiates, a serial before those
-# of its nodes; with several, that of the outermost.
+# Where a function runs here that a transform such as `tg.grad` differentiates, a serial before
+# those of its nodes; with several, that of the outermost.
 differentiating: ContextVar[int | None] = ContextVar("differentiating", default=None)
 
 

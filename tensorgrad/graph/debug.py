@@ -46,6 +46,9 @@ def debug() -> recording:
 def record_checked(*operation: Any) -> Node:
     """As `record`, with the result checked and its origin noted."""
     node = record(*operation)
+    for x in node.operands:
+        if x is not None:
+            check_unchanged(x, node)
     origin = Origin(node)
     node.readings += (origin,)
     bad = first_bad(node.data)
@@ -53,6 +56,17 @@ def record_checked(*operation: Any) -> Node:
         assert node.op is not None
         raise FloatingPointError(f"{node.op.name} {blame(node, bad)}, in {origin.line}")
     return node
+
+
+def check_unchanged(node: Node, user: Node) -> None:
+    """RuntimeError if the result of a checked operation is not what it was."""
+    for origin in node.readings:
+        if isinstance(origin, Origin) and not same(node.data, origin.before[0]):
+            made, used = (getattr(x.op, "name", None) for x in (node, user))
+            raise RuntimeError(
+                f"the result of {made} was changed in place before {used} used it, "
+                f"which no gradient knows of; it was made in {origin.line}"
+            )
 
 
 class Origin(Reading):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tensorgrad.engine.backprop import contribution
+from tensorgrad.engine.backprop import contribution, still_holds
 from tensorgrad.engine.batching import Batched
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.formula.formula import Formula, forward_of, letters, rule_at
@@ -208,7 +208,7 @@ class Replay:
             if type(node.data) is Batched:
                 raise TypeError("what a vmap computed is not looked into: explain one example")
             for x, data in zip(node.operands, node.inputs):
-                if x is not None and x.data is not data:
+                if x is not None and not still_holds(x, data):
                     raise ValueError(
                         f"{self.names.get(x, x.name)} was given other data since this was "
                         "computed: explain before the update, or compute again"

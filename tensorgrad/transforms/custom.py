@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import kind_of
-from tensorgrad.engine.backprop import swept
+from tensorgrad.engine.backprop import still_holds, swept
 from tensorgrad.engine.batching import by_itself, levels_of
 from tensorgrad.engine.calls import forgetting_buffers, noting_buffers
 from tensorgrad.engine.care import OPAQUE, Careful, bare
@@ -58,7 +58,7 @@ def checkpoint(f: Function) -> Function:
 
     @wraps(f)
     def forgetful(*args: Any, **kwargs: Any) -> Any:
-        since = now()
+        args, since = as_they_are(args), now()
         buffers: list[Any] = []
         with noting_buffers(buffers):
             out = f(*args, **kwargs)
@@ -70,10 +70,11 @@ def checkpoint(f: Function) -> Function:
         datas = [x.data for x in nodes]
 
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
-            if any(x.data is not data for x, data in zip(nodes, datas)):
-                raise RuntimeError("what a checkpoint read got new data since: compute it again")
+            since = now()
             with recording_on(), forgetting_buffers(buffers):
                 again, _ = flatten(f(*args, **kwargs))
+            if outer_nodes(again, since) != nodes or not all(map(still_holds, nodes, datas)):
+                raise RuntimeError("what a checkpoint read was changed since: compute it again")
             ys = [y for y in again if requires_grad(y)]
             careful = any(type(g) is Careful for g in gs)  # a sweep within a sweep takes as much
             found = swept(seeds_of(ys, [*map(bare, gs)]), keep, nodes, careful)
@@ -84,6 +85,11 @@ def checkpoint(f: Function) -> Function:
         return rebuild([next(made) if requires_grad(y) else y for y in outs])
 
     return forgetful
+
+
+def as_they_are(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Values under other names, which stay when the caller's are written into."""
+    return tuple(Value.of(x.node) if isinstance(x, Value) else x for x in args)
 
 
 class custom_vjp:
@@ -129,7 +135,7 @@ class custom_vjp:
                 "return no gradient: let it be passed by position as well"
             )
         bound.apply_defaults()
-        args = bound.args
+        args = as_they_are(bound.args)
         left_out = [i % len(args) for i in self.nondiff_argnums]
         static = [args[i] for i in left_out]
         given = [x for i, x in enumerate(args) if i not in left_out]
@@ -137,7 +143,7 @@ class custom_vjp:
         nodes = [x.node for x in leaves if requires_grad(x)]
         if not nodes or recorder.get() is None:
             return self.f(*args)
-        since = now()
+        datas, since = [x.data for x in nodes], now()
         buffers: list[Any] = []
         with noting_buffers(buffers):
             if self in forwards.get():  # fwd asks for the value
@@ -157,6 +163,10 @@ class custom_vjp:
         def gradients(gs: list[Array], keep: bool) -> Sequence[Array]:
             known = saved
             if saved is None or keep:
+                if not all(map(still_holds, nodes, datas)):
+                    raise RuntimeError(
+                        f"an argument of {self.name} was changed since: call it again"
+                    )
                 with forgetting_buffers(buffers):
                     known = self.forward(args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
