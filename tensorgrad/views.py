@@ -41,8 +41,8 @@ class View(Value):
         """What `op` has made of `parent`."""
         view = object.__new__(View)
         view.parent, view.how, view.made = parent, (op, params), node
-        view.root = parent.root if isinstance(parent, View) else parent
-        view.seen, view.recorded = view.root.node.data, recorder.get() is not None
+        view.root = root = parent.root if type(parent) is View else parent
+        view.seen, view.recorded = root.node.data, recorder.get() is not None
         return view
 
     @property

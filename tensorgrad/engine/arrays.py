@@ -234,10 +234,12 @@ def shares_memory(x: Any) -> bool:
 
 def views(x: Any, y: Any) -> bool:
     """Whether `x`, which was made of `y`, shows memory of it."""
-    x, y = innermost(x), innermost(y)
     if type(x) is not np.ndarray:
-        return False
-    return x is y or (x.base is not None and (x.base is y or x.base is getattr(y, "base", None)))
+        x, y = innermost(x), innermost(y)
+        if type(x) is not np.ndarray:
+            return False
+    base = x.base
+    return x is y or (base is not None and (base is y or base is y.base))
 
 
 NOTHING = np.full(32, 0xFF, np.uint8)  # as floats these bytes are NaN

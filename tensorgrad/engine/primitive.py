@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
+from numpy import ndarray
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
 from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run, views
@@ -128,7 +128,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     if not held:
         if kind_of(data).alone:
             return data
-    elif made is np.ndarray:
+    elif made is ndarray:
         data = data if data.ndim else data[()]
     elif made not in SCALARS:
         data = kind_of(data).result(operand(data, op.name))
@@ -137,7 +137,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     if not plain:  # `as_examples` alone makes another kind of a plain array, and needs no reading
         result.node.readings += kind_of(data).readings
-    if op.view and held and views(data, inputs[0]):
+    if (made is ndarray or not plain) and op.view and held and views(data, inputs[0]):
         return Handle.part(operands[0], op, params, result.node)
     return result
 
@@ -208,6 +208,7 @@ def primitive(
     without a name or a rule. A rule returns a new array, or `g` or a view of it; an array that it
     keeps would become somebody's `.grad`.
 
+    >>> import numpy as np
     >>> softsign = primitive(
     ...     lambda x: x / (1 + np.abs(x)),
     ...     lambda g, out, x: g / (1 + np.abs(x)) ** 2,
