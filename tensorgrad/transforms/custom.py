@@ -73,7 +73,7 @@ def checkpoint(f: Function) -> Function:
             since = now()
             with recording_on(), forgetting_buffers(buffers):
                 again, _ = flatten(f(*args, **kwargs))
-            if outer_nodes(again, since) != nodes or not all(map(still_holds, nodes, datas)):
+            if not all(map(still_holds, nodes, datas)) or outer_nodes(again, since) != nodes:
                 raise RuntimeError("what a checkpoint read was changed since: compute it again")
             ys = [y for y in again if requires_grad(y)]
             careful = any(type(g) is Careful for g in gs)  # a sweep within a sweep takes as much
