@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -478,6 +479,38 @@ def test_a_masked_infinity_is_computed_in_no_time(f: Any) -> None:
     assert np.isfinite(found[1])
 
 
+FAR = [0, 1, -1, 1e300, -1e300, np.inf, -np.inf, np.nan]
+LOOPS = {"yn"}  # SciPy's own does not return from an order of 1e300
+
+
+def differentiate_far_out() -> None:
+    """Both derivatives at all combinations of FAR; names are printed before, and a loop in C is
+    ended by a signal after five seconds of work."""
+    np.seterr(all="ignore")
+    special.seterr(all="ignore")  # the orders of some do not fit into memory
+    for op in (op for op in registry.values() if op in OURS or op.name in COMPLEX):
+        if op.name in LOOPS:
+            continue
+        print(op.name, flush=True)
+        signal.setitimer(signal.ITIMER_PROF, 5)
+        points = FAR if len(op.rules) < 4 else [0, 1e300, np.inf, np.nan]
+        xs: list[Any] = [x.ravel() for x in np.meshgrid(*[points] * len(op.rules))]
+        xs[1:] = [0, 1e-8] if op.name == "lambertw" else xs[1:]  # which branch, how exact
+        for i in in_closed_form(op):
+            x = Value(xs[i])
+            y = np.sum(np.real(op(*xs[:i], x, *xs[i + 1 :])))
+            y.backward(create_graph=True)
+            if x.grad.requires_grad:
+                x.grad.sum().backward()
+
+
+def test_no_rule_asks_scipy_for_what_it_never_returns_from() -> None:
+    code = "from tests.test_scipy import differentiate_far_out as f; f(); print('all')"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    *_, last = ran.stdout.split()
+    assert (last, ran.returncode) == ("all", 0), (last, ran.returncode, ran.stderr)
+
+
 # Complex numbers: the gradient of Re(w f(z)) is w f'(z), without a conjugate.
 
 POINTS = (0.3 + 0.8j, 1.5 - 0.7j)
@@ -687,6 +720,39 @@ def test_slopes_at_corners_and_edges(f: Any, at: Any, slopes: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("f", "at", "expected"),
+    [
+        (lambda x: special.gammainc(1, x), 0.0, (1, -1, 1)),  # 1 - e^-x
+        (lambda x: special.gammainc(2, x), 0.0, (0, 1, -2)),  # 1 - (1 + x) e^-x
+        (lambda x: special.gammaincc(3, x), 0.0, (0, 0, -1)),
+        (lambda x: special.gammainc(2.5, x), 0.0, (0, 0, np.inf)),
+        (lambda x: special.gammainc(2.5, x), np.inf, (0, 0, 0)),
+        (lambda x: special.chdtr(4, x), 0.0, (0, 0.25, -0.25)),
+        (lambda x: special.chdtrc(2, x), 0.0, (-0.5, 0.25, -0.125)),
+        (lambda x: special.pdtr(1, x), 0.0, (0, -1, 2)),
+        (lambda x: special.gdtr(3.0, 2, x), 0.0, (0, 9, -54)),
+        (lambda x: special.gdtr(x, 2, 3.0), 0.0, (0, 9, -54)),
+        (lambda x: special.betainc(1, 1, x), 0.0, (1, 0, 0)),
+        (lambda x: special.betainc(2, 2, x), 0.0, (0, 6, -12)),  # 3x² - 2x³
+        (lambda x: special.betainc(2, 2, x), 1.0, (0, -6, -12)),
+        (lambda x: special.betaincc(3, 1, x), 0.0, (0, 0, -6)),  # 1 - x³
+        (lambda x: special.betainc(3, 1, x), 1.0, (3, 6, 6)),
+        (lambda x: special.bdtr(1, 3, x), 0.0, (0, -6, 12)),
+        (lambda x: special.bdtr(1, 3, x), 1.0, (0, 6, 12)),
+        (lambda x: special.nbdtr(1, 2, x), 0.0, (0, 6, -12)),
+        (lambda x: special.fdtr(4, 4, x), 0.0, (0, 6, -48)),
+    ],
+)
+def test_derivatives_of_distributions_where_they_begin_and_end(
+    f: Any, at: float, expected: Any
+) -> None:
+    for slope in expected:
+        f = tg.grad(f)
+        with np.errstate(all="ignore"):
+            assert f(at) == pytest.approx(slope, rel=1e-13)
+
+
+@pytest.mark.parametrize(
     ("f", "inside", "outside"),
     [
         (special.entr, 0.5, 0.0),
@@ -835,6 +901,22 @@ def test_functions_of_matrices(name: str) -> None:
         real = lambda t, E=E: np.sum(w * f(Z.data + t * E)).real
         along = (8 * (real(h) - real(-h)) - real(2 * h) + real(-2 * h)) / 12 / h
         assert np.sum(E * Z.grad).real == pytest.approx(along, rel=1e-8)
+
+
+@pytest.mark.parametrize("eigenvalues", [[-1, 2, 3], [-1, -2, 3], [-4, -1, -2]])
+@pytest.mark.parametrize("name", ["sqrtm", "logm"])
+@pytest.mark.filterwarnings("ignore:logm result may be inaccurate:RuntimeWarning")
+def test_negative_eigenvalues_stay_on_their_side_of_the_cut(name: str, eigenvalues: Any) -> None:
+    """Of a real matrix they are real, and its root and logarithm are smooth."""
+    A = TRIANGLE @ np.diag(eigenvalues).astype(float) @ np.linalg.inv(TRIANGLE)
+    E = TRIANGLE @ np.diag([1.0, 2.0, 4.0]) @ np.linalg.inv(TRIANGLE)
+    w = TRIANGLE + 1j * TRIANGLE.T
+    f = lambda A: np.sum(np.real(w * getattr(tgl, name)(A)))
+    line = lambda t: f(A + t * E)
+    assert_gradient(line, 0.0, order=2)
+    slope = tg.grad(line)
+    assert tg.jvp(line, (0.0,), (1.0,))[1] == pytest.approx(slope(0.0), rel=1e-9)
+    assert tg.jvp(slope, (0.0,), (1.0,))[1] == pytest.approx(tg.grad(slope)(0.0), rel=1e-9)
 
 
 def test_expm_of_stacks_and_of_cotangents_of_any_size() -> None:

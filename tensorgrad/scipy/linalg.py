@@ -16,6 +16,7 @@ from tensorgrad.engine.care import systems, whole
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
+from tensorgrad.engine.rules import Rule
 from tensorgrad.ops.adjoint import T
 from tensorgrad.ops.inverse import off_singular
 
@@ -151,16 +152,33 @@ def in_the_corner(function: Callable[..., Array], args: list[Any], params: Any) 
     return np.pad(np.where(asked, corner, 0), ((0, n), (n, 0)))
 
 
-def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
-    def rule(g: Array, out: Array, A: Array) -> Array:
-        At, n = T(A), A.shape[-1]
-        above = np.concatenate([At, g], axis=-1)
-        below = np.concatenate([np.zeros_like(At), At], axis=-1)
-        return op(np.concatenate([above, below], axis=-2))[..., :n, n:]
+def by_block(op: Primitive, g: Array, A: Array) -> Array:
+    """L(Aᵀ, g), of the function `op`."""
+    At, n = T(A), A.shape[-1]
+    above = np.concatenate([At, g], axis=-1)
+    below = np.concatenate([np.zeros_like(At), At], axis=-1)
+    return op(np.concatenate([above, below], axis=-2))[..., :n, n:]
 
-    op = primitive(
+
+def by_root(g: Array, root: Array) -> Array:
+    """X = A^½ has X dX + dX X = dA: Sylvester's equation. A negative eigenvalue lies on the cut of
+    the root, and those of the larger matrix, where each comes twice, would round to both its sides.
+    """
+    return solve_sylvester(T(root), T(root), g)
+
+
+def by_logarithm(g: Array, out: Array, A: Array) -> Array:
+    """That of 2 ln A^½: the eigenvalues of A^½ lie off the cut."""
+    root = sqrtm(A)
+    return by_root(2 * by_block(logm, g, root), root)
+
+
+def matrix_function(
+    forward: Callable[..., Array], notation: str, rule: Rule | None = None
+) -> Primitive:
+    op: Primitive = primitive(
         forward,
-        rule,
+        rule or (lambda g, out, A: by_block(op, g, A)),
         notation=notation,
         care=in_the_corner,
         signature="(m,m)",
@@ -174,8 +192,8 @@ def matrix_function(forward: Callable[..., Array], notation: str) -> Primitive:
 
 
 expm = matrix_function(linalg.expm, "e^{{{0}}}")
-logm = matrix_function(linalg.logm, r"\ln {0}")
-sqrtm = matrix_function(linalg.sqrtm, "{0}^{{1/2}}")
+logm = matrix_function(linalg.logm, r"\ln {0}", by_logarithm)
+sqrtm = matrix_function(linalg.sqrtm, "{0}^{{1/2}}", lambda g, out, A: by_root(g, out))
 sinm = matrix_function(linalg.sinm, r"\sin {0}")
 cosm = matrix_function(linalg.cosm, r"\cos {0}")
 tanm = matrix_function(linalg.tanm, r"\tan {0}")

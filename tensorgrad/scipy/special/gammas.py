@@ -12,9 +12,10 @@ import numpy as np
 from scipy import special
 
 from tensorgrad.engine.arrays import as_array
+from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
-from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.engine.rules import flat
 from tensorgrad.scipy.special.declare import constant, whole
 
@@ -135,12 +136,36 @@ binom = primitive(
     domain=Domain(((3, 5), (0.5, 2.5))),
 )
 
+# What densities are made of. It is an operation of its own because its logarithm is infinite at the
+# edges, where it and its derivatives are powers.
+
+
+def kernel_by_x(g: Array, out: Array, p: Array, q: Array, x: Array, c: Array) -> Array:
+    """p x^(p-1) (1-x)^q e^c - q x^p (1-x)^(q-1) e^c; a power of 0 is constant."""
+    left = np.where(p == 0, 0, p * density_kernel(p - 1, q, x, c))
+    return g * (left - np.where(q == 0, 0, q * density_kernel(p, q - 1, x, c)))
+
+
+density_kernel: Primitive = primitive(
+    lambda p, q, x, c: np.where(
+        c == -np.inf, 0, np.exp(special.xlogy(p, x) + special.xlog1py(q, -x) + c)
+    ),
+    lambda g, out, p, q, x, c: g * special.xlogy(out, x),
+    lambda g, out, p, q, x, c: g * special.xlog1py(out, -x),
+    kernel_by_x,
+    lambda g, out, p, q, x, c: g * out,
+    name="density_kernel",
+    notation="{2}^{{{0}}} (1 - {2})^{{{1}}} e^{{{3}}}",
+    domain=Domain(((-1, 3), (-1, 3), (0.1, 0.9), (-1, 1))),
+    batch=elementwise,
+)
+
 # The incomplete gamma function: the gamma distribution of shape a.
 
 
 def gamma_density(a: Array, x: Array) -> Array:
     """x^(a-1) e⁻ˣ / Γ(a)."""
-    return np.exp(special.xlogy(a - 1, x) - x - special.gammaln(a))
+    return density_kernel(a - 1, 0, x, -x - special.gammaln(a))
 
 
 SHAPED = Domain(((0.7, 4), (0.3, 4)))
@@ -243,8 +268,7 @@ pdtri = primitive(
 
 def beta_density(a: Array, b: Array, x: Array) -> Array:
     """x^(a-1) (1-x)^(b-1) / B(a, b)."""
-    powers = special.xlogy(a - 1, x) + special.xlog1py(b - 1, -x)
-    return np.exp(powers - special.betaln(a, b))
+    return density_kernel(a - 1, b - 1, x, -special.betaln(a, b))
 
 
 TWO_SHAPES = Domain(((0.7, 4), (0.7, 4), (0.1, 0.9)))

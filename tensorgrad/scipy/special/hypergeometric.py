@@ -5,11 +5,22 @@ The derivatives of many other functions are among them, in forms where nothing c
 
 from __future__ import annotations
 
+import numpy as np
 from scipy import special
 
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
 from tensorgrad.scipy.special.declare import constant
+
+
+def kummer(a: Array, b: Array, x: Array) -> Array:
+    """M(a, b, x). SciPy's does not return from far out, where it is infinite but for polynomials,
+    which a = 0, -1, -2, ... makes of it.
+    """
+    far = (np.real(x) > 1e10) & ((a > 0) | (a != np.floor(a)))
+    return special.hyp1f1(a, b, np.where(far, 1e10, x))
+
 
 hyp0f1 = primitive(
     special.hyp0f1,
@@ -22,7 +33,7 @@ hyp1f1 = primitive(
     special.hyp1f1,
     constant(special.hyp1f1, "a"),
     constant(special.hyp1f1, "b"),
-    lambda g, out, a, b, x: g * (a / b) * special.hyp1f1(a + 1, b + 1, x),
+    lambda g, out, a, b, x: g * (a / b) * kummer(a + 1, b + 1, x),
     notation=r"M({0}, {1}, {2})",
     domain=Domain(((-2, 2), (0.5, 3), (-2, 2)), complex=True),
 )
