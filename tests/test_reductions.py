@@ -15,7 +15,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.ops.neural import logsumexp
+from tensorgrad.nn import functional as F
+from tensorgrad.ops.neural import logsumexp, softmax
 from tests.numerical import assert_gradient
 
 Shape = tuple[int, ...]
@@ -187,6 +188,55 @@ def test_a_product_that_underflows_gradually_has_an_exact_gradient() -> None:
 def test_more_ties_than_float16_counts_share_the_gradient(f: Any) -> None:
     g = tg.grad(lambda x: 1000 * f(x))(np.zeros(70_000, np.float16))
     np.testing.assert_array_equal(g, np.float16(1 / 70))
+
+
+MANY = 80_000  # more than float16 counts to
+HALVES = (np.arange(MANY) % 4 == 3) * 0.5
+PAIRS = np.stack([HALVES, 0.5 - HALVES], axis=-1)
+FIRST = np.zeros(MANY, int)
+OF_MANY: dict[str, tuple[Callable[..., Any], Any]] = {
+    "mean": (np.mean, HALVES),
+    "average": (np.average, HALVES),
+    "var": (np.var, HALVES),
+    "std": (lambda x: np.std(x, ddof=1), HALVES),
+    "nanvar": (np.nanvar, HALVES),
+    "nanstd": (np.nanstd, HALVES),
+    "cov": (np.cov, HALVES),
+    "norm": (np.linalg.norm, HALVES),
+    "logsumexp": (logsumexp, HALVES),
+    "softmax": (lambda x: 1e3 * F.softmax(x)[:4].sum(), HALVES),
+    "softmax of columns": (lambda x: 1e3 * softmax(x, axis=0)[:4].sum(), PAIRS),
+    "log_softmax": (lambda x: F.log_softmax(x)[:4].sum(), HALVES),
+    "every log_softmax": (lambda x: F.log_softmax(x).mean(), HALVES),
+    "quadratic": (lambda x: F.quadratic(x, np.zeros_like(x)), PAIRS),
+    "cross_entropy": (lambda x: F.cross_entropy(x, FIRST), PAIRS),
+    "cross_entropy of shares": (lambda x: F.cross_entropy(x, np.full_like(x, 0.5)), PAIRS),
+    "cross_entropy of many classes": (lambda x: F.cross_entropy(x, np.array(3)), HALVES),
+    "nll_loss": (lambda x: F.nll_loss(x, FIRST), PAIRS),
+    "mse_loss": (lambda x: F.mse_loss(x, np.zeros_like(x)), HALVES),
+    "binary_cross_entropy": (
+        lambda x: F.binary_cross_entropy_with_logits(x, np.zeros_like(x)),
+        HALVES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_MANY)
+def test_float16_of_more_entries_than_it_counts_to(name: str) -> None:
+    """Up to its rounding, value and gradient are those of float64."""
+    f, x = OF_MANY[name]
+    expected, slope = tg.value_and_grad(f)(x)
+    found, half = tg.value_and_grad(f)(x.astype(np.float16))
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(found, expected, rtol=4e-3)
+    np.testing.assert_allclose(half, slope, rtol=0.02, atol=1.5e-7)
+
+
+def test_many_chosen_entries_of_float16_have_a_variance() -> None:
+    """NumPy itself sums them in float16."""
+    x, odd = Value(HALVES.astype(np.float16)), np.arange(MANY) % 2 == 1
+    np.testing.assert_allclose(np.var(x, where=odd).data, 1 / 16, rtol=1e-3)
+    np.testing.assert_allclose(np.std(x, where=odd).data, 1 / 4, rtol=1e-3)
 
 
 def test_a_mean_of_many_float16_entries_has_a_gradient() -> None:

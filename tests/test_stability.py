@@ -176,6 +176,21 @@ def test_a_small_difference_survives(dtype: Any) -> None:
 
 
 @FLOATS
+def test_tails_keep_their_digits(dtype: Any) -> None:
+    """Where eˣ - 1 is nearly -1, and where the slopes of softplus and of its kin are nearly 1."""
+    x = np.array([-40, -20, 18, 40], dtype)
+    tail = np.exp(-np.abs(x.astype(float)))
+    _, slope = value_and_slope(np.expm1, x[:2], dtype)
+    np.testing.assert_allclose(slope, tail[:2], rtol=1e-5)
+    for f in (softplus, lambda z: binary_cross_entropy_with_logits(z, np.ones_like(z))):
+        z = Value(x)
+        f(z).sum().backward(create_graph=True)
+        g, z.grad = z.grad, None
+        g.sum().backward()
+        np.testing.assert_allclose(z.grad, tail, rtol=1e-5)
+
+
+@FLOATS
 def test_hypot_neither_overflows_nor_vanishes(dtype: Any) -> None:
     big = 1e30 if dtype == np.float32 else 1e300
     for scale in (big, 1 / big):

@@ -179,7 +179,12 @@ exp = primitive(np.exp, lambda g, out, x: g * out, notation="e^{{{0}}}", domain=
 exp2 = primitive(
     np.exp2, lambda g, out, x: g * out * math.log(2), notation="2^{{{0}}}", domain=REAL
 )
-expm1 = primitive(np.expm1, lambda g, out, x: g * (out + 1), notation="e^{{{0}}} - 1", domain=REAL)
+expm1 = primitive(
+    np.expm1,
+    lambda g, out, x: g * np.exp(x),  # out + 1 has no digits where out is near -1
+    notation="e^{{{0}}} - 1",
+    domain=REAL,
+)
 log = primitive(np.log, lambda g, out, x: g / x, notation=r"\ln {0}", domain=POSITIVE)
 log2 = primitive(
     np.log2,

@@ -15,10 +15,10 @@ from tensorgrad.engine.arrays import as_array, created, total, wrong
 from tensorgrad.engine.batching import alike, elementwise, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.engine.node import Array
-from tensorgrad.engine.primitive import primitive
+from tensorgrad.engine.primitive import Primitive, primitive
 from tensorgrad.ops.elementwise import difference, only
 from tensorgrad.ops.linalg import as_matrix
-from tensorgrad.ops.reduce import Axis, unreduce
+from tensorgrad.ops.reduce import Axis, divided, unreduce, wide
 
 
 @np.errstate(over="ignore")
@@ -55,9 +55,18 @@ relu = primitive(
     batch=elementwise,
     choice="relu'(0) = 0",
 )
+# σ as the slope of other functions: differentiated it keeps its digits where 1 - out has none.
+exact_sigmoid: Primitive = primitive(
+    logistic,
+    lambda g, out, x: g * out * exact_sigmoid(-x),
+    name="exact_sigmoid",
+    notation=r"\sigma({0})",
+    domain=REAL,
+    batch=elementwise,
+)
 softplus = primitive(
     lambda x: np.logaddexp(x, 0),
-    lambda g, out, x: g * sigmoid(x),
+    lambda g, out, x: g * exact_sigmoid(x),
     name="softplus",
     notation=r"\ln(1 + e^{{{0}}})",
     batch=elementwise,
@@ -74,26 +83,27 @@ def top(x: Array, axis: Axis) -> Array:
 
 def shares(x: Array, axis: int = -1) -> Array:
     e = np.exp(x - top(x, axis))
-    return e / e.sum(axis=axis, keepdims=True)
+    return as_array(e / wide(e).sum(axis=axis, keepdims=True), e.dtype)
 
 
 def log_shares(x: Array, axis: int = -1) -> Array:
     x = x - top(x, axis)
     with np.errstate(divide="ignore"):  # along an empty axis: log 0, which nothing is left to see
-        return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+        return as_array(x - np.log(wide(np.exp(x)).sum(axis=axis, keepdims=True)), x.dtype)
 
 
 def log_of_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     largest = top(x, axis)
     largest = np.where(np.isfinite(largest), largest, 0)  # an infinite one stands for itself
     with np.errstate(divide="ignore"):  # an empty sum: log 0 = -inf
-        out = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
+        out = np.log(np.sum(wide(np.exp(x - largest)), axis=axis, keepdims=True)) + largest
+    out = as_array(out, x.dtype)
     return out if keepdims else np.squeeze(out, axis)[()]
 
 
 softmax = primitive(
     shares,
-    lambda g, out, x, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)),
+    lambda g, out, x, axis=-1: out * (g - np.sum(wide(g * out), axis=axis, keepdims=True)),
     name="softmax",
     notation=r"\operatorname{{softmax}}_{{{axis}}} {0}",
     domain=Domain(params=one_axis),
@@ -101,7 +111,7 @@ softmax = primitive(
 )
 log_softmax = primitive(
     log_shares,
-    lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True),
+    lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(wide(g), axis=axis, keepdims=True),
     name="log_softmax",
     notation=r"\ln \operatorname{{softmax}}_{{{axis}}} {0}",
     domain=Domain(params=one_axis),
@@ -169,13 +179,15 @@ def same_shape(a: Array, y: Array) -> None:
 def mean_half_square(a: Array, y: Array) -> Array:
     same_shape(a, y)
     difference = np.subtract(a, y)
-    return 0.5 * np.vdot(difference, difference) / rows(a)  # 0.4 µs where np.sum takes 2
+    d = wide(difference)
+    cost = 0.5 * np.vdot(d, d) / rows(a)  # 0.4 µs where np.sum takes 2
+    return as_array(cost, difference.dtype)
 
 
 quadratic = primitive(
     mean_half_square,
-    lambda g, out, a, y: g / rows(a) * (a - y),
-    lambda g, out, a, y: g / rows(a) * (y - a),
+    lambda g, out, a, y: divided(g, rows(a)) * (a - y),
+    lambda g, out, a, y: divided(g, rows(a)) * (y - a),
     name="quadratic",
     notation=r"\frac{{1}}{{2n}} \sum \lVert {0} - {1} \rVert^2",
     domain=Domain(broadcast=False, params=lambda a, y: [{}] if 0 not in a else ()),
@@ -222,7 +234,7 @@ def surprise_of_logits(z: Array, y: Array) -> Array:
 
 binary_cross_entropy_with_logits = primitive(
     surprise_of_logits,
-    lambda g, out, z, y: g * (sigmoid(z) - y),
+    lambda g, out, z, y: g * (exact_sigmoid(z) - y),
     lambda g, out, z, y: -g * z,
     name="binary_cross_entropy_with_logits",
     notation=r"\ln(1 + e^{{{0}}}) - {1} {0}",
@@ -258,15 +270,18 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
-        cost = np.log(np.exp(z).sum(axis=-1)) - chosen
-    return cost if reduction == "none" else cost.sum() / (cost.size if reduction == "mean" else 1)
+        cost = as_array(np.log(wide(np.exp(z)).sum(axis=-1)) - chosen, z.dtype)
+    if reduction == "none":
+        return cost
+    n = cost.size if reduction == "mean" else 1
+    return as_array(wide(cost).sum() / n, cost.dtype)
 
 
 def of_each(g: Array, z: Array, reduction: str) -> Array:
     """The cotangent of each row's cost, to be multiplied with rows of classes."""
     if reduction == "none":
         return g[..., None]
-    return g if reduction == "sum" else g / rows(z)
+    return g if reduction == "sum" else divided(g, rows(z))
 
 
 def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:

@@ -135,7 +135,12 @@ def sum_of(
     return total if initial is None else total + initial
 
 
-def divided(g: Array, n: int) -> Array:
+def wide(x: Array) -> Array:
+    """float16 as float32, for sums: float16 ends at 65504. All else as it is."""
+    return x.astype(np.float32) if x.dtype.char == "e" else x
+
+
+def divided(g: Array, n: float) -> Array:
     """g / n, by way of float32 where n is past the largest float16."""
     if n > 65504 and g.dtype == np.float16:
         return (g / np.float32(n)).astype(g.dtype)
@@ -200,7 +205,8 @@ def mean_of(
 def spread(x: Array, axis: Axis, ddof: float) -> Array:
     """(x - mean) / (n - ddof), the gradient of half the variance (NaN where n <= ddof)."""
     freedom = count(x.shape, axis) - ddof
-    d = (x - np.mean(x, axis=axis, keepdims=True)) / (freedom if freedom > 0 else math.nan)
+    d = x - np.mean(x, axis=axis, keepdims=True)
+    d = divided(d, freedom if freedom > 0 else math.nan)
     return np.conjugate(d) if d.dtype.kind == "c" else d
 
 
@@ -253,7 +259,7 @@ def var_of(
         return var(a, axis=axis, ddof=ddof, keepdims=keepdims)
     d = chosen(a - (mean_of_chosen(a, axis, True, where) if mean is None else mean), where, 0)
     square = np.real(d * np.conjugate(d)) if d.dtype.kind == "c" else d * d
-    total = sum(square, axis=axis, keepdims=keepdims)
+    total = sum(wide(square), axis=axis, keepdims=keepdims)
     warning = "Degrees of freedom <= 0 for slice"
     return per_entry(total, square, axis, keepdims, where, ddof, warning)
 

@@ -228,6 +228,8 @@ def average(
     a = as_array(a)
     if weights is None:
         mean = np.mean(a, axis=axis, keepdims=keepdims)
+        if not returned:
+            return mean
         total = as_array(a.size / max(mean.size, 1), mean.dtype)
     else:
         weights = weights_of(a, weights, axis)
