@@ -111,7 +111,7 @@ def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g y xʸ⁻¹, but x⁰ is constant, at x = 0 too."""
     if type(y) is int and y > 0:  # nowhere singular: a third of the time for large arrays
         return g * (y * x) if y == 2 else g * (y * x ** (y - 1))
-    return g * y * x ** (y - (y != 0))
+    return g * y * x ** (y - (y != 0) * 1)  # of booleans, NumPy has no difference
 
 
 def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
