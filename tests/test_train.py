@@ -99,7 +99,8 @@ def test_validation_is_measured_after_each_epoch_without_a_graph_in_eval_mode() 
     model, history = slope_run(
         [(x, y)], epochs=2, validation=(x, y), metric=lambda a, y: float(np.sum(a))
     )
-    assert model.recorded == [(True, True), (False, False)] * 2
+    tried = [(False, False)]
+    assert model.recorded == tried + [(True, True), (False, False)] * 2
     assert model.training
     w = model.w.item()
     assert history[-1].validation_loss == pytest.approx(half_square(w * x, y))
@@ -442,3 +443,191 @@ def test_an_optimiser_that_looks_at_several_points_evaluates_the_step_at_each() 
     assert loss.item() == 4.5
     assert model.w.data == 1 - 9 / 8
     assert len(model.recorded) == 1 + 4
+
+
+# What it is given.
+
+X = np.random.default_rng(0).normal(size=(70, 2))
+Y = X[:, 0] > 0
+
+
+def arrays_run(arrays: Any, model: Any = None, loss: Any = F.cross_entropy, **options: Any) -> Any:
+    """The model, and the history or the error."""
+    model = model or nn.Linear(2, 2, rng=0)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return model, fit(model, arrays, loss, optimizer, **{"epochs": 2, **options})
+
+
+class Frame:
+    """What is asked of a DataFrame."""
+
+    def __init__(self, x: Any) -> None:
+        self.x, self.shape = x, x.shape
+
+    def to_numpy(self) -> Any:
+        return self.x
+
+
+def test_arrays_lists_and_data_frames_are_the_batches_of_a_shuffled_loader() -> None:
+    batches = data.DataLoader(X, Y, shuffle=True)
+    expected, line = arrays_run(batches, validation=(X, Y))
+    for given in ((X, Y), (X.tolist(), Y.tolist()), (Frame(X), Frame(Y)), (Value(X), Y)):
+        model, history = arrays_run(given, validation=given)
+        assert [h[:-1] for h in history] == [h[:-1] for h in line]
+        np.testing.assert_array_equal(model.weight.data, expected.weight.data)
+
+
+def test_a_tuple_of_batches_is_no_tuple_of_arrays() -> None:
+    for batches in (((X, Y), (X, Y)), ([X, Y], [X, Y])):
+        model, _ = arrays_run(batches)
+        expected, _ = arrays_run([(X, Y), (X, Y)])
+        np.testing.assert_array_equal(model.weight.data, expected.weight.data)
+
+
+REFUSED: list[tuple[Any, Any, str]] = [
+    ((X, Y[1:]), ValueError, r"a row for each example, got shapes \[\(70, 2\), \(69,\)\]"),
+    ((X, 1.0), ValueError, "a row for each example"),
+    ((X[:0], Y[:0]), ValueError, "no examples"),
+    (([], []), ValueError, "no examples"),
+    ((X, np.where(Y, "cat", "dog")), TypeError, r"names, y = np.unique\(labels"),
+    ((X.astype(object), Y), TypeError, r"x.astype\(float\)"),
+    ((X, np.full(70, "2026-11-30", "M8[D]")), TypeError, "no type of numbers"),
+    (([[1.0], [1.0, 2.0]], [0, 1]), ValueError, "different lengths"),
+    ((X,), TypeError, r"a pair \(x, y\)"),
+]
+
+
+@pytest.mark.parametrize(("given", "error", "message"), REFUSED)
+def test_what_cannot_be_learned_from_is_refused_before_training(
+    given: Any, error: Any, message: str
+) -> None:
+    model = nn.Linear(2, 2, rng=0)
+    start = model.state_dict()
+    for arrays, options in ((given, {}), ((X, Y), {"validation": given})):
+        with pytest.raises(error, match=message):
+            arrays_run(arrays, model, **options)
+    np.testing.assert_array_equal(model.weight.data, start["weight"])
+
+
+def test_batches_that_are_none_are_refused_before_training() -> None:
+    once = (batch for batch in [(X, Y)])
+    with pytest.raises(ValueError, match="generator ends with its first epoch"):
+        arrays_run(once)
+    _, history = arrays_run(once, epochs=1)  # and is still whole
+    assert len(history) == 1
+    with pytest.raises(TypeError, match=r"fit\(model, \(x, y\), ...\)"):
+        arrays_run(X)
+    with pytest.raises(TypeError, match=r"a batch is a tuple \(x, y\)"):
+        arrays_run([X, Y])
+
+
+CHOSEN: list[tuple[Any, Any, Any, bool]] = [
+    (1, F.mse_loss, X[:, :1], False),
+    (2, F.mse_loss, X, False),
+    (2, F.cross_entropy, Y, True),
+    (2, F.cross_entropy, Y.astype(np.uint8), True),
+    (2, F.cross_entropy, np.eye(2)[Y.astype(int)], True),
+    (2, F.cross_entropy, np.full((70, 2), 0.5), False),
+    (1, F.binary_cross_entropy_with_logits, Y[:, None], False),
+]
+
+
+@pytest.mark.parametrize(("outputs", "loss", "targets", "fits"), CHOSEN)
+def test_accuracy_is_measured_where_there_are_classes(
+    outputs: int, loss: Any, targets: Any, fits: bool
+) -> None:
+    model = nn.Linear(2, outputs, rng=0)
+    _, history = arrays_run((X, targets), model, loss, validation=(X, targets))
+    assert all((line.accuracy is not None) == fits for line in history)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"metric": accuracy, "validation": (X, X[:, :1])}, {"validation": (X, X)}, {"validation": X}],
+)
+def test_what_cannot_be_validated_is_an_error_before_training(options: Any) -> None:
+    model = nn.Linear(2, 1, rng=0)
+    start = model.state_dict()
+    with pytest.raises((ValueError, TypeError)):
+        arrays_run((X, X[:, :1]), model, F.mse_loss, **options)
+    np.testing.assert_array_equal(model.weight.data, start["weight"])
+    assert model.training
+
+
+# Numbers that are none.
+
+
+class Root(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return np.sqrt(x - x.detach())
+
+
+class Logarithm(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return np.log(x)
+
+
+def in_the_loss(a: Any, y: Any) -> Any:
+    return np.mean(np.sqrt(a - a.detach()))
+
+
+BIRTHS: list[tuple[Any, Any, Any, str]] = [
+    ([Logarithm()], F.mse_loss, X, r"the loss is nan: log made nan at .*, in Logarithm layers.1\."),
+    (
+        [nn.Sequential(Logarithm())],
+        F.mse_loss,
+        X,
+        r"log made nan at .*, in Logarithm layers.1.layers.0\.",
+    ),
+    ([Root()], F.mse_loss, X, r"a gradient .*: the gradient rule of sqrt made .* Root layers.1"),
+    ([], in_the_loss, X, r"a gradient .*: the gradient rule of sqrt made .* outside of the model"),
+    (
+        [],
+        F.mse_loss,
+        X * np.nan,
+        r"the loss is nan: linear was given nan in .*, in Linear layers.0\.",
+    ),
+    ([], lambda a, y: np.mean(a) * np.inf, X, r"the loss is -?inf: .*given inf.*outside of"),
+]
+
+
+@pytest.mark.parametrize(("layers", "loss", "x", "message"), BIRTHS)
+def test_a_nan_stops_the_training_before_the_step_and_says_where_it_was_born(
+    layers: Any, loss: Any, x: Any, message: str
+) -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), *layers)
+    start = model.state_dict()
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message) as error:
+        arrays_run([(x, x)], model, loss)
+    assert str(error.value).startswith("epoch 1, batch 1: ")
+    assert str(error.value).endswith("The parameters are as they were before this step")
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, start[name])
+
+
+def test_the_batch_and_the_parameter_that_overflowed_are_named() -> None:
+    batches = [(X, X), (X, X), (X[:, :] * 1e30, X)]
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="epoch 1, batch 3: "):
+        arrays_run(batches, nn.Linear(2, 2, rng=0), F.mse_loss)
+    model = nn.Linear(2, 2, rng=0)
+    model.bias.data[1] = np.inf
+    with pytest.raises(FloatingPointError, match=r"parameter bias is inf at entry \(1,\)"):
+        arrays_run(batches, model, F.mse_loss)
+
+
+def test_debug_around_the_training_names_the_line_and_the_batch() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), Logarithm())
+    with np.errstate(all="ignore"), tg.debug(), pytest.raises(FloatingPointError) as error:
+        arrays_run([(X, X)], model, F.mse_loss)
+    assert "epoch 1, batch 1: log made nan" in str(error.value)
+    assert "return np.log(x)" in str(error.value)
+
+
+def test_a_step_of_ones_own_that_does_not_look_is_told_too() -> None:
+    class Blind(Step):
+        def check(self, loss: Any) -> None: ...
+
+    model = nn.Linear(2, 2, rng=0)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="has changed the para"):
+        arrays_run([(X * np.nan, X)], model, F.mse_loss, step=Blind)
+    assert np.isnan(model.weight.data).all()

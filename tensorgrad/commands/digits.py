@@ -81,11 +81,6 @@ def train(
 
     def on_epoch(model: Any, line: Epoch) -> None:
         nonlocal best
-        if not np.isfinite(line.loss):
-            raise ValueError(
-                f"the loss is {line.loss} after epoch {line.epoch}: train with a smaller --lr"
-                + (f"; {out} holds the model of epoch {best.epoch}" if best else "")
-            )
         if best is None or _percent(line) > _percent(best):
             metadata = {"data": data, "epoch": str(line.epoch), "accuracy": str(line.accuracy)}
             io.save(model, out, metadata)
@@ -121,6 +116,11 @@ def train(
                 f"model of epoch {best.epoch}: {out}"
             )
         raise typer.Exit(130) from None
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{error}: train with a smaller --lr"
+            + (f"; {out} holds the model of epoch {best.epoch}" if best else "")
+        ) from None
     assert best is not None
     print(
         f"trained in {history[-1].seconds:.1f} s; read a picture with: "

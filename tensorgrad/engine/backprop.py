@@ -36,7 +36,7 @@ class Sweep:
         careful: bool = False,
     ) -> None:
         self.outputs, self.careful = outputs, careful
-        self.readings = (RECORDED,) * create_graph + (CARE,) * careful
+        self.readings: tuple[Reading, ...] = (RECORDED,) * create_graph + (CARE,) * careful
         self.order, self.wanted = paths(outputs, wrt)
         self.cotangents: dict[Node, Array] = {}
         self.sums: set[Node] = set()  # whose cotangent is a sum: nobody else's array

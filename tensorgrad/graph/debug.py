@@ -1,7 +1,9 @@
 """`tg.debug()`: find the operation that first made a NaN or Inf, and arrays changed too early.
+`birth` finds it in a graph that is there already.
 
-It is a recorder that notes, for each operation, the source line and a copy of every array, and
-looks at every result. That costs a multiple of the time: switch it on when something is wrong.
+`tg.debug()` is a recorder that notes, for each operation, the source line and a copy of every
+array, and looks at every result. That costs a multiple of the time: switch it on when something is
+wrong.
 """
 
 from __future__ import annotations
@@ -111,14 +113,54 @@ class Origin(Reading):
 
     def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """FloatingPointError if a rule returned a NaN or Inf."""
-        assert node.op is not None
-        bad = first_bad(c)
-        if bad is not None:
-            raise FloatingPointError(
-                f"the gradient rule of {node.op.name} made {innermost(c)[bad]} at entry {bad}, "
-                f"in {self.line}"
-            )
+        if first_bad(c) is not None:
+            raise FloatingPointError(f"{rule_made(node, c)}, in {self.line}")
         return c
+
+
+def rule_made(node: Node, c: Array) -> str:
+    """The NaN or Inf that the rule of `node` made."""
+    bad = first_bad(c)
+    assert node.op is not None
+    assert bad is not None
+    return f"the gradient rule of {node.op.name} made {innermost(c)[bad]} at entry {bad}"
+
+
+class Found(Exception):
+    """The node whose rule made the first NaN or Inf of a sweep."""
+
+
+class Watch(Reading):
+    """Ends a sweep at the first NaN or Inf."""
+
+    def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
+        if first_bad(c) is not None:
+            raise Found(node, rule_made(node, c))
+        return c
+
+
+def birth(output: Node) -> tuple[Node, str] | None:
+    """The node at which the first NaN or Inf arises that reaches `output`, or the gradients by it;
+    and what happened there. None where all numbers are finite.
+    """
+    if first_bad(output.data) is None:
+        sweep = Sweep((output,), careful=True)
+        sweep.readings = (Watch(), *sweep.readings)
+        try:
+            with np.errstate(all="ignore"):
+                sweep.run({output: np.ones_like(output.data)[()]})
+        except Found as found:
+            made: tuple[Node, str] = found.args
+            return made
+        return None
+    node = output
+    while bad := [x for x in node.operands if x is not None and first_bad(x.data) is not None]:
+        node = bad[0]
+    where = first_bad(node.data)
+    assert where is not None
+    if node.op is None:
+        return node, f"is {innermost(node.data)[where]} at entry {where}"
+    return node, f"{node.op.name} {blame(node, where)}"
 
 
 def same(x: Any, y: Any) -> bool:

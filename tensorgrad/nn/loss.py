@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, wrong
+from tensorgrad.engine.arrays import wrong
 from tensorgrad.nn.module import module_of
 from tensorgrad.ops import neural
 
@@ -25,7 +25,8 @@ QuadraticLoss = module_of(
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
     """-ln of the softmax probability of the right class.
 
-    `logits`: (n, classes) or (classes). `target`: class numbers (n), or probabilities like logits.
+    `logits`: (n, classes) or (classes). `target`: class numbers (n), integers or booleans, or
+    probabilities like logits. TypeError for class numbers that are floats, and for names.
 
     >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
     np.float64(0.6931471805599453)
@@ -39,12 +40,13 @@ CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
 def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
     """Minus the log probability of the right class; (n, classes) and class numbers (n).
 
-    ValueError for class numbers that are none.
+    Booleans are the classes 0 and 1. ValueError for class numbers that are none, TypeError for
+    floats and names.
 
     >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
     np.float64(0.287682)
     """
-    target = as_array(target)
+    target = neural.class_numbers(target)
     classes = log_probabilities.shape[1]
     if wrong((target < 0) | (target >= classes)):
         raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")

@@ -180,8 +180,32 @@ def rows(a: Array) -> int:
 
 def same_shape(a: Array, y: Array) -> None:
     """A cost compares entry by entry: (n, 1) against (n,) would broadcast to n² differences."""
+    if getattr(y, "dtype", FLOAT).kind not in "biufc":
+        raise TypeError(NAMES.format(y.dtype))
     if not arrays.same_shape(np.shape(a), np.shape(y)):
         raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
+
+
+FLOAT = np.dtype(float)
+NAMES = (
+    "targets are numbers, not {}: number the classes, "
+    "names, y = np.unique(labels, return_inverse=True)"
+)
+
+
+def class_numbers(y: Array) -> Array:
+    """Targets that count classes: a boolean is 0 or 1. TypeError for others."""
+    y = as_array(y)
+    if y.dtype.kind == "b":  # it would choose as a mask
+        return y.astype(np.intp)
+    if y.dtype.kind in "fc":
+        raise TypeError(
+            f"class numbers are integers, not {y.dtype}: write y.astype(int) (probabilities of "
+            "the classes have the shape of the logits)"
+        )
+    if y.dtype.kind not in "iu":
+        raise TypeError(NAMES.format(y.dtype))
+    return y
 
 
 def mean_half_square(a: Array, y: Array) -> Array:
@@ -266,14 +290,16 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
     shape, z, y = z.shape, classes_last(floats(z)), as_array(y)
-    if y.dtype.kind == "f":
+    if y.dtype.kind == "f" and y.ndim == z.ndim:
         y = classes_last(y)
         same_shape(z, y)
         cost = -np.sum(y * log_shares(z), axis=-1)
     else:
+        y = class_numbers(y)
         n, classes = y.size, z.shape[-1]
         if y.shape != z.shape[:-1]:
-            raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}")
+            way = "; write probabilities as floats, y.astype(float)" * (y.shape == shape)
+            raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}{way}")
         if wrong(y // classes if classes else y == y):  # 0 for 0..classes-1 alone, 1 µs less
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
         z = z - top(z, -1)

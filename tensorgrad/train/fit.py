@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from math import isfinite
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from tensorgrad.data.loader import DataLoader
+from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
@@ -61,25 +64,30 @@ def fit(
     optimizer: Optimizer,
     *,
     epochs: int,
-    validation: tuple[Any, Any] | None = None,
-    metric: Callable[..., float] | None = accuracy,
+    validation: Any = None,
+    metric: Callable[..., float] | Literal["accuracy"] | None = "accuracy",
     on_epoch: Callable[[Epoch], object] | None = None,
     progress: bool = True,
     step: Callable[[Module, Callable[..., Any], Optimizer], Callable[..., Any]] = Step,
 ) -> list[Epoch]:
     """Train `model` and return the history, one `Epoch` each.
 
-    `batches`: yields (x, y) pairs anew each time it is iterated, such as a `data.DataLoader`.
+    `batches`: yields (x, y) pairs anew each time it is iterated, such as a `data.DataLoader`; or a
+    tuple (x, y) of arrays, lists or DataFrames, a row for each example, drawn 32 at a time.
     `loss`: of (model(x), y), a Value with one element, the mean over the batch. The history has the
     mean over the examples: a smaller last batch counts for less.
-    `validation`: (x, y) to measure the loss and `metric` on after each epoch.
+    `validation`: (x, y) to measure the loss and `metric` on after each epoch. The first examples
+    are tried before training. "accuracy" is measured where answers and targets are classes.
     `on_epoch`: called with each new line of the history (print it, save the best, stop by raising).
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
     `step`: makes the training step of (model, loss, optimizer), such as a subclass of `Step`.
 
     A model that is in evaluation mode is put into training mode; of one that is not, Modules within
     that are, frozen ones, are left so. Ctrl-C raises KeyboardInterrupt as ever; the model keeps
-    what it has learned.
+    what it has learned. FloatingPointError where a loss or gradient is not finite, with epoch and
+    batch and the operation and Module that made the first NaN or Inf; the parameters are as before
+    that step (`Step.check`). ValueError and TypeError, before training, for arrays of different
+    lengths, without examples or of other things than numbers, and for an iterator, which ends.
 
     >>> from tensorgrad import data, nn, optim
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
@@ -93,6 +101,15 @@ def fit(
     """
     if epochs < 0:
         raise ValueError(f"epochs={epochs}: must not be negative")
+    batches = as_batches(batches, epochs)
+    if validation is not None:
+        x, y = validation = arrays_of("validation", validation)
+        answers = _answers(model, x[:2])
+        loss(answers, y[:2])
+        if metric is accuracy:
+            accuracy(answers, y[:2])
+        elif metric == "accuracy":
+            metric = accuracy if classifies(answers, y) else None
     history: list[Epoch] = []
     if not model.training:
         model.train()
@@ -102,10 +119,21 @@ def fit(
         for epoch in range(1, epochs + 1):
             total, examples, n = 0.0, 0, 0
             for n, batch in enumerate(batches, start=1):
+                if is_array(batch):
+                    raise TypeError("a batch is a tuple (x, y), not an array: fit(model, (x, y))")
                 size = rows(batch[-1])
                 if not size:
                     raise ValueError(f"batch {n} of epoch {epoch} has no examples")
-                total += size * take(*batch).item()
+                try:
+                    value = take(*batch).item()
+                except FloatingPointError as error:
+                    raise FloatingPointError(f"epoch {epoch}, batch {n}: {error}") from error
+                if not isfinite(value):  # of a step that has not looked itself
+                    raise FloatingPointError(
+                        f"epoch {epoch}, batch {n}: the loss is {value}, and the step has changed "
+                        "the parameters"
+                    )
+                total += size * value
                 examples += size
                 if n % 64 == 0:
                     advance(64, total / examples, history)
@@ -130,16 +158,85 @@ def rows(targets: Any) -> int:
     return shape[0] if shape else 1
 
 
-def _measure(
-    model: Module, validation: tuple[Any, Any], loss: Any, metric: Any, line: Epoch
-) -> Epoch:
-    x, y = validation
+def as_batches(batches: Any, epochs: int) -> Any:
+    """What can be iterated once an epoch."""
+    if holds_arrays(batches):
+        return DataLoader(*arrays_of("arrays", batches), shuffle=True)
+    if is_array(batches):
+        raise TypeError("fit takes inputs and targets together: fit(model, (x, y), ...)")
+    if epochs > 1 and isinstance(batches, Iterator):
+        raise ValueError(
+            f"{type(batches).__name__} ends with its first epoch: pass what can be iterated anew "
+            "each time, such as a list or a data.DataLoader"
+        )
+    return batches
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array or a DataFrame."""
+    return len(x.shape) > 0 if hasattr(x, "shape") else hasattr(x, "to_numpy")
+
+
+def holds_arrays(batches: Any) -> bool:
+    """Whether it is a tuple of arrays, rather than a tuple of batches, each a tuple or list."""
+    if not isinstance(batches, tuple) or not batches:
+        return False
+    return any(map(is_array, batches)) or all(
+        isinstance(part, list) and not any(map(is_array, part)) for part in batches
+    )
+
+
+def arrays_of(what: str, parts: Any) -> tuple[Any, ...]:
+    """Arrays with a row for each example, checked."""
+    if not isinstance(parts, (tuple, list)) or len(parts) < 2:
+        raise TypeError(f"{what}: needs a pair (x, y), not {type(parts).__name__}")
+    arrays = tuple(map(table, parts))
+    for x in arrays:
+        if x.dtype.kind not in "biufc":
+            raise TypeError(
+                f"{what}: {x.dtype} is no type of numbers; x.astype(float) reads what can be read "
+                "so, and names, y = np.unique(labels, return_inverse=True) numbers classes"
+            )
+    shapes = [x.shape for x in arrays]
+    if () in shapes or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"{what}: each needs a row for each example, got shapes {shapes}")
+    if not shapes[0][0]:
+        raise ValueError(f"{what}: no examples, got shapes {shapes}")
+    return arrays
+
+
+def table(part: Any) -> Any:
+    """An array of what may be a list or a DataFrame; other kinds of array as they are."""
+    x = part.to_numpy() if hasattr(part, "to_numpy") else data_of(part)
+    try:
+        return x if kind_of(x) is not NUMPY else np.asarray(x)
+    except ValueError as error:
+        raise ValueError("the rows of a list have different lengths: pad them to one") from error
+
+
+def classifies(answers: Any, targets: Any) -> bool:
+    """Whether `accuracy` fits: answers for several classes, targets that are classes."""
+    if answers.ndim != 2 or answers.shape[1] < 2:
+        return False
+    if targets.ndim == 1:
+        return bool(targets.dtype.kind in "biu")
+    rows_of_one = np.all((targets == 0) | (targets == 1)) and np.all(np.sum(targets, axis=-1) == 1)
+    return bool(targets.shape[1:] == answers.shape[1:] and rows_of_one)
+
+
+def _answers(model: Module, x: Any) -> Any:
+    """`predict`, in evaluation mode."""
     modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()
     try:
-        answers = predict(model, x)
+        return predict(model, x)
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _measure(model: Module, validation: Any, loss: Any, metric: Any, line: Epoch) -> Epoch:
+    x, y = validation
+    answers = _answers(model, x)
     score = None if metric is None else metric(answers, y)
     return line._replace(validation_loss=float(loss(answers, y)), accuracy=score)

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
+from tensorgrad.engine.arrays import wrong
 from tensorgrad.engine.calls import forgetting_buffers
+from tensorgrad.engine.care import finite
+from tensorgrad.engine.node import Array, data_of
+from tensorgrad.graph.debug import birth
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
 from tensorgrad.value import Value
+
+
+def infinite(x: Array) -> bool:
+    """Whether there is a NaN or Inf, as far as there are numbers."""
+    return not finite(x) and wrong(~np.isfinite(x))
+
+
+def origin(loss: Value, model: Module) -> str:
+    """Where the first NaN or Inf of a step arose, in words."""
+    found = birth(loss.node)
+    if found is None:
+        return "computed again from the graph all is finite, so what was done to it made it so"
+    node, what = found
+    names = {p.node: f"parameter {name}" for name, p in model.named_parameters()}
+    if node.op is None:
+        return f"{names.get(node) or node.name or 'a Value'} {what}"
+    if node.scope is None:
+        return f"{what}, outside of the model"
+    paths = {id(module): name for name, module in model.named_modules()}
+    module = node.scope.module
+    path = paths.get(id(module))
+    return f"{what}, in {type(module).__name__}" + (f" {path}" if path else "")
 
 
 class Step:
@@ -44,8 +73,10 @@ class Step:
             # Again by a line search, say: what the model remembers of a batch, it remembers once.
             with forgetting_buffers() if again else nullcontext():
                 loss = self.forward(*batch)
-            again = True
             self.backward(loss)
+            if not again:
+                self.check(loss)
+            again = True
             return loss
 
         return self.update(evaluate)
@@ -60,6 +91,21 @@ class Step:
         """Leave the gradient of the loss, and no other, in the parameters."""
         self.optimizer.zero_grad()
         loss.backward()
+
+    def check(self, loss: Value) -> None:
+        """Go on only with numbers: FloatingPointError, before the update, if the loss or a gradient
+        is not finite, that says which operation of which Module made the first NaN or Inf.
+        """
+        params = (p for group in self.optimizer.param_groups for p in group["params"])
+        gradients = (data_of(p.node.grad) for p in params if p.node.grad is not None)
+        if not any(map(infinite, itertools.chain((loss.data,), gradients))):
+            return
+        what = "a gradient is not finite"
+        if infinite(loss.data):
+            what = f"the loss is {loss.item()}"
+        raise FloatingPointError(
+            f"{what}: {origin(loss, self.model)}. The parameters are as they were before this step"
+        )
 
     def update(self, evaluate: Callable[[], Value]) -> Value:
         """Change the parameters, and return the loss. `evaluate()` is forward and backward; an

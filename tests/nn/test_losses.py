@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.nn import functional as F
 from tests.numerical import assert_gradient
@@ -125,12 +126,57 @@ def test_a_class_that_does_not_exist_is_an_error(loss: Any, wrong: list[int]) ->
     [
         (classes[:, None], r"logits of shape \(4, 3\) and class numbers of shape \(4, 1\)"),
         (classes[:3], r"class numbers of shape \(3,\)"),
-        (classes.astype(float), r"answers have shape \(4, 3\), the targets \(4,\)"),
+        (np.eye(3, dtype=int)[classes], r"write probabilities as floats, y.astype\(float\)"),
+        (np.eye(3, dtype=bool)[classes], r"write probabilities as floats, y.astype\(float\)"),
+        (classes.astype(float)[:, None], r"answers have shape \(4, 3\), the targets \(4, 1\)"),
     ],
 )
 def test_targets_of_another_shape_are_an_error(targets: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         F.cross_entropy(Value(z), targets)
+
+
+two = z[:, :2]
+LABELS = [
+    (F.cross_entropy, nn.CrossEntropyLoss, two),
+    (F.nll_loss, nn.NLLLoss, two),
+    (F.mse_loss, nn.MSELoss, z[:, 0]),
+    (F.quadratic, nn.QuadraticLoss, z[:, :1]),
+    (F.binary_cross_entropy, nn.BCELoss, a[:, 0]),
+    (F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss, z[:, 0]),
+]
+each_labelled = pytest.mark.parametrize(("loss", "module", "answers"), LABELS)
+
+
+@each_labelled
+@pytest.mark.parametrize("labels", [[True] * 4, [False] * 4, [True, False, False, True]])
+def test_labels_of_a_comparison_count_as_0_and_1(
+    loss: Any, module: Any, answers: Any, labels: list[bool]
+) -> None:
+    compared = np.reshape(labels, answers.shape if loss is F.quadratic else 4)
+    counted = compared.astype(int)
+    for function in (loss, module()):
+        expected, by_counted = tg.value_and_grad(function)(answers, counted)
+        found, by_compared = tg.value_and_grad(function)(answers, compared)
+        assert found == expected == function(answers, compared)
+        np.testing.assert_array_equal(by_compared, by_counted)
+
+
+@each_labelled
+def test_labels_that_are_names_are_refused_with_words(loss: Any, module: Any, answers: Any) -> None:
+    names = np.reshape(list("abba"), answers.shape if loss is F.quadratic else 4)
+    for labels in (names, names.astype(object)):
+        with pytest.raises(TypeError, match=r"np.unique\(labels, return_inverse=True\)"):
+            loss(Value(answers), labels)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("dtype", [float, np.float32, complex])
+def test_class_numbers_that_are_no_integers_are_refused_with_words(loss: Any, dtype: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"class numbers are integers, not .*: write y.astype\(int\)"
+    ):
+        loss(Value(z), classes.astype(dtype))
 
 
 def test_an_unknown_reduction_is_named() -> None:
