@@ -19,6 +19,7 @@ from tensorgrad.engine.arrays import (
     as_array,
     copied,
     created,
+    is_known,
     is_numpy,
     kind_of,
     same_shape,
@@ -38,6 +39,7 @@ from tensorgrad.engine.node import (
     recording,
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of
+from tensorgrad.engine.strangers import called, is_foreign, way_out
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
@@ -509,7 +511,7 @@ class Value(Handle):
         if self.op is not None:
             raise TypeError(
                 f"only leaves can be copied or pickled, this Value is the result of {self.op.name}:"
-                " use .detach(), or .copy() for a differentiable copy"
+                " use .data for its numbers (in a plot), .detach(), or .copy(), which differentiates"
             )
         return _restore, (self.data, self.requires_grad, self.name, self.grad)
 
@@ -521,14 +523,15 @@ class Value(Handle):
         if self.requires_grad:
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "
-                ".data for the numbers, np.stack to join Values, np.func(value) to compute on "
-                "(tensorgrad.scipy for SciPy's functions); to fill an array with Values write into "
-                "tg.Value(array, requires_grad=False)"
+                ".data for the numbers, tg.array or np.stack to join Values, np.func(value) to "
+                "compute on (tensorgrad.scipy for SciPy's functions); beside a table or a sparse "
+                "matrix x write x.to_numpy() or x.toarray() for its numbers; to fill an array with "
+                "Values write into tg.Value(array, requires_grad=False)"
             )
         return np.array(to_numbers(self.data), dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if kwargs.get("out") is not None:
+        if kwargs and kwargs.get("out") is not None:
             raise TypeError(
                 f"np.{ufunc.__name__}: out= and in-place operators on an array cannot be "
                 "differentiated: write a = a + value instead of a += value"
@@ -543,7 +546,11 @@ class Value(Handle):
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
+        if len(types) > 1 and is_foreign(types):
+            return NotImplemented
         return run_numpy(func, args, kwargs)
+
+    __pandas_priority__ = 5000  # higher than a DataFrame's: pandas leaves operators to a Value
 
     # The usual methods, as NumPy spells them.
 
@@ -749,7 +756,7 @@ def as_constant(x: Any) -> Value:
     if isinstance(x, Value):
         return x
     x = ordinary(x, "tensorgrad")
-    return Value.of(leaf(x if hasattr(x, "dtype") else as_data(x)))
+    return Value.of(leaf(x if is_known(x) and hasattr(x, "dtype") else as_data(x)))
 
 
 def plain(data: Any) -> Any:
@@ -793,9 +800,11 @@ def as_data(data: Any) -> Any:
         )
     data = data_of(data)
     array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
-    dtype = getattr(array, "dtype", None)
+    dtype = getattr(array, "dtype", None) if is_known(array) else None  # no copy of a stranger
     if dtype is None or dtype.kind not in "biufc":
-        raise TypeError(f"a Value holds numbers, not {type(data).__name__} of dtype {dtype}")
+        raise TypeError(
+            f"a Value holds numbers, not {called(data)} of dtype {dtype}; {way_out(data)}"
+        )
     if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
     return array

@@ -278,6 +278,8 @@ ASK = {
     "engine/repair.py repair": "a bias in 1.5 µs instead of 4; rules may make a matrix",
     "engine/care.py finite": "a number in 0.2 µs instead of 6, a large array in a third",
     "engine/arguments.py ordinary": "NumPy's own subclasses, which compute in other ways",
+    "engine/strangers.py is_stranger": "those again: they are no strangers",
+    "engine/strangers.py speaks": "whether a protocol is NumPy's own",
     "ops/elementwise.py only": "a number in 0.1 µs instead of 2, a large array in a tenth",
     "ops/neural.py rectified": "a number in 0.1 µs instead of 0.6",
     "ops/constant.py stand_in": "one example of a batched array",

@@ -11,6 +11,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
 from tensorgrad.engine.node import Array, Handle
+from tensorgrad.engine.strangers import called, holds_a_value, is_foreign, way_out
 
 WAYS_OUT = {
     "where": "choose afterwards, np.where(mask, result, other)",
@@ -92,9 +93,14 @@ def as_param(x: Any) -> Any:
 def ordinary(x: Any, name: str) -> Any:
     """`x`, without the class where that is one of NumPy's arrays of another class.
 
-    TypeError for those that compute in ways of their own.
+    TypeError for those that compute in ways of their own, and for strangers that NumPy's functions
+    ask too: with units, or sparse. (Of a table with labels they take the numbers, and so do ours.)
     """
-    if is_numpy(x) or not isinstance(x, np.ndarray):
+    if is_numpy(x):
+        return x
+    if is_foreign([type(x)]) or holds_a_value(x):
+        raise TypeError(f"{name} does not compute as {called(x)} does; {way_out(x)}")
+    if not isinstance(x, np.ndarray):
         return x
     # np.ma is loaded when it is first named: only arrays of another class are asked
     if isinstance(x, (np.ma.MaskedArray, np.matrix)):
@@ -112,7 +118,9 @@ def operand(x: Any, name: str) -> Array:
         return x
     array = np.asarray(ordinary(x, name))
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{name} computes with numbers, not with {type(x).__name__} {x!r:.60}")
+        raise TypeError(
+            f"{name} computes with numbers, not with {called(x)} {x!r:.60}; {way_out(x)}"
+        )
     return array
 
 

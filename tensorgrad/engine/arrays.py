@@ -156,6 +156,11 @@ def is_numpy(x: Any) -> bool:
     return type(x) in PLAIN
 
 
+def is_known(x: Any) -> bool:
+    """Whether `x` is an array or a number of a kind in the table."""
+    return is_numpy(x) or kind_of(x) is not NUMPY
+
+
 def is_array(x: Any) -> bool:
     """Whether `x` is an array, of any kind, and no number."""
     if not hasattr(x, "__array_ufunc__"):
@@ -207,8 +212,14 @@ def created(function: Callable[..., Array], *args: Any, like: Any, **params: Any
 
 
 def as_array(x: Any, dtype: Any = None) -> Array:
-    """A list or number as an array, others as they are; in `dtype` if there is one."""
-    x = x if hasattr(x, "ndim") else np.asarray(x)
+    """A list or number as an array, others as they are; in `dtype` if there is one.
+
+    TypeError where it holds no numbers.
+    """
+    if not hasattr(x, "ndim"):
+        given, x = x, np.asarray(x)
+        if x.dtype == object:
+            raise TypeError(f"an operation computes with numbers, not with {given!r:.60}")
     return x if dtype is None or dtype == x.dtype else x.astype(dtype)
 
 

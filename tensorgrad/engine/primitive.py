@@ -26,8 +26,9 @@ from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run, views
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
-from tensorgrad.engine.node import Array, Handle, Node, leaf, recorder
+from tensorgrad.engine.node import NO_PARAMS, Array, Handle, Node, leaf, recorder
 from tensorgrad.engine.rules import ONCE, Each, Reading, Rule, Together
+from tensorgrad.engine.strangers import asked, is_stranger
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,7 +83,8 @@ class Primitive:
 
 def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """Run `op` forward, and record it if an operand requires grad. Raw in, raw out.
-    An operand with `__primitive__` answers itself, as with NumPy's protocols."""
+    An operand with `__primitive__` answers itself, as with NumPy's protocols, and so does one of
+    another library that defines the operation."""
     plain, wanted, held = True, False, False
     nodes: tuple[Node | None, ...]
     inputs: tuple[Array, ...]
@@ -119,6 +121,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         for x in inputs:
             if hasattr(x, "__primitive__"):
                 return x.__primitive__(op, operands, params)
+        if held and any(is_stranger(op, x) for x in inputs):
+            return asked(op, operands, by_operator=params is NO_PARAMS)
         inputs = tuple(x if type(x) in PLAIN else operand(x, op.name) for x in inputs)
     try:
         data = op.forward(*inputs, **params) if plain else run(op, inputs, params)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import ordinary
-from tensorgrad.engine.arrays import copied, created, kind_of, shares_memory
+from tensorgrad.engine.arrays import copied, created, is_known, kind_of, shares_memory
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import Buffers, keeper, replace_buffers
 from tensorgrad.engine.levels import alias
@@ -31,7 +31,7 @@ from tensorgrad.transforms.tree import (
     parameters_in,
     paths_of,
 )
-from tensorgrad.value import Value, as_constant, plain
+from tensorgrad.value import Value, as_constant, as_data, plain
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
@@ -207,6 +207,8 @@ def variable(x: Any) -> Value:
             value: Value = alias(x)
             return value
     x = ordinary(x, "a transform")  # no masked arrays
+    if not (isinstance(x, Value) or is_known(x)):
+        x = as_data(x)  # the numbers of a list, a table
     if getattr(x, "dtype", np.dtype(float)).kind not in "fc":
         raise TypeError(
             f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "

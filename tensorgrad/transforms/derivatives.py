@@ -122,7 +122,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 def pullback_of(call: Call) -> Function:
     """The function from cotangents of what was returned to those of the arguments."""
-    outs = [y for y in flatten(call.out)[0] if not is_static(y)]
+    outs = [as_constant(y) for y in flatten(call.out)[0] if not is_static(y)]
 
     def pullback(cotangent: Any) -> Any:
         gs = matching("the cotangent", cotangent, call.out)
@@ -221,6 +221,7 @@ class Forward:
     """Forward mode: the pullback of a call, recorded as a function of its cotangents `us`."""
 
     def __init__(self, call: Call, outs: Sequence[Any]) -> None:
+        outs = [y if is_static(y) else as_constant(y) for y in outs]
         self.call, self.outs = call, outs
         self.us = [variable(generic(y)) if requires_grad(y) else None for y in outs]
         us = [u for u in self.us if u is not None]
@@ -244,7 +245,7 @@ class Forward:
         return [
             (None if is_static(y) else np.zeros_like(y))
             if u is None
-            else self.call.result(found.get(u.node), as_constant(y), keep)
+            else self.call.result(found.get(u.node), y, keep)
             for y, u in zip(self.outs, self.us)
         ]
 
