@@ -511,7 +511,7 @@ class Value(Handle):
         if self.op is not None:
             raise TypeError(
                 f"only leaves can be copied or pickled, this Value is the result of {self.op.name}:"
-                " use .data for its numbers (in a plot), .detach(), or .copy(), which differentiates"
+                " use .data for its numbers (in a plot), .detach(), or .copy() to go on with it"
             )
         return _restore, (self.data, self.requires_grad, self.name, self.grad)
 
@@ -523,10 +523,10 @@ class Value(Handle):
         if self.requires_grad:
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "
-                ".data for the numbers, tg.array or np.stack to join Values, np.func(value) to "
-                "compute on (tensorgrad.scipy for SciPy's functions); beside a table or a sparse "
-                "matrix x write x.to_numpy() or x.toarray() for its numbers; to fill an array with "
-                "Values write into tg.Value(array, requires_grad=False)"
+                ".data for the numbers, x.to_numpy() or x.toarray() of a table or sparse matrix x "
+                "beside it, tg.array or np.stack to join Values, np.func(value) to compute on "
+                "(tensorgrad.scipy for SciPy's functions); to fill an array with Values write into "
+                "tg.Value(array, requires_grad=False)"
             )
         return np.array(to_numbers(self.data), dtype, copy=copy)
 

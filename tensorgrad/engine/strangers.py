@@ -70,6 +70,8 @@ def asked(op: Primitive, operands: Sequence[Array], by_operator: bool) -> Any:
         elif getattr(made, "__array_ufunc__", None) is not None:
             ufunc = getattr(np, op.name, op.forward)
             answer = made.__array_ufunc__(stranger, ufunc, "__call__", *operands)
+    except TypeError as error:  # it does not know Values, or takes their numbers
+        raise TypeError(refusal) from error
     except Exception as error:
         error.add_note(refusal)
         raise
