@@ -163,9 +163,9 @@ def document() -> str:
         "from the libraries themselves.",
         "",
         "The rule: who defines an operation is asked, as Python and NumPy do it. What xarray and",
-        "pint answer holds a Value (`.data`, `.magnitude`), with a gradient; who cannot answer for a",
-        "gradient is refused, with what to write. NumPy's functions (not its ufuncs) take a table's",
-        "numbers, as they do beside arrays. Where the other library is asked first and takes",
+        "pint answer holds a Value (`.data`, `.magnitude`), with a gradient; others are refused,",
+        "with what to write. NumPy's functions (not its ufuncs) take a table's numbers, as",
+        "they do beside arrays. Where the other library is asked first and takes",
         "`float(v)`, as polars does, the result has no gradient; in `tg.grad` that is an error.",
     ]
     for library, (what, _, _) in LIBRARIES.items():
