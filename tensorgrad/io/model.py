@@ -1,25 +1,34 @@
 """Save and load models: their state as safetensors, the architecture in the file's metadata.
 
-Loading calls only classes of `tensorgrad.nn` and those it is given: a file cannot run code.
+Loading calls only classes of `tensorgrad.nn` and those it is given: a file cannot run code. Nor can
+it ask for more memory or time than what it holds is worth, see `architecture.py` and SECURITY.md.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tensorgrad.extras import missing
+from tensorgrad.extras import missing, printable
 from tensorgrad.io.architecture import build, describe
 from tensorgrad.nn.module import Module
 
 PathLike = str | os.PathLike[str]
 FORMAT = 2  # 1 had no buffers, and did not say so
+LONGEST = 16 << 20  # bytes of a file's header: the names of 200,000 tensors
+LONGEST_TEXT = 2 << 20  # of the architecture and the metadata in it
+
+
+class ModelFileError(ValueError):
+    """Why the file at `path` gives no model, and where in it, as one printable line."""
+
+    def __init__(self, path: PathLike, reason: object) -> None:
+        super().__init__(printable(f"{os.fspath(path)}: {reason}", 600))
 
 
 def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = None) -> None:
@@ -41,14 +50,16 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     from tensorgrad import __version__
 
     architecture, state = describe(model), model.state_dict()
-    if wide := [name for name, x in state.items() if x.dtype == np.complex128]:
-        raise TypeError(f"cannot save {wide[0]}: safetensors has no complex128; .to(np.complex64)")
+    for name, x in state.items():
+        if x.dtype.itemsize > 8:
+            lesser = "complex64" if x.dtype.kind == "c" else "float64"
+            raise TypeError(f"cannot save {name}: safetensors has no {x.dtype}; .to(np.{lesser})")
     classes = _known()
     for cls in (type(m) for _, m in model.named_modules()):
         if classes.setdefault(cls.__name__, cls) is not cls:
             raise ValueError(f"cannot save: there are two classes {cls.__name__}; rename yours")
     try:
-        build(architecture, classes).load_state_dict(state, assign=True)
+        _fill(build(architecture, classes, _size(state)), state)
     except ValueError as error:
         raise ValueError(
             f"cannot save: the arguments of {type(model).__name__} do not rebuild it ({error}); "
@@ -61,7 +72,13 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
         "architecture": architecture,
         "metadata": dict(metadata or {}),
     }
-    content = _safetensors().numpy.save(state, {"tensorgrad": json.dumps(header)})
+    text = json.dumps(header)
+    content = _safetensors().numpy.save(state, {"tensorgrad": text})
+    if len(text) > LONGEST_TEXT or int.from_bytes(content[:8], "little") > LONGEST:
+        raise ValueError(
+            f"cannot save: the architecture and metadata have {len(text):,} characters, at most "
+            f"{LONGEST_TEXT:,}, and with the names of {len(state):,} tensors at most {LONGEST:,}"
+        )
     target = check_writable(path)
     temporary = _beside(target)
     try:
@@ -75,18 +92,19 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
 def load(path: PathLike, classes: Iterable[type[Module]] = ()) -> Module:
     """The model in the file at `path`. `classes`: your own Modules that it is made of.
 
-    ValueError, naming the file, if it is damaged, has no architecture, needs a class that is not
-    given, or holds parameters that do not fit its architecture. OSError if it cannot be read.
+    ModelFileError, a ValueError, naming the file, if it is damaged, has no architecture, needs a
+    class that is not given, or holds parameters that do not fit its architecture. OSError if it
+    cannot be read. A file from a stranger is safe to load, as long as `classes` are.
     """
     known = {cls.__name__: cls for cls in classes}
     header, state = _read(path)
     try:
-        model = build(header["architecture"], _known() | known)
+        model = build(header["architecture"], _known() | known, _size(state))
         if "format" not in header:  # before there were buffers
             state = dict(model.named_buffers()) | state
-        model.load_state_dict(state, assign=True)
+        _fill(model, state)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
+        raise ModelFileError(path, error) from error
     return model
 
 
@@ -94,6 +112,18 @@ def read_metadata(path: PathLike) -> dict[str, str]:
     """The `metadata` that the model at `path` was saved with. Raises as `load`."""
     metadata: dict[str, str] = _read(path)[0]["metadata"]
     return metadata
+
+
+def _size(state: Mapping[str, Any]) -> int:
+    return sum(1 + x.size for x in state.values())
+
+
+def _fill(model: Module, state: Mapping[str, Any]) -> None:
+    names = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    if len(state) > len(names):
+        unknown = next(name for name in state if name not in names)
+        raise ValueError(f"unexpected {unknown!r:.60}; {len(state):,} tensors for {len(names):,}")
+    model.load_state_dict(state, assign=True)
 
 
 def check_writable(path: PathLike) -> Path:
@@ -137,26 +167,47 @@ def _known() -> dict[str, type[Module]]:
 
 def _read(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
     safetensors = _safetensors()
-    with open(path, "rb"):  # a missing or forbidden file is an OSError, not a malformed one
-        pass
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+        raise ModelFileError(path, "it is a device, not a file")
+    with open(path, "rb") as raw:  # a missing or forbidden file is an OSError, not a damaged one
+        if (length := int.from_bytes(raw.read(8), "little")) > LONGEST:
+            raise ModelFileError(
+                path, f"no safetensors file, or a damaged one: a header of {length:,} bytes"
+            )
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get("tensorgrad")
             state = {name: file.get_tensor(name) for name in file.keys() if text}  # noqa: SIM118
-    except (safetensors.SafetensorError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+    except Exception as error:  # whatever safetensors and NumPy say of odd headers
+        raise ModelFileError(path, f"no safetensors file, or a damaged one: {error}") from error
     if text is None:
-        raise ValueError(
-            f"{path} holds tensors but no architecture: tensorgrad did not write it; build the "
-            "model yourself and call load_state_dict"
+        raise ModelFileError(
+            path,
+            "it holds tensors but no architecture: tensorgrad did not write it; build the model "
+            "yourself and call load_state_dict",
         )
+    if len(text) > LONGEST_TEXT:
+        raise ModelFileError(path, f"its architecture has {len(text):,} characters")
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError):
-        header = None
+        header = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(path, f"its architecture is damaged: {error}") from error
     if not isinstance(header, dict) or not header.keys() >= {"architecture", "metadata"}:
-        raise ValueError(f"{path}: its architecture is damaged: {text:.60}")
+        raise ModelFileError(path, f"its architecture is damaged: {text:.60}")
+    metadata = header["metadata"]
+    if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
+        raise ModelFileError(path, f"its metadata is damaged: {metadata!r:.60}")
     return header, state
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, which has each key once: two readers could take another one each."""
+    found: dict[str, Any] = {}
+    for name, x in pairs:
+        if name in found:
+            raise ValueError(f"twice the key {name!r:.60}")
+        found[name] = x
+    return found
 
 
 def _safetensors() -> Any:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tensorgrad.engine.node import NO_PARAMS
 from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.init import Initialiser, find
-from tensorgrad.nn.module import Module
+from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import neural
 from tensorgrad.value import Value
 
@@ -44,7 +44,7 @@ class Linear(Module):
     ) -> None:
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be positive")
-        draw = find(init)
+        draw, dtype = find(init), learning(dtype)
         weight, offset = draw(np.random.default_rng(rng), out_features, in_features)
         self.weight = Value(weight.astype(dtype))
         self.bias = Value(offset.astype(dtype)) if bias else None

@@ -166,9 +166,7 @@ class Module:
         >>> nn.Linear(2, 1).to(np.float64).weight.dtype
         dtype('float64')
         """
-        new = np.dtype(dtype)
-        if new.kind not in "fc":
-            raise TypeError(f"a model computes with real or complex numbers, not with {new}")
+        new = learning(dtype)
         buffers = {}
         for _, x in parts_of(self):
             if isinstance(x, Module) or x.dtype.kind not in "fc":
@@ -218,16 +216,17 @@ class Module:
     def state_dict(self) -> State:
         """A copy of every parameter's data and of every buffer, by name; a shared one once.
 
-        TypeError inside of a transform that differentiates by them.
+        TypeError inside of a transform that differentiates by them; ValueError where two have the
+        same name, as under the keys 1 and "1" of a dict.
         """
-        parts = [part for part in parts_of(self) if not isinstance(part[1], Module)]
-        for name, x in parts:
+        parts = arrays_of(self)
+        for name, x in parts.items():
             if differentiated(x):
                 raise TypeError(
                     f"{name!r} is being differentiated and would lose its gradient in a "
                     "state_dict: use copy.deepcopy(model), or nn.functional_call"
                 )
-        return {name: np.array(data_of(x), order="C") for name, x in parts}
+        return {name: np.array(data_of(x), order="C") for name, x in parts.items()}
 
     def load_state_dict(
         self, state: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -239,11 +238,11 @@ class Module:
         its other names. With `strict=False` names may be missing or too many: they are returned.
         With `assign=True` numbers keep the dtype that they have in `state`.
         """
-        parts = [part for part in parts_of(self) if not isinstance(part[1], Module)]
-        names = {id(x): name for name, x in parts}
-        missing = [name for name in names.values() if name not in state]
-        extra = [name for name in state if name not in names.values()]
-        unexpected = [name for name in extra if id(at(self, name)) not in names]
+        arrays = arrays_of(self)
+        parts, ids = list(arrays.items()), {id(x) for x in arrays.values()}
+        missing = [name for name in arrays if name not in state]
+        extra = [name for name in state if name not in arrays]
+        unexpected = [name for name in extra if id(at(self, name)) not in ids]
         wrong = [f"missing {name!r}" for name in missing if strict]
         wrong += [f"unexpected {name!r}" for name in unexpected if strict]
         for name, x in parts:
@@ -378,6 +377,21 @@ def parts_of(module: Module, prefix: str = "") -> list[Part]:
     return found
 
 
+def arrays_of(module: Module) -> dict[str, Any]:
+    """The parameters and buffers in `module`, each once, by names of which none stands for two."""
+    found: dict[str, Any] = {}
+    for name, x in parts_of(module):
+        if isinstance(x, Module):
+            continue
+        if name in found:
+            raise ValueError(
+                f"{type(module).__name__} has two parts of the name {name!r}: give the keys of its "
+                "dicts other names"
+            )
+        found[name] = x
+    return found
+
+
 def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
     """Append what `holder` holds; `path` is where that is."""
     for name, x in items_of(holder):
@@ -428,7 +442,10 @@ def is_number_or_array(x: Any) -> bool:
 def at(x: Any, path: str) -> Any:
     """What is at an attribute path, None where there is nothing."""
     for name in path.split("."):
-        x = next((part for key, part in items_of(x) if str(key) == name), None)
+        if isinstance(x, (list, tuple)):  # of a hundred thousand neurons, say: no search
+            x = x[int(name)] if name.isdecimal() and len(name) < 10 and int(name) < len(x) else None
+        else:
+            x = next((part for key, part in items_of(x) if str(key) == name), None)
     return x
 
 
@@ -483,6 +500,17 @@ def tuple_like(x: Any, parts: list[Any]) -> Any:
     return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
 
 
+def learning(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """`dtype` as NumPy's; TypeError unless parameters can learn in it."""
+    new = np.dtype(dtype)
+    if new.kind not in "fc":
+        raise TypeError(
+            f"{new} carries no gradient: a model computes with real or complex numbers, "
+            f"not with {new}"
+        )
+    return new
+
+
 def like(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """`dtype`, complex if `x` is."""
     return np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype
@@ -504,7 +532,7 @@ def functional_call(
     >>> functional_call(model, {"weight": np.array([[1.0, 10.0]])}, np.array([2.0, 3.0]))
     array([32.])
     """
-    parts = {name: x for name, x in parts_of(module) if not isinstance(x, Module)}
+    parts = arrays_of(module)
     if unknown := [name for name in state if name not in parts]:
         raise ValueError(f"{type(module).__name__} has no {', '.join(map(repr, unknown))}")
     copy = rebuilt(module, {id(parts[name]): x for name, x in state.items()})

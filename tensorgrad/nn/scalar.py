@@ -34,7 +34,7 @@ class Neuron(Module):
     def __init__(
         self, nin: int, nonlin: bool = True, activation: Any = "relu", rng: Any = None
     ) -> None:
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
+        if not callable(activation) and activation not in ACTIVATIONS:
             raise ValueError(f"no activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
         self.w = [Value(w) for w in np.random.default_rng(rng).uniform(-1, 1, nin)]
         self.b = Value(0.0)
@@ -59,6 +59,8 @@ class Layer(Module):
     """`nout` neurons that see the same `nin` inputs; a single neuron's answer is not in a list."""
 
     def __init__(self, nin: int, nout: int, **neuron: Any) -> None:
+        if nin < 0 or nout < 0:
+            raise ValueError(f"Layer({nin}, {nout}): no size can be negative")
         rng = np.random.default_rng(neuron.pop("rng", None))
         self.neurons = [Neuron(nin, rng=rng, **neuron) for _ in range(nout)]
 

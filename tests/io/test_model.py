@@ -1,10 +1,14 @@
 """Models on disk: what is saved comes back, and a file that is not a model says so."""
 
+import contextlib
+import inspect
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from safetensors.numpy import save_file
 from tensorgrad import io, nn
 from tensorgrad.io.architecture import describe
 from tensorgrad.train import predict
+from tensorgrad.value import Value
 
 SIZES = st.integers(1, 4)
 ACTIVATIONS = st.sampled_from(
@@ -265,3 +270,234 @@ def test_threads_that_save_to_one_file_leave_a_whole_model(tmp_path):
         list(pool.map(lambda _: io.save(model, path), range(40)))
     assert io.load(path).state_dict().keys() == {"weight", "bias"}
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+# Files from strangers. `hostile.py` makes as many as wanted; here is what a person thinks of.
+
+
+def hostile(*args):
+    run = [sys.executable, Path(__file__).with_name("hostile.py"), *map(str, args)]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert not done.stdout, done.stdout
+    return int(done.stderr.split()[-4])
+
+
+def test_10_000_damaged_files_give_one_kind_of_error_soon_and_in_little_memory():
+    assert hostile(10_000, 0) == 10_000
+
+
+@pytest.mark.nightly
+def test_a_million_damaged_files_as_far_as_two_minutes_allow():
+    assert hostile(1_000_000, int.from_bytes(os.urandom(4), "little"), 120) > 20_000
+
+
+def made(name, **arguments):
+    return {"class": name, "arguments": arguments}
+
+
+def linear(n, m, **more):
+    return made("Linear", in_features=n, out_features=m, **more)
+
+
+def sequential(*layers):
+    return made("Sequential", layers={"tuple": list(layers)})
+
+
+def twice(n, i=0):
+    """Each part names the one within again: a forward of 2^n calls."""
+    inner = twice(n - 1, i + 1) if n else linear(1, 1)
+    return sequential(inner, {"again": i + 1})
+
+
+def nested(n, x):
+    for _ in range(n):
+        x = sequential(x)
+    return x
+
+
+LINEAR = linear(1, 1)
+REFUSED = {
+    "a trillion neurons": (
+        {"class": "Layer", "arguments": {"nin": 1, "nout": 10**12}},
+        "more than",
+    ),
+    "a trillion empty ones": (
+        {"class": "Layer", "arguments": {"nin": 0, "nout": 10**12}},
+        "more than the file has",
+    ),
+    "a neuron of a trillion": ({"class": "Neuron", "arguments": {"nin": 10**12}}, "more than"),
+    "an MLP of many": (
+        {"class": "MLP", "arguments": {"nin": 1000, "nouts": [1000] * 1000}},
+        "more than the file has",
+    ),
+    "a large matrix": (linear(10_000, 10_000), "more than the file has"),
+    "many small ones": (sequential(*[linear(99, 99)] * 100), r"layers\[1\].*more than the file"),
+    "2^60 calls": (twice(60), r"more than 10,000 calls"),
+    "10,001 calls": (
+        sequential(*[made("Tanh")] * 10_000),
+        "more than 10,000",
+    ),
+    "a hundred deep": (nested(110, LINEAR), r"layers\[0\].*more than 200 deep"),
+    "a part of itself": (sequential({"again": 0}), r"layers\[0\]: a part that contains itself"),
+    "what comes later": (sequential({"again": 1}, LINEAR), r"layers\[0\]: damaged"),
+    "again a truth": (sequential(LINEAR, {"again": True}), r"layers\[1\]: damaged"),
+    "an enormous number": (linear(10**4000, 1), "Linear cannot be built"),
+    "no number": (linear(float("nan"), 1), "Linear cannot be built"),
+    "infinitely many": (linear(float("inf"), 1), "Linear cannot be built"),
+    "fewer than none": (linear(-3, -1), "positive"),
+    "fewer neurons than none": (
+        {"class": "MLP", "arguments": {"nin": 1, "nouts": [-1]}},
+        "negative",
+    ),
+    "a fraction": (linear(1.5, 1), "Linear cannot be built"),
+    "a word": (linear("1", 1), "Linear cannot be built"),
+    "an initialiser that is a list": (linear(1, 1, init=[]), "Linear cannot be built"),
+    "an activation that is a number": (made("Neuron", nin=1, activation=1), "no activation 1"),
+    "a type of many": (linear(1, 1, dtype={"dtype": "99999999f8"}), "dtype: no type of number"),
+    "the same as a word": (linear(1, 1, dtype="99999999f8"), "real or complex numbers"),
+    "a type of objects": (linear(1, 1, dtype={"dtype": "object"}), "dtype: no type of number"),
+    "whole numbers": (linear(1, 1, dtype={"dtype": "int64"}), "real or complex numbers"),
+    "arguments that are a list": ({"class": "Tanh", "arguments": []}, "architecture: damaged"),
+    "layers that are a word": (made("Sequential", layers="ab"), "layers: damaged"),
+    "keywords that are a list": (
+        {"class": "Layer", "arguments": {"neuron": []}},
+        "neuron: damaged",
+    ),
+    "a generator": (linear(1, 1, rng=1), "no argument rng"),
+    "a generator among keywords": (made("Layer", nin=1, nout=1, neuron={"rng": 1}), "damaged"),
+    "a class that clears the screen": (made("\x1b[2J\u202e"), r"\\x1b\[2J\\u202e"),
+}
+
+
+def write(path, architecture, state=(), metadata=()):
+    header = {"format": 2, "architecture": architecture, "metadata": dict(metadata)}
+    save_file(dict(state), path, {"tensorgrad": json.dumps(header)})
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_architecture_that_asks_for_too_much_is_refused_where_it_does(case, tmp_path):
+    architecture, words = REFUSED[case]
+    write(path := str(tmp_path / "m.safetensors"), architecture)
+    with pytest.raises(io.ModelFileError, match=words) as caught:
+        io.load(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    assert said.isprintable()
+    assert len(said) <= 600
+
+
+def test_no_class_of_ours_takes_more_memory_than_its_file(tmp_path):
+    """Whatever sizes it is given, each of its arguments a billion: a table for classes to come."""
+    path = str(tmp_path / "m.safetensors")
+    tracemalloc.start()
+    for name, cls in vars(nn).items():
+        if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+            continue
+        signature = inspect.signature(cls.__init__).parameters
+        sizes = [key for key, p in signature.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+        for size in (10**9, [10**9], 30_000):
+            write(path, {"class": name, "arguments": dict.fromkeys(sizes[1:], size)})
+            with contextlib.suppress(io.ModelFileError):
+                io.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path):
+    path = str(tmp_path / "m.safetensors")
+    text = '{"architecture": {"class": "Tanh", "class": "ReLU", "arguments": {}}, "metadata": {}}'
+    save_file({}, path, {"tensorgrad": text})
+    with pytest.raises(io.ModelFileError, match="twice the key 'class'"):
+        io.load(path)
+
+
+@pytest.mark.parametrize("metadata", ["[]", '"a"', '{"a": 1}', '{"a": {}}', "null"])
+def test_metadata_that_is_no_text_is_refused_before_somebody_uses_it(metadata, tmp_path):
+    path = str(tmp_path / "m.safetensors")
+    save_file({}, path, {"tensorgrad": '{"architecture": 1, "metadata": ' + metadata + "}"})
+    with pytest.raises(io.ModelFileError, match="metadata is damaged"):
+        io.read_metadata(path)
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(io.ModelFileError, match="header of 1,099,511,627,776 bytes"):
+        io.load(path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(io.ModelFileError, match="not a file"):
+        io.load(tmp_path / "pipe")
+
+
+def test_what_cannot_be_loaded_cannot_be_saved(tmp_path):
+    cyclic = [1]
+    cyclic.append(cyclic)
+    deep = nn.Tanh()
+    for _ in range(150):
+        deep = nn.Sequential(deep)
+    tanh = nn.Tanh()
+    for model, words in [
+        (Scaled(nn.Tanh(), cyclic), "deep"),
+        (deep, "deep"),
+        (nn.Sequential(*[tanh] * 20_000), "more than 10,000 calls"),
+    ]:
+        with pytest.raises(ValueError, match=f"cannot save.*{words}"):
+            io.save(model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="2,097,152"):
+        io.save(nn.Tanh(), tmp_path / "m.safetensors", {"notes": "x" * (2 << 20)})
+    assert not os.listdir(tmp_path)
+
+
+def test_a_loaded_model_is_described_as_it_was_without_the_zeros_it_was_built_from(tmp_path):
+    for model in (nn.Linear(2, 1), nn.MLP(2, [2]), nn.Layer(1, 2, nonlin=False), nn.Neuron(2)):
+        io.save(model, tmp_path / "m")
+        again = io.load(tmp_path / "m")
+        assert repr(again) == repr(model)
+        io.save(again, tmp_path / "again")
+        assert (tmp_path / "m").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_names_with_odd_characters_come_back(tmp_path):
+    class Odd(nn.Module):
+        def __init__(self, *names):
+            self.parts = {name: Value(float(i)) for i, name in enumerate(names)}
+
+    model = Odd("ü", "a b", "\x1b[2J", "x" * 999, "", "\n", "__class__", "0", "__metadata")
+    io.save(model, tmp_path / "m")
+    same(model, io.load(tmp_path / "m", classes=[Odd]))
+
+
+class Held(nn.Module):
+    """A parameter or a buffer of any dtype."""
+
+    def __init__(self, shape, learns):
+        x = np.zeros(shape)
+        self.x = Value(x) if learns else x
+
+
+DTYPES = [*"?bBhHiIlLqQ", *"efdgFDG", ">f4", ">f8", ">i8", ">c8"]
+
+
+@pytest.mark.parametrize("code", DTYPES)
+@pytest.mark.parametrize("learns", [True, False])
+def test_every_dtype_comes_back_or_is_refused_with_the_way_out(code, learns, tmp_path):
+    dtype = np.dtype(code)
+    if learns and dtype.kind not in "fc":
+        return
+    model = Held([2, 2], learns)
+    x = np.array([[1, 0], [0, 1]]).astype(dtype)
+    x = x * (1 - 2j) if dtype.kind == "c" else x
+    model.x = Value(x.astype(dtype)) if learns else x.astype(dtype)
+    path = tmp_path / "m"
+    if dtype.itemsize > 8:
+        lesser = "complex64" if dtype.kind == "c" else "float64"
+        with pytest.raises(TypeError, match=rf"cannot save x: .*{dtype}.*\.to\(np\.{lesser}\)"):
+            io.save(model, path)
+        model = model.to(lesser)
+    io.save(model, path)
+    again = io.load(path, classes=[Held])
+    assert np.asarray(again.state_dict()["x"]).dtype == model.state_dict()["x"].dtype.newbyteorder(
+        "="
+    )
+    np.testing.assert_array_equal(again.state_dict()["x"], model.state_dict()["x"])
+    assert isinstance(again.x, Value) == learns

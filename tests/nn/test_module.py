@@ -594,3 +594,20 @@ def test_a_frozen_module_does_not_learn() -> None:
     optimizer.step()
     changed = [name for name, x in model.state_dict().items() if np.any(x != before[name])]
     assert changed == ["layers.1.weight", "layers.1.bias"]
+
+
+def test_two_parts_of_one_name_are_refused_by_whoever_goes_by_names() -> None:
+    class Keyed(nn.Module):
+        def __init__(self, parts: dict[Any, Any]) -> None:
+            self.parts = parts
+
+    one: dict[Any, Any] = {1: Value(1.0), "1": Value(2.0)}
+    for parts in (one, {"a.b": Value(1.0), "a": {"b": Value(2.0)}}):
+        model = Keyed(parts)
+        for call in (
+            model.state_dict,
+            lambda model=model: model.load_state_dict({}),
+            lambda model=model: nn.functional_call(model, {}, 1.0),
+        ):
+            with pytest.raises(ValueError, match=r"two parts of the name 'parts\.(1|a\.b)'.*keys"):
+                call()
