@@ -88,7 +88,7 @@ class Value(Handle):
     @data.setter
     def data(self, data: Any) -> None:
         if data is self.node.data:  # v.data -= ... has changed it in place: let who read it know
-            self.node.data = data.view() if isinstance(data, np.ndarray) else data
+            self.node.data = data[...] if self.ndim else data
             return
         if self.node.op is not None:
             raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tensorgrad.engine.node import Node
-from tensorgrad.graph.names import ModuleLike
+from tensorgrad.graph.names import ModuleLike, Names, named, unique
 
 Path = tuple[str, ...]
 
@@ -37,10 +37,24 @@ def modules_of(order: Iterable[Node], modules: Mapping[str, Any]) -> dict[Node, 
 
 def modules_in(names: Any) -> dict[str, Any]:
     """The Modules among `names`, and theirs, by their paths."""
-    given = {"": names} if isinstance(names, ModuleLike) else names or {}
     return {
         path: module
-        for name, x in given.items()
+        for name, x in named(names)
         if isinstance(x, ModuleLike)
         for path, module in x.named_modules(name)
     }
+
+
+def outermost(order: Iterable[Node]) -> Names:
+    """The Module whose call made these nodes; of several each by the name of its class."""
+    found: dict[int, Any] = {}
+    for node in order:
+        scope = node.scope
+        while scope is not None and scope.parent is not None:
+            scope = scope.parent
+        if scope is not None and scope.module is not None:
+            found[id(scope.module)] = scope.module
+    modules, taken = list(found.values()), set[str]()
+    if len(modules) == 1:
+        return {"": modules[0]}
+    return {unique(type(module).__name__, taken): module for module in modules}

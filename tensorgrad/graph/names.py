@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ class ModuleLike(Protocol):
 
 Names = Mapping[str, Any] | ModuleLike | None
 Called = dict[Node | int, str]
+LONG, DEEP = 1000, 4  # containers that are looked into for names: entries, and levels
 
 
 def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Called:
@@ -67,23 +69,39 @@ def unique(name: str, taken: set[str]) -> str:
     return name
 
 
-def pairs(given: Names) -> Iterator[tuple[str, Any]]:
-    """Names and what they name: Values, arrays, and what Modules hold of them, by their paths."""
-    if given is None:
-        return
+def named(given: Names) -> Iterator[tuple[str, Any]]:
+    """What is in `names=`, also in its lists and dicts; without what IPython keeps of its cells."""
     if isinstance(given, ModuleLike):
-        yield from (*given.named_parameters(), *given.named_buffers())
+        yield "", given
     elif isinstance(given, Mapping):
         for name, x in given.items():
-            if isinstance(x, ModuleLike):
-                yield from ((f"{name}.{path}", p) for path, p in pairs(x))
-            else:
-                yield str(name), x
-    else:
+            if not re.fullmatch(r"_+\d*|_[oid]h|In|Out", str(name)):
+                yield from inside(str(name), x)
+    elif given is not None:
         raise TypeError(f"names= takes a mapping of names to Values, or a Module: {given!r:.60}")
+
+
+def inside(name: str, x: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """`x`, or what a container holds, by paths as Modules have them; large ones hold data."""
+    if not isinstance(x, (list, tuple, dict)):
+        yield name, x
+    elif len(x) <= LONG and depth < DEEP:  # a list may hold itself
+        for key, part in x.items() if isinstance(x, dict) else enumerate(x):
+            yield from inside(f"{name}.{key}", part, depth + 1)
+
+
+def pairs(given: Names) -> Iterator[tuple[str, Any]]:
+    """Names and what they name: Values, arrays, and what Modules hold of them, by their paths."""
+    for name, x in named(given):
+        if isinstance(x, ModuleLike):
+            prefix = f"{name}." if name else ""
+            parts = (*x.named_parameters(), *x.named_buffers())
+            yield from ((prefix + path, part) for path, part in parts)
+        else:
+            yield name, x
 
 
 def parameters_in(given: Names) -> set[Node]:
     """The parameters of the Modules among `given`."""
-    modules = given.values() if isinstance(given, Mapping) else [given]
-    return {p.node for m in modules if isinstance(m, ModuleLike) for _, p in m.named_parameters()}
+    modules = [x for _, x in named(given) if isinstance(x, ModuleLike)]
+    return {p.node for module in modules for _, p in module.named_parameters()}

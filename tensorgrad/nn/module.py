@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from types import NoneType
 from typing import Any, NamedTuple, Self
 from weakref import ref
@@ -63,6 +63,20 @@ class Module:
         self = super().__new__(cls)
         self._made_with = args, kwargs  # how to make it again: what `io.save` writes
         return self
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """micrograd's classes define `__call__`: that is their forward, with scope and hooks."""
+        super().__init_subclass__(**kwargs)
+        own = vars(cls).get("__call__")
+        if own is None or not (cls.forward is Module.forward or cls.forward.__name__ == "__call__"):
+            return
+
+        @wraps(own)
+        def call(self: Module, *args: Any, **kwargs: Any) -> Any:
+            whole = type(self).forward is own  # else a subclass asks for this part by super()
+            return (Module.__call__ if whole else own)(self, *args, **kwargs)
+
+        cls.forward, cls.__call__ = own, call  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = self.forward if self._hooks is None else partial(self._hooks.run, self)

@@ -611,3 +611,30 @@ def test_two_parts_of_one_name_are_refused_by_whoever_goes_by_names() -> None:
         ):
             with pytest.raises(ValueError, match=r"two parts of the name 'parts\.(1|a\.b)'.*keys"):
                 call()
+
+
+def test_a_class_with_a_call_of_its_own_has_scopes_and_hooks() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            self.w = Value(2.0)
+
+        def __call__(self, x: Any) -> Any:
+            return self.w * x
+
+    class Shifted(Twice):
+        def __call__(self, x: Any) -> Any:
+            return super().__call__(x) + 1.0
+
+    class Forward(Twice):
+        def forward(self, x: Any) -> Any:
+            return self(x) - 1.0
+
+    for model, expected in ((Twice(), 6.0), (Shifted(), 7.0)):
+        seen: list[Any] = []
+        model.register_forward_hook(lambda module, args, out, seen=seen: seen.append(args))
+        out = model(3.0)
+        assert out.item() == expected
+        assert seen == [(3.0,)]
+        assert out.node.scope.module is model
+    assert Forward()(3.0).item() == 6.0
+    assert Forward().forward(3.0).item() == 5.0

@@ -18,7 +18,10 @@ import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.graph.modules import modules_in, modules_of
 from tensorgrad.graph.replay import Replay
-from tensorgrad.viz.graph.graph import graph
+from tensorgrad.viz.graph.graph import ends_of, graph, grouped
+from tensorgrad.viz.graph.labels import heat_map
+from tensorgrad.viz.graph.layout import PLACES, drawn_by, places
+from tensorgrad.viz.graph.themes import THEMES
 
 pytest.importorskip("graphviz")
 HERE = Path(__file__).parent
@@ -259,3 +262,132 @@ def test_a_primitive_of_ones_own_is_drawn() -> None:
     text = text_of(graph(cube(Value(2.0, name="x"))).svg())
     assert "cube(x)" in text
     assert "∂v1/∂x = 12" in text
+
+
+class CalledNeuron(nn.Module):
+    """As in micrograd's own file: `__call__`, and a list of weights."""
+
+    def __init__(self, nin: int) -> None:
+        self.w, self.b = [Value(0.5 + i) for i in range(nin)], Value(0.1)
+
+    def __call__(self, x: Any) -> Any:
+        return sum((wi * xi for wi, xi in zip(self.w, x)), self.b).tanh()
+
+    def parameters(self) -> list[Value]:
+        return [*self.w, self.b]
+
+
+class CalledLayer(nn.Module):
+    def __init__(self, nin: int, nout: int) -> None:
+        self.neurons = [CalledNeuron(nin) for _ in range(nout)]
+
+    def __call__(self, x: Any) -> Any:
+        out = [n(x) for n in self.neurons]
+        return out[0] if len(out) == 1 else out
+
+
+class CalledMLP(nn.Module):
+    def __init__(self) -> None:
+        self.layers = [CalledLayer(2, 3), CalledLayer(3, 1)]
+
+    def __call__(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("made", [CalledMLP, lambda: nn.MLP(2, [3, 1], "tanh", rng=0)])
+@pytest.mark.parametrize("given", ["model", "mapping", "layers", "nothing"])
+def test_a_neuron_is_drawn_around_its_weights_and_what_it_computes(made: Any, given: str) -> None:
+    model = made()
+    x = [Value(2.0, requires_grad=False, name="x0"), -1.0]
+    loss = (model(x) - 1.0) ** 2
+    names = {
+        "model": model,
+        "mapping": {"m": model},
+        "layers": {"layers": model.layers},
+        "nothing": None,
+    }[given]
+    source = graph(loss, names).source
+    before = "m.layers" if given == "mapping" else "layers"
+    for layer, neuron, size in ((0, 0, 2), (0, 2, 2), (1, 0, 3)):
+        frame = source.partition(f'"cluster {before}.{layer}.neurons.{neuron}"')[2].partition("}")[
+            0
+        ]
+        last = layer == 1 and made is not CalledMLP  # of nn.MLP the last one has no activation
+        assert len(re.findall(r"\bn\d+ \[", frame)) == (size + 1) + 2 * size + (not last)
+    assert source.count(">x0<") == 1
+    assert len(re.findall(r"\bc\d+ \[", source)) == 4  # both inputs, 1 and 2 of the loss
+
+
+def test_folded_neurons_are_a_net_without_a_way_back() -> None:
+    model = CalledMLP()
+    order = Replay(model([1.0, 2.0]) * 2.0).order
+    paths = modules_of(order, modules_in(model))
+    for depth, number in ((0, 3), (1, 5)):
+        groups = grouped(order, paths, depth, 200)
+        assert len(groups) == number
+        ways = set(ends_of(groups))
+        assert ways
+        assert not any((end, start) in ways for start, end in ways)
+
+
+def test_a_heat_map_shows_the_largest_entry_of_each_block() -> None:
+    theme = THEMES["print"]
+    x = np.tile([1.0, -1.0 + 1e-16], (64, 32))  # every mean is a rounding
+    assert set(re.findall(r"BGCOLOR='(.*?)'", heat_map(x, theme))) == {"#000000"}
+    x = np.zeros((64, 64))
+    x[40, 3] = -5.0
+    colours = re.findall(r"BGCOLOR='(.*?)'", heat_map(x, theme))
+    assert Counter(colours) == {"#ffffff": 63, "#969696": 1}
+
+
+def test_the_dark_theme_is_dark() -> None:
+    assert 'bgcolor="#141414"' in graph(colah()[0], theme="dark").source
+
+
+def test_a_notebook_s_own_variables_name_nothing() -> None:
+    x = Value(2.0)
+    y = x * 3
+    z = y + 1
+    names = {"_": y, "__": x, "_3": y, "In": ["x"], "Out": {3: y}, "_oh": {3: y}, "x": x, "z": z}
+    assert [Replay(z, None, names).names[v.node] for v in (x, y, z)] == ["x", "v1", "z"]
+
+
+def test_a_list_may_hold_itself_among_names() -> None:
+    x = Value(2.0)
+    ring: list[Any] = [x]
+    ring.append(ring)
+    y = np.exp(x)
+    assert Replay(y, None, {"ring": ring}).names[x.node] == "ring.0"
+
+
+def used_at_every_step(n: int) -> Value:
+    """Arrows to every step: a layout has n**2 places."""
+    x = Value(0.5, name="x")
+    w = x
+    for _ in range(n):
+        w = np.tanh(w * x)
+    return w
+
+
+def test_what_would_take_too_long_to_lay_out_is_summarised() -> None:
+    value = used_at_every_step(95)  # fewer nodes than are drawn
+    order = Replay(value).order
+    assert places(ends_of(grouped(order, dict.fromkeys(order, ()), None, 200))) <= 10
+    assert "95 operations" in text_of(graph(value).svg())
+    with pytest.raises(ValueError, match=r"241 nodes, whose arrows pass \d\d,.* depth"):
+        tg.viz.stepper(used_at_every_step(120))
+    assert PLACES > 3000
+
+
+def test_a_layout_that_takes_too_long_or_dies_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = sys.modules["tensorgrad.viz.graph.layout"]
+    monkeypatch.setattr(layout, "SECONDS", 0.1)
+    with pytest.raises(RuntimeError, match=r"with 1 arrows was not laid out in 0.1 s: fold it"):
+        drawn_by([sys.executable, "-c", "input(); import time; time.sleep(99)"], "n0 -> n1\n")
+    monkeypatch.setattr(layout, "SECONDS", 60)
+    with pytest.raises(RuntimeError, match=r"with 1 arrows: dot ended with -9: fold it"):
+        drawn_by([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], "n0 -> n1\n")

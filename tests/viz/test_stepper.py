@@ -564,7 +564,7 @@ def test_mistakes_are_explained(graph):
     x = Value(1.0)
     for _ in range(1001):
         x = x + 1
-    with pytest.raises(ValueError, match=r"more than 1,000 nodes .* tg\.viz\.graph"):
+    with pytest.raises(ValueError, match=r"1,002 nodes, .* tg\.viz\.graph"):
         stepper(x)
 
 

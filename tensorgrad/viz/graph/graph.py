@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.formula.text import brief
-from tensorgrad.graph.modules import Path, modules_in, modules_of
+from tensorgrad.graph.modules import Path, modules_in, modules_of, outermost
 from tensorgrad.graph.names import Called, Names, parameters_in
-from tensorgrad.graph.replay import Event, Mode, Replay, replayable, totals
+from tensorgrad.graph.replay import Event, Mode, Replay, leaves_first, replayable, totals
 from tensorgrad.value import Value
 from tensorgrad.viz.graph.labels import Row, Write, bare, gradient_row, norm, rich, value_rows
-from tensorgrad.viz.graph.layout import Picture, check_rankdir, effort
+from tensorgrad.viz.graph.layout import MANY, PLACES, Picture, check_rankdir, effort, places
 from tensorgrad.viz.graph.themes import Theme, theme_of
 
 FORMULA = 40  # characters of a formula that are shown
@@ -30,7 +30,12 @@ SHAPES = {
     "output": ("box", "rounded,filled,bold"),
     "folded": ("box3d", "filled"),
 }
-MAPS = "; in a node: left the value, right the derivative, each as shades of its largest entry"
+FOLDED = "a box in relief: several in one; a number on an arrow: how many it stands for"
+SUMMARY = "a summary by operation: arrows go round where one works on what it led to"
+MAPS = (
+    "; in a node: left the value, right the derivative, each as shades of its largest entry"
+    " (of a large array: the largest of each block)"
+)
 LEGENDS: dict[Mode, str] = {
     "rev": "on an edge: × the local derivative, + what it adds to the derivative by the operand",
     "fwd": "on an edge: × the local derivative, + what it adds to the derivative of the result",
@@ -56,8 +61,9 @@ def graph(
     the derivative of the operand; for arrays, the norm of what it adds. Parameters have a bold
     frame, inputs a dashed one, constants none, results round corners, the output two frames.
 
-    `names`: what to call Values, a mapping such as `locals()`, or a Module: then the nodes that its
-    parts made stand in frames named by their attribute paths. `wrt`: the Values by which gradients
+    `names`: what to call Values, a mapping such as `locals()`, or a Module: the nodes that its
+    parts made stand in frames named by their attribute paths; by default the Modules that made
+    the nodes. `wrt`: the Values by which gradients
     are shown, by default all; in forward mode (`mode="fwd"`) the one by which each node is
     differentiated. `gradients=False` shows what `.grad` holds; a graph of more than 10,000 nodes
     shows neither. `depth`: Modules deeper than that are folded to one node. A graph of more than
@@ -73,6 +79,8 @@ def graph(
     if max_nodes < 1 or (depth is not None and depth < 0):
         raise ValueError("max_nodes must be at least 1, depth at least 0")
     colours = theme_of(theme)
+    if names is None:
+        names = outermost(leaves_first(replayable(value).node))
     replay = Replay(replayable(value), wrt, names)
     paths = modules_of(replay.order, modules_in(names))
     groups = grouped(replay.order, paths, depth, max_nodes)
@@ -100,8 +108,9 @@ def grouped(
     """Each node by itself if they are few, else folded by Module, else by operation."""
     deepest = max(map(len, paths.values()), default=0)
     for limit in range(deepest if depth is None else depth, -1, -1):
-        if len({fold(node, paths[node], limit) for node in order}) <= most:
-            return folded(order, paths, limit)
+        groups = folded(order, paths, limit)
+        if len(groups) <= most and places(ends_of(groups)) <= PLACES:
+            return groups
     alike: defaultdict[str, list[Node]] = defaultdict(list)
     for node in order:
         alike[".".join((*paths[node][:1], node.op.name if node.op else "leaves"))].append(node)
@@ -113,7 +122,7 @@ def folded(order: list[Node], paths: Mapping[Node, Path], limit: int) -> list[Gr
     groups: dict[Any, Group] = {}
     for node in order:
         path = paths[node]
-        key = fold(node, path, limit)
+        key: Any = path[: limit + 1] if len(path) > limit else node
         if key not in groups:
             title = "" if key is node else ".".join(path[: limit + 1])
             groups[key] = Group(path[:limit], title, [])
@@ -121,9 +130,11 @@ def folded(order: list[Node], paths: Mapping[Node, Path], limit: int) -> list[Gr
     return list(groups.values())
 
 
-def fold(node: Node, path: Path, limit: int) -> Any:
-    """What a node is drawn as: itself, or the Module that it is folded into."""
-    return path[: limit + 1] if len(path) > limit else node
+def ends_of(groups: list[Group]) -> Iterable[tuple[int, int]]:
+    """The edges between groups, each pair once."""
+    index = {node: i for i, group in enumerate(groups) for node in group.nodes}
+    pairs = ((index[x], i) for node, i in index.items() for x in node.operands if x in index)
+    return dict.fromkeys((start, end) for start, end in pairs if start != end)
 
 
 class Drawing(NamedTuple):
@@ -141,22 +152,29 @@ class Drawing(NamedTuple):
     def lines(self, rankdir: str) -> Iterator[str]:
         theme = self.theme
         font = 'fontname="Helvetica,Arial,sans-serif"'
-        legend = LEGENDS[self.events[0].mode] if self.events else ""
-        if self.events and any(np.ndim(node.data) for node in self.replay.order):
-            legend += MAPS
+        edges, folds = list(self.edges()), any(group.title for group in self.groups)
+        crowded = folds and len(edges) > MANY
+        if crowded:  # where one edge has a label, dot makes room for one on each
+            edges = [edge.partition(" [")[0] for edge in edges]
+        legends = [FOLDED] if folds else []
+        if all(group.title for group in self.groups):
+            legends.insert(0, SUMMARY)
+        elif self.events and not crowded:
+            arrays = any(np.ndim(node.data) for node in self.replay.order)
+            legends.insert(0, LEGENDS[self.events[0].mode] + MAPS * arrays)
+        legend, apart = r"\n".join(legends), 1.5 if crowded else 0.45
         yield "digraph {"
-        edges = sum(len(node.operands) for group in self.groups for node in group.nodes[:1])
         yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
-        yield from [f"    {effort(edges)}"] if effort(edges) else []
+        yield from [f"    {effort(len(edges))}"] if effort(len(edges)) else []
         yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
-        yield f'    style=rounded nodesep=0.3 ranksep=0.45 label="{legend}"]'
+        yield f'    style=rounded nodesep=0.3 ranksep={apart} label="{legend}"]'
         yield f'  node [{font} fontsize=12 color="{theme.line}" fontcolor="{theme.text}"'
         yield '    margin="0.08,0.04"]'
         yield f'  edge [{font} fontsize=10 color="{theme.line}" fontcolor="{theme.faint}"'
         yield "    arrowsize=0.7]"
         yield from self.framed(())
         yield from self.constants()
-        yield from self.edges()
+        yield from edges
         yield "}"
 
     def framed(self, path: Path) -> Iterator[str]:
@@ -222,38 +240,51 @@ class Drawing(NamedTuple):
     def box(self, place: str, kind: str, rows: list[Row]) -> str:
         shape, style = SHAPES[kind]
         fill = self.theme.operation if kind == "folded" else getattr(self.theme, kind)
-        more = {"output": " peripheries=2", "constant": " width=0 height=0"}.get(kind, "")
+        more = {
+            "output": " peripheries=2",
+            "constant": " width=0 height=0",
+            "folded": ' margin="0.12,0.1"',  # the relief is drawn within
+        }.get(kind, "")
         look = f'shape={shape} style="{style}" fillcolor="{fill}"{more}'
         return f"{place} [{look} label={self.write(rows)}]"
 
     def constants(self) -> Iterator[str]:
-        """The operands that are no Values: each array once, numbers where they are read.
+        """The operands that do not require grad: Values and arrays once, numbers where they are
+        read, and once where Modules side by side read the same: that is their input.
 
-        Of what a folded group reads, arrays that have a name.
+        Of what a folded group reads, what has a name.
         """
-        places: dict[int, str] = {}
+        places: dict[Any, str] = {}
         names, theme = self.replay.names, self.theme
         arrows: set[tuple[str, int]] = set()
-        for i, group in enumerate(self.groups):
-            read = [
-                (data, names.get(id(data)) or (x and x.name))
-                for node in group.nodes
-                for x, data in zip(node.operands, node.inputs)
-                if x is None or not x.requires_grad
-            ]
-            for data, name in read:
-                array = np.ndim(data) > 0
-                if group.title and not (name and array):
-                    continue
-                key = id(data) if array else -1 - len(places)
-                if key not in places:
-                    places[key] = f"c{len(places)}"
-                    rows = [Row(name, theme.text, bold=True)] if name else []
-                    rows += value_rows(np.asarray(data), None, theme)
-                    yield "  " + self.box(places[key], "input" if array else "constant", rows)
-                if (places[key], i) not in arrows:
-                    arrows.add((places[key], i))
-                    yield f"  {places[key]} -> n{i} [style=dashed]"
+        read = [
+            (i, x, data)
+            for i, group in enumerate(self.groups)
+            for node in group.nodes
+            for x, data in zip(node.operands, node.inputs)
+            if x is None or not x.requires_grad
+        ]
+        beside: defaultdict[Any, set[Path]] = defaultdict(set)
+        for i, _, data in read:
+            path = self.groups[i].path
+            beside[id(data), path[:-1]] |= {path} if path else set()
+        for i, x, data in read:
+            name, array = names.get(id(data)) or (x and x.name), np.ndim(data) > 0
+            if self.groups[i].title and not name:
+                continue
+            key: Any = id(data), self.groups[i].path[:-1]
+            if array or x is not None:
+                key = id(data)
+            elif len(beside[key]) < 2:
+                key = f"number {len(places)}"
+            if key not in places:
+                places[key] = f"c{len(places)}"
+                rows = [Row(name, theme.text, bold=True)] if name else []
+                rows += value_rows(np.asarray(data), None, theme)
+                yield "  " + self.box(places[key], "input" if array else "constant", rows)
+            if (places[key], i) not in arrows:
+                arrows.add((places[key], i))
+                yield f"  {places[key]} -> n{i} [style=dashed]"
 
     def edges(self) -> Iterator[str]:
         """The edges between Values: parallel ones too; those of folded nodes counted."""

@@ -95,19 +95,23 @@ def blocks(x: Array, side: int) -> list[list[Array]]:
     return [np.array_split(row, min(side, x.shape[1]), axis=1) for row in rows]
 
 
+def largest(block: Array) -> float:
+    """The entry of largest magnitude; a NaN where there is one."""
+    entry: float = block.flat[np.argmax(np.abs(block))]
+    return entry
+
+
 def heat_map(x: Array, theme: Theme) -> str:
-    """A table of colours: means of blocks of entries, relative to the largest."""
+    """A table of colours: the largest entries of blocks, relative to the largest of all."""
     x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x, float)
-    x = np.where(np.isfinite(x), x, np.nan)
-    x = x / (np.max(np.abs(x), initial=0, where=np.isfinite(x)) or 1.0)
-    means = np.array([[block.mean() for block in line] for line in blocks(x, CELLS)])
-    largest = np.max(np.abs(means), initial=0, where=np.isfinite(means)) or 1.0
+    entries = np.array([[largest(block) for block in line] for line in blocks(x, CELLS)])
+    top = np.max(np.abs(entries), initial=0, where=np.isfinite(entries)) or 1.0
     lines = []
-    for line in means:
-        colours = (theme.cluster if np.isnan(m) else mixed(theme, m / largest) for m in line)
+    for line in entries:
+        colours = (mixed(theme, m / top) if np.isfinite(m) else theme.cluster for m in line)
         size = f"WIDTH='{CELL}' HEIGHT='{CELL}' FIXEDSIZE='TRUE'"
         lines.append("".join(f"<TD BGCOLOR='{colour}' {size}></TD>" for colour in colours))
     frame = f"BORDER='1' COLOR='{theme.faint}' CELLBORDER='0' CELLSPACING='0' FIXEDSIZE='TRUE'"
-    height, width = (CELL * n + 2 for n in means.shape)
+    height, width = (CELL * n + 2 for n in entries.shape)
     cells = "".join(f"<TR>{line}</TR>" for line in lines)
     return f"<TABLE {frame} WIDTH='{width}' HEIGHT='{height}'>{cells}</TABLE>"

