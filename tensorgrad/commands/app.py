@@ -9,6 +9,7 @@ import typer
 from tensorgrad import __version__
 from tensorgrad.commands.digits import predict, train
 from tensorgrad.commands.expressions import explain, graph
+from tensorgrad.extras import missing
 
 
 def check(
@@ -37,7 +38,11 @@ def check(
     testing.property_gradcheck; a torch.autograd.Function, JAX custom_vjp or autograd primitive.
     """
     from tensorgrad.testing import GradientError
-    from tensorgrad.testing import target as targets
+
+    try:
+        from tensorgrad.testing import target as targets
+    except ImportError as error:
+        raise missing(f"check draws with Hypothesis: {error}", "testing") from None
 
     if all_primitives and (vjp or shape or order):
         raise typer.BadParameter("it goes with none of the others", None, None, "'--all'")
