@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import views
+from tensorgrad.engine.batching import levels_of
 from tensorgrad.engine.node import Array, Node, recorder, recording, recording_on
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.ops.index import getitem, numbers, setitem
@@ -25,22 +27,32 @@ class View(Value):
     """A Value that shows entries of another one, its `parent`, which may itself be a view.
 
     `how`: the operation and params that make it. `seen`: the data of the `root`, which is no view,
-    when it was made.
+    when it was made. `places`: inside of a `vmap`, where its entries are in the root.
     """
 
-    __slots__ = ("how", "made", "parent", "recorded", "root", "seen")
+    __slots__ = ("how", "made", "parent", "places", "recorded", "root", "seen")
     how: tuple[Primitive, Mapping[str, Any]]
     made: Node
     parent: Value
+    places: Array
     recorded: bool
     root: Value
     seen: Array
 
     @staticmethod
-    def of_part(parent: Value, op: Primitive, params: Mapping[str, Any], node: Node) -> View:
-        """What `op` has made of `parent`."""
+    def of_part(parent: Value, op: Primitive, params: Mapping[str, Any], made: Value) -> Value:
+        """What `op` has made of `parent`, which shows entries of that or has its own."""
+        node, places = made.node, None
+        if type(node.data) is not np.ndarray:
+            if levels_of(*params.values()) or not levels_of(node.data):
+                return made
+            shown = parent.places if type(parent) is View else None
+            whole = numbers(parent.shape) if shown is None else shown
+            places = op.forward(whole, **params)
+        if not (views(node.data, parent.node.data) if places is None else views(places, whole)):
+            return made
         view = object.__new__(View)
-        view.parent, view.how, view.made = parent, (op, params), node
+        view.parent, view.how, view.made, view.places = parent, (op, params), node, places
         view.root = root = parent.root if type(parent) is View else parent
         view.seen, view.recorded = root.node.data, recorder.get() is not None
         return view

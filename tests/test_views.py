@@ -125,9 +125,16 @@ def test_names_show_what_numpys_show_and_the_gradient_follows(steps: Any) -> Non
     names = program(Value(X), steps)
     for name, array in zip(names, expected, strict=True):
         np.testing.assert_allclose(name.data, array, rtol=1e-12, atol=1e-12)
-    slope = weighted(program(X + 1e-30j * D, steps)).imag / 1e-30
-    found = tg.grad(lambda x: weighted(program(x, steps)))(X)
+
+    def f(x: Any) -> Any:
+        return weighted(program(x, steps))
+
+    slope = f(X + 1e-30j * D).imag / 1e-30
+    found = tg.grad(f)(X)
     np.testing.assert_allclose(np.sum(found * D), slope, rtol=1e-9, atol=1e-9)
+    each = tg.vmap(tg.value_and_grad(f))(np.stack([D, X]))
+    np.testing.assert_allclose(each[0], [f(D), f(X)], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(each[1][1], found, rtol=1e-9, atol=1e-9)
 
 
 # What was computed before a write has the numbers that it was computed from.

@@ -92,7 +92,7 @@ class Handle:
     __slots__ = ("node",)
     node: Node
     kind: ClassVar[type[Handle]]
-    part: ClassVar[Callable[..., Handle]]  # a handle on a view: of what, made how, its node
+    part: ClassVar[Callable[..., Handle]]  # of a result that may be a view: of what, made how
 
 
 def hold(node: Node) -> Handle:
