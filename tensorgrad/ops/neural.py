@@ -20,11 +20,18 @@ from tensorgrad.ops.elementwise import difference, only
 from tensorgrad.ops.linalg import as_matrix
 from tensorgrad.ops.reduce import Axis, divided, unreduce, wide
 
+FLOAT = np.dtype(float)
+
+
+def floats(x: Array) -> Array:
+    """Integers and booleans as float64, as in SciPy; all else as it is."""
+    return x if getattr(x, "dtype", FLOAT).kind in "fc" else x.astype(float)
+
 
 @np.errstate(over="ignore")
 def logistic(x: Array) -> Array:
     """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
-    d = np.exp(0.0 - x)  # a float, where -x of unsigned integers wraps around
+    d = np.exp(-floats(x))
     d += 1  # in place: it is our own
     return np.reciprocal(d)
 
@@ -73,11 +80,6 @@ softplus = primitive(
 )
 
 # Softmax and its logarithm. Subtracting the largest entry changes nothing but the range of e^x.
-
-
-def floats(x: Array) -> Array:
-    """Integers and booleans as float64, as in SciPy; all else as it is."""
-    return x if x.dtype.kind in "fc" else x.astype(float)
 
 
 def top(x: Array, axis: Axis) -> Array:
@@ -186,7 +188,6 @@ def same_shape(a: Array, y: Array) -> None:
         raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
 
 
-FLOAT = np.dtype(float)
 NAMES = (
     "targets are numbers, not {}: number the classes, "
     "names, y = np.unique(labels, return_inverse=True)"
@@ -213,7 +214,7 @@ def mean_half_square(a: Array, y: Array) -> Array:
     difference = np.subtract(floats(a), y)
     d = wide(difference)
     cost = 0.5 * np.vdot(d, d) / rows(a)  # 0.4 µs where np.sum takes 2
-    return as_array(cost, difference.dtype)
+    return cost if d is difference else cost.astype(difference.dtype)
 
 
 quadratic = primitive(
