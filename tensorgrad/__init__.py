@@ -5,16 +5,23 @@ Read `engine/`, `value.py` and one file of `ops/`: that is all there is to it.
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tensorgrad.engine.domain import Domain
-from tensorgrad.engine.node import Handle
-from tensorgrad.engine.primitive import homes, implements, primitive
-from tensorgrad.engine.rules import Each
-from tensorgrad.value import Value, no_grad
-from tensorgrad.views import View
+try:
+    from tensorgrad.engine.domain import Domain
+    from tensorgrad.engine.node import Handle
+    from tensorgrad.engine.primitive import homes, implements, primitive
+    from tensorgrad.engine.rules import Each
+    from tensorgrad.value import Value, no_grad
+    from tensorgrad.views import View
+except KeyboardInterrupt:
+    if sys.argv[0] == "-m" or re.search(r"\btensorgrad(\.exe)?$", sys.argv[0]):
+        sys.exit(130)  # the command line, interrupted before it has begun
+    raise
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz

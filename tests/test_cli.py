@@ -1,5 +1,6 @@
 """The command line, as a user meets it: real processes, files and signals."""
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 import tensorgrad
 from tensorgrad import data, io, nn
 from tensorgrad.commands.classifier import ACTIVATIONS, COSTS
+from tensorgrad.io.architecture import describe
 from tensorgrad.train import accuracy, predict
 
 ENVIRONMENT = os.environ | {
@@ -455,3 +457,70 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     line = fail(*arguments, cwd=tmp_path, **without(package), TENSORGRAD_DATA=str(tmp_path))
     assert line.endswith(f": pip install 'tensorgrad-engine[{extra}]'\n")
     assert len(line.splitlines()) == 1
+
+
+INTERRUPT = """
+import os, signal, sys
+import importlib.abc
+
+name = os.environ["INTERRUPT_AT"]
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, module, *rest):
+        if module == name:
+            os.kill(os.getpid(), signal.SIGINT)
+
+def called(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == name:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+sys.setprofile(called)
+"""
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(
+    ("at", "command"),
+    [
+        ("numpy", ["--version"]),
+        ("tensorgrad.value", ["--version"]),
+        ("typer", ["--version"]),
+        ("tensorgrad.nn.module", ["--version"]),
+        ("tensorgrad.commands.digits", ["--version"]),
+        ("describe", ["train", "--epochs", "1"]),
+        ("read_digit", ["predict", "model.safetensors", "x.png"]),
+        ("check_target", ["check", "f.py::f"]),
+        ("computed", ["explain", "a * a", "a=2"]),
+        ("write", ["explain", "a * a", "a=2", "--html", "page.html"]),
+        ("render", ["graph", "a * a", "a=2"]),
+    ],
+)
+def test_ctrl_c_ends_any_command_at_any_time_without_a_traceback(tmp_path, at, command):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPT)
+    io.save(nn.Linear(64, 10), tmp_path / "model.safetensors", {"data": "digits"})
+    before = {*os.listdir(tmp_path), "__pycache__"}
+    path = f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"
+    done = start(*command, cwd=tmp_path, PYTHONPATH=path, INTERRUPT_AT=at)
+    assert done.returncode == 130, done
+    assert done.stderr in ("", "interrupted before the end of an epoch: nothing written\n")
+    assert {*os.listdir(tmp_path), "__pycache__"} == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_what_a_stranger_named_reaches_the_terminal_as_text(tmp_path):
+    model, picture = tmp_path / "m\x1b[31m.safetensors", tmp_path / "\x1b]0;owned\x07.png"
+    io.save(nn.Linear(64, 10), model, {"data": "digits"})
+    paint(picture, X_TEST[0])
+    done = start("predict", model, picture, tmp_path / "\x1b[2J.png")
+    assert done.stdout.count("owned") == 1
+    text = json.dumps({"architecture": describe(nn.Linear(64, 10)), "metadata": {"data": "digits"}})
+    header = {"tensorgrad": text.replace('"Linear"', '"Li\\u001b[31mnear"')}
+    save_file(nn.Linear(64, 10).state_dict(), model, header)
+    refused = start("predict", model, picture)
+    assert refused.returncode == 1
+    for text in (done.stdout, done.stderr, refused.stderr):
+        assert text
+        assert "\x1b" not in text
+        assert "\x07" not in text

@@ -7,6 +7,7 @@ of functions, where a circle would hide.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,3 +164,15 @@ def test_every_public_name_is_there(module: str) -> None:
 def test_a_function_of_viz_is_not_hidden_by_the_folder_of_its_name(name: str) -> None:
     code = f"from tensorgrad.viz.{name}.{name} import {name}; import tensorgrad as tg; "
     assert fresh(code + f"print(tg.viz.{name} is {name})") == ["True"]
+
+
+def test_files_are_written_by_one_function() -> None:
+    """`io.files.write` does it, whole or not at all; the tables of docs/ and downloads apart."""
+    writes = re.compile(r"""write_(text|bytes)\(|open\([^)]*, ["'][wax]|savefig\((?!content)""")
+    package = ROOT / "tensorgrad"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any(writes.search(line) for line in path.read_text("utf-8").splitlines())
+    }
+    assert found == {"io/files.py", "ops/coverage.py", "data/mnist.py", "data/idx.py"}  # a doctest

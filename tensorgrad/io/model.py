@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tensorgrad.extras import missing, printable
 from tensorgrad.io.architecture import build, describe
+from tensorgrad.io.files import PathLike, write
 from tensorgrad.nn.module import Module
 
-PathLike = str | os.PathLike[str]
 FORMAT = 2  # 1 had no buffers, and did not say so
 LONGEST = 16 << 20  # bytes of a file's header: the names of 200,000 tensors
 LONGEST_TEXT = 2 << 20  # of the architecture and the metadata in it
@@ -79,14 +77,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
             f"cannot save: the architecture and metadata have {len(text):,} characters, at most "
             f"{LONGEST_TEXT:,}, and with the names of {len(state):,} tensors at most {LONGEST:,}"
         )
-    target = check_writable(path)
-    temporary = _beside(target)
-    try:
-        temporary.write_bytes(content)
-        temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write(path, content)
 
 
 def load(path: PathLike, classes: Iterable[type[Module]] = ()) -> Module:
@@ -124,37 +115,6 @@ def _fill(model: Module, state: Mapping[str, Any]) -> None:
         unknown = next(name for name in state if name not in names)
         raise ValueError(f"unexpected {unknown!r:.60}; {len(state):,} tensors for {len(names):,}")
     model.load_state_dict(state, assign=True)
-
-
-def check_writable(path: PathLike) -> Path:
-    """Where `save` would write, links followed. OSError if it could not; changes nothing."""
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
-    if target.exists() and not target.is_file():
-        raise OSError(f"cannot write {path}: it is a device, not a file")
-    if target.exists() and not os.access(target, os.W_OK):
-        raise PermissionError(f"cannot write {path}: the file is read-only")
-    try:
-        _beside(target).unlink()  # asking is not enough: read-only mounts, quotas, /proc
-    except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror} in {target.parent}") from error
-    return target
-
-
-def _beside(target: Path) -> Path:
-    """A new empty file in the same folder."""
-    handle, name = tempfile.mkstemp(prefix=".saving-", dir=target.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _known() -> dict[str, type[Module]]:

@@ -6,11 +6,14 @@ import base64
 import hashlib
 import html
 import os
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 
 from tensorgrad import __version__
+
+NO_TEXT = "[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,9 @@ class Page:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the page to `path`. OSError, before anything is written, if that cannot be."""
-        from tensorgrad.io import check_writable
+        from tensorgrad.io import write
 
-        # A name may hold bytes that are no text: a browser shows them as �.
-        check_writable(path).write_text(self.html, "utf-8", errors="xmlcharrefreplace")
+        write(path, self.html)
 
     def _repr_html_(self) -> str:
         page, title = html.escape(self.html), html.escape(self.title)
@@ -52,7 +54,8 @@ def shell(title: str, style: str, body: str, policy: str = "") -> Page:
         style=asset("page.css") + style,
         body=body,
     )
-    return Page(text, title)
+    # What users name may hold what is no text to a browser, or to a file: it is shown as �.
+    return Page(re.sub(NO_TEXT, "\N{REPLACEMENT CHARACTER}", text), title)
 
 
 def only(script: str) -> str:

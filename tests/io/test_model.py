@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from tensorgrad import io, nn
+from tensorgrad import Value, io, nn, viz
 from tensorgrad.io.architecture import describe
 from tensorgrad.train import predict
-from tensorgrad.value import Value
+from tensorgrad.viz.figures.animation import Animation
+from tensorgrad.viz.figures.canvas import sheet
 
 SIZES = st.integers(1, 4)
 ACTIVATIONS = st.sampled_from(
@@ -141,19 +142,41 @@ def test_what_cannot_be_rebuilt_is_refused_before_anything_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["m.safetensors"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_debris(tmp_path, monkeypatch):
-    path = tmp_path / "m.safetensors"
-    io.save(nn.Linear(2, 1, rng=0), path)
-    before = path.read_bytes()
+def explained():
+    x = Value(2.0, name="x")
+    return x * x, x
+
+
+WRITERS = {
+    "m.safetensors": lambda path: io.save(nn.Linear(5, 5), path),
+    "page.html": lambda path: viz.report([], nn.Linear(3, 2)).save(path),
+    "graph.dot": lambda path: viz.graph(explained()[0]).save(path),
+    "paper.md": lambda path: viz.explain(*explained()).save(path),
+    "paper.html": lambda path: viz.explain(*explained()).save(path),
+    "moving.gif": lambda path: Animation(lambda _: sheet(1, 1, still=True), 2, "").save(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_debris(
+    tmp_path, monkeypatch, name, error, stage
+):
+    path = tmp_path / name
+    path.write_text("old")
 
     def fail(*args):
-        raise OSError("disk full")
+        raise error
 
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        io.save(nn.Linear(5, 5), path)
-    assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["m.safetensors"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, stage, fail)
+        with pytest.raises(type(error)):
+            WRITERS[name](path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == [name]
+    WRITERS[name](path)
+    assert path.stat().st_size > 40
 
 
 def test_a_link_is_followed_and_stays_a_link(tmp_path):

@@ -263,10 +263,9 @@ def test_what_cannot_be_taken_apart_says_so() -> None:
         zoom(np.linalg.inv(x), (0, 0))
     y = Value(np.zeros(3), name="y")
     opaque = tg.checkpoint(lambda x: np.sin(x) * 3)(y)  # 0 where its operand is 0: no identity
-    with pytest.raises(TypeError, match="loses its gradient"):
-        zoom(opaque, 0)
-    with pytest.raises(TypeError, match="loses its gradient"):
-        explain(np.sum(opaque), y, entry=0)
+    for zoomed in (lambda: zoom(opaque, 0), lambda: explain(np.sum(opaque), y, entry=0)):
+        with pytest.raises(TypeError, match="checkpoint keeps nothing of what it computed"):
+            zoomed()
     with pytest.raises(ValueError, match="leaves nothing"):
         zoom(x @ x, (0, 0), wrt=[])
     with pytest.raises(IndexError, match="not one entry"):

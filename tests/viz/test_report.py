@@ -205,6 +205,30 @@ def test_a_name_never_becomes_markup_or_script(page, accessible, tmp_path):
     accessible(page)
 
 
+@pytest.mark.parametrize("name", ["$$", r"\$x", r"$\frac$", "a\ud800", "a\x1b[31m\x00\n"])
+def test_any_name_is_shown_as_text(name, tmp_path):
+    x, y = np.eye(4), np.array([0, 1, 2, 0])
+    made = report(
+        [Epoch(i, 0.9, 1.0, 0.7, 0.1) for i in (1, 2)],
+        nn.Linear(4, 3),
+        validation=(x, y),
+        metric=name,
+        title=name,
+        settings={name: name},
+    )
+    made.save(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", made.html + text)
+    assert text == made.html
+
+
+def test_a_graph_that_is_not_drawn_in_time_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(sys.modules["tensorgrad.viz.graph.layout"], "SECONDS", 1e-6)
+    made = report([], nn.Linear(4, 2), validation=(np.eye(4), np.array([0, 1, 1, 0])))
+    assert "<p>Not drawn: a drawing with" in made.html
+    assert "<h2>Parameters</h2>" in made.html
+
+
 def test_what_nothing_is_known_about_is_left_out(page, accessible, tmp_path):
     show(page, report([], nn.Linear(3, 2)), tmp_path)
     assert headings(page) == ["Parameters", "Environment"]

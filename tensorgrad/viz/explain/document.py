@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tensorgrad.formula import latex
 from tensorgrad.formula.writing import LATEX, TEXT, Writer
-from tensorgrad.io import check_writable
+from tensorgrad.io import write
 from tensorgrad.viz.page import Page, shell
 
 Math = Callable[[Writer], str]
@@ -93,7 +93,7 @@ class Document:
         if suffix == ".html":
             page([self], self.title).save(path)
         elif suffix in how:
-            check_writable(path).write_text(how[suffix](), encoding="utf8")
+            write(path, how[suffix]())
         else:
             raise ValueError(f"{path}: its ending says what to write: .html, {', '.join(how)}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.backprop import cotangents
-from tensorgrad.engine.node import Array, Node
+from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.engine.primitive import registry
 from tensorgrad.graph.local import entrywise
 from tensorgrad.graph.names import Names
@@ -160,6 +160,11 @@ def run(node: Node, inputs: list[Array]) -> Array:
     """The forward of a node on arrays of scalars; entry by entry where it works so."""
     op, params = node.op, node.params
     assert op is not None
+    if op.forward is data_of:  # of a checkpoint, a custom_vjp, a hook there is the result alone
+        raise TypeError(
+            f"{op.name} keeps nothing of what it computed: to take it apart, call the function "
+            "itself, without checkpoint, custom_vjp or hooks"
+        )
     with np.errstate(all="ignore"):
         try:
             if entrywise(node):

@@ -44,18 +44,22 @@ class Animation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .gif or .html file. ValueError for another ending, OSError if it cannot be."""
-        from tensorgrad.io import check_writable
+        from tensorgrad.io import check_writable, write
 
         ending = Path(path).suffix.lower()
         if ending not in (".gif", ".html"):
             raise ValueError(f"cannot save {path}: the name must end in .gif or .html")
-        target = check_writable(path)
+        check_writable(path)
         if ending == ".html":
             self._page().save(path)
             return
         first, *others = self._images()
         times = [MILLISECONDS] * len(others) + [LAST]
-        first.save(target, save_all=True, append_images=others, duration=times, loop=0)
+        packed = io.BytesIO()
+        first.save(
+            packed, format="GIF", save_all=True, append_images=others, duration=times, loop=0
+        )
+        write(path, packed.getvalue())
 
     def _repr_html_(self) -> str:
         return _PLAYER.format(last=self.frames - 1, script=self._script())

@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorgrad.engine.node import data_of
 from tensorgrad.extras import missing
+from tensorgrad.graph.names import in_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,15 @@ def sheet(width: float, height: float, *, still: bool = False) -> Figure:
         raise missing("figures need matplotlib", "viz") from None
     size = (width, height)
     return Figure(size, dpi=100) if still else Figure(size, dpi=150, layout="constrained")
+
+
+def plain(text: str) -> str:
+    """What a user has named, as matplotlib shows it: no mathematics, nothing that is no text.
+
+    >>> plain("cost in $, US$")
+    'cost in \\\\$, US\\\\$'
+    """
+    return in_one_line(text).replace("$", r"\$")
 
 
 def caption(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:

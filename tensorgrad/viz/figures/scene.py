@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tensorgrad.extras import missing
-from tensorgrad.viz.figures.canvas import COLOURS, MARKERS
+from tensorgrad.viz.figures.canvas import COLOURS, MARKERS, plain
 from tensorgrad.viz.figures.layers import LayerView, answers_of, by_class, classes_of, layers_of
 
 if TYPE_CHECKING:
@@ -136,5 +136,5 @@ def examples(axes: Axes, points: Array, scene: Scene) -> None:
             edgecolors="white",
             linewidths=0.5,
             zorder=3,
-            label=label,
+            label=plain(label),
         )

@@ -22,7 +22,7 @@ import numpy as np
 from tensorgrad.nn import Module, Neuron
 from tensorgrad.train import Epoch, accuracy, predict
 from tensorgrad.transforms.derivatives import grad
-from tensorgrad.viz.figures.canvas import COLOURS, LABEL, MARKERS, caption, sheet
+from tensorgrad.viz.figures.canvas import COLOURS, LABEL, MARKERS, caption, plain, sheet
 from tensorgrad.viz.figures.layers import evaluating
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def learning_curves(
     ]
     panels = [("Cost", costs)]
     if any(_known(values) for _, values in scores):
-        panels.append((metric.capitalize(), scores))
+        panels.append((plain(metric.capitalize()), scores))
     figure = sheet(5.2 * len(panels), 4.0)
     for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         _curves(axes, epochs, curves)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorgrad.extras import missing
-from tensorgrad.io import check_writable
+from tensorgrad.io import check_writable, write
 
 MANY = 120  # edges
 PLACES = 6_000  # of a layout: dot needs some seconds for so many
@@ -121,10 +121,9 @@ class Picture:
         format = Path(path).suffix.lstrip(".").lower()
         if format not in FORMATS:
             raise ValueError(f"{path}: its ending says what to write: .{', .'.join(FORMATS)}")
-        target = check_writable(path)
+        check_writable(path)
         dot = format == "dot"
-        drawn = self.source.encode() if dot else render(self.source, self.plain, format)
-        target.write_bytes(drawn)
+        write(path, self.source if dot else render(self.source, self.plain, format))
 
     def _repr_svg_(self) -> str:
         return self.svg()
