@@ -1,5 +1,11 @@
 """Pictures of digits: whatever their size, colours and margin, the same digit arrives."""
 
+import random
+import struct
+import subprocess
+import sys
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -149,3 +155,88 @@ def test_bad_pictures_are_value_errors_with_their_names(tmp_path):
         image.read_digit(tmp_path / "none.png", "mnist")
     with pytest.raises(OSError, match="directory"):
         image.read_digit(tmp_path, "mnist")
+
+
+# Pictures from strangers.
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, depth=8, colour=6, data=b"", more=b""):
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    whole = chunk(b"IHDR", head) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + whole
+
+
+def zeros(n):
+    """A compressed gigabyte is a megabyte."""
+    packer = zlib.compressobj(1)
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(n >> 20)), packer.flush()])
+
+
+BOMBS = {
+    "92 bytes.png": (lambda: png(13_000, 13_000), "13,000 x 13,000 pixels, at most 25,000,000"),
+    "palette.png": (
+        lambda: png(9_000, 9_000, 8, 3, more=chunk(b"PLTE", bytes(768))),
+        "9,000 x 9,000 pixels",
+    ),
+    "beyond Pillow.png": (lambda: png(2**31 - 1, 2**31 - 1), "damaged image"),
+    "text.png": (
+        lambda: png(9, 9, more=chunk(b"zTXt", b"a\0\0" + zeros(1 << 28))),
+        "damaged image",
+    ),
+    "truncated.png": (lambda: png(5_000, 5_000), "truncated"),
+    "postscript.png": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PNG, JPEG"),
+    "postscript.eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PNG, JPEG"),
+    "plain.png": (lambda: b"P2 5000 5000 255 " + b"1 " * 99, "PNG, JPEG"),
+    "\x1b[2Jname.png": (lambda: b"no picture", r"\\x1b\[2Jname.png is not an image"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_by_its_header_in_a_line_that_names_it(name, tmp_path):
+    make, words = BOMBS[name]
+    (tmp_path / name).write_bytes(make())
+    with pytest.raises(ValueError, match=words) as caught:
+        image.read_digit(tmp_path / name, "digits")
+    assert str(caught.value).isprintable()
+    assert "name.png" in str(caught.value) or name in str(caught.value)
+
+
+@pytest.mark.parametrize(("depth", "colour", "width"), [(8, 6, 4), (16, 0, 2)])
+def test_the_largest_picture_takes_little_more_memory_than_its_pixels(
+    depth, colour, width, tmp_path
+):
+    data = zeros((width * 25 + 1) << 20)
+    (tmp_path / "0.png").write_bytes(png(5_000, 5_000, depth, colour, data))
+    code = f"""
+import resource
+from tensorgrad.commands import image
+import PIL.Image, PIL.ImageOps, PIL.PngImagePlugin
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image.open_image({str(tmp_path / "0.png")!r})
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 300
+
+
+def test_pictures_that_are_damaged_anywhere_are_read_or_refused_in_a_line(tmp_path):
+    draw, path = random.Random(0), tmp_path / "picture"
+    wholes = []
+    for kind in image.FORMATS:
+        STYLES["colours"](paint(X_TEST[0], size=40)).save(path, kind)
+        wholes.append(path.read_bytes())
+    for _ in range(400):
+        content = bytearray(draw.choice(wholes))
+        for _ in range(draw.randint(1, 4)):
+            i = draw.randrange(len(content))
+            content[i : i + draw.choice([0, 1, 4])] = draw.randbytes(draw.choice([0, 1, 4]))
+        path.write_bytes(content)
+        try:
+            image.read_digit(path, "digits")
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017 (some harm nothing)
+            assert str(error).isprintable()  # noqa: PT017

@@ -219,7 +219,7 @@ def predict(
             ink = image.read_digit(path, layout)
         except (OSError, ValueError) as error:
             said = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
-            print(f"tensorgrad predict: {printable(str(said))}", file=sys.stderr)
+            print(printable(f"tensorgrad predict: {said}"), file=sys.stderr)
             failed = 1
             continue
         try:
@@ -230,7 +230,7 @@ def predict(
             raise ValueError(f"{model} answers with {answers}: it was trained to no good")
         if answers.shape != (1, 10):
             raise ValueError(f"{model} answers with shape {answers.shape}, not with ten outputs")
-        print(f"{printable(str(path))}: {answers.argmax()}")
+        print(printable(f"{path}: {answers.argmax()}"))
         print(_show(ink, answers[0]), flush=True)
     raise typer.Exit(failed)
 

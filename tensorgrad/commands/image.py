@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.extras import missing
+from tensorgrad.extras import missing, printable
 
 Ink = NDArray[np.float32]  # (height, width), 0 paper to 1 ink
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # Pillow's others start programs, or take long
+LARGEST = 25_000_000  # pixels, told by the header: 100 MB once they are unpacked
+SIDE = 1024  # pixels, enough to tell a digit
 TRACE = 0.2  # less than this is no part of the digit: smudges, the soft edge of a stroke
 
 
@@ -24,47 +28,62 @@ def read_digit(path: str | os.PathLike[str], layout: str) -> Ink:
     """The digit in the image file at `path` as a data set has it, (28, 28) or (8, 8), 0..1.
 
     `layout`: "mnist" or "digits". The picture may have any size and be grey, coloured or
-    transparent, dark on light or light on dark. OSError if it cannot be read, ValueError if there
-    is nothing on it or Pillow is too wary to open it.
+    transparent, dark on light or light on dark. Raises as `open_image`, and ValueError if there is
+    nothing on it. A picture from a stranger is safe to read.
     """
     image = open_image(path)
     try:
         found = ink(image)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(printable(f"{path}: {error}")) from None
     if layout == "digits" and image.size == (8, 8):
         return found  # such a picture comes from the set, and counts as it stands
     return LAYOUTS[layout](crop(found))
 
 
 def open_image(path: str | os.PathLike[str]) -> Any:
-    """The image at `path` as Pillow's RGB, transparency resolved, at most 1024 pixels wide."""
+    """The image at `path` as Pillow's RGB, transparency resolved, at most 1024 pixels wide.
+
+    ValueError for a file that is none of `FORMATS`, damaged, or of more pixels than `LARGEST`;
+    OSError if it cannot be read.
+    """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError:
         raise missing("images need Pillow", "cli") from None
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
+            with Image.open(path, formats=FORMATS) as file:
+                if file.width * file.height > LARGEST:
+                    raise ValueError(
+                        f"{file.width:,} x {file.height:,} pixels, at most {LARGEST:,}: scale it"
+                    )
+                file.draft("RGB", (SIDE, SIDE))  # a JPEG is scaled while it is read
+                ImageOps.exif_transpose(file, in_place=True)
+                file.load()
+        image: Any = file
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that Pillow knows") from None
-    except (SyntaxError, ValueError, OverflowError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is a damaged image: {error}") from error
-    except OSError as error:
-        if error.errno is None:  # Pillow's own, without the file's name
-            raise ValueError(f"{path} is a damaged image: {error}") from error
-        raise
-    if image.mode[0] in "IF":  # 16 bits or floats, which Pillow would clip to 8
-        levels = np.asarray(image, dtype=np.float64)
-        low, high = np.nanmin(levels), np.nanmax(levels)
-        levels = np.nan_to_num((levels - low) / max(high - low, 1e-9) * 255)
+        known = ", ".join(FORMATS)
+        raise ValueError(
+            printable(f"{path} is not an image of a kind read here: {known}")
+        ) from None
+    except Exception as error:  # a decoder may say anything of what it meets
+        if isinstance(error, OSError) and error.errno is not None:  # else Pillow's own
+            raise
+        said = printable(f"{path} is a damaged image: {error or type(error).__name__}")
+        raise ValueError(said) from error
+    if image.mode in ("P", "PA", "1"):  # colours by number have no mean
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode[0] == "I":  # 16 bits, which Pillow would clip to 8
+        levels = np.array(image, dtype=np.float32)
+        levels -= levels.min()
+        levels *= 255 / max(float(levels.max()), 1)
         image = Image.fromarray(levels.astype(np.uint8))
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     if image.has_transparency_data:
         image = _on_paper(image.convert("RGBA"))
-    image = image.convert("RGB")
-    image.thumbnail((1024, 1024), Image.Resampling.BOX)
-    return image
+    return image.convert("RGB")
 
 
 def _on_paper(image: Any) -> Any:

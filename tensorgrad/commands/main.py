@@ -11,7 +11,7 @@ import sys
 
 from tensorgrad.extras import missing, printable
 
-LONGEST = 2000  # characters of what went wrong: names in it may be anybody's
+LONGEST = 10_000  # characters of a line of what went wrong: names in it may be anybody's
 
 
 def main() -> None:
@@ -52,8 +52,9 @@ def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, TypeError, ImportError, MemoryError, RuntimeError) as error:
         where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        said = f"{getattr(error, 'strerror', None) or error}{where}"
-        print(f"tensorgrad: {printable(said, LONGEST)}", file=sys.stderr)
+        said = getattr(error, "strerror", None) or error
+        for line in f"tensorgrad: {said}{where}".split("\n"):
+            print(printable(line, LONGEST), file=sys.stderr)
     return 1
 
 
