@@ -1,5 +1,7 @@
 """What a `Dataset` is, and the bundled one: 1,797 digits of 8x8 pixels, learned in seconds."""
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -7,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Indices = NDArray[np.intp]
+_SHA256 = "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e"
 
 
 class Dataset(NamedTuple):
@@ -34,7 +37,7 @@ def digits(split: Literal["stratified", "writers"] = "stratified") -> Dataset:
       names no writers, but its labels repeat one form of about 130 digits 14 times; the cut falls
       22 digits into the twelfth.
 
-    Raises `ValueError` for another `split`.
+    Raises `ValueError` for another `split`, and if the file is not the one that was shipped.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
     Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0. This is its test part
@@ -49,7 +52,10 @@ def digits(split: Literal["stratified", "writers"] = "stratified") -> Dataset:
     if split not in _SPLITS:
         choices = " or ".join(map(repr, _SPLITS))
         raise ValueError(f"digits: split must be {choices}, got {split!r}")
-    with np.load(Path(__file__).with_name("digits.npz")) as stored:
+    content = Path(__file__).with_name("digits.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise ValueError("digits.npz is not the file that came with tensorgrad: install it again")
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         x = stored["images"].reshape(-1, 64) / np.float32(16)
         y = stored["labels"].astype(np.int64)
     train, test = _SPLITS[split](y)

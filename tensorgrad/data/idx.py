@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+# A gzip file may unpack to a thousand times its size; MNIST's to 5 times, plain white to SMALL.
+RATIO, SMALL = 100, 1 << 24
+
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array in an IDX file, plain or gzipped (told by content, not by name).
@@ -23,7 +26,7 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     Its shape and type are the header's, in native byte order; the caller may write to it.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is not IDX, is truncated or
-    oversized against its own header, or is damaged gzip.
+    oversized against its own header, or is gzip that is damaged or a bomb.
 
     >>> import pathlib, tempfile
     >>> from tensorgrad.data import read_idx
@@ -38,16 +41,19 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         raw.seek(0)
         if not gzipped:
             return _parse(raw, path)
+        most = SMALL + RATIO * os.fstat(raw.fileno()).st_size
         try:
             with gzip.open(raw) as unpacked:
-                return _parse(unpacked, path)
+                return _parse(unpacked, path, most)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"read_idx: {path} is damaged or truncated gzip ({error}): fetch it again"
             ) from error
 
 
-def _parse(f: IO[bytes] | gzip.GzipFile, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _parse(
+    f: IO[bytes] | gzip.GzipFile, path: str | os.PathLike[str], most: float = math.inf
+) -> NDArray[Any]:
     magic = f.read(4)
     if magic[:2] != b"\0\0" or len(magic) < 4 or magic[2] not in _DTYPES or magic[3] > 64:
         raise ValueError(
@@ -62,6 +68,11 @@ def _parse(f: IO[bytes] | gzip.GzipFile, path: str | os.PathLike[str]) -> NDArra
         )
     shape = struct.unpack(f">{ndim}I", header)
     size = math.prod(shape) * dtype.itemsize
+    if size > most:
+        raise ValueError(
+            f"read_idx: {path} promises {size:,} bytes in its header, over {RATIO} times its own: "
+            "unpack it with gunzip, if you trust it"
+        )
     data = bytearray()
     # In blocks, so that neither a lying header nor a gzip bomb makes us allocate what is not there.
     while len(data) <= size and (block := f.read(1 << 20)):

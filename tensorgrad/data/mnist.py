@@ -123,7 +123,9 @@ def _download(folder: Path) -> dict[str, Path]:
     def unpacked(url: str, output_file: Any, mirror: Any) -> None:
         packed = io.BytesIO()
         pooch.HTTPDownloader()(url, packed, mirror)
-        Path(output_file).write_bytes(gzip.decompress(packed.getvalue()))
+        packed.seek(0)
+        with gzip.open(packed) as content:  # no more than there is: its sum is checked afterwards
+            Path(output_file).write_bytes(content.read(1 << 26))
 
     files = {}
     for name, sha256 in _SHA256.items():

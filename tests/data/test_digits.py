@@ -1,6 +1,7 @@
 """The bundled digits: the right numbers, in splits that never move."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,11 @@ def test_the_file_is_small_and_travels_with_its_attribution():
     attribution = (folder / "digits.LICENSE.txt").read_text()
     for word in ["E. Alpaydin", "C. Kaynak", "10.24432/C50P49", "CC BY 4.0", "Changes:"]:
         assert word in attribution
+
+
+def test_a_file_that_was_not_shipped_is_not_read(monkeypatch, tmp_path):
+    whole = Path(tensorgrad.data.__file__).with_name("digits.npz").read_bytes()
+    (tmp_path / "digits.npz").write_bytes(whole[:-1] + b"!")
+    monkeypatch.setattr(sys.modules[digits.__module__], "__file__", str(tmp_path / "digits.py"))
+    with pytest.raises(ValueError, match="not the file that came with tensorgrad"):
+        digits()

@@ -119,3 +119,11 @@ def test_a_shape_beyond_numpy_is_an_error_that_names_the_file(path):
     with pytest.raises(ValueError, match="NumPy cannot hold") as error:
         read_idx(path)
     assert str(path) in str(error.value)
+
+
+def test_a_gzip_bomb_that_keeps_its_promise_is_not_unpacked(path):
+    header = struct.pack(">4B1I", 0, 0, 8, 1, 1 << 26)
+    path.write_bytes(gzip.compress(header + bytes(1 << 26)))
+    assert "67,108,864 bytes in its header" in refusal_within_megabytes(4, path)
+    path.write_bytes(gzip.compress(as_idx(np.zeros(1 << 20, dtype="u1"))))  # white, but small
+    assert read_idx(path).shape == (1 << 20,)
