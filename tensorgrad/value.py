@@ -7,6 +7,7 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -549,6 +550,11 @@ class Value(Handle):
         if len(types) > 1 and is_foreign(types):
             return NotImplemented
         return run_numpy(func, args, kwargs)
+
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        """The functions that take Values: NumPy's. (SciPy, under SCIPY_ARRAY_API=1, has a module of
+        its own for them, and mixes it with no other.)"""
+        return sys.modules.get("scipy._lib.array_api_compat.numpy", np)
 
     __pandas_priority__ = 5000  # higher than a DataFrame's: pandas leaves operators to a Value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -934,9 +935,13 @@ def test_expm_of_stacks_and_of_cotangents_of_any_size() -> None:
 # SciPy is loaded when it is used.
 
 
-def run(code: str) -> str:
+def run(code: str, **how: Any) -> str:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        **how,
     ).stdout
 
 
@@ -967,3 +972,24 @@ except ImportError as error:
     print(error)
 """
     assert run(code) == "tensorgrad.scipy needs SciPy: pip install 'tensorgrad-engine[scipy]'\n"
+
+
+def test_scipys_array_interface_changes_nothing() -> None:
+    code = """
+import numpy as np, scipy.special as sc, tensorgrad as tg
+a = np.array([0.1, 0.2, 0.3])
+functions = [
+    sc.gammaln,
+    sc.erf,
+    lambda x: sc.jv(1, x),
+    lambda x: sc.xlogy(x, a),
+    lambda x: sc.betainc(a, 2.0, x),
+    tg.scipy.special.logsumexp,
+    tg.scipy.special.expit,
+]
+for f in functions:
+    print(tg.grad(lambda x: np.sum(f(x)))(a), tg.hessian(lambda x: np.sum(f(x)))(a))
+print(tg.vmap(sc.erf)(a), dir(tg.scipy.special))
+"""
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
+    assert run(code, env=environment) == run(code)

@@ -31,16 +31,17 @@ from tensorgrad.scipy.special import (  # noqa: F401
     integrals,
     polynomials,
 )
+from tensorgrad.scipy.special.declare import special
 
 
 def __dir__() -> list[str]:
-    names = vars(scipy.special).items()
-    return [name for name, f in names if callable(f) and f in implementations]
+    found = {name: getattr(special, name) for name in vars(scipy.special)}
+    return [name for name, f in found.items() if callable(f) and f in implementations]
 
 
 def __getattr__(name: str) -> Any:
     """The function of `scipy.special` that is called so, for Values and arrays."""
-    function = getattr(scipy.special, name)
+    function = getattr(special, name)
     if function not in implementations:
         raise AttributeError(f"scipy.special.{name} has no gradient rule")
     return implementations[function]

@@ -11,13 +11,12 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
-from tensorgrad.scipy.special.declare import constant, several, slopes, whole
+from tensorgrad.scipy.special.declare import constant, several, slopes, special, whole
 
 WAVES = Domain((0.3, 6))
 ORDERED = Domain(((0, 3), (0.3, 4)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
@@ -13,6 +14,21 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.engine.rules import Refused, Rule
 from tensorgrad.ops.several import pack, unpack
+
+
+class Ufuncs:
+    """`scipy.special`, with its ufuncs as such: under SCIPY_ARRAY_API=1 there are functions around
+    them, which look for arrays of other libraries.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(scipy.special, name)
+        inner = getattr(function, "__wrapped__", None)
+        numpys = inner is getattr(np, name, function)  # sinc
+        return inner if numpys or isinstance(inner, np.ufunc) else function
+
+
+special: Any = Ufuncs()
 
 
 def constant(function: Any, operand: str) -> Rule:

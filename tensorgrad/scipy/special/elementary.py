@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
 from tensorgrad.ops import elementwise
+from tensorgrad.scipy.special.declare import special
 from tensorgrad.scipy.special.hypergeometric import kummer
 
 # The logistic function.

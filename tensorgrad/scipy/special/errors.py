@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.scipy.special.declare import several, slopes
+from tensorgrad.scipy.special.declare import several, slopes, special
 
 ROOT_PI = math.sqrt(math.pi)
 ROOT_2PI = math.sqrt(2 * math.pi)

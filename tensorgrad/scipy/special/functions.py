@@ -7,13 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements
 from tensorgrad.ops import neural
 from tensorgrad.ops.reduce import Axis
+from tensorgrad.scipy.special.declare import special
 
 
 @implements(special.softmax)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import elementwise
@@ -17,7 +16,7 @@ from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.engine.rules import flat
-from tensorgrad.scipy.special.declare import constant, whole
+from tensorgrad.scipy.special.declare import constant, special, whole
 
 PLUS = Domain((0.2, 4))
 

@@ -6,12 +6,11 @@ The derivatives of many other functions are among them, in forms where nothing c
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
-from tensorgrad.scipy.special.declare import constant
+from tensorgrad.scipy.special.declare import constant, special
 
 
 def kummer(a: Array, b: Array, x: Array) -> Array:

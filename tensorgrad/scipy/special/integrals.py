@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.scipy.special.declare import constant, several, slopes, whole
+from tensorgrad.scipy.special.declare import constant, several, slopes, special, whole
 
 PLUS = Domain((0.1, 3))
 

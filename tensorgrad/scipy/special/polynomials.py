@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
 
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.scipy.special.declare import constant, whole
+from tensorgrad.scipy.special.declare import constant, special, whole
 
 
 def degrees(*intervals: tuple[float, float]) -> Domain:
