@@ -882,6 +882,32 @@ def test_cho_solve_solves_the_system_that_was_factored() -> None:
         assert_gradient(f, SMALL, SIDES[:2], order=2)
 
 
+@pytest.mark.parametrize(
+    "l_and_u", [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 1), (1, 3)]
+)
+def test_banded_systems(l_and_u: tuple[int, int]) -> None:
+    lower, upper = l_and_u
+    rng = np.random.default_rng(0)
+    ab, b = rng.normal(size=(lower + upper + 1, 4)), rng.normal(size=(4, 2))
+    ab[upper] += 4
+    for sides in (b, b[:, 0]):
+        f = lambda ab, b: tgl.solve_banded(l_and_u, ab, b, overwrite_b=True)
+        expected = linalg.solve_banded(l_and_u, ab, sides)
+        np.testing.assert_allclose(f(Value(ab), sides).data, expected, rtol=1e-13)
+        assert_gradient(f, ab, sides, order=2)
+    v = Value(ab)
+    tgl.solve_banded(l_and_u, v, b).sum().backward()
+    dense = sum(
+        np.diag(ab[upper - d, max(d, 0) : 4 + min(d, 0)], d) for d in range(-lower, upper + 1)
+    )
+    adjoint = np.linalg.solve(dense.T, np.ones((4, 2)))
+    by_entry = -adjoint @ np.linalg.solve(dense, b).T
+    for d in range(-lower, upper + 1):  # the diagonals of -A⁻ᵀ g xᵀ, and nothing beside them
+        row = np.zeros(4)
+        row[max(d, 0) : 4 + min(d, 0)] = np.diag(by_entry, d)
+        np.testing.assert_allclose(v.grad[upper - d], row, rtol=1e-9, atol=1e-13)
+
+
 def test_sylvester_equation() -> None:
     b = np.array([[1.0, 0.4], [-0.3, 2.0]])
     assert_gradient(tgl.solve_sylvester, SMALL, b, SIDES[:2], order=2)

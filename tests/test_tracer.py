@@ -358,7 +358,7 @@ def test_checks_of_ranges_pass_what_has_no_numbers() -> None:
 
 ON_NUMBERS = {"spherical_in", "spherical_jn", "spherical_kn", "spherical_yn", "solve_sylvester"}
 ON_NUMBERS |= {"solve_triangular", "coshm", "cosm", "expm", "logm", "sinhm", "sinm", "sqrtm"}
-ON_NUMBERS |= {"tanhm", "tanm"}
+ON_NUMBERS |= {"tanhm", "tanm", "solve_banded"}
 """SciPy makes NumPy's arrays of what these are given."""
 TRACED = [name for name in sorted(registry) if checkable(registry[name])]
 

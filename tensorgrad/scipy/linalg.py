@@ -117,6 +117,83 @@ def cho_solve(
     return solve_triangular(c, y, second, lower=lower, check_finite=check_finite)
 
 
+# Banded systems: the same, where row r of ab holds the entries A[j + r - u, j].
+
+
+def by_banded_right_side(
+    g: Array, out: Array, ab: Array, b: Array, l_and_u: tuple[int, int], **how: bool
+) -> Array:
+    lower, upper = l_and_u
+    r = np.arange(len_of(l_and_u))[:, None]
+    j = np.arange(ab.shape[-1]) + r - lower  # row r of Aᵀ's band is one of A's, moved along
+    turned = np.where(inside(j), ab[..., lower + upper - r, j % ab.shape[-1]], 0)
+    return banded_solution(turned, g, l_and_u=(upper, lower), **how)
+
+
+def by_band(
+    g: Array, out: Array, ab: Array, b: Array, l_and_u: tuple[int, int], **how: bool
+) -> Array:
+    adjoint = by_banded_right_side(g, out, ab, b, l_and_u, **how)
+    i = np.arange(ab.shape[-1]) + np.arange(len_of(l_and_u))[:, None] - l_and_u[1]
+    rows = adjoint[..., i % ab.shape[-1], :]
+    return np.where(inside(i), -np.sum(rows * out[..., None, :, :], axis=-1), 0)
+
+
+def len_of(l_and_u: tuple[int, int]) -> int:
+    """How many diagonals a band has."""
+    return l_and_u[0] + l_and_u[1] + 1
+
+
+def inside(i: Array) -> Array:
+    """Which of the positions along a band, a row for each diagonal, belong to the matrix."""
+    return (i >= 0) & (i < i.shape[-1])
+
+
+banded_solution: Primitive = primitive(
+    lambda ab, b, l_and_u, **how: linalg.solve_banded(l_and_u, ab, b, **how),
+    by_band,
+    by_banded_right_side,
+    name="solve_banded",
+    care=whole,
+    signature="(k,m),(m,n)",
+    domain=Domain(
+        (-1, 1),
+        make=lambda ab, b: (ab + 4 * np.eye(len(ab), 1, -((len(ab) - 1) // 2)), b),
+        params=lambda ab, b: (
+            [{"l_and_u": (ab[0] // 2, (ab[0] - 1) // 2)}]
+            if len(ab) == len(b) == 2 and ab[1] > 1 and 0 not in ab + b
+            else []
+        ),
+    ),
+)
+
+
+@implements(linalg.solve_banded)
+def solve_banded(
+    l_and_u: tuple[int, int],
+    ab: Array,
+    b: Array,
+    overwrite_ab: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Array:
+    """`scipy.linalg.solve_banded`: the x with a x = b, a given by its diagonals. (`b` stays.)
+
+    `l_and_u`: how many there are below and above the main one. `ab`: (l + u + 1, m), the uppermost
+    first, each entry in the column of a. What lies outside of a is not read.
+
+    >>> from tensorgrad import Value
+    >>> b = Value([2.0, 4.0])
+    >>> solve_banded((1, 0), np.array([[2.0, 1.0], [1.0, 0.0]]), b).sum().backward()
+    >>> b.grad
+    array([0., 1.])
+    """
+    b = as_array(b)
+    columns = b[:, None] if b.ndim == 1 else b
+    x = banded_solution(ab, columns, l_and_u=tuple(l_and_u), check_finite=check_finite)
+    return x[..., 0] if b.ndim == 1 else x
+
+
 # Sylvester's equation A X + X B = Q is linear: the cotangent Y of Q solves the transposed one.
 
 
