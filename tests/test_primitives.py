@@ -117,6 +117,8 @@ CALLS: dict[str, tuple[Any, list[Shape]]] = {
     "repeat": (lambda a: np.repeat(a, 2), [(2, 2)]),
     "repeat along": (lambda a: np.repeat(a, 3, axis=-1), [(2, 2)]),
     "repeat each": (lambda a: np.repeat(a, [0, 2], 0), [(2, 2)]),
+    "repeat of a number along its axis": (lambda a: np.repeat(a, 2, axis=0), [()]),
+    "compress of a number along its axis": (lambda a: np.compress([True], a, axis=-1), [()]),
     "repeat method": (lambda a: a.repeat(2, axis=0), [(2, 1)]),
     "pad": (lambda a: np.pad(a, 1), [(2, 1)]),
     "pad with a number": (lambda a: np.pad(a, (1, 2), constant_values=4), [(2, 1)]),

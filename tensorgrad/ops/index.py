@@ -205,7 +205,7 @@ def each_along(axis: int | None, indices: Any, shape: Shape) -> Any:
 def take_rule(
     g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = None, mode: Any = "raise"
 ) -> Array:
-    shape = (x.size,) if axis is None else x.shape
+    shape = (x.size,) if axis is None or not x.shape else x.shape  # a number may have an axis 0
     last = shape[axis or 0] - 1
     if mode == "wrap":
         indices = np.mod(indices, last + 1)
@@ -226,7 +226,7 @@ def take_along_axis_rule(
 def takes(shape: Shape) -> Any:
     return [
         {"indices": indices, "axis": axis, **mode}
-        for axis in (None, *range(-len(shape), len(shape)))
+        for axis in (None, *range(-max(1, len(shape)), max(1, len(shape))))
         for indices, mode in (
             ([0, 0, -1], {}),
             (0, {}),

@@ -14,8 +14,8 @@ from tensorgrad.engine.primitive import implements
 
 
 def places(a: Array, axis: int | None) -> Array:
-    """The indices along `axis`, or of the flattened array."""
-    return np.arange(a.size if axis is None else a.shape[axis])
+    """The indices along `axis`, or of the flattened array; NumPy takes a number as one of these."""
+    return np.arange(a.size if axis is None or not a.shape else a.shape[axis])
 
 
 @implements(np.compress)

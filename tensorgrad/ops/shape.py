@@ -16,6 +16,7 @@ from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.index import take
+from tensorgrad.ops.keep import places
 
 
 def reshapes(shape: Shape) -> Any:
@@ -267,8 +268,7 @@ def tile(A: Array, reps: int | Sequence[int]) -> Array:
 @implements(np.repeat)
 def repeat(a: Array, repeats: int | Sequence[int], axis: int | None = None) -> Array:
     """Each entry along `axis`, `repeats` times."""
-    n = a.size if axis is None else a.shape[axis]
-    return take(a, np.repeat(np.arange(n), as_param(repeats)), axis=axis)
+    return take(a, np.repeat(places(a, axis), as_param(repeats)), axis=axis)
 
 
 @implements(np.resize)
