@@ -244,6 +244,6 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> tuple[Array, Array,
     rank = np.count_nonzero(s > rcond * s[:1])
     rest = columns - a @ x
     residuals = np.sum(np.real(np.conjugate(rest) * rest), axis=0)
-    if rank < n or m <= n:
+    if m <= n or rank < n:  # sizes are known inside vmap too, a rank is not
         residuals = residuals[:0]
     return x[:, 0] if b.ndim == 1 else x, residuals, rank, s
