@@ -292,9 +292,64 @@ def test_few_operations_are_looped_over() -> None:
     """A forgotten `batch=` shows only in the time it takes: whoever means it says so here."""
     looped = {name for name, op in registry.items() if op.batch is one_by_one and ours(op)}
     assert looped <= {
-        *("convolve", "convolve_valid", "cross_entropy", "interp", "linear", "pad", "quadratic"),
+        *("convolve", "convolve_valid", "interp", "pad"),
         "solve_sylvester",
     }
+
+
+AFFINE = {
+    "one": ((4,), (6, 4), (6,)),
+    "rows": ((5, 4), (6, 4), (6,)),
+    "no bias": ((4,), (6, 4), ()),
+}
+    "all": ((4,), (6, 4), (6,)),
+    "rows": ((5, 4), (6, 4), (6,)),
+    "no bias": ((4,), (6, 4), ()),
+}
+
+
+@pytest.mark.parametrize("shapes", AFFINE.values(), ids=AFFINE)
+@pytest.mark.parametrize("axes", [(0, None, None), (0, 0, None), (None, 0, 0), (0, 0, 0)])
+def test_an_affine_map_is_batched_with_any_of_its_operands(shapes: Any, axes: Any) -> None:
+    rng = np.random.default_rng(0)
+    args = [rng.random(shape if a is None else (3, *shape)) for shape, a in zip(shapes, axes)]
+
+    def f(x: Any, w: Any, b: Any) -> Any:
+        return np.sum(np.sin(tg.nn.functional.linear(x, w, b)))
+
+    for g in (f, tg.grad(f, argnums=(0, 1, 2))):
+        each = [g(*(x if a is None else x[i] for x, a in zip(args, axes))) for i in range(3)]
+        found = tg.vmap(g, in_axes=axes)(*args)
+        if g is f:
+            close(found, each)
+        else:
+            for part, expected in zip(found, zip(*each)):
+                close(part, np.stack(expected))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 4, 3)])
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_costs_are_batched(reduction: str, shape: Any, axes: Any) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.random(shape if axes[0] is None else (3, *shape))
+    own = shape[:-1] if len(shape) < 3 else (shape[0], *shape[2:])
+    for rows, targets in ((own, rng.integers(0, 4, (3, *own))), (shape, rng.random((3, *shape)))):
+        y = targets[0] if axes[1] is None else targets
+
+        def cost(z: Any, y: Any) -> Any:
+            return np.sum(tg.nn.functional.cross_entropy(z, y, reduction=reduction) ** 2)
+
+        def half(z: Any, y: Any) -> Any:
+            return tg.nn.functional.quadratic(z, y)
+
+        for f in (cost, half) if rows == shape else (cost,):
+            for g in (f, tg.grad(f)):
+                each = [
+                    g(z if axes[0] is None else z[i], y if axes[1] is None else y[i])
+                    for i in range(3)
+                ]
+                close(tg.vmap(g, in_axes=axes)(z, y), np.stack(each))
 
 
 def ours(op: Any) -> bool:

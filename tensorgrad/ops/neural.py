@@ -6,13 +6,15 @@ Choices: relu'(0) = 0; infinite entries that tie share the gradient of logsumexp
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.engine import arrays
 from tensorgrad.engine.arrays import as_array, created, total, wrong
-from tensorgrad.engine.batching import alike, elementwise, reduction
+from tensorgrad.engine.batching import alike, elementwise, full, padded, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
@@ -162,6 +164,19 @@ def affine(x: Array, weight: Array, bias: Array) -> Array:
     return out + bias
 
 
+def affine_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """With one weight for all examples, one product; with their own, a product for each."""
+    k, (x, weight, bias) = len(batch), xs
+    weight = np.swapaxes(weight, -1, -2)
+    if math.prod(weight.shape[:k]) == 1:
+        out = x @ weight.reshape(weight.shape[k:])
+    elif x.ndim == k + 1:
+        out = (x[..., None, :] @ weight)[..., 0, :]
+    else:
+        out = np.matmul(*padded([x, weight], k, (2, 2)))
+    return np.add(*padded([out, bias], k))
+
+
 linear = primitive(
     affine,
     lambda g, out, x, weight, bias: g @ weight,
@@ -170,6 +185,7 @@ linear = primitive(
     name="linear",
     notation="{0} {1}^T + {2}",
     domain=Domain(signature="(i),(o,i),(o)", broadcast=False, complex=True),
+    batch=affine_examples,
 )
 
 # Costs. `a` is what a network answers, `y` what it should have answered: one row an example.
@@ -217,6 +233,15 @@ def mean_half_square(a: Array, y: Array) -> Array:
     return cost if d is difference else cost.astype(difference.dtype)
 
 
+def half_squares(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """The cost of each example of a vmap, which may be rows itself."""
+    a, y = (full(x, batch) for x in xs)
+    same_shape(a, y)
+    core = a.shape[len(batch) :]
+    squares = wide(np.square(np.subtract(floats(a), y)).reshape(*batch, total(core)))
+    return as_array(0.5 * squares.sum(axis=-1) / total(core[:-1]), np.result_type(a, y))
+
+
 quadratic = primitive(
     mean_half_square,
     lambda g, out, a, y: divided(g, rows(a)) * (a - y),
@@ -224,6 +249,7 @@ quadratic = primitive(
     name="quadratic",
     notation=r"\frac{{1}}{{2n}} \sum \lVert {0} - {1} \rVert^2",
     domain=Domain(broadcast=False, params=lambda a, y: [{}] if 0 not in a else ()),
+    batch=half_squares,
 )
 
 
@@ -312,6 +338,29 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     return as_array(wide(cost).sum() / n, cost.dtype)
 
 
+def nats_of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """The rows of all examples of a vmap together; what is summed is summed over their own."""
+    z, y = (full(x, batch) for x in xs)
+    k = len(batch)
+    if y.ndim == z.ndim and y.dtype.kind == "f":
+        y = classes_at_the_end(y, k)
+        y = y.reshape(-1, y.shape[-1])
+    else:
+        y = y.reshape(-1)
+    z = classes_at_the_end(z, k)
+    cost = nats(z.reshape(-1, z.shape[-1]), y).reshape(z.shape[:-1])
+    if params.get("reduction", "none") == "none":
+        return cost
+    of_example = wide(cost).reshape(*batch, total(cost.shape[k:]))
+    n = of_example.shape[-1] if params["reduction"] == "mean" else 1
+    return as_array(of_example.sum(axis=-1) / n, cost.dtype)
+
+
+def classes_at_the_end(z: Array, k: int) -> Array:
+    """`classes_last`, behind k axes of examples."""
+    return z if z.ndim <= k + 2 else np.moveaxis(z, k + 1, -1)
+
+
 def of_each(g: Array, z: Array, reduction: str) -> Array:
     """The cotangent of each row's cost, to be multiplied with rows of classes."""
     if reduction == "none":
@@ -357,4 +406,5 @@ cross_entropy = primitive(
         params=reductions,
         also=Domain(broadcast=False, params=reductions, make=with_classes),
     ),
+    batch=nats_of_examples,
 )
