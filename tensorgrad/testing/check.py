@@ -51,7 +51,8 @@ def check(
     """Compare the derivatives that `subject` claims at `args` with numerical ones.
 
     `order`: up to which derivatives are compared; above the first, in random directions. `modes`:
-    "rev" for gradients, "fwd" for derivatives along a direction, each where the subject has them.
+    "rev" for gradients, "fwd" for derivatives along a direction, each where the subject has them;
+    above the first order, which needs what a vjp makes of a varying cotangent, both are compared.
     `argnums`: the arguments to differentiate by; by default all that hold floats. `rng`: a seed or
     a generator for cotangents and directions; by default always the same.
 
@@ -84,7 +85,7 @@ def check(
         warnings.simplefilter("ignore", RuntimeWarning)  # of steps that leave the domain
         point = Point(subject, args, argnums, report)
         draw = generator(rng)
-        first_order(point, modes, draw)
+        first_order(point, modes, draw, order)
         if order > 1 and report.compared.total() and subject.second and not report.failures:
             higher_orders(point, order - 1, modes, draw)
     if not report.failures and not report.compared.total():
@@ -141,7 +142,7 @@ def check_vjp(
     return check(Subject(f, vjp), *args, argnums=argnums, rng=rng)
 
 
-def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator) -> None:
+def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator, order: int) -> None:
     report = point.report
     if "rev" in modes:
         misconduct(point, rng)
@@ -157,8 +158,13 @@ def first_order(point: Point, modes: Sequence[str], rng: np.random.Generator) ->
         tell(point, table, "wrong value")
         if report.sampling:
             around_kinks(point, rng, table)
-    if "fwd" in modes and point.subject.jvp:
+    # the derivative of a vjp by its cotangent is that of the function
+    if ("fwd" in modes or order > 1) and point.subject.jvp:
         forward(point, table, rng, DIRECTIONS // 2)
+        for failure in report.failures:
+            if failure.kind == "wrong in forward mode" and "fwd" not in modes:
+                failure.kind = "wrong in second order"
+                failure.detail = f"what the vjp makes of its cotangent {failure.detail}".rstrip()
 
 
 def around_kinks(point: Point, rng: np.random.Generator, table: Table) -> None:

@@ -68,7 +68,8 @@ def rounded(point: Point, gradients: list[Array]) -> bool:
         return bool(np.array_equal(x, np.asarray(x, np.float32), equal_nan=True))
 
     doubles = all(np.asarray(d).dtype == np.float64 for d in gradients)
-    if not doubles or not any(np.any(d) for d in gradients) or short(point.y):
+    told = any(np.any(np.isfinite(d) & (d != 0)) for d in gradients)  # 0 and ∞ are in both
+    if not doubles or not told or short(point.y):
         return False
     return all(map(short, gradients))
 

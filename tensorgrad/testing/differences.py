@@ -32,7 +32,7 @@ ENOUGH = 1e-7  # a bar this small, next to the largest derivative of an output, 
 SIGNIFICANT = 100  # times the noise: a second difference that is not rounding
 SMALLEST_KINK = 1e-5  # between slopes that differ by less there is none worth the name
 SAFE = 20  # standard deviations of the rounding
-JUMP = 1e-3
+SMOOTH = 1e-2  # of what a function moves by: what is less may be rounding of something else
 FINE = 1e-12  # of the values: rounding, no doubt
 LINE = 22  # the line on which the noise is sampled has the length 2^-22
 ROUNDING = 1e-6  # of the values: what is more may be something else
@@ -123,7 +123,10 @@ def read(h: Array, above: Array, below: Array, y: Vector, noise: Vector, eps: fl
     series = np.maximum(np.abs(T - R[1:]), np.minimum(to_next, to_last))
     size = np.maximum(np.abs(above), np.abs(below))
     rough = np.maximum(noise, quanta(above, below, y))
-    bars = 4 * series + (SAFE * rough + eps * size[2:]) / h[2:]
+    # x ± hv itself is rounded, which is not small next to f where f has an extremum: p - t at p = t
+    moves = np.maximum(np.abs(above - y), np.abs(below - y)) / h
+    rough = np.maximum(rough, eps * moves)
+    bars = 4 * series + (SAFE * rough[2:] + eps * size[2:]) / h[2:]
     bars = np.where(np.isfinite(bars), bars, np.inf)
     # what a large step says must lie within what all smaller steps allow
     low, high = (
@@ -201,14 +204,18 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     On a short line a smooth function is a polynomial of degree 5: what is left after fitting one is
     rounding. Either side is measured, as there may be a kink between. What gets smaller with the
     line is a kink beside it, what is too much for rounding is a jump, or a steep function: then a
-    shorter line is tried.
+    shorter line is tried, on which the function must be seen to move, smoothly. A cost at its
+    minimum may be all rounding, which a line that is too short does not show.
     """
-    noise = np.full(len(y), np.inf)
-    for v, step in ((wide, LINE), (wide, 25), (wide, 28), (own, 25), (own, 37)):
-        measured, size, there = along_a_line(f, x, 2.0**-step * v)
+    noise, calm = np.full(len(y), np.inf), True
+    # numbers that move alike have a difference without rounding: first, no two do
+    oblique = wide * np.random.default_rng(0).uniform(0.5, 1, len(x))
+    for v, step in ((oblique, LINE), (wide, 25), (wide, 28), (own, 25), (own, 37)):
+        measured, size, there, span, changes = along_a_line(f, x, 2.0**-step * v)
         better = there & (noise > FINE * size) & (measured < noise / 4)
-        better &= (measured > 0) | (noise > JUMP * size)  # 0 may be a step that is too short
+        better &= (measured < SMOOTH * span) | calm
         noise = np.where(better, measured, noise)
+        calm = (changes <= 1) if step == LINE else calm
         if not np.any((noise > ROUNDING * size) | (better & (noise > FINE * size))):
             break
     noise = np.where(np.isfinite(noise), noise, 0.0)
@@ -216,15 +223,20 @@ def roundings(f: Function, x: Vector, y: Vector, wide: Vector, own: Vector, eps:
     return np.asarray(np.maximum(noise, least))
 
 
-def along_a_line(f: Function, x: Vector, v: Vector) -> tuple[Vector, Vector, Array]:
-    """What is not polynomial in f(x ± tv), the size of f, and where it is defined."""
+def along_a_line(f: Function, x: Vector, v: Vector) -> tuple[Vector, Vector, Array, Vector, Array]:
+    """What is not polynomial in f(x ± tv), the size of f, and where it is defined; how much it
+    moves, and how many times on either side.
+    """
     line = np.array([[f(x + t * w) for t in NODES] for w in (v, -v)])
     size = np.max(np.abs(line), axis=(0, 1), where=np.isfinite(line), initial=0.0)
     left = RESIDUAL @ ((line - line[:, :1]) / np.where(size > 0, size, 1))
     there = np.isfinite(left).all(axis=1)
     squares = np.sum(left**2, axis=(0, 1), where=there[:, None])
     measured = size * np.sqrt(squares / np.maximum(2 * there.sum(axis=0), 1))
-    return measured, size, there.any(axis=0)
+    moves = np.nan_to_num(np.abs(np.diff(line, axis=1)), posinf=0.0)
+    span = np.max(np.sum(moves, axis=1), axis=0)
+    changes = np.max(np.count_nonzero(moves, axis=1), axis=0)
+    return measured, size, there.any(axis=0), span, changes
 
 
 def complex_slopes(f: Function, x: Vector, directions: Array) -> Array:

@@ -95,7 +95,8 @@ def from_values(
 
     def projected(g: Any, ws: Sequence[Array]) -> Subject:
         def h(*args: Array) -> Array:
-            terms = [np.sum(w * d) for w, d in zip(ws, pulled(g, *args)) if d is not None]
+            pairs = [(w, d) for w, d in zip(ws, pulled(g, *args)) if d is not None]
+            terms = [np.sum(np.where(w == 0, 0, w * d)) for w, d in pairs]  # 0 at an edge: d is ∞
             return np.real(sum(terms, start=np.float64(0)))
 
         return from_values(h, name or name_of(f), wrt, names or names_of(f, len(ws)))

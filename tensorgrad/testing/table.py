@@ -204,7 +204,7 @@ def improved(point: Point, F: Any, V: Array, G: Array, numerical: Slopes) -> Slo
             return np.ravel(complex_slopes(F, x, V))
 
         exact = derivative(point.x)
-        noise = along_a_line(derivative, point.x, 2.0**-LINE * point.scale(wide=True))[0]
+        noise, *_ = along_a_line(derivative, point.x, 2.0**-LINE * point.scale(wide=True))
         noise = noise.reshape(numerical.bar.shape)
         exact = exact.reshape(numerical.bar.shape)
     except Exception:  # whatever a function does with numbers that it was not written for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import make_dataclass
 from typing import Any
 
@@ -406,3 +406,143 @@ def test_the_same_seed_gives_the_same_report() -> None:
     assert report(None) == report(None)
     assert report(3) == report(3) != report(4)
     assert report(np.random.default_rng(3)) == report(np.random.default_rng(3))
+
+
+# Costs at their minimum: values and gradients that are lost in rounding.
+
+
+def softmax(z: Any) -> Any:
+    e = np.exp(z - np.max(z))
+    return e / np.sum(e)
+
+
+def sigmoid(z: Any) -> Any:
+    return 1 / (1 + np.exp(-z))
+
+
+COSTS: dict[str, Function] = {
+    "mean of squares": lambda p, t: ((p - t) ** 2).mean(),
+    "quartic": lambda p, t: np.sum((p - t) ** 4),
+    "log cosh": lambda p, t: np.sum(np.log(np.cosh(p - t))),
+    "Huber": lambda p, t: np.sum(np.where(abs(p - t) < 1, (p - t) ** 2 / 2, abs(p - t) - 0.5)),
+    "pseudo-Huber": lambda p, t: np.sum(np.sqrt(1 + (p - t) ** 2) - 1),
+    "Gaussian": lambda p, t: 1 - np.exp(-np.sum((p - t) ** 2)),
+    "cosine": lambda p, t: np.sum(1 - np.cos(p - t)),
+    "exponential": lambda p, t: np.sum(np.expm1(p - t) - (p - t)),
+    "squares of quotients": lambda p, t: np.sum((p / (t + 5e3) - t / (t + 5e3)) ** 2),
+    "variance": lambda p, t: np.var(p - t + 1),
+    "Kullback-Leibler": lambda p, t: np.sum(
+        softmax(t / 1e3) * np.log(softmax(t / 1e3) / softmax(p / 1e3))
+    ),
+    "cross-entropy": lambda p, t: -np.sum(softmax(t / 1e3) * np.log(softmax(p / 1e3))),
+    "binary cross-entropy": lambda p, t: (
+        -np.mean(
+            sigmoid(t / 1e3) * np.log(sigmoid(p / 1e3))
+            + (1 - sigmoid(t / 1e3)) * np.log(1 - sigmoid(p / 1e3))
+        )
+    ),
+    "Itakura-Saito": lambda p, t: np.sum(np.exp((t - p) / 1e3) - (t - p) / 1e3 - 1),
+    "Poisson": lambda p, t: np.sum(np.exp(p / 1e3) - np.exp(t / 1e3) * p / 1e3),
+    "similarity": lambda p, t: 1 - np.sum(p * t) / np.sqrt(np.sum(p * p) * np.sum(t * t)),
+}
+
+
+def target(seed: int) -> Any:
+    """Random numbers, equal ones, even steps and large ones, of several shapes."""
+    rng = np.random.default_rng(seed)
+    shape = [(), (1,), (3,), (4, 3), (50,)][seed % 5]
+    steps = np.arange(1, 1 + int(np.prod(shape))).reshape(shape) / 7
+    numbers = rng.standard_normal(shape)
+    equal = np.full(shape, rng.choice([0.1, 1, 3]))
+    return np.array([numbers, equal, steps, 1e3 * numbers][seed // 5 % 4])
+
+
+def costs_at_their_minimum(name: str, seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        t = target(seed)
+        try:
+            check_grads(COSTS[name], t, t.copy(), rng=seed)
+        except GradientError as error:
+            if {f.kind for f in error.failures} != {"nothing checked"}:  # all may be rounding
+                raise
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_cost_at_its_minimum_is_not_accused(name: str) -> None:
+    costs_at_their_minimum(name, range(list(COSTS).index(name), 200, 32))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", COSTS)
+def test_a_cost_at_its_minimum_is_not_accused_for_any_seed(name: str) -> None:
+    costs_at_their_minimum(name, range(200))
+
+
+def test_a_wrong_cost_at_its_minimum_is_found() -> None:
+    """Its gradient there is 0, and right; the second derivative is not."""
+
+    @tg.custom_vjp
+    def square(d: Any) -> Any:
+        return d**2
+
+    square.defvjp(
+        lambda d: (square(d), d), lambda d, g: (2 * g * (0.99 * d + 0.01 * tg.stop_gradient(d)),)
+    )
+    for seed in range(20):
+        t = target(seed)
+        wrong = failed(
+            lambda t=t, seed=seed: check_grads(
+                lambda p, t: np.mean(square(p - t)), t, t.copy(), rng=seed
+            )
+        )
+        assert wrong.kind == "wrong in second order"
+
+
+# Edges.
+
+
+@pytest.mark.parametrize(
+    ("f", "edge", "inside"),
+    [
+        (np.arcsin, 1.0, 0.3),
+        (np.arccos, -1.0, 0.3),
+        (lambda x: np.sqrt(x) + 0.1, 0.0, 2.3),
+        (lambda x: np.arccosh(x) + 0.1, 1.0, 2.3),
+        (lambda x: np.power(x, 0.3) + 0.1, 0.0, 2.3),
+    ],
+)
+def test_an_infinite_slope_at_an_edge_is_no_mistake(
+    f: Function, edge: float, inside: float
+) -> None:
+    wrong = failed(lambda: check_grads(f, np.array([edge])))
+    assert wrong.kind == "nothing checked"
+    report = check_grads(f, np.array([edge, inside]))
+    assert report.rejected["edge"]
+    assert report.compared["second order"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_determinant_of_rank_1_or_2_is_not_accused(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for n, rank in ((2, 1), (3, 1), (3, 2)):
+        check_grads(np.linalg.det, rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n)))
+
+
+# What a vjp makes of its cotangent.
+
+
+@pytest.mark.parametrize("modes", [("rev",), ("rev", "fwd")])
+def test_a_vjp_whose_derivative_by_the_cotangent_is_wrong_is_found(modes: tuple[str, ...]) -> None:
+    def sine(bwd: Function) -> Function:
+        f = tg.custom_vjp(lambda x: np.sin(x))
+        f.defvjp(lambda x: (np.sin(x), x), bwd)
+        return f
+
+    constant = lambda g: tg.stop_gradient(g)
+    for x in (0.7, X):
+        check_grads(sine(lambda x, g: (g * np.cos(x),)), x, modes=modes)
+        for bwd in (
+            lambda x, g: (constant(g) * np.cos(x),),
+            lambda x, g: ((0.9 * g + 0.1 * constant(g)) * np.cos(x),),
+        ):
+            failed(lambda bwd=bwd, x=x: check_grads(sine(bwd), x, modes=modes))
