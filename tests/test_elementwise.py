@@ -613,3 +613,34 @@ def test_what_has_no_gradient_is_a_type_error_that_names_it(call: Any, message: 
 def test_operands_that_do_not_fit_are_a_value_error(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.compile(message)):
         call()
+
+
+LONG = {
+    "exp2": (np.exp2, lambda x: np.exp2(x) * np.log(np.longdouble(2))),
+    "log2": (np.log2, lambda x: 1 / (x * np.log(np.longdouble(2)))),
+    "log10": (np.log10, lambda x: 1 / (x * np.log(np.longdouble(10)))),
+    "deg2rad": (np.deg2rad, lambda x: np.arctan(np.longdouble(1)) / 45),
+    "rad2deg": (np.rad2deg, lambda x: 45 / np.arctan(np.longdouble(1))),
+    "2 ** x": (lambda x: 2.0**x, lambda x: np.exp2(x) * np.log(np.longdouble(2))),
+    "3 ** x": (lambda x: np.array(3) ** x, lambda x: 3**x * np.log(np.longdouble(3))),
+    "cbrt": (np.cbrt, lambda x: 1 / (3 * np.cbrt(x) ** 2)),
+    "logaddexp2": (lambda x: np.logaddexp2(x, x * 0), lambda x: 1 / (1 + np.exp2(-x))),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_doubles_keep_their_digits(name: str) -> None:
+    f, slope = LONG[name]
+    x = np.longdouble(1.5)
+    expected = slope(x)
+    found = tg.grad(f)(x)
+    assert type(found) is np.longdouble
+    assert abs(found - expected) <= 4 * np.finfo(np.longdouble).eps * abs(expected)
+
+
+def test_a_power_by_booleans_is_1_or_the_base() -> None:
+    x = np.array([0.0, 2.0, 3.0])
+    chosen = np.array([True, False, True])
+    for f in (lambda x: x**chosen, lambda x: np.float_power(x, chosen), lambda x: x**True):
+        ones = chosen if f(x)[1] == 1 else 1
+        np.testing.assert_array_equal(tg.grad(lambda x, f=f: np.sum(f(x)))(x), ones + 0 * x)

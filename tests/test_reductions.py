@@ -401,6 +401,7 @@ RUNNING: dict[str, Callable[..., Any]] = {
     "nancumsum": lambda x: np.nancumsum(x, axis=0),
     "nancumprod": lambda x: np.nancumprod(x, axis=1),
     "maximum.accumulate": np.maximum.accumulate,
+    "maximum.accumulate of all": lambda x: np.maximum.accumulate(x[:, 0], axis=None),
     "minimum.accumulate": lambda x: np.minimum.accumulate(x, axis=-1),
 }
 if LATER:
@@ -537,3 +538,13 @@ def test_a_number_is_reduced_along_axis_0_as_numpy_allows() -> None:
         x = Value(2.0)
         np.cumprod(x, axis=axis).backward([3.0])
         assert x.grad == 3
+
+
+@pytest.mark.parametrize("ufunc", [np.add, np.multiply, np.minimum, np.maximum, np.subtract])
+def test_to_accumulate_along_no_axis_takes_a_vector_as_in_numpy(ufunc: Any) -> None:
+    x = np.array([3.0, 1.0, 2.0])
+    assert_gradient(lambda x: ufunc.accumulate(x, axis=None), x)
+    np.testing.assert_array_equal(ufunc.accumulate(Value(x), None).data, ufunc.accumulate(x, None))
+    for matrix in (np.ones((2, 2)), Value(np.ones((2, 2)))):
+        with pytest.raises(ValueError, match="accumulate"):
+            ufunc.accumulate(matrix, axis=None)

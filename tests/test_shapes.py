@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tensorgrad as tg
 from tensorgrad import Value
+from tensorgrad.engine.primitive import registry
 from tests.numerical import assert_gradient
 
 Array = Any
@@ -465,3 +467,24 @@ def test_an_argument_of_indices_takes_no_value_that_requires_grad() -> None:
     for call in (np.repeat, np.delete, np.tile, lambda a, b: np.insert(a, b, 1.0)):
         with pytest.raises(TypeError, match="where only data may"):
             call(Value(np.ones(3)), x)
+
+
+def test_a_number_is_repeated_and_taken_along_an_axis_as_by_numpy() -> None:
+    for f in (
+        lambda x: np.repeat(x, 3, axis=0),
+        lambda x: np.repeat(x, [3], axis=-1),
+        lambda x: np.take(x, [0, 0, -1], axis=0),
+    ):
+        np.testing.assert_array_equal(f(Value(2.0)).data, f(np.float64(2.0)))
+        assert tg.grad(lambda x, f=f: np.sum(f(x)))(2.0) == 3
+
+
+@pytest.mark.parametrize("join", [np.concatenate, np.stack])
+def test_what_was_joined_is_cut_up_once_for_all_operands(join: Any, monkeypatch: Any) -> None:
+    asked, rules = [], registry[join.__name__].rules
+    rule = rules.rule
+    monkeypatch.setattr(rules, "rule", lambda *a, **k: asked.append(1) or rule(*a, **k))
+    xs = [Value([float(i)]) for i in range(500)]
+    (join(xs) * np.arange(500).reshape(join([np.ones(1)] * 500).shape)).sum().backward()
+    assert [x.grad.item() for x in xs] == list(range(500))
+    assert len(asked) == 1

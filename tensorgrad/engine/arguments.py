@@ -45,7 +45,7 @@ def sort_arguments(
         args = (*args[:arity], *by_name)
         if len(args) < arity:
             raise TypeError(f"{name} takes {arity} operands, got {len(args)}")
-    known = params_of(rule, 3 if arity is None else 2 + arity)
+    known = params_of(rule, arity)
     for unknown in params.keys() - known if known is not None else ():
         if params[unknown] is not defaults(forward).get(unknown, inspect.Parameter.empty):
             takes = ", ".join(sorted(known or ())) or "none"
@@ -68,11 +68,12 @@ def defaults(forward: Callable[..., Array]) -> Mapping[str, Any]:
 
 
 @cache
-def params_of(rule: Callable[..., Array], skip: int) -> set[str] | None:
+def params_of(rule: Callable[..., Array], arity: int | None) -> set[str] | None:
     """The arguments of a rule after g, out and the operands; `None` where it takes anything."""
     code = getattr(rule, "__code__", None) or getattr(type(rule).__call__, "__code__", None)
     if code is None or code.co_flags & inspect.CO_VARKEYWORDS:
         return None
+    skip = code.co_argcount if arity is None else 2 + arity
     return set(code.co_varnames[skip : code.co_argcount + code.co_kwonlyargcount])
 
 

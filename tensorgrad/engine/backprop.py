@@ -94,7 +94,7 @@ def read(
         args = reading.given(node, args, sweep)
     rules = node.op.rules
     if type(rules) is Together:
-        rules = rules.asked_once(args, node.params)
+        rules, args = rules.asked_once(args, node.params), ()
 
     def answers(i: int) -> Rule:
         def rule(*args: Array, **params: Any) -> Array:

@@ -14,7 +14,6 @@ arrays), `special.py` (sinc, Bessel's I₀), `polynomial.py` (and interpolation)
 
 from __future__ import annotations
 
-import math
 import operator
 
 import numpy as np
@@ -27,6 +26,8 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
 
+LOG_2, LOG_10 = np.log(np.longdouble(2)), np.log(np.longdouble(10))
+DEGREE = np.arctan(np.longdouble(1)) / 45
 BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
 
@@ -41,6 +42,11 @@ def only(chosen: Array, g: Array) -> Array:
     if type(g) is type(chosen) is np.ndarray and g.dtype in BITS:
         return (g.view(BITS[g.dtype]) * chosen).view(g.dtype)
     return np.where(chosen, g, 0)
+
+
+def digits(c: np.longdouble, x: Array) -> np.longdouble | float:
+    """The constant `c` as a Python number; for a long double with all the digits it has there."""
+    return c if x.dtype.char in "gG" else float(c)
 
 
 def share(g: Array, t: Array) -> Array:
@@ -116,6 +122,7 @@ def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
 
 def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g xʸ log x, but 0ʸ stays 0 for y > 0: its derivative is 0, not 0 log 0."""
+    x = as_array(x, out.dtype) if out.dtype.char in "gG" else x
     if out.dtype.kind == "c":  # a negative x has a logarithm here, even if x itself is real
         return g * out * np.log(np.where(x == 0, 1 + 0j, x))
     return g * out * np.log(x + (x == 0))
@@ -177,7 +184,7 @@ cbrt = primitive(
 )
 exp = primitive(np.exp, lambda g, out, x: g * out, notation="e^{{{0}}}", domain=REAL)
 exp2 = primitive(
-    np.exp2, lambda g, out, x: g * out * math.log(2), notation="2^{{{0}}}", domain=REAL
+    np.exp2, lambda g, out, x: g * out * digits(LOG_2, x), notation="2^{{{0}}}", domain=REAL
 )
 expm1 = primitive(
     np.expm1,
@@ -188,13 +195,13 @@ expm1 = primitive(
 log = primitive(np.log, lambda g, out, x: g / x, notation=r"\ln {0}", domain=POSITIVE)
 log2 = primitive(
     np.log2,
-    lambda g, out, x: g / (x * math.log(2)),
+    lambda g, out, x: g / (x * digits(LOG_2, x)),
     notation=r"\log_2 {0}",
     domain=POSITIVE,
 )
 log10 = primitive(
     np.log10,
-    lambda g, out, x: g / (x * math.log(10)),
+    lambda g, out, x: g / (x * digits(LOG_10, x)),
     notation=r"\log_{{10}} {0}",
     domain=POSITIVE,
 )
@@ -285,8 +292,8 @@ arctan2 = primitive(
     domain=Domain(((-3, 3), (0.2, 3))),
     choice="gradient 0 at the origin",
 )
-deg2rad = primitive(np.deg2rad, lambda g, out, x: g * (np.pi / 180))
-rad2deg = primitive(np.rad2deg, lambda g, out, x: g * (180 / np.pi))
+deg2rad = primitive(np.deg2rad, lambda g, out, x: g * digits(DEGREE, x))
+rad2deg = primitive(np.rad2deg, lambda g, out, x: g * digits(1 / DEGREE, x))
 implements(np.radians)(deg2rad)
 implements(np.degrees)(rad2deg)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,22 @@ from tensorgrad.engine.batching import along, full
 from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.engine.rules import Each
+from tensorgrad.engine.rules import Together
 from tensorgrad.ops.index import fitting, numbers
 
 
-def piece(i: int, g: Array, out: Array, *xs: Array, axis: int | None = 0) -> Array:
-    """The part of the cotangent that lies where operand `i` was put."""
+def pieces(g: Array, out: Array, *xs: Array, axis: int | None = 0) -> list[Array]:
+    """The parts of the cotangent that lie where the operands were put."""
     if axis is None:
-        start = sum(x.size for x in xs[:i])
-        return np.reshape(g[start : start + xs[i].size], xs[i].shape)
-    start = sum(x.shape[axis] for x in xs[:i])
-    return g[(slice(None),) * (axis % g.ndim) + (slice(start, start + xs[i].shape[axis]),)]
+        ends = accumulate(x.size for x in xs)
+        return [np.reshape(g[end - x.size : end], x.shape) for x, end in zip(xs, ends)]
+    before, ends = (slice(None),) * (axis % g.ndim), accumulate(x.shape[axis] for x in xs)
+    return [g[(*before, slice(end - x.shape[axis], end))] for x, end in zip(xs, ends)]
+
+
+def layers(g: Array, out: Array, *xs: Array, axis: int = 0) -> list[Array]:
+    g = np.moveaxis(g, axis, 0)
+    return [g[i] for i in range(len(xs))]
 
 
 def stack_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
@@ -34,14 +40,14 @@ def stack_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, 
 JOINED = Domain(broadcast=False, params=lambda shape, *same: one_axis(shape))
 concatenate = primitive(
     lambda *xs, axis=0: np.concatenate(xs, axis),
-    Each(piece),
+    Together(pieces),
     name="concatenate",
     domain=JOINED._replace(params=lambda shape, *same: [*one_axis(shape), {"axis": None}]),
     batch=along,
 )
 stack = primitive(
     lambda *xs, axis=0: np.stack(xs, axis),
-    Each(lambda i, g, out, *xs, axis=0: np.take(g, i, axis)),
+    Together(layers),
     name="stack",
     domain=JOINED,
     batch=stack_examples,

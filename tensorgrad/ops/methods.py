@@ -99,9 +99,12 @@ def reduce_in_order(
     return with_axes(np.broadcast_to(out, rows.shape[:-1]), a.shape, axis, keepdims)
 
 
-def accumulate(ufunc: np.ufunc, array: Array, axis: int = 0, dtype: Any = None) -> Array:
+def accumulate(ufunc: np.ufunc, array: Array, axis: int | None = 0, dtype: Any = None) -> Array:
     """All the results on the way of a reduction."""
     a = as_array(array, dtype)
+    if axis is None and a.ndim != 1:
+        raise ValueError(f"np.{ufunc.__name__}.accumulate of shape {a.shape}: name one axis=")
+    axis = axis or 0
     if ufunc in ACCUMULATE:
         return ACCUMULATE[ufunc](a, axis=axis)
     x = np.moveaxis(a, axis, 0)

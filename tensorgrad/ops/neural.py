@@ -288,7 +288,7 @@ binary_cross_entropy = primitive(
 
 def surprise_of_logits(z: Array, y: Array) -> Array:
     same_shape(z, y)
-    return np.logaddexp(z, 0) - y * z
+    return np.logaddexp(floats(z), 0) - y * z
 
 
 binary_cross_entropy_with_logits = primitive(

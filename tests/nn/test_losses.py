@@ -10,6 +10,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.nn import functional as F
+from tensorgrad.ops import neural
 from tests.numerical import assert_gradient
 
 rng = np.random.default_rng(0)
@@ -187,3 +188,21 @@ def test_an_unknown_reduction_is_named() -> None:
 def test_a_probability_outside_of_0_and_1_is_an_error() -> None:
     with pytest.raises(ValueError, match="with_logits"):
         nn.functional.binary_cross_entropy(np.array([1.5]), np.array([1.0]))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64])
+def test_logits_that_are_integers_count_as_float64(dtype: Any) -> None:
+    """As in SciPy; unsigned ones do not wrap around."""
+    z, y = np.array([[0, 1, 0], [1, 1, 0]], dtype), np.array([0, 2])
+    for f in (
+        neural.softmax,
+        neural.log_softmax,
+        neural.logsumexp,
+        neural.sigmoid,
+        lambda z: F.cross_entropy(z, y),
+        lambda z: neural.quadratic(z, np.full(z.shape, 3)),
+        lambda z: F.binary_cross_entropy_with_logits(z, np.full(z.shape, 0.5)),
+    ):
+        for given in (z, Value(z, requires_grad=False)):
+            found = f(given)
+            np.testing.assert_array_equal(getattr(found, "data", found), f(z.astype(float)))

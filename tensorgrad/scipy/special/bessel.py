@@ -7,6 +7,7 @@ of e^-|x| counts as 0 there.
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -252,12 +253,21 @@ def double(x: Array) -> Array:
     return x.astype(np.result_type(x.dtype, np.float64))
 
 
+TURN = cmath.exp(0.75j * math.pi)
 ber = primitive(special.ber, lambda g, out, x: g * special.berp(x), domain=WAVES)
 bei = primitive(special.bei, lambda g, out, x: g * special.beip(x), domain=WAVES)
 ker = primitive(special.ker, lambda g, out, x: g * special.kerp(double(x)), domain=WAVES)
 kei = primitive(special.kei, lambda g, out, x: g * special.keip(double(x)), domain=WAVES)
-berp = primitive(special.berp, lambda g, out, x: -g * (special.bei(x) + out / x), domain=WAVES)
-beip = primitive(special.beip, lambda g, out, x: g * (special.ber(x) - out / x), domain=WAVES)
+
+
+def bend(x: Array) -> Array:
+    """ber'' + i bei'': those of J₀ along e^(3πi/4) (10.61.1), regular at 0."""
+    z = TURN * x
+    return -0.5j * (special.jv(2, z) - special.jv(0, z))
+
+
+berp = primitive(special.berp, lambda g, out, x: g * np.real(bend(x)), domain=WAVES)
+beip = primitive(special.beip, lambda g, out, x: g * np.imag(bend(x)), domain=WAVES)
 kerp = primitive(
     special.kerp,
     lambda g, out, x: -g * (special.kei(double(x)) + special.kerp(double(x)) / x),

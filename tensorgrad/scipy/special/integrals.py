@@ -50,9 +50,18 @@ several(
     slopes(lambda out, x: (np.sinc(1j * x / np.pi), np.cosh(x) / x)),  # sinh x / x
     domain=Domain((0.2, 3)),
 )
+
+
+def slope_of_spence(z: Array) -> Array:
+    """ln z / (1 - z). It is 0/0 at 1, and the hypergeometric function loses a small z in 1 - z."""
+    near = np.abs(z - 1) < 0.5
+    close, far = np.where(near, z, 1), np.where(near, 2, z)
+    return np.where(near, -special.hyp2f1(1, 1, 2, 1 - close), np.log(far) / (1 - far))
+
+
 spence = primitive(
     special.spence,
-    lambda g, out, z: -g * special.hyp2f1(1, 1, 2, 1 - z),  # ln z / (1 - z), which is 0/0 at 1
+    lambda g, out, z: g * slope_of_spence(z),
     notation=r"\operatorname{{Li}}_2(1 - {0})",
     domain=Domain((0.2, 3)),
 )
