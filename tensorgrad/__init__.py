@@ -16,6 +16,7 @@ try:
     from tensorgrad.engine.node import Handle
     from tensorgrad.engine.primitive import homes, implements, primitive
     from tensorgrad.engine.rules import Each
+    from tensorgrad.ops.join import array
     from tensorgrad.value import Value, no_grad
     from tensorgrad.views import View
 except KeyboardInterrupt:
@@ -50,6 +51,7 @@ __all__ = [
     "Each",
     "Step",
     "Value",
+    "array",
     "checkpoint",
     "custom_vjp",
     "data",

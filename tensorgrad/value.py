@@ -525,8 +525,9 @@ class Value(Handle):
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: use "
                 ".data for the numbers, x.to_numpy() or x.toarray() of a table or sparse matrix x "
-                "beside it, tg.array or np.stack to join Values, np.func(value) to compute on "
-                "(tensorgrad.scipy for SciPy's functions); to fill an array with Values write into "
+                "beside it, tg.array (of nested lists), np.stack or np.full(n, v, like=v) to make "
+                "arrays of Values, np.func(value) to compute on (tensorgrad.scipy for SciPy's "
+                "functions); to fill an array with Values write into "
                 "tg.Value(array, requires_grad=False)"
             )
         return np.array(to_numbers(self.data), dtype, copy=copy)
@@ -798,7 +799,7 @@ def run_numpy(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def as_data(data: Any) -> Any:
     """A copy of `data` as an array; NumPy scalars for single numbers, floats for Python's ints."""
     if isinstance(data, (list, tuple)) and holds_a_value(data):
-        raise TypeError("a Value of Values would lose their gradients: join them with np.stack")
+        raise TypeError("a Value of Values would lose their gradients: join them with tg.array")
     if differentiated(data):
         raise TypeError(
             "a new Value of one that is being differentiated would lose its gradient: use it as it "

@@ -6,6 +6,7 @@ on the numbers of the entries would tell the gradient; here central differences 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -442,7 +443,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         "'writeable'",
     ),
-    "np.array": (lambda v: np.array([v, v]), TypeError, "np.stack to join Values"),
+    "np.array": (lambda v: np.array([v, v]), TypeError, "to make arrays of Values"),
     "np.pad": (lambda v: np.pad(np.ones(2), 1, constant_values=v[0]), TypeError, "gradient"),
 }
 
@@ -488,3 +489,85 @@ def test_what_was_joined_is_cut_up_once_for_all_operands(join: Any, monkeypatch:
     (join(xs) * np.arange(500).reshape(join([np.ones(1)] * 500).shape)).sum().backward()
     assert [x.grad.item() for x in xs] == list(range(500))
     assert len(asked) == 1
+
+
+# Arrays made of Values.
+
+NESTED: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda x: [x[0], 1.0, x[1]],
+    "a tuple": lambda x: (x[0] * x[1], 2),
+    "rows": lambda x: [[x[0], 1.0], [2.0, x[1] ** 2]],
+    "arrays in lists": lambda x: [[x, np.ones(3)], [x * 2, x]],
+    "lists beside arrays": lambda x: [x, [1.0, 2.0, 3.0], (x[2], x[1], 0)],
+    "a number": lambda x: x[0] * 2,
+    "an array": lambda x: x * 2,
+    "booleans and integers": lambda x: [True, x[0], np.int32(3)],
+    "deep": lambda x: [[[[x[0]]]], [[[x[1]]]]],
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize("dtype", [None, np.float32, complex])
+def test_an_array_of_values_is_the_array_of_their_numbers(name: str, dtype: Any) -> None:
+    make, x = NESTED[name], np.array([0.5, 1.5, 2.0])
+    v = Value(x)
+    expected = np.array(make(x), dtype)
+    for made in (tg.array(make(v), dtype), np.array(make(v), dtype, like=v)):
+        assert type(made) is Value
+        assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_array_equal(made.data, expected)
+    assert np.array(make(v), ndmin=5, like=v).shape == np.array(make(x), ndmin=5).shape
+    if dtype is None:
+        assert_gradient(lambda x: tg.array(make(x)), x, order=2)
+        per_example = tg.vmap(lambda x: tg.array(make(x)))(np.stack([x, 2 * x]))
+        np.testing.assert_array_equal(per_example[1], np.array(make(2 * x)))
+
+
+def test_an_array_of_numbers_is_numpys_own() -> None:
+    made = tg.array([[1, 2], [3, 4]])
+    assert (type(made), made.dtype) == (np.ndarray, np.array([1]).dtype)
+    own = np.ones(3)
+    assert tg.array(own) is not own
+    assert tg.array([]).shape == (0,)
+    with pytest.raises(ValueError, match="same shape"):
+        tg.array([[Value(1.0)], [Value(1.0), 2.0]])
+
+
+def test_full_is_filled_with_a_value() -> None:
+    x = Value(2.0)
+    for made in (np.full(3, x, like=x), np.full((2, 3), x, np.float32, like=x)):
+        made.sum().backward()
+    assert x.grad == 9
+    assert tg.grad(lambda x: np.sum(np.full_like(np.ones(3) * x, x)))(2.0) == 3
+    row = np.array([1.0, 2.0])
+    assert_gradient(lambda x: np.full((3, 2), x, like=x), row, order=1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda v: np.array([v, 1.0]),
+        lambda v: np.array([[v, v], [v, v]]),
+        lambda v: np.asarray([v]),
+        lambda v: np.full(3, v),
+        lambda v: np.stack([[v, v], [v, v]]),
+        lambda v: np.concatenate([[v], [v]]),
+        lambda v: np.sum([v, v]),
+        lambda v: np.mean([v, v]),
+        lambda v: np.exp([v, v]),
+        lambda v: np.dot([v, v], [1.0, 2.0]),
+        lambda v: np.ones(2) * [v, v],
+        lambda v: Value([v, v]),
+        lambda v: Value(np.ones(2)) * [v, v],
+    ],
+)
+def test_what_cannot_make_an_array_of_values_names_who_can(call: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"tg\.array"):
+        call(Value(2.0))
+    with pytest.raises(TypeError, match=r"tg\.array"):
+        tg.grad(lambda v: np.sum(call(v)))(2.0)
+
+
+def test_full_like_of_an_array_says_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"np\.full\(shape, v, like=v\)"):
+        np.full_like(np.zeros(3), Value(2.0))

@@ -26,13 +26,16 @@ DIFFERENTIABLE, FLAT = "differentiable", "piecewise constant"
 NONE, UNSUPPORTED = "no gradient by nature", "not supported"
 KINDS = (DIFFERENTIABLE, FLAT, NONE, UNSUPPORTED)
 
-CALLS = {"row_stack": "calls vstack"}  # deprecated, and without a protocol of its own
+CALLS = {  # NumPy does not ask a Value, or only one that it is told of
+    "row_stack": "calls vstack",
+    **dict.fromkeys(("array", "asarray", "asanyarray"), "with like= a Value; else use tg.array"),
+    "full": "with like= a Value; else it raises",
+}
 WITHOUT_RULES = {  # these make an array of a Value, which raises; NumPy does not ask it
-    **dict.fromkeys(("array", "asarray", "asanyarray", "asarray_chkfinite"), "use np.stack"),
+    "asarray_chkfinite": "use tg.array",
     **dict.fromkeys(("ascontiguousarray", "asfortranarray", "require"), "keep the Value as it is"),
     **dict.fromkeys(("asmatrix", "bmat"), "use np.block: matrices compute in their own way"),
-    "full": "use np.full_like",
-    "fromiter": "use np.stack",
+    "fromiter": "use tg.array",
     "fromfunction": "call the function on np.indices",
     "frompyfunc": "NumPy cannot see into a Python function: tg.primitive declares it",
     "kaiser": "write it with np.i0, which has a rule",

@@ -12,7 +12,7 @@ from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import along, full
 from tensorgrad.engine.domain import Domain, Shape, one_axis
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, Handle
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import Together
 from tensorgrad.ops.index import fitting, numbers
@@ -80,6 +80,35 @@ def stack_all(
 ) -> Array:
     """`np.stack`: arrays of one shape along a new axis."""
     return stack(*cast(arrays, dtype, casting), axis=axis)
+
+
+def array(x: Any, dtype: Any = None) -> Array:
+    """What `np.array` makes of nested lists of numbers and arrays, of Values too.
+
+    A list with a Value in it is a Value, which remembers where each entry came from. ValueError for
+    lists of different lengths. (`np.array` makes an array of each Value, and its gradient would be
+    lost: it raises. With `like=` one of the Values it does the same as this.)
+
+    >>> from tensorgrad import Value
+    >>> v = Value(3.0)
+    >>> rotated = array([[0.0, -v], [v, 1.0]])
+    >>> rotated.sum(axis=1)[1].backward()
+    >>> v.grad
+    np.float64(1.0)
+    """
+    if isinstance(x, (list, tuple)):
+        parts = [array(part) for part in x]
+        x = np.stack(parts) if any(isinstance(part, Handle) for part in parts) else as_array(x)
+    return as_array(x, dtype).copy()
+
+
+@implements(np.array, np.asarray, np.asanyarray)
+def array_like(
+    x: Any, dtype: Any = None, order: Any = None, *, ndmin: int = 0, **how: Any
+) -> Array:
+    """`np.array` and its kin, called with `like=` a Value; how it lies in memory is not said."""
+    made = array(x, dtype)
+    return np.reshape(made, (1,) * (ndmin - made.ndim) + made.shape)
 
 
 @implements(np.append)

@@ -236,6 +236,14 @@ def meshgrid(
     return tuple(grids if sparse else np.broadcast_arrays(*grids))
 
 
+@implements(np.full)
+def full(
+    shape: Any, fill_value: Array, dtype: Any = None, order: str = "C", device: str | None = None
+) -> Array:
+    """`np.full`, called with `like=` a Value: each entry is `fill_value`."""
+    return as_array(np.broadcast_to(fill_value, shape), dtype).copy()
+
+
 @implements(np.full_like)
 def full_like(
     a: Array,

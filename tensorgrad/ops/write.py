@@ -20,6 +20,7 @@ def writable(name: str, a: Array) -> None:
         raise TypeError(
             f"np.{name}: a Value written into an array would lose its gradient: write into "
             "Value(array, requires_grad=False), or give the data, value.data"
+            + ("; for np.full and np.full_like np.full(shape, v, like=v)" * (name == "copyto"))
         )
 
 
