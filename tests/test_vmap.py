@@ -302,10 +302,6 @@ AFFINE = {
     "rows": ((5, 4), (6, 4), (6,)),
     "no bias": ((4,), (6, 4), ()),
 }
-    "all": ((4,), (6, 4), (6,)),
-    "rows": ((5, 4), (6, 4), (6,)),
-    "no bias": ((4,), (6, 4), ()),
-}
 
 
 @pytest.mark.parametrize("shapes", AFFINE.values(), ids=AFFINE)
