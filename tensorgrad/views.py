@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import views
 from tensorgrad.engine.batching import levels_of
-from tensorgrad.engine.node import Array, Node, recorder, recording, recording_on
+from tensorgrad.engine.node import Array, Node, record, recorder, within
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.ops.index import getitem, numbers, setitem
 from tensorgrad.value import Value
@@ -72,8 +72,8 @@ class View(Value):
             view = view.parent
         for view in reversed(behind):
             op, params = view.how
-            with recording_on() if view.recorded else recording(None):
-                view.made = apply(op, (view.parent,), params).node
+            new = (recorder.get() or record) if view.recorded else None
+            view.made = within(recorder, new, apply, (op, (view.parent,), params), {}).node
             view.seen = view.root.node.data
 
     def _may_change(self) -> None:

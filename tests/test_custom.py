@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import tracemalloc
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 
 import tensorgrad as tg
 from tensorgrad import nn
@@ -268,3 +271,104 @@ def test_own_backward_passes_leave_no_cycles(wrap: str) -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+# Functions of every kind.
+
+
+def damped(x: Any, k: float = 0.5) -> Any:
+    return np.sin(x) * k
+
+
+class Damped:
+    """An object that is called, with attributes that are named as those of a `custom_vjp`."""
+
+    def __init__(self) -> None:
+        self.name, self.fwd, self.value, self.forward, self.by_position = "mine", 1, 0.5, 2, 3
+
+    def __call__(self, x: Any) -> Any:
+        return damped(x, self.value)
+
+
+class DampedModule(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return damped(x)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "a ufunc": np.sin,
+    "a function of NumPy's": np.sinc,
+    "one of several arguments": np.sum,
+    "a ufunc of SciPy's": scipy.special.expit,
+    "a partial function": partial(damped, k=0.25),
+    "a partial ufunc": partial(np.multiply, 0.5),
+    "an object": Damped(),
+    "a method": Damped().__call__,
+    "a Module": DampedModule(),
+    "a builtin": abs,
+    "a function with a default": damped,
+}
+WITHOUT_A_RULE: dict[str, Any] = {
+    "a ufunc of SciPy's": scipy.special.zetac,
+    "a partial one": partial(scipy.special.eval_legendre, 0.5),
+    "a function that calls one": lambda x: scipy.special.zetac(x) + 1,
+}
+WITHOUT_ARRAYS: dict[str, Any] = {
+    "a function of math": math.sin,
+    "a class": float,
+    "a builtin without a signature": math.log,
+    "a vectorized one": np.vectorize(math.erf),
+}
+
+
+@pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_a_checkpoint_of_any_kind_of_function(f: Any) -> None:
+    g = tg.checkpoint(f)
+    assert g(2.0) == f(2.0)
+    for transform in (tg.grad, tg.hessian):
+        close(transform(g)(2.0), transform(f)(2.0))
+    x = tg.Value(2.0)
+    g(x).backward()
+    close(x.grad, tg.grad(f)(2.0))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [*FUNCTIONS.values(), *WITHOUT_A_RULE.values(), *WITHOUT_ARRAYS.values()],
+    ids=[*FUNCTIONS, *WITHOUT_A_RULE, *WITHOUT_ARRAYS],
+)
+def test_a_custom_gradient_of_any_kind_of_function(f: Any) -> None:
+    mine = tg.custom_vjp(f)
+    mine.defvjp(lambda x: (mine(x), x), lambda x, g: (g * x**2,))
+    assert mine(2.0) == f(2.0)
+    close(tg.value_and_grad(mine)(2.0), (f(2.0), 4.0))
+    close(tg.hessian(mine)(2.0), 4.0)
+    close(tg.jvp(mine, (2.0,), (10.0,)), (f(2.0), 40.0))
+    x = tg.Value(2.0)
+    (mine(x) * 3).backward()
+    close(x.grad, 12.0)
+    with tg.no_grad():
+        close(np.asarray(mine(x)), f(2.0))
+    if f not in WITHOUT_ARRAYS.values():
+        close(tg.vmap(tg.grad(mine))(X), X**2)
+
+
+def test_what_a_function_without_a_rule_reads_besides_its_arguments_is_not_lost_in_silence() -> (
+    None
+):
+    w = tg.Value(2.0)
+    mine = tg.custom_vjp(lambda x: scipy.special.zetac(w) * x)
+    mine.defvjp(lambda x: (mine(x), x), lambda x, g: (g,))
+    with pytest.raises(TypeError, match="zetac has no gradient rule"):
+        tg.grad(mine)(1.0)
+    mine.f, mine.fwd = (lambda x: x), (lambda x: (x, scipy.special.zetac(x)))
+    with pytest.raises(TypeError, match="zetac has no gradient rule"):  # fwd is differentiated
+        tg.grad(mine)(1.0)
+
+
+def test_a_builtin_that_does_not_tell_its_arguments_takes_them_by_position() -> None:
+    mine = tg.custom_vjp(max)
+    mine.defvjp(lambda a, b: (mine(a, b), None), lambda r, g: (g, 0 * g))
+    assert tg.grad(mine, (0, 1))(1.0, 2.0) == (1.0, 0.0)
+    with pytest.raises(TypeError, match="max takes its arguments by position only"):
+        mine(1.0, 2.0, key=None)

@@ -16,7 +16,18 @@ from numpy import float64, ndarray
 
 from tensorgrad.engine.arrays import has_numbers, is_numpy, is_outline, kind_of, met, shares_memory
 from tensorgrad.engine.care import CARE, Unsure, finite
-from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorder
+from tensorgrad.engine.node import (
+    NO_PARAMS,
+    Array,
+    Handle,
+    Node,
+    data_of,
+    hold,
+    leaf,
+    recorded,
+    recorder,
+    within,
+)
 from tensorgrad.engine.repair import repair
 from tensorgrad.engine.rules import Reading, Rule, Together
 
@@ -144,7 +155,6 @@ def paths(
     return order, found
 
 
-@np.errstate(all="ignore")
 def cotangents(
     seeds: Mapping[Node, Array], create_graph: bool = False, wrt: Collection[Node] | None = None
 ) -> dict[Node, Array]:
@@ -153,19 +163,25 @@ def cotangents(
     It is made with care if made without it is not enough: where a result is not finite, a matrix is
     singular, or a reading asks for it.
     """
-    token = recorder.set(recorder.get() if create_graph else None)
-    try:
-        # of arrays without numbers nobody sees what is not finite
-        sure = not met or all(has_numbers(node.data) for node in seeds)
-        if sure:
-            try:
-                found = swept(seeds, create_graph, wrt)
-                sure = all(map(finite, found.values()))
-            except (Unsure, np.linalg.LinAlgError):
-                sure = False
-        return owned(found if sure else swept(seeds, create_graph, wrt, careful=True), seeds)
-    finally:
-        recorder.reset(token)
+    if create_graph:
+        return recorded(prepared, seeds, True, wrt)
+    return within(recorder, None, prepared, (seeds, False, wrt), NO_PARAMS)
+
+
+@np.errstate(all="ignore")
+def prepared(
+    seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None
+) -> dict[Node, Array]:
+    """The same with the recorder in force."""
+    # of arrays without numbers nobody sees what is not finite
+    sure = not met or all(has_numbers(node.data) for node in seeds)
+    if sure:
+        try:
+            found = swept(seeds, create_graph, wrt)
+            sure = all(map(finite, found.values()))
+        except (Unsure, np.linalg.LinAlgError):
+            sure = False
+    return owned(found if sure else swept(seeds, create_graph, wrt, careful=True), seeds)
 
 
 def swept(

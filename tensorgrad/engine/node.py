@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar, copy_context
+from functools import wraps
 from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import ref
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = Any  # an ndarray, a NumPy scalar, a Python number, or a Value: whatever NumPy computes with
 Recorder = Callable[..., "Node"]
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 T = TypeVar("T")
 NO_PARAMS: Mapping[str, Any] = {}
 NO_READINGS: tuple[Reading, ...] = ()
@@ -67,12 +68,28 @@ class Node:
 
 
 class Scope:
-    """One call of a Module, which the nodes made in it know. `parent`: the call around it."""
+    """One call of a Module, which the nodes made in it know. `parent`: the call around it; `base`:
+    the recorder that makes its nodes.
+    """
 
-    __slots__ = ("_module", "parent")
+    __slots__ = ("_module", "base", "parent")
 
-    def __init__(self, module: Any, parent: Scope | None) -> None:
-        self._module, self.parent = ref(module), parent  # a Module may keep a node: no cycle
+    def __init__(self, module: Any, parent: Scope | None, base: Recorder) -> None:
+        self._module = ref(module)  # a Module may keep a node: no cycle
+        self.parent, self.base = parent, base
+
+    def record(
+        self,
+        op: Primitive | None,
+        operands: tuple[Node | None, ...],
+        inputs: tuple[Array, ...],
+        params: Mapping[str, Any],
+        data: Array,
+    ) -> Node:
+        """The node of an operation that just ran, with the scope on it."""
+        node = self.base(op, operands, inputs, params, data)
+        node.scope = self
+        return node
 
     @property
     def module(self) -> Any:
@@ -168,29 +185,72 @@ def differentiated(x: Any) -> bool:
     )
 
 
-class recording(ContextDecorator):
+# Whether a function runs here that has a gradient of its own: what it calls needs none.
+opaque: ContextVar[bool] = ContextVar("opaque", default=False)
+
+# The entered blocks, the innermost last, each with the recorder that was in force before it.
+blocks: ContextVar[tuple[tuple[recording, Recorder | None], ...]] = ContextVar("blocks", default=())
+
+
+class recording:
     """Record with `new` inside a `with` block or a decorated function; `None` records nothing."""
 
     def __init__(self, new: Recorder | None) -> None:
         self.new = new
-        self.tokens: list[Token[Recorder | None]] = []
 
     def __enter__(self) -> None:
-        self.tokens.append(recorder.set(self.new))
+        outer = recorder.get()
+        blocks.set((*blocks.get(), (self, outer)))
+        try:
+            recorder.set(self.new)
+        except BaseException:  # an interrupt: nobody will leave what was not entered
+            recorder.set(outer)
+            raise
 
     def __exit__(self, *error: object) -> None:
-        recorder.reset(self.tokens.pop())
-
-    def _recreate_cm(self) -> recording:  # each call of a decorated function has its own
-        return recording(self.new)
+        """Leave this block, also from within others: those of suspended generators end in any
+        order. (One that a generator entered in another context is nothing to this one.)
+        """
+        entered = blocks.get()
+        inner: list[tuple[recording, Recorder | None]] = []
+        for i in range(len(entered) - 1, -1, -1):
+            block, outer = entered[i]
+            if block is self:
+                if inner:
+                    inner[0] = inner[0][0], outer
+                else:
+                    recorder.set(outer)
+                blocks.set((*entered[:i], *inner))
+                return
+            inner.insert(0, entered[i])
 
     def __call__(self, function: F) -> F:
         if isgeneratorfunction(function) or iscoroutinefunction(function):
             raise TypeError("a generator or coroutine runs after the call: use `with` inside of it")
-        decorated: F = super().__call__(function)
-        return decorated
+
+        @wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            return within(recorder, self.new, function, args, kwargs)
+
+        return decorated  # type: ignore[return-value]
 
 
-def recording_on() -> recording:
-    """Record inside, also under `no_grad()`; with the recorder in force where there is one."""
-    return recording(recorder.get() or record)
+def within(
+    variable: ContextVar[T], x: T, f: Callable[..., R], args: Any, kwargs: Mapping[str, Any]
+) -> R:
+    """`f(*args, **kwargs)` where `variable` is `x`, in a copy of the context: whatever ends it, an
+    interrupt at any point too, what is in force here stays so.
+    """
+    return copy_context().run(entered, variable, x, f, args, kwargs)
+
+
+def recorded(f: Callable[..., R], *args: Any) -> R:
+    """`f(*args)`, recorded also under `no_grad()`; with the recorder in force if there is one."""
+    return within(recorder, recorder.get() or record, f, args, NO_PARAMS)
+
+
+def entered(
+    variable: ContextVar[T], x: T, f: Callable[..., R], args: Any, kwargs: Mapping[str, Any]
+) -> R:
+    variable.set(x)
+    return f(*args, **kwargs)

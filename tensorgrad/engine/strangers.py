@@ -9,12 +9,13 @@ Value has been asked already, and has declined.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tensorgrad.engine.arrays import is_known, kinds
-from tensorgrad.engine.node import Array, Handle, differentiating
+from tensorgrad.engine.node import Array, Handle, differentiating, within
 
 if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
@@ -63,20 +64,20 @@ def asked(op: Primitive, operands: Sequence[Array], by_operator: bool) -> Any:
         raise TypeError(refusal)
     reflected = getattr(made, REFLECTED[op.name], None) if by_operator else None
     answer = NotImplemented
-    token = differentiating.set(-1)  # of every Value
+    ask: Any = None
+    if reflected is not None:
+        ask = partial(reflected, stranger, operands[0])
+    elif getattr(made, "__array_ufunc__", None) is not None:
+        ufunc = getattr(np, op.name, op.forward)
+        ask = partial(made.__array_ufunc__, stranger, ufunc, "__call__", *operands)
     try:
-        if reflected is not None:
-            answer = reflected(stranger, operands[0])
-        elif getattr(made, "__array_ufunc__", None) is not None:
-            ufunc = getattr(np, op.name, op.forward)
-            answer = made.__array_ufunc__(stranger, ufunc, "__call__", *operands)
+        if ask is not None:
+            answer = within(differentiating, -1, ask, (), {})  # of every Value
     except TypeError as error:  # it does not know Values, or takes their numbers
         raise TypeError(refusal) from error
     except Exception as error:
         error.add_note(refusal)
         raise
-    finally:
-        differentiating.reset(token)
     if answer is NotImplemented:
         raise TypeError(refusal)
     return answer

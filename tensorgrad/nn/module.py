@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import copy_context
 from functools import partial, wraps
 from types import NoneType
 from typing import Any, NamedTuple, Self
@@ -20,10 +21,10 @@ from weakref import ref
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.calls import calls_of, keeper
+from tensorgrad.engine.calls import call_of, keeper
 from tensorgrad.engine.care import OPAQUE, bare
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import Array, Node, Scope, data_of, differentiated, recorder
+from tensorgrad.engine.node import Array, Node, data_of, differentiated, entered, recorder
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.transforms.call import requires_grad
 from tensorgrad.transforms.custom import one_node
@@ -83,17 +84,7 @@ class Module:
         outer = recorder.get()
         if outer is None:
             return run(*args, **kwargs)
-        calls = calls_of(outer)
-        around = calls.scope
-        if around is None:
-            token = recorder.set(calls.record)
-        calls.scope = Scope(self, around)
-        try:
-            return run(*args, **kwargs)
-        finally:
-            calls.scope = around
-            if around is None:
-                recorder.reset(token)
+        return copy_context().run(entered, recorder, call_of(self, outer), run, args, kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from operator import attrgetter
 from typing import Any
 
@@ -19,8 +20,8 @@ from tensorgrad.engine.node import (
     differentiating,
     leaf,
     record,
+    recorded,
     recorder,
-    recording_on,
 )
 from tensorgrad.transforms.tree import (
     Rebuild,
@@ -70,26 +71,33 @@ class Call:
         self.args = args  # the graph has but weak references to Modules among them
         self.nodes = [v.node for v in self.variables if v is not None]
         self.recorded = recorder.get() is not None
-        since = differentiating.get()
-        outer = differentiating.set(self.since if since is None else since)
-        within = keeper.set(giving_back(args, given))
-        recording = recorder.set(recorder.get() or record)  # `with` would take 3 µs more
+        keep = giving_back(args, given)
         try:
-            result = f(*args, **kwargs)
+            result = copy_context().run(self._differentiated, f, args, kwargs, keep)
         except ValueError as error:
             if reason := hidden(error):
                 raise reason from None
             raise
-        finally:
-            recorder.reset(recording)
-            keeper.reset(within)
-            differentiating.reset(outer)
         if has_aux and not (isinstance(result, tuple) and len(result) == 2):
             raise TypeError(
                 f"{name}: with has_aux=True the function returns a pair, not {result!r}"
             )
         self.out, aux = result if has_aux else (result, None)
         self.aux = map_leaves(self.outside, aux) if has_aux else None
+
+    def _differentiated(
+        self,
+        f: Function,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        keep: Callable[[Any, Buffers], None],
+    ) -> Any:
+        """`f(*args, **kwargs)`, in a context of its own: recorded, also under `no_grad()`."""
+        if differentiating.get() is None:
+            differentiating.set(self.since)
+        keeper.set(keep)
+        recorder.set(recorder.get() or record)
+        return f(*args, **kwargs)
 
     def gradients(self, ys: Sequence[Any], gs: Sequence[Array]) -> list[Array | None]:
         """The cotangent of each leaf, given those of `ys`; None for leaves that hold no numbers."""
@@ -106,11 +114,7 @@ class Call:
         keep = self.recorded and (
             bool(outer_nodes(ys, self.since)) or any(map(requires_grad, givens))
         )
-        token = recorder.set((recorder.get() or record) if keep else None)
-        try:
-            return (cotangents(seeds, keep, wrt) if wrt else {}), keep
-        finally:
-            recorder.reset(token)
+        return (cotangents(seeds, keep, wrt) if wrt else {}), keep
 
     def result(self, g: Array | None, x: Value, keep: bool) -> Array:
         """`g`, or zeros where there is none."""
@@ -203,9 +207,8 @@ def positions(name: str, argnums: Argnums, n: int) -> list[int]:
 def variable(x: Any) -> Value:
     """A leaf with the data of `x`, read-only; of a Value in a graph a new name for it."""
     if requires_grad(x):
-        with recording_on():
-            value: Value = alias(x)
-            return value
+        value: Value = recorded(alias, x)
+        return value
     x = ordinary(x, "a transform")  # no masked arrays
     if not (isinstance(x, Value) or is_known(x)):
         x = as_data(x)  # the numbers of a list, a table

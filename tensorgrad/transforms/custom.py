@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from functools import update_wrapper, wraps
+from functools import partial, update_wrapper, wraps
 from typing import Any
 
 import numpy as np
@@ -24,16 +24,18 @@ from tensorgrad.engine.node import (
     Array,
     Node,
     data_of,
+    detached,
+    opaque,
     record,
+    recorded,
     recorder,
-    recording,
-    recording_on,
+    within,
 )
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Reading, Together
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.transforms.call import matching, now, outer_nodes, requires_grad, seeds_of
-from tensorgrad.transforms.tree import flatten, map_leaves
+from tensorgrad.transforms.tree import flatten, map_leaves, modules_in
 from tensorgrad.value import Value, as_constant, plain
 
 Function = Callable[..., Any]
@@ -60,8 +62,7 @@ def checkpoint(f: Function) -> Function:
     def forgetful(*args: Any, **kwargs: Any) -> Any:
         args, since = as_they_are(args), now()
         buffers: list[Any] = []
-        with noting_buffers(buffers):
-            out = f(*args, **kwargs)
+        out = noting_buffers(buffers, f, *args, **kwargs)
         outs, rebuild = flatten(out)
         nodes = outer_nodes(outs, since)
         if not nodes:
@@ -71,8 +72,8 @@ def checkpoint(f: Function) -> Function:
 
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             since = now()
-            with recording_on(), forgetting_buffers(buffers):
-                again, _ = flatten(f(*args, **kwargs))
+            out = recorded(partial(forgetting_buffers, buffers, f, *args, **kwargs))
+            again, _ = flatten(out)
             if not all(map(still_holds, nodes, datas)) or outer_nodes(again, since) != nodes:
                 raise RuntimeError("what a checkpoint read was changed since: compute it again")
             ys = [y for y in again if requires_grad(y)]
@@ -90,6 +91,11 @@ def checkpoint(f: Function) -> Function:
 def as_they_are(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Values under other names, which stay when the caller's are written into."""
     return tuple(Value.of(x.node) if isinstance(x, Value) else x for x in args)
+
+
+def name_of(f: Any) -> str:
+    """What errors and drawings call a function, a partial one or an object that is called."""
+    return getattr(f, "__name__", None) or name_of(getattr(f, "func", type(f)))
 
 
 class custom_vjp:
@@ -113,8 +119,8 @@ class custom_vjp:
     """
 
     def __init__(self, f: Function, nondiff_argnums: Sequence[int] = ()) -> None:
-        update_wrapper(self, f)
-        self.name = getattr(f, "__name__", "custom_vjp")
+        update_wrapper(self, f, updated=())  # what an object holds is its own
+        self.name = name_of(f)
         self.f, self.nondiff_argnums = f, tuple(nondiff_argnums)
         self.fwd: Function | None = None
         self.bwd: Function | None = None
@@ -126,30 +132,20 @@ class custom_vjp:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.fwd is None or self.bwd is None:
             raise TypeError(f"{self.name} has no gradient yet: call defvjp(fwd, bwd)")
-        bound = inspect.signature(self.f).bind(*args, **kwargs)
-        kinds = bound.signature.parameters
-        by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
-        if any(kinds[name].kind in by_keyword for name in bound.arguments):
-            raise TypeError(
-                f"{self.name} was given an argument that goes by keyword only, for which bwd could "
-                "return no gradient: let it be passed by position as well"
-            )
-        bound.apply_defaults()
-        args = as_they_are(bound.args)
+        args = as_they_are(self.by_position(args, kwargs))
         left_out = [i % len(args) for i in self.nondiff_argnums]
         static = [args[i] for i in left_out]
         given = [x for i, x in enumerate(args) if i not in left_out]
         leaves, _ = flatten(given)
         nodes = [x.node for x in leaves if requires_grad(x)]
         if not nodes or recorder.get() is None:
-            return self.f(*args)
+            return self.value(args)
         datas, since = [x.data for x in nodes], now()
         buffers: list[Any] = []
-        with noting_buffers(buffers):
-            if self in forwards.get():  # fwd asks for the value
-                out, residuals = self.f(*args), None
-            else:
-                out, residuals = self.forward(args)
+        if self in forwards.get():  # fwd asks for the value
+            out, residuals = noting_buffers(buffers, self.value, args), None
+        else:
+            out, residuals = noting_buffers(buffers, self.forward, args)
         lost = [x for x in outer_nodes(flatten(out)[0], since) if x not in nodes]
         if lost:
             raise ValueError(
@@ -167,8 +163,7 @@ class custom_vjp:
                     raise RuntimeError(
                         f"an argument of {self.name} was changed since: call it again"
                     )
-                with forgetting_buffers(buffers):
-                    known = self.forward(args)[1]
+                known = forgetting_buffers(buffers, self.forward, args)[1]
             grads = self.bwd(*static, known, rebuild(gs))  # type: ignore[misc]
             return [g for g, x in zip(self.fitted(grads, given), leaves) if requires_grad(x)]
 
@@ -180,13 +175,39 @@ class custom_vjp:
         values = [*map(as_constant, outs)]
         return rebuild(one_node(self.name, values, nodes, pullback, (OPAQUE,)))
 
+    def by_position(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """All arguments by position: those left out have their defaults, where fwd takes them."""
+        try:
+            bound = inspect.signature(self.f).bind(*args, **kwargs)
+        except ValueError:  # a builtin function that does not tell
+            if kwargs:
+                raise TypeError(f"{self.name} takes its arguments by position only") from None
+            return args
+        kinds = bound.signature.parameters
+        by_keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+        if any(kinds[name].kind in by_keyword for name in bound.arguments):
+            raise TypeError(
+                f"{self.name} was given an argument that goes by keyword only, for which bwd could "
+                "return no gradient: let it be passed by position as well"
+            )
+        given = bound.args
+        bound.apply_defaults()
+        try:
+            inspect.signature(self.fwd).bind(*bound.args)  # type: ignore[arg-type]
+        except TypeError:  # np.sin has an out=None of which the gradient knows nothing
+            return given
+        except ValueError:
+            pass
+        return bound.args
+
+    def value(self, args: Sequence[Any]) -> Any:
+        """What the function returns, without a graph back to the arguments: it needs no rules."""
+        args = [x if modules_in(x) else map_leaves(detached, x) for x in args]
+        return within(opaque, True, self.f, args, {})
+
     def forward(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """What `fwd` returns; within, the function itself does not ask `fwd` again."""
-        token = forwards.set(forwards.get() | {self})
-        try:
-            result: tuple[Any, Any] = self.fwd(*args)  # type: ignore[misc]
-        finally:
-            forwards.reset(token)
+        result = within(forwards, forwards.get() | {self}, self.fwd, args, {})  # type: ignore[arg-type]
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"{self.name}: fwd must return the pair (value, residuals)")
         return result
@@ -240,8 +261,7 @@ def one_node(
     """
     cores, dtypes = [y.shape for y in outs], [y.dtype for y in outs]
     single = len(outs) == 1
-    with recording(None):
-        data = outs[0].data if single else pack([y.detach() for y in outs], cores).data
+    data = outs[0].data if single else pack([y.detach() for y in outs], cores).data
 
     def rule(g: Array, out: Array, *xs: Array) -> Sequence[Array]:
         raw = not isinstance(bare(g), Value)

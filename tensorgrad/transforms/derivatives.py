@@ -20,7 +20,7 @@ from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
 from tensorgrad.engine.levels import as_axis, as_examples
-from tensorgrad.engine.node import Array, Node, recording_on
+from tensorgrad.engine.node import Array, Node, recorded, within
 from tensorgrad.transforms.call import (
     Argnums,
     Call,
@@ -109,11 +109,9 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
            [0., 0.]]), array([1., 0.]))
     """
     own = map_leaves(lambda x: x.copy() if is_array(x) else x, tuple(primals))
-    token = keeper.set(giving_back(own, primals))
-    try:
-        call = Call("vjp", f, own, tuple(range(len(primals))), {}, has_aux)
-    finally:
-        keeper.reset(token)
+    argnums = tuple(range(len(primals)))
+    given: tuple[Any, ...] = ("vjp", f, own, argnums, {}, has_aux)
+    call = within(keeper, giving_back(own, primals), Call, given, {})
     outs, rebuild = flatten(call.out)
     value = rebuild(map(call.outside, outs))
     pullback = pullback_of(call)
@@ -228,8 +226,7 @@ class Forward:
         self.nodes = [u.node for u in us]
         self.pulled: list[Value | None] = [None] * len(call.variables)
         if us and call.nodes:
-            with recording_on():
-                found = cotangents(seeds_of(outs, self.us), True, call.nodes)
+            found = cotangents(seeds_of(outs, self.us), True, call.nodes)
             self.pulled = [None if v is None else found.get(v.node) for v in call.variables]
 
     def along(self, tangents: Sequence[Any]) -> list[Array]:
@@ -238,8 +235,7 @@ class Forward:
         found: dict[Node, Array] = {}
         keep = False
         if pairs:
-            with recording_on():
-                h = sum((np.sum(g * t) for g, t in pairs), start=Value(0.0, requires_grad=False))
+            h = recorded(product, pairs)
             seeds = {h.node: ones_like(h.data)}
             found, keep = self.call.sweep(seeds, [h], tangents, self.nodes)
         return [
@@ -248,6 +244,11 @@ class Forward:
             else self.call.result(found.get(u.node), y, keep)
             for y, u in zip(self.outs, self.us)
         ]
+
+
+def product(pairs: Sequence[tuple[Any, Any]]) -> Value:
+    """The sum of the products of all entries."""
+    return sum((np.sum(g * t) for g, t in pairs), start=Value(0.0, requires_grad=False))
 
 
 def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:

@@ -15,7 +15,7 @@ import numpy as np
 from tensorgrad.engine.backprop import cotangents, topological_order
 from tensorgrad.engine.batching import Batched, elementwise, moving, reduction
 from tensorgrad.engine.calls import forgetting_buffers
-from tensorgrad.engine.node import Array, Node, record, recording
+from tensorgrad.engine.node import Array, Node, record, recorder, within
 from tensorgrad.graph.debug import Origin, source_line
 from tensorgrad.graph.local import depending
 from tensorgrad.ops.former import recall
@@ -80,8 +80,8 @@ def run(loss: Callable[[], Any]) -> tuple[Node, dict[Node, str]]:
         lines[node] = source_line()
         return node
 
-    with recording(note), forgetting_buffers(), np.errstate(all="ignore"):
-        value = loss()
+    with np.errstate(all="ignore"):
+        value = forgetting_buffers((), within, recorder, note, loss, (), {})
     if not isinstance(value, Value):
         raise TypeError(
             f"lint: the function returned {value!r:.60}, a {type(value).__name__} without a "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.backprop import cotangents, topological_order
-from tensorgrad.engine.node import Node, record, recording_on
+from tensorgrad.engine.node import Node, record, recorded
 from tensorgrad.ops.former import recall
 from tensorgrad.testing.point import shown_type
 from tensorgrad.testing.report import described
@@ -32,8 +32,8 @@ class Lesson:
     def __init__(self, reference: Function, inputs: Arrays) -> None:
         values = {name: variable(x) for name, x in inputs.items()}
         try:
-            with recording_on(), quietly():
-                result = reference(*values.values())
+            with quietly():
+                result = recorded(reference, *values.values())
         except Exception as error:
             error.add_note(f"in {name_of(reference)} at {described([*inputs], [*inputs.values()])}")
             raise
