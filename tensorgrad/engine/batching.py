@@ -29,12 +29,16 @@ BatchingRule = Callable[["Primitive", tuple[int, ...], list[Array], Mapping[str,
 _depths = itertools.count()
 _alive: set[int] = set()
 _lock = RLock()  # a Level may be freed while another is made, by the same thread too
-running: set[Level] = set()
-"""The levels whose `vmap` runs: while there are none, no primitive looks for batched params."""
+running: set[int] = set()
+"""The depths of the levels whose `vmap` runs: while there are none, no primitive looks for batched
+params.
+"""
 
 
 class Level:
     """One running `vmap` over `size` examples; inner ones are deeper."""
+
+    depth = -1  # of one that an interrupt kept from being made
 
     def __init__(self, size: int) -> None:
         self.size, self.depth = size, next(_depths)
@@ -44,6 +48,7 @@ class Level:
     def __del__(self) -> None:
         """With the last batched array gone nobody looks for any: 0.06 µs of each operation."""
         with _lock:
+            running.discard(self.depth)  # an interrupt may have left it there
             _alive.discard(self.depth)
             if not _alive:
                 met.discard(Batched)

@@ -64,15 +64,15 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
             for x, axis in zip(leaves, axes)
         ]
         args, kwargs = rebuild(entered)
-        running.add(level)
         try:
+            running.add(level.depth)
             out = f(*args, **kwargs)
         except ValueError as error:
             if reason := hidden(error):
                 raise reason from None
             raise
         finally:
-            running.discard(level)
+            running.discard(level.depth)
         outs, rebuild = flatten(out)
         places = rest_of_prefix("out_axes", out_axes, out)
         return rebuild([outside(y, level, axis) for y, axis in zip(outs, places)])
