@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -260,3 +261,77 @@ def test_no_grad_within_records_and_checks_nothing() -> None:
         y: Any = np.log(Value(0.0))
     assert y.data == -np.inf
     assert not y.requires_grad
+
+
+# Around and inside of transforms.
+
+ROWS = np.arange(1.0, 7.0).reshape(2, 3)
+V = ROWS[0]
+
+
+def checkpointed(f: Any) -> Any:
+    return tg.checkpoint(f)
+
+
+def with_own_gradient(f: Any) -> Any:
+    mine = tg.custom_vjp(f)
+    mine.defvjp(lambda x: (mine(x), x), lambda x, g: (g * tg.elementwise_grad(f)(x),))
+    return mine
+
+
+def in_a_module(f: Any) -> Any:
+    class Holder(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return f(x)
+
+    return Holder()
+
+
+WRAPPED: dict[str, Any] = {
+    "as it is": lambda f: f,
+    "checkpoint": checkpointed,
+    "custom_vjp": with_own_gradient,
+    "Module": in_a_module,
+}
+AROUND: dict[str, Any] = {
+    "grad": lambda f: tg.grad(lambda x: np.sum(f(x)))(V),
+    "grad of grad": lambda f: tg.grad(lambda x: np.sum(tg.elementwise_grad(f)(x)))(V),
+    "vjp": lambda f: tg.vjp(f, V)[1](V)[0],
+    "jvp": lambda f: tg.jvp(f, (V,), (V,))[1],
+    "jacobian": lambda f: tg.jacobian(f)(V),
+    "jacobian forward": lambda f: tg.jacobian(f, mode="forward")(V),
+    "hessian": lambda f: tg.hessian(lambda x: np.sum(f(x)))(V),
+    "hvp": lambda f: tg.hvp(lambda x: np.sum(f(x)), (V,), (V,)),
+    "vmap": lambda f: tg.vmap(f)(Value(ROWS)).data,
+    "vmap of grad": lambda f: tg.vmap(tg.grad(lambda x: np.sum(f(x))))(ROWS),
+    "vmap of hessian": lambda f: tg.vmap(tg.hessian(lambda x: np.sum(f(x))))(ROWS),
+    "vmap of vjp": lambda f: tg.vmap(lambda x, g: tg.vjp(f, x)[1](g)[0])(ROWS, ROWS),
+    "vmap of jvp": lambda f: tg.vmap(lambda x, t: tg.jvp(f, (x,), (t,))[1])(ROWS, ROWS),
+    "jacobian of vmap": lambda f: tg.jacobian(tg.vmap(f))(ROWS),
+    "grad of vmap": lambda f: tg.grad(lambda x: np.sum(tg.vmap(f)(x)))(ROWS),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_debug_changes_no_derivative_and_finds_what_each_makes(around: Any, wrap: Any) -> None:
+    clean = wrap(lambda x: np.sin(x) * x)
+    expected = around(clean)
+    with tg.debug():
+        np.testing.assert_array_equal(around(clean), expected)
+    broken = wrap(lambda x: np.log(x - x) * x)
+    assert "made -inf" in fault(lambda: around(broken))
+    assert recorder.get() is record
+
+
+def test_debug_around_fit_changes_nothing() -> None:
+    losses = []
+    for block in (contextlib.nullcontext(), tg.debug()):
+        model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh())
+        optimizer = optim.Adam(model.parameters())
+        with block:
+            history = tg.fit(
+                *(model, (ROWS, np.array([0, 1])), F.cross_entropy, optimizer), epochs=3
+            )
+        losses.append([line.loss for line in history])
+    assert losses[0] == losses[1]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import ordinary
-from tensorgrad.engine.arrays import copied, created, is_known, kind_of, shares_memory
+from tensorgrad.engine.arrays import copied, created, is_known, kind_of
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import Buffers, keeper, replace_buffers
 from tensorgrad.engine.levels import alias
@@ -127,8 +127,7 @@ class Call:
         """What the caller gets of a result: data, or the Value where it depends on the outside."""
         if not isinstance(y, Value) or (self.recorded and outer_nodes([y], self.since)):
             return y
-        data = y.data  # not what a variable holds: that is read-only, and maybe the caller's own
-        return data.copy() if shares_memory(data) else plain(data)
+        return own(y.data)
 
     def like_args(self, results: Iterable[Any]) -> Any:
         """One result for each leaf, in the containers of the arguments."""
@@ -231,6 +230,29 @@ def is_static(x: Any) -> bool:
     return x is None or isinstance(x, (bool, str, bytes)) or callable(x)
 
 
+def own(data: Any) -> Any:
+    """A result of the caller's own: no variable, constant or other result shares its memory."""
+    return copied(data) if kind_of(data).alone else plain(data)
+
+
+def outputs_of(name: str, out: Any) -> tuple[list[Any], Rebuild]:
+    """The leaves of what a function returned. TypeError for numbers that carry no gradient."""
+    outs, rebuild = flatten(out)
+    for y in outs:
+        if isinstance(y, bool) and y is out:
+            y = np.bool_(y)
+        if getattr(y, "dtype", FLOAT).kind not in "fc":
+            raise TypeError(
+                f"{name} needs a function that returns floats, this one returned {y.dtype} data, "
+                "which carries no gradient: return it beside them and pass has_aux=True, or choose "
+                "between floats with np.where"
+            )
+    return outs, rebuild
+
+
+FLOAT = np.dtype(float)
+
+
 def one_number(result: Any) -> Value:
     """The result of a function that has a gradient. TypeError or ValueError if it is none."""
     if isinstance(result, (tuple, list, dict)) or result is None:
@@ -239,6 +261,7 @@ def one_number(result: Any) -> Value:
             f"grad needs a function that returns one number, this one returned a {kind}: "
             "return (number, the rest) and pass has_aux=True, or use tg.vjp or tg.jacobian"
         )
+    outputs_of("grad", result)
     y = as_constant(result)
     if y.shape:
         raise ValueError(

@@ -20,7 +20,7 @@ from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
 from tensorgrad.engine.levels import as_axis, as_examples
-from tensorgrad.engine.node import Array, Node, recorded, within
+from tensorgrad.engine.node import Array, Node, data_of, recorded, within
 from tensorgrad.transforms.call import (
     Argnums,
     Call,
@@ -28,12 +28,14 @@ from tensorgrad.transforms.call import (
     is_static,
     matching,
     one_number,
+    outputs_of,
+    own,
     requires_grad,
     seeds_of,
     variable,
 )
 from tensorgrad.transforms.tree import flatten, map_leaves
-from tensorgrad.value import Value, as_constant, ones_like, plain
+from tensorgrad.value import Value, as_constant, ones_like
 
 Function = Callable[..., Any]
 
@@ -112,7 +114,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     argnums = tuple(range(len(primals)))
     given: tuple[Any, ...] = ("vjp", f, own, argnums, {}, has_aux)
     call = within(keeper, giving_back(own, primals), Call, given, {})
-    outs, rebuild = flatten(call.out)
+    outs, rebuild = outputs_of("vjp", call.out)
     value = rebuild(map(call.outside, outs))
     pullback = pullback_of(call)
     return (value, pullback, call.aux) if has_aux else (value, pullback)
@@ -144,7 +146,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     call = Call("jvp", f, primals, tuple(range(len(primals))), {}, has_aux)
     given = iter(matching("the tangents", tuple(tangents), tuple(primals)))
     ts = [None if is_static(x) else next(given) for x in call.leaves]
-    outs, rebuild = flatten(call.out)
+    outs, rebuild = outputs_of("jvp", call.out)
     value = rebuild(map(call.outside, outs))
     tangent = rebuild(Forward(call, outs).along(ts))
     return (value, tangent, call.aux) if has_aux else (value, tangent)
@@ -169,7 +171,7 @@ def jacobian(
     @wraps(f)
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
         call = Call("jacobian", f, args, argnums, kwargs, has_aux)
-        outs, rebuild = flatten(call.out)
+        outs, rebuild = outputs_of("jacobian", call.out)
         rows = by_columns(call, outs) if mode == "forward" else by_rows(call, outs)
         result = rebuild([call.like_args(row) for row in rows])
         return (result, call.aux) if has_aux else result
@@ -239,7 +241,7 @@ class Forward:
             seeds = {h.node: ones_like(h.data)}
             found, keep = self.call.sweep(seeds, [h], tangents, self.nodes)
         return [
-            (None if is_static(y) else np.zeros_like(y))
+            (None if is_static(y) else np.zeros_like(y)[()])
             if u is None
             else self.call.result(found.get(u.node), y, keep)
             for y, u in zip(self.outs, self.us)
@@ -318,7 +320,7 @@ def unrolled(x: Array, level: Level, axis: int, shape: tuple[int, ...]) -> Array
     x = as_axis(x, level=level, axis=axis)
     inner = x.shape[1:] if axis == 0 else x.shape[:-1]
     x = np.reshape(x, shape + inner if axis == 0 else inner + shape)[()]
-    return x if requires_grad(x) or not isinstance(x, Value) else plain(x.data)
+    return x if requires_grad(x) else own(data_of(x))
 
 
 def stop_gradient(x: Any) -> Any:

@@ -12,9 +12,9 @@ from tensorgrad.engine.arrays import is_array, kind_of
 from tensorgrad.engine.batching import Level, levels_of, running
 from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import leaf
-from tensorgrad.transforms.call import hidden, is_static
+from tensorgrad.transforms.call import hidden, is_static, own
 from tensorgrad.transforms.tree import flatten, rest_of_prefix
-from tensorgrad.value import Value, as_constant, plain
+from tensorgrad.value import Value, as_constant
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
@@ -98,4 +98,4 @@ def outside(y: Any, level: Level, axis: int | None) -> Any:
         raise ValueError("vmap: out_axes=None for a result that differs from example to example")
     if axis is not None:
         y = as_axis(y, level=level, axis=checked_axis(axis, y.ndim + 1, "a result"))
-    return y if y.requires_grad else plain(y.data)
+    return y if y.requires_grad else own(y.data)
