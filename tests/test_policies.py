@@ -70,6 +70,25 @@ def test_at_a_corner_the_stated_slope(f: Any, at: float, slope: float) -> None:
     assert slopes(f, [at, at]) == [[slope, slope]] or f is np.std
 
 
+@pytest.mark.parametrize("f", [lambda x, y: x**y, np.power, np.float_power])
+def test_the_hessian_of_a_power_at_exponent_0(f: Any) -> None:
+    """y xʸ⁻¹ is 0 there, and its slope by y is 1/x."""
+    hessian = tg.hessian(lambda v: f(v[0], v[1]))
+    np.testing.assert_allclose(hessian(np.array([2.0, 0.0])), [[0, 0.5], [0.5, np.log(2) ** 2]])
+    np.testing.assert_array_equal(hessian(np.zeros(2)), [[0, 1], [1, 0]])
+    nth = lambda x: f(x, x)
+    for value in (1, 2, 3, 8):  # of the derivatives of xˣ at 1
+        nth = tg.grad(nth)
+        assert np.isclose(nth(1.0), value)
+
+
+def test_counts_as_exponents() -> None:
+    for y in (np.array([0, 1, 2], "u1"), np.array([0, 1, 2]), np.array([0.0, 1.0, 2.0])):
+        assert slopes(lambda x, y=y: x**y, [3.0, 3.0, 3.0]) == [[0, 1, 6]]
+        assert slopes(lambda x, y=y: x**y, [0.0, 0.0, 0.0]) == [[0, 1, 0]]
+    assert slopes(lambda x: x ** np.array([True, False]), [3.0, 3.0]) == [[1, 0]]
+
+
 @pytest.mark.parametrize("f", [np.maximum, np.minimum])
 def test_a_tie_of_two_shares_equally(f: Any) -> None:
     assert slopes(f, [1.0, 2.0], [1.0, 2.0]) == [[0.5, 0.5], [0.5, 0.5]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.primitive import registry
 from tensorgrad.ops.neural import cross_entropy
 from tensorgrad.testing import check_rule
-from tensorgrad.testing.primitives import cases
+from tensorgrad.testing.primitives import cases, has_rule
 from tests.numerical import Array, assert_gradient
 
 
@@ -56,6 +57,36 @@ def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
     assert value.dtype == out.dtype
     for i, d in enumerate(pulled):
         np.testing.assert_allclose(d, np.stack([ds[i] for _, ds in examples]), **close)
+
+
+SEVERAL = [
+    name
+    for name, op in sorted(registry.items())
+    if op.arity and sum(has_rule(op, i) for i in range(op.arity)) > 1
+]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@given(data=st.data(), whole=st.booleans())
+def test_mixed_second_derivatives_do_not_depend_on_the_order(
+    name: str, data: st.DataObject, whole: bool
+) -> None:
+    """At ordinary points, and where the last operand, an exponent say, is an integer or 0."""
+    case = data.draw(cases(registry[name]))
+    xs = [x.astype(float) if x.dtype.kind == "f" else x for x in case.operands]
+    xs[-1] = np.round(xs[-1]) if whole else xs[-1]
+    with np.errstate(all="ignore"):
+        weights = case.rng.standard_normal(np.shape(case.run(*xs)))
+    directions = [case.rng.standard_normal(np.shape(x)) for x in xs]
+    total = lambda *xs: np.sum(weights * case.run(*xs))
+
+    def mixed(first: int, then: int) -> Any:
+        along = lambda *xs: np.sum(directions[first] * tg.grad(total, argnums=first)(*xs))
+        return np.sum(directions[then] * tg.grad(along, argnums=then)(*xs))
+
+    with np.errstate(all="ignore"):
+        for i, j in itertools.combinations(case.free, 2):
+            np.testing.assert_allclose(mixed(i, j), mixed(j, i), rtol=1e-6, atol=1e-6)
 
 
 def test_every_primitive_of_the_package_is_drawn_from_its_domain() -> None:
