@@ -106,6 +106,55 @@ def test_ties_for_a_maximum_ignore_the_others() -> None:
     assert slopes(np.min, [3.0, 1.0, 1.0]) == [[0, 0.5, 0.5]]
 
 
+norm = np.linalg.norm
+EVEN: dict[str, tuple[Any, float]] = {
+    "‖x‖²": (lambda x: norm(x) ** 2, 2),
+    "‖x‖² by float": (lambda x: norm(x) ** 2.0, 2),
+    "‖x‖² by square": (lambda x: np.square(norm(x)), 2),
+    "r r": (lambda x: (lambda r: r * r)(norm(x)), 2),
+    "‖x‖⁴": (lambda x: norm(x) ** 4, 0),
+    "rows": (lambda x: np.sum(norm(x.reshape(-1, 1), axis=1) ** 2), 2),
+    "rows, kept": (lambda x: np.mean(norm(x.reshape(-1, 1), axis=-1, keepdims=True) ** 2), 1),
+    "Frobenius": (lambda x: norm(x.reshape(1, -1), "fro") ** 2, 2),
+    "hypot": (lambda x: np.hypot(x[0], x[1]) ** 2, 2),
+    "abs": (lambda x: np.sum(np.abs(x) ** 2), 2),
+    "fabs": (lambda x: np.sum(np.fabs(x) ** 2), 2),
+    "abs of complex": (lambda x: np.abs(x[0] + 1j * x[1]) ** 2, 2),
+    "Gaussian": (lambda x: np.exp(-(norm(x) ** 2) / 2), -1),
+    "rational": (lambda x: 1 / (1 + norm(x) ** 2), -2),
+    "multiquadric": (lambda x: np.sqrt(1 + norm(x) ** 2), 1),
+    "weights": (lambda x: (lambda r: 3 * r * r - r**2 / 2 + r**6)(norm(x)), 5),
+}
+
+
+@pytest.mark.parametrize("name", EVEN)
+def test_an_even_function_of_a_length_is_smooth_where_it_is_0(name: str) -> None:
+    f, curvature = EVEN[name]
+    origin = np.zeros(2)
+    for dtype in ("f8", "f4"):
+        x = origin.astype(dtype)
+        np.testing.assert_allclose(tg.grad(f)(x), 0)
+        np.testing.assert_allclose(tg.hessian(f)(x), curvature * np.eye(2), atol=1e-6)
+    forward = tg.jacobian(tg.grad(f), mode="forward")(origin)
+    np.testing.assert_allclose(forward, curvature * np.eye(2), atol=1e-12)
+    some = np.array([origin, [0.3, -0.4]])
+    each = [tg.hessian(f)(x) for x in some]
+    np.testing.assert_allclose(tg.vmap(tg.hessian(f))(some), each, rtol=1e-12, atol=1e-15)
+
+
+def test_a_squared_standard_deviation_is_the_variance_where_it_is_0_too() -> None:
+    for x in (np.zeros(3), np.full(3, 2.0), np.array([1.0, 2.0, 4.0])):
+        for ddof in (0, 1):
+            of_square = tg.hessian(lambda x, ddof=ddof: np.std(x, ddof=ddof) ** 2)(x)
+            of_variance = tg.hessian(lambda x, ddof=ddof: np.var(x, ddof=ddof))(x)
+            np.testing.assert_allclose(of_square, of_variance, atol=1e-12)
+
+
+@pytest.mark.parametrize("f", [norm, lambda x: norm(x, 3) ** 2, lambda x: norm(x) * norm(x)])
+def test_where_a_length_is_not_smooth_its_hessian_stays_a_choice(f: Any) -> None:
+    np.testing.assert_array_equal(tg.hessian(f)(np.zeros(2)), np.zeros((2, 2)))
+
+
 def test_hypot_and_arctan2_are_flat_at_the_origin() -> None:
     assert slopes(np.hypot, 0.0, 0.0) == [0, 0]
     assert slopes(np.arctan2, 0.0, 0.0) == [0, 0]

@@ -304,7 +304,7 @@ def anywhere(condition: Any, unknown: bool = True) -> bool:
     right for all numbers.
     """
     condition = innermost(condition)
-    if type(condition) is np.ndarray:
+    if type(condition) in (np.ndarray, np.bool):
         return bool(condition.any())  # 1 µs where np.any takes 2
     return bool(np.any(condition)) if kind_of(condition).numbers else unknown
 

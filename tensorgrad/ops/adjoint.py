@@ -2,6 +2,7 @@
 
 Papers pair a cotangent with a change by df = Re tr(Ȳᴴ dY); the engine's are free of conj,
 df = Re tr(gᵀ dY). So Ȳ = conj(g), and `conjugated` turns a rule of theirs into one of ours.
+`even` completes the rule of a length r = ‖x‖, which chooses r' = 0 at 0, for what is smooth there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.arrays import anywhere
+from tensorgrad.engine.care import bare
+from tensorgrad.engine.node import Array, Handle, hold
 from tensorgrad.engine.rules import Rule
 
 
@@ -36,3 +39,53 @@ def conjugated(rule: Rule) -> Rule:
         return conj(rule(conj(g), out, *operands, **params))
 
     return free_of_conj
+
+
+NEAR = 8  # operations between a length and the multiple of it that is its cotangent
+
+
+def even(rule: Rule, multiple: Rule) -> Rule:
+    """The rule of a length r, whose square has a second derivative where r = 0.
+
+    An even function of r has a cotangent g = q r. There r' counts as 0, and so would the slope of
+    g r'; but r r' = x, or so, and `multiple` computes q times that, whose slope is right. Only a
+    sweep that is recorded knows how g was computed, and has a use for it.
+    """
+
+    def complete(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
+        c = rule(g, out, *operands, **params)
+        recorded = isinstance(out, Handle)
+        if not recorded or not anywhere(out == 0):
+            return c
+        q = quotient(bare(g), out, NEAR)
+        return c if q is None else c + multiple(np.where(out == 0, q, 0), out, *operands, **params)
+
+    return complete
+
+
+def quotient(g: Any, r: Any, near: int) -> Any:
+    """g / r, of a `g` that was computed as a multiple of `r`; else None."""
+    if not isinstance(g, Handle) or g.node.serial < r.node.serial or not near:
+        return None
+    if g.node is r.node:
+        return 1.0
+    name = g.node.op.name if g.node.op else ""
+    xs: list[Any] = [x if n is None else hold(n) for n, x in zip(g.node.operands, g.node.inputs)]
+    if name == "power" and type(xs[1]) in (int, float) and xs[1] > 1:
+        q = quotient(xs[0], r, near - 1)
+        return None if q is None else q * xs[0] ** (xs[1] - 1)
+    if name not in ("multiply", "divide", "negative", "add", "subtract"):
+        return None
+    q = quotient(xs[0], r, near - 1)
+    if name == "negative":
+        return None if q is None else -q
+    if name == "divide":
+        return None if q is None else q / xs[1]
+    if name == "multiply" and q is not None:
+        return q * xs[1]
+    other = quotient(xs[1], r, near - 1)
+    if name == "multiply":
+        return None if other is None else xs[0] * other
+    if q is None or other is None:
+        return None
+    return q + other if name == "add" else q - other

@@ -25,6 +25,7 @@ from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
+from tensorgrad.ops.adjoint import even
 
 LOG_2, LOG_10 = np.log(np.longdouble(2)), np.log(np.longdouble(10))
 DEGREE = np.arctan(np.longdouble(1)) / 45
@@ -288,8 +289,8 @@ arctanh = primitive(
 )
 hypot = primitive(
     np.hypot,
-    lambda g, out, x, y: g * (x / radius(x, y)),
-    lambda g, out, x, y: g * (y / radius(x, y)),
+    even(lambda g, out, x, y: g * (x / radius(x, y)), lambda q, out, x, y: q * x),
+    even(lambda g, out, x, y: g * (y / radius(x, y)), lambda q, out, x, y: q * y),
     notation=r"\sqrt{{{0}^2 + {1}^2}}",
     domain=Domain(((0.2, 3), (-3, 3))),
     choice="gradient 0 at the origin",
@@ -328,14 +329,17 @@ sign = primitive(
 )
 absolute = primitive(
     np.absolute,
-    lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|
+    even(
+        lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|
+        lambda q, out, x: q * np.conjugate(x),
+    ),
     notation=r"\lvert {0} \rvert",
     domain=CORNER,
     choice="|x|' = 0 at 0",
 )
 fabs = primitive(
     np.fabs,
-    lambda g, out, x: g * np.sign(x),
+    even(lambda g, out, x: g * np.sign(x), lambda q, out, x: q * x),
     notation=r"\lvert {0} \rvert",
     domain=Domain(kink=lambda x: x),
     choice="|x|' = 0 at 0",

@@ -15,7 +15,7 @@ from tensorgrad.engine.batching import reduction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
-from tensorgrad.ops.adjoint import conj
+from tensorgrad.ops.adjoint import conj, even
 from tensorgrad.ops.reduce import Axis, unreduce
 
 EUCLIDEAN = (None, 2, "fro", "f")
@@ -38,6 +38,13 @@ def norm_rule(
     return unreduce(g, axis, keepdims) * steepest(x, unreduce(out, axis, keepdims), ord)
 
 
+def squares_rule(
+    q: Array, out: Array, x: Array, ord: Any = None, axis: Axis = None, keepdims: bool = False
+) -> Array:
+    """q ‖x‖ ∂‖x‖/∂x of the 2-norm; no other has a smooth square."""
+    return unreduce(q, axis, keepdims) * conj(x) if ord in EUCLIDEAN else 0.0
+
+
 def calls(shape: Shape) -> Any:
     """Euclidean norms over everything, over pairs of axes and over one; p-norms over one."""
     yield from [{}, {"keepdims": True}] if len(shape) in (1, 2) else []
@@ -51,7 +58,7 @@ def calls(shape: Shape) -> Any:
 
 p_norm = primitive(
     np.linalg.norm,
-    norm_rule,
+    even(norm_rule, squares_rule),
     notation=r"\lVert {0} \rVert",
     domain=Domain((0.2, 3.0), params=calls),
     choice="‖x‖' = 0 at 0",

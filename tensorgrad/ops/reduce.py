@@ -25,6 +25,7 @@ from tensorgrad.engine.care import CareRule
 from tensorgrad.engine.domain import Domain, Shape, axes, ties, with_zeros
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, apply, implements, primitive
+from tensorgrad.ops.adjoint import even
 from tensorgrad.ops.elementwise import only
 
 Axis = int | tuple[int, ...] | None
@@ -228,8 +229,13 @@ var = primitive(
 )
 std = primitive(
     np.std,
-    lambda g, out, x, axis=None, ddof=0, keepdims=False: (
-        unreduce(g / (out + (out == 0)), axis, keepdims) * spread(x, axis, ddof)
+    even(
+        lambda g, out, x, axis=None, ddof=0, keepdims=False: (
+            unreduce(g / (out + (out == 0)), axis, keepdims) * spread(x, axis, ddof)
+        ),
+        lambda q, out, x, axis=None, ddof=0, keepdims=False: (
+            unreduce(q, axis, keepdims) * spread(x, axis, ddof)
+        ),
     ),
     notation=r"\operatorname{{std}}_{{{axis}}} {0}",
     domain=Domain(params=freedoms, kink=ties),
