@@ -386,6 +386,18 @@ class Value(Handle):
     def __xor__(self, other: Array) -> Any:
         return np.bitwise_xor(self, other)
 
+    def __lshift__(self, other: Array) -> Any:
+        return np.left_shift(self, other)
+
+    def __rlshift__(self, other: Array) -> Any:
+        return np.left_shift(other, self)
+
+    def __rshift__(self, other: Array) -> Any:
+        return np.right_shift(self, other)
+
+    def __rrshift__(self, other: Array) -> Any:
+        return np.right_shift(other, self)
+
     def __invert__(self) -> Any:
         return np.invert(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 import pickle
 import threading
 from collections.abc import Callable
@@ -672,3 +673,67 @@ def test_membership_compares_data() -> None:
     v = Value([[1.0, 3.0]])
     assert 3.0 in v
     assert 2.0 not in v
+
+
+# Constants of integers and booleans have NumPy's dtypes.
+
+WHOLE = [np.array([1, 0, 2]).astype(t) for t in (np.bool_, np.int8, np.uint8, np.int64)]
+UFUNCS = [f for f in vars(np).values() if isinstance(f, np.ufunc) and not f.signature]
+PYTHONS: list[Any] = [2, True, 2.0]
+REDUCTIONS = [
+    *(np.sum, np.prod, np.mean, np.var, np.std, np.min, np.max, np.ptp, np.median, np.average),
+    *(np.nansum, np.nanprod, np.nanmean, np.nanvar, np.nanmax, np.nanmin, np.cumsum, np.cumprod),
+    *(np.any, np.all, np.argmax, np.argmin, np.sort, np.argsort, np.diff, np.trapezoid, np.unique),
+    *(np.round, np.fix, np.angle, np.real, np.imag, np.i0, np.sinc, np.nan_to_num, np.flip),
+    *(np.tril, np.triu, np.trace, np.linalg.norm, np.linalg.det, np.linalg.inv, np.linalg.pinv),
+    *(np.linalg.svdvals, np.linalg.cond, np.fft.fft, np.cov, np.corrcoef, np.count_nonzero),
+    lambda x: np.clip(x, 0, None),
+    lambda x: np.clip(x, None, 1),
+    lambda x: np.clip(x, np.int64(1), None),
+    lambda x: np.clip(x, None, np.array([0.5])),
+    lambda x: np.linalg.lstsq(x, x)[0],
+    lambda x: np.quantile(x, 0.3),
+    lambda x: np.einsum("i...->...", x),
+    lambda x: np.logical_xor.accumulate(x),
+    lambda x: np.repeat(x, 2),
+    lambda x: x.clip(0),
+    lambda x: x.round(),
+]
+PYTHON_OPERATORS = [
+    *(operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod),
+    *(operator.pow, operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift),
+    *(operator.lt, operator.le, operator.eq, operator.ne, operator.matmul, divmod),
+]
+
+
+def assert_numpys_answer(f: Any, *xs: Any) -> None:
+    """Values and dtypes; where NumPy refuses, anything."""
+    try:
+        expected = f(*xs)
+    except Exception:
+        return
+    found = f(*(Value(x, requires_grad=False) if hasattr(x, "dtype") else x for x in xs))
+    results = found if isinstance(found, tuple) else (found,)
+    for e, r in zip(expected if isinstance(expected, tuple) else (expected,), results, strict=True):
+        r = r.data if isinstance(r, Value) else r
+        assert np.asarray(r).dtype == np.asarray(e).dtype, (f, xs, r, e)
+        np.testing.assert_allclose(r, e, rtol=1e-12, err_msg=f"{f} {xs}")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_constants_of_integers_and_booleans_have_numpys_dtypes() -> None:
+    for x in WHOLE:
+        for ufunc in UFUNCS:
+            if ufunc.nin == 1:
+                assert_numpys_answer(ufunc, x)
+                assert_numpys_answer(ufunc, x[0])
+            for y in WHOLE if ufunc.nin == 2 else ():
+                assert_numpys_answer(ufunc, x, y)
+        for f in REDUCTIONS:
+            assert_numpys_answer(f, x)
+            assert_numpys_answer(f, np.outer(x, x)[:2, :2])
+        for f in PYTHON_OPERATORS:
+            for y in [*WHOLE, x[2], *PYTHONS]:
+                if (f, type(y)) != (operator.pow, int) or x.dtype != bool:
+                    assert_numpys_answer(f, x, y)
+                assert_numpys_answer(f, y, x)

@@ -40,7 +40,7 @@ conjugate = primitive(
 @implements(np.angle)
 def angle(z: Array, deg: bool = False) -> Array:
     """The argument of `z`, in -π..π."""
-    theta = np.arctan2(np.imag(z), np.real(z))
+    theta = np.arctan2(np.imag(z) if np.iscomplexobj(z) else 0, np.real(z))
     return np.rad2deg(theta) if deg else theta
 
 

@@ -15,6 +15,7 @@ arrays), `special.py` (sinc, Bessel's I₀), `polynomial.py` (and interpolation)
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -392,15 +393,31 @@ clip = primitive(
 )
 
 
+PYTHON = bool, int, float  # weak: they take the dtype of an array
+
+
+def ends(dtype: np.dtype) -> tuple[Any, Any]:
+    """The least and the greatest of a dtype: as limits they change nothing, nor the dtype."""
+    if dtype.kind in "iu":
+        return tuple(map(dtype.type, (np.iinfo(dtype).min, np.iinfo(dtype).max)))
+    return (False, True) if dtype.kind == "b" else (-np.inf, np.inf)
+
+
 @implements(np.clip)
 def clip_between(
     a: Array, a_min: Array = None, a_max: Array = None, *, min: Array = None, max: Array = None
 ) -> Array:
-    """`np.clip` in both its spellings; a missing limit is infinite."""
+    """`np.clip` in both its spellings; a missing limit limits nothing."""
     low, high = a_min if min is None else min, a_max if max is None else max
     if np.iscomplexobj(a) or np.iscomplexobj(low) or np.iscomplexobj(high):
         raise TypeError("clip: complex numbers are not in order; clip np.real and np.imag of them")
-    return clip(a, -np.inf if low is None else low, np.inf if high is None else high)
+    if low is None or high is None:
+        given = [x for x in (a, low, high) if x is not None]
+        least, most = ends(
+            np.result_type(*(x if type(x) in PYTHON else as_array(x).dtype for x in given))
+        )
+        low, high = least if low is None else low, most if high is None else high
+    return clip(a, low, high)
 
 
 where = primitive(

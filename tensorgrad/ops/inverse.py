@@ -24,6 +24,7 @@ from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, detached
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conjugated
+from tensorgrad.ops.reduce import floating
 from tensorgrad.ops.several import pack, unpack
 
 SlogdetResult = type(np.linalg.slogdet(np.eye(1)))
@@ -237,7 +238,7 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> tuple[Array, Array,
     if a.ndim != 2 or columns.ndim != 2 or len(a) != len(columns):
         raise np.linalg.LinAlgError(f"lstsq: shapes {a.shape} and {b.shape} do not fit together")
     m, n = a.shape
-    dtype = np.result_type(a.dtype, b.dtype, np.float32)
+    dtype = np.result_type(floating(a.dtype), floating(b.dtype), np.float32)
     a, eps = a if a.dtype == dtype else a.astype(dtype), float(np.finfo(dtype).eps)
     rcond = eps * max(m, n) if rcond is None else eps if rcond < 0 else rcond
     x, s = pinv(a, rcond=rcond) @ columns, np.linalg.svdvals(a)

@@ -58,13 +58,13 @@ def sides(m: Array) -> tuple[int, int]:
 @implements(np.tril)
 def tril(m: Array, k: int = 0) -> Array:
     """Zeros above diagonal `k`."""
-    return np.where(created(np.tri, *sides(m), k, bool, like=m), m, 0)
+    return np.where(created(np.tri, *sides(m), k, bool, like=m), m, m.dtype.type(0))
 
 
 @implements(np.triu)
 def triu(m: Array, k: int = 0) -> Array:
     """Zeros below diagonal `k`."""
-    return np.where(created(np.tri, *sides(m), k - 1, bool, like=m), 0, m)
+    return np.where(created(np.tri, *sides(m), k - 1, bool, like=m), m.dtype.type(0), m)
 
 
 @implements(np.diagflat)

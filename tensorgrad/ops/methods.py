@@ -101,7 +101,7 @@ def reduce_in_order(
 
 def accumulate(ufunc: np.ufunc, array: Array, axis: int | None = 0, dtype: Any = None) -> Array:
     """All the results on the way of a reduction."""
-    a = as_array(array, dtype)
+    a = as_array(array, bool if ufunc in LOGICAL else dtype)
     if axis is None and a.ndim != 1:
         raise ValueError(f"np.{ufunc.__name__}.accumulate of shape {a.shape}: name one axis=")
     axis = axis or 0
@@ -152,6 +152,9 @@ ACCUMULATE: dict[np.ufunc, Callable[..., Array]] = {
     np.maximum: running_max,
     np.minimum: running_min,
 }
+
+
+LOGICAL = np.logical_and, np.logical_or, np.logical_xor
 
 
 def method_of(ufunc: np.ufunc, name: str) -> Callable[..., Array] | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import along, elementwise
 from tensorgrad.engine.domain import Domain, Shape, one_axis, with_zeros
 from tensorgrad.engine.node import Array
@@ -127,7 +128,8 @@ fraction = primitive(
 @implements(np.modf)
 def modf(x: Array) -> tuple[Array, Array]:
     """The fractional and the integral part, both with the sign of `x`."""
-    return fraction(x), np.trunc(x)
+    part = fraction(x)
+    return part, as_array(np.trunc(x), part.dtype)
 
 
 def exponents(x: Array) -> Array:
