@@ -253,7 +253,7 @@ FUNCTIONS: dict[Any, tuple[Callable[..., Any], int, list[Any]]] = {
         0,
         [(1, 0.5), (0.7, -2), (1, 1e-3), (0.2, 5)],
     ),
-    "agm": (mp.agm, 0, [(1, 2), (3, 0.01)]),
+    "agm": (mp.agm, 0, [(1, 2), (3, 0.01), (1, 1), (50, 0.02)]),
     # Hypergeometric functions.
     "hyp0f1": (mp.hyp0f1, 1, [(0.5, 1.2), (3, -4)]),
     "hyp1f1": (mp.hyp1f1, 2, [(0.5, 1.2, 3), (3, 0.7, -4), (-2, 1, 0.5)]),
@@ -628,7 +628,6 @@ def test_functions_written_in_python_agree_with_scipy(name: str) -> None:
 
 MADE_OF_OTHERS = {
     "voigt_profile": (0.5, 1.2, 0.3),
-    "agm": (3.0, 0.01),
     "nrdtrimn": (0.3, 2.0, 1.0),
     "nrdtrisd": (2.0, 0.3, 1.0),
     "gdtrix": (0.7, 1.5, 0.3),
@@ -715,6 +714,16 @@ def test_slopes_at_corners_and_edges(f: Any, at: Any, slopes: Any) -> None:
     xs = [Value(x) for x in at]
     f(*xs).backward()
     assert [x.grad for x in xs] == pytest.approx(slopes, rel=1e-14)
+
+
+def test_the_arithmetic_geometric_mean_is_scipys_at_any_magnitude() -> None:
+    for scale in (1e-300, 1e-160, 1e200, 1e300, -2.0):
+        a, b = Value(scale), Value(2 * scale)
+        mean = special.agm(a, b)
+        mean.backward()
+        assert mean.data == special.agm(scale, 2 * scale)
+        slopes = tg.grad(special.agm, (0, 1))(1.0, 2.0)
+        assert (a.grad, b.grad) == pytest.approx(slopes, rel=1e-13)
 
 
 def test_quotients_of_gamma_functions_between_two_poles_are_polynomials() -> None:

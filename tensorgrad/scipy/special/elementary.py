@@ -212,11 +212,21 @@ pseudo_huber = primitive(
 )
 
 
-@implements(special.agm)
-def agm(a: Array, b: Array) -> Array:
-    """`scipy.special.agm`: the arithmetic-geometric mean of two positive numbers (DLMF 19.8.5)."""
-    total = a + b
-    return (np.pi / 4) * total / special.ellipkm1(4 * a * b / (total * total))
+def agm_slope(a: Array, b: Array) -> Array:
+    """∂/∂a of (π/4) (a + b) / K(1 - p) with p = 4ab/(a + b)² (19.8.5)."""
+    a, b = a / (a + b), b / (a + b)
+    p = 4 * a * b
+    k = special.ellipkm1(p)
+    by_p = (np.pi / 2) * special.hyp2f1(0.5, 1.5, 2, 1 - 1 / p) / p**1.5
+    return (np.pi / 4) * (1 + by_p * b * (b - a) / k) / k
+
+
+agm = primitive(
+    special.agm,
+    lambda g, out, a, b: g * agm_slope(a, b),
+    lambda g, out, a, b: g * agm_slope(b, a),
+    domain=Domain((0.2, 3)),
+)
 
 
 to_even = primitive(
