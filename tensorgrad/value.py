@@ -7,6 +7,7 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -181,6 +182,21 @@ class Value(Handle):
     def size(self) -> int:
         """The number of elements."""
         return int(self.node.data.size)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return int(self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.size * self.itemsize
+
+    @property
+    def flat(self) -> Iterator[Value]:
+        """The entries one by one. (Write `v.ravel()[i] = x` for `v.flat[i] = x`.)"""
+        return iter(self.ravel())
 
     @property
     def T(self) -> Value:
@@ -403,6 +419,18 @@ class Value(Handle):
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
+    def __lshift__(self, other: Array) -> Any:
+        return np.left_shift(self, other)
+
+    def __rlshift__(self, other: Array) -> Any:
+        return np.left_shift(other, self)
+
+    def __rshift__(self, other: Array) -> Any:
+        return np.right_shift(self, other)
+
+    def __rrshift__(self, other: Array) -> Any:
+        return np.right_shift(other, self)
+
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
@@ -479,6 +507,14 @@ class Value(Handle):
 
     def __int__(self) -> int:
         return int(self.data)
+
+    def __index__(self) -> int:
+        try:
+            return operator.index(self.data)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}, and this Value is none (for the larger of two arrays np.maximum(a, b))"
+            ) from None
 
     def __complex__(self) -> complex:
         return complex(self._number())
@@ -575,64 +611,114 @@ class Value(Handle):
     # The usual methods, as NumPy spells them.
 
     def _numpy(self, function: Any, *args: Any, **kwargs: Any) -> Value:
+        for word in ARGUMENTS.keys() & kwargs.keys():
+            raise TypeError(f"{function.__name__}: write {ARGUMENTS[word]} for {word}=, as NumPy")
         value: Value = run_numpy(function, (self, *args), kwargs)
         return value
 
-    def sum(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
+    def sum(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        **more: Any,
+    ) -> Value:
         """`np.sum` over `axis` (all axes by default)."""
-        if more:
-            return self._numpy(np.sum, axis, keepdims=keepdims, **more)
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.sum, axis, dtype, out, keepdims=keepdims, **more)
         return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def mean(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
+    def mean(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        **more: Any,
+    ) -> Value:
         """`np.mean` over `axis`."""
-        if more:
-            return self._numpy(np.mean, axis, keepdims=keepdims, **more)
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.mean, axis, dtype, out, keepdims=keepdims, **more)
         return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def prod(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
+    def prod(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        **more: Any,
+    ) -> Value:
         """`np.prod` over `axis`; exact with zeros."""
-        if more:
-            return self._numpy(np.prod, axis, keepdims=keepdims, **more)
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.prod, axis, dtype, out, keepdims=keepdims, **more)
         return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def max(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
+    def max(
+        self, axis: Axis = None, out: None = None, keepdims: bool = False, **more: Any
+    ) -> Value:
         """`np.max` over `axis`; entries that tie share the gradient."""
-        if more:
-            return self._numpy(np.max, axis, keepdims=keepdims, **more)
+        if out is not None or more:
+            return self._numpy(np.max, axis, out, keepdims=keepdims, **more)
         return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def min(self, axis: Axis = None, keepdims: bool = False, **more: Any) -> Value:
+    def min(
+        self, axis: Axis = None, out: None = None, keepdims: bool = False, **more: Any
+    ) -> Value:
         """`np.min` over `axis`; entries that tie share the gradient."""
-        if more:
-            return self._numpy(np.min, axis, keepdims=keepdims, **more)
+        if out is not None or more:
+            return self._numpy(np.min, axis, out, keepdims=keepdims, **more)
         return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
 
-    def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
+    def var(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        **more: Any,
+    ) -> Value:
         """`np.var` over `axis`, divided by n - ddof."""
-        if more:
-            return self._numpy(np.var, axis, ddof=ddof, keepdims=keepdims, **more)
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.var, axis, dtype, out, ddof, keepdims=keepdims, **more)
         return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
-    def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False, **more: Any) -> Value:
+    def std(
+        self,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        **more: Any,
+    ) -> Value:
         """`np.std` over `axis`; its gradient is 0 where it is 0."""
-        if more:
-            return self._numpy(np.std, axis, ddof=ddof, keepdims=keepdims, **more)
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.std, axis, dtype, out, ddof, keepdims=keepdims, **more)
         return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
 
-    def cumsum(self, axis: int | None = None) -> Value:
+    def cumsum(
+        self, axis: int | None = None, dtype: Any = None, out: None = None, **more: Any
+    ) -> Value:
         """`np.cumsum` along `axis`, or of all entries."""
+        if dtype is not None or out is not None or more:
+            return self._numpy(np.cumsum, axis, dtype, out, **more)
         return run(reduce.cumsum, (self,), {"axis": axis})
 
-    def cumprod(self, axis: int | None = None) -> Value:
+    def cumprod(
+        self, axis: int | None = None, dtype: Any = None, out: None = None, **more: Any
+    ) -> Value:
         """`np.cumprod` along `axis`, or of all entries."""
-        return self._numpy(np.cumprod, axis)
+        return self._numpy(np.cumprod, axis, dtype, out, **more)
 
-    def reshape(self, *shape_: Any, order: str = "C") -> Value:
+    def reshape(self, *shape_: Any, order: str = "C", copy: bool | None = None) -> Value:
         """The same entries in another shape: `v.reshape(2, -1)` or `v.reshape((2, -1))`."""
         new = shape_[0] if len(shape_) == 1 else shape_
-        if order != "C":
-            return self._numpy(np.reshape, new, order=order)
+        if order != "C" or copy is not None:
+            how = {} if copy is None else {"copy": copy}  # since NumPy 2.1
+            return self._numpy(np.reshape, new, order=order, **how)
         return run(shape.reshape, (self,), {"shape": new})
 
     def ravel(self, order: str = "C") -> Value:
@@ -663,12 +749,17 @@ class Value(Handle):
         value: Value = shape.repeat(self, repeats, axis)
         return value
 
-    def take(self, indices: Any, axis: int | None = None) -> Value:
+    def take(
+        self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise"
+    ) -> Value:
         """The entries at `indices` along `axis`."""
+        if out is not None or mode != "raise":
+            return self._numpy(np.take, indices, axis=axis, out=out, mode=mode)
         return run(index.take, (self,), {"indices": as_param(indices), "axis": axis})
 
-    def clip(self, min: Array = None, max: Array = None) -> Value:
+    def clip(self, min: Array = None, max: Array = None, out: None = None) -> Value:
         """Limited to min..max; on a limit the gradient passes."""
+        no_out("clip", out)
         value: Value = elementwise.clip_between(self, min, max)
         return value
 
@@ -680,18 +771,28 @@ class Value(Handle):
         """The complex conjugate."""
         return self.conj()
 
-    def round(self, decimals: int = 0) -> Value:
+    def round(self, decimals: int = 0, out: None = None) -> Value:
         """`np.round`; flat."""
+        no_out("round", out)
         return run(rounding.round, (self,), {"decimals": decimals})
 
-    def dot(self, other: Array) -> Value:
+    def dot(self, other: Array, out: None = None) -> Value:
         """`np.dot` with `other`."""
+        no_out("dot", out)
         value: Value = linalg.dot(self, other)
         return value
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+    def trace(
+        self,
+        offset: int = 0,
+        axis1: int = 0,
+        axis2: int = 1,
+        dtype: Any = None,
+        out: None = None,
+    ) -> Value:
         """The sum of a diagonal."""
-        value: Value = linalg.trace(self, offset, axis1, axis2)
+        no_out("trace", out)
+        value: Value = linalg.trace(self, offset, axis1, axis2, dtype)
         return value
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
@@ -699,8 +800,9 @@ class Value(Handle):
         value: Value = linalg.diagonal(self, offset, axis1, axis2)
         return value
 
-    def compress(self, condition: Any, axis: int | None = None) -> Value:
+    def compress(self, condition: Any, axis: int | None = None, out: None = None) -> Value:
         """The entries along `axis` where the condition holds."""
+        no_out("compress", out)
         value: Value = run_numpy(np.compress, (condition, self, axis), {})
         return value
 
@@ -712,43 +814,106 @@ class Value(Handle):
         """As `sort`."""
         raise TypeError("a Value is not partitioned in place: write v = np.partition(v, kth)")
 
-    def copy(self) -> Value:
+    def resize(self, *args: Any, **kwargs: Any) -> None:
+        """As `sort`."""
+        raise TypeError("a Value is not resized in place: write v = np.resize(v, shape)")
+
+    def fill(self, value: Array) -> None:
+        """`v[...] = value`."""
+        self[...] = value
+
+    def put(self, indices: Any, values: Array, mode: str = "raise") -> None:
+        """`np.put`: `values` into places of the flattened array."""
+        run_numpy(np.put, (self, indices, values, mode), {})
+
+    def copy(self, order: str = "C") -> Value:
         """A differentiable copy."""
         return run(elementwise.copy, (self,), NO_PARAMS)
 
-    def astype(self, dtype: npt.DTypeLike) -> Value:
+    def astype(
+        self,
+        dtype: npt.DTypeLike,
+        order: str = "K",
+        casting: Any = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+    ) -> Value:
         """In another dtype; a constant if that carries no gradient."""
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, casting):
+            raise TypeError(f"cannot cast {self.dtype} to {np.dtype(dtype)}, casting={casting!r}")
+        if not copy and self.dtype == dtype:
+            return self
         if np.dtype(dtype).kind not in "fc":
             return Value.of(leaf(self.data.astype(dtype)))
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
-    def argmax(self, axis: int | None = None) -> Any:
-        """The index of the largest element, plain."""
-        return np.argmax(self, axis)
+    # What has no gradient is plain.
 
-    def argmin(self, axis: int | None = None) -> Any:
-        """The index of the smallest element, plain."""
-        return np.argmin(self, axis)
+    def argmax(
+        self, axis: int | None = None, out: Any = None, *, keepdims: bool = False, **more: Any
+    ) -> Any:
+        """The index of the largest element."""
+        return self._numpy(np.argmax, axis, out, keepdims=keepdims, **more)
 
-    def argsort(self, axis: int | None = -1) -> Any:
-        """The indices that would sort it, plain."""
-        return np.argsort(self, axis)
+    def argmin(
+        self, axis: int | None = None, out: Any = None, *, keepdims: bool = False, **more: Any
+    ) -> Any:
+        """The index of the smallest element."""
+        return self._numpy(np.argmin, axis, out, keepdims=keepdims, **more)
+
+    def argsort(
+        self,
+        axis: int | None = -1,
+        kind: Any = None,
+        order: Any = None,
+        *,
+        stable: bool | None = None,
+        **more: Any,
+    ) -> Any:
+        """The indices that would sort it."""
+        return self._numpy(np.argsort, axis, kind, order, stable=stable, **more)
+
+    def argpartition(
+        self, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: Any = None
+    ) -> Any:
+        """The indices that would bring the `kth` element to its place."""
+        return self._numpy(np.argpartition, kth, axis, kind, order)
+
+    def choose(self, choices: Any, out: None = None, mode: Any = "raise") -> Any:
+        """`np.choose`: of each entry of `choices` the one that this Value, of integers, counts."""
+        return self._numpy(np.choose, choices, out, mode)
 
     def nonzero(self) -> Any:
-        """The indices of the elements that are not 0, plain."""
+        """The indices of the elements that are not 0."""
         return np.nonzero(self)
 
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
-        """Where `v` would be inserted to keep the order, plain."""
+        """Where `v` would be inserted to keep the order."""
         return run_numpy(np.searchsorted, (self, v, side, sorter), {})
 
-    def all(self, axis: Axis = None) -> Any:
-        """Whether all elements are nonzero, plain."""
-        return np.all(self, axis)
+    def all(
+        self,
+        axis: Axis = None,
+        out: Any = None,
+        keepdims: bool = False,
+        *,
+        where: Array = True,
+        **more: Any,
+    ) -> Any:
+        """Whether all elements are nonzero."""
+        return self._numpy(np.all, axis, out, keepdims, where=where, **more)
 
-    def any(self, axis: Axis = None) -> Any:
-        """Whether any element is nonzero, plain."""
-        return np.any(self, axis)
+    def any(
+        self,
+        axis: Axis = None,
+        out: Any = None,
+        keepdims: bool = False,
+        *,
+        where: Array = True,
+        **more: Any,
+    ) -> Any:
+        """Whether any element is nonzero."""
+        return self._numpy(np.any, axis, out, keepdims, where=where, **more)
 
     def exp(self) -> Value:
         """e to the power of each element."""
@@ -769,6 +934,63 @@ class Value(Handle):
     def relu(self) -> Value:
         """max(0, x) of each element, with gradient 0 at 0."""
         return run(neural.relu, (self,), NO_PARAMS)
+
+
+ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof=", "correction": "ddof="}
+"""What NumPy calls the arguments of PyTorch's methods."""
+
+ATTRIBUTES = {
+    **{name: f"v.data.{name}, of the numbers" for name in dir(np.ndarray) if name[0] != "_"},
+    **{
+        name: f"np.{name}(v)"
+        for name in ["abs", "sqrt", "square", "sin", "cos", "maximum", "minimum", "matmul"]
+    },
+    "view": "v.reshape(shape), or v.astype(dtype)",
+    "permute": "v.transpose(axes)",
+    "t": "v.T",
+    "unsqueeze": "np.expand_dims(v, axis)",
+    "expand": "np.broadcast_to(v, shape)",
+    "gather": "np.take_along_axis(v, indices, axis)",
+    "masked_fill": "np.where(mask, value, v)",
+    "norm": "np.linalg.norm(v)",
+    "pow": "v ** n",
+    "mm": "v @ w",
+    "softmax": "tg.nn.functional.softmax(v)",
+    "log_softmax": "tg.nn.functional.log_softmax(v)",
+    "clone": "v.copy()",
+    "dim": "v.ndim",
+    "numel": "v.size",
+    "numpy": "v.data",
+    "to_numpy": "v.data",
+    "to": "v.astype(dtype)",
+    "type": "v.astype(dtype)",
+    "float": "v.astype(np.float32)",
+    "double": "v.astype(float)",
+    "long": "v.astype(int)",
+    "requires_grad_": "v.requires_grad = True",
+    "zero_grad": "v.grad = None",
+}
+"""What to write for attributes of NumPy's arrays and PyTorch's tensors that a Value has not."""
+
+
+class Instead:
+    """An attribute that a Value has not. (A `__getattr__` makes each operator 4 % slower.)"""
+
+    def __init__(self, name: str, way_out: str) -> None:
+        self.name, self.way_out = name, way_out
+
+    def __get__(self, value: Any, owner: type) -> Any:
+        raise AttributeError(f"a Value has no attribute {self.name!r}: write {self.way_out}")
+
+
+for name in ATTRIBUTES.keys() - set(dir(Value)):
+    setattr(Value, name, Instead(name, ATTRIBUTES[name]))
+
+
+def no_out(name: str, out: Any) -> None:
+    """TypeError for `out=`."""
+    if out is not None:
+        raise TypeError(f"{name}: out= has no gradient; take the result instead")
 
 
 def as_constant(x: Any) -> Value:

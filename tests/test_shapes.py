@@ -513,7 +513,7 @@ def test_an_array_of_values_is_the_array_of_their_numbers(name: str, dtype: Any)
     v = Value(x)
     expected = np.array(make(x), dtype)
     for made in (tg.array(make(v), dtype), np.array(make(v), dtype, like=v)):
-        assert type(made) is Value
+        assert isinstance(made, Value)
         assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
         np.testing.assert_array_equal(made.data, expected)
     assert np.array(make(v), ndmin=5, like=v).shape == np.array(make(x), ndmin=5).shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 import pickle
@@ -637,7 +638,7 @@ def test_full_like_keeps_the_gradient_of_what_it_fills_with() -> None:
     v = Value(2.0)
     np.full_like(Value(np.zeros((2, 3))), v).sum().backward()
     assert v.grad == 6
-    with pytest.raises(TypeError, match=r"np\.stack"):
+    with pytest.raises(TypeError, match=r"tg\.array"):
         Value([Value(1.0), 2.0])
 
 
@@ -737,3 +738,138 @@ def test_constants_of_integers_and_booleans_have_numpys_dtypes() -> None:
                 if (f, type(y)) != (operator.pow, int) or x.dtype != bool:
                     assert_numpys_answer(f, x, y)
                 assert_numpys_answer(f, y, x)
+
+
+# Everything that an array of NumPy's has.
+
+MEMORY = {  # where the numbers are, and how they travel: of arrays alone
+    *("__array_finalize__", "__array_interface__", "__array_priority__", "__array_struct__"),
+    *("__array_wrap__", "__class_getitem__", "__copy__", "__deepcopy__", "__setstate__"),
+    *("__delitem__", "__dlpack__", "__dlpack_device__"),
+    *("__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__"),  # v &= w is v = v & w
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(dir(np.ndarray)) - MEMORY))
+def test_an_attribute_of_an_array_is_here_or_says_what_to_write(name: str) -> None:
+    v = Value(np.ones((2, 3)))
+    if not hasattr(Value, name):
+        with pytest.raises(AttributeError, match=rf"{name}.*: write .*v\.|{name}.*: write np\."):
+            getattr(v, name)
+        return
+    method = getattr(np.ndarray, name)
+    if name.startswith("__") or not callable(method):
+        return
+    try:
+        theirs = inspect.signature(method).parameters
+    except ValueError:  # before NumPy 2.4
+        return
+    ours = inspect.signature(getattr(Value, name)).parameters
+    if any(p.kind is p.VAR_POSITIONAL for p in ours.values()):
+        return
+    named = [n for n, p in theirs.items() if p.kind is not p.VAR_KEYWORD and n != "self"]
+    assert list(ours)[1 : 1 + len(named)] == named
+    for n in named:
+        assert (theirs[n].kind is theirs[n].KEYWORD_ONLY) == (ours[n].kind is ours[n].KEYWORD_ONLY)
+        if theirs[n].default is not theirs[n].empty:
+            assert ours[n].default == theirs[n].default
+
+
+ARGUMENTS: dict[str, Callable[[Any], Any]] = {
+    "astype": lambda x: x.astype(np.float32, copy=False),
+    "astype to itself": lambda x: x.astype(float, "K", "safe", True, copy=False),
+    "all": lambda x: x.all(0, keepdims=True, where=[True, False, True]),
+    "any": lambda x: x.any(keepdims=True),
+    "argmax": lambda x: x.argmax(1, keepdims=True),
+    "argmin": lambda x: x.argmin(axis=0, keepdims=True),
+    "argsort": lambda x: x.argsort(0, kind="stable"),
+    "argpartition": lambda x: x.argpartition(1, axis=0),
+    "cumsum": lambda x: x.cumsum(0, np.float32),
+    "cumprod": lambda x: x.cumprod(axis=1, dtype=complex),
+    "trace": lambda x: x.trace(0, 0, 1, np.float32),
+    "copy": lambda x: x.copy(order="F"),
+    "take": lambda x: x.take([7, -8], mode="wrap"),
+    "sum": lambda x: x.sum(0, np.float32, None, True),
+    "mean": lambda x: x.mean(1, dtype=np.float32, keepdims=True),
+    "prod": lambda x: x.prod(None, None, None, True),
+    "max": lambda x: x.max(0, None, True),
+    "min": lambda x: x.min(1, keepdims=True, initial=0.0),
+    "var": lambda x: x.var(0, None, None, 1, keepdims=True),
+    "std": lambda x: x.std(1, ddof=1),
+    "reshape": lambda x: x.reshape(3, 2, order="F"),
+    "flatten": lambda x: x.flatten("F"),
+    "nbytes": lambda x: (x.nbytes, x.itemsize, x[0].nbytes),
+    "flat": lambda x: sum(x.flat),
+    "shifts": lambda x: (x > 0).astype(int) << 2,
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_method_takes_numpys_arguments(name: str) -> None:
+    f, x = ARGUMENTS[name], np.random.default_rng(0).normal(size=(2, 3))
+    found, expected = f(Value(x)), f(x)
+    found = getattr(found, "data", found) if isinstance(found, Value) else found
+    np.testing.assert_array_equal(found, expected)
+    if hasattr(expected, "dtype"):
+        assert found.dtype == expected.dtype
+
+
+def test_integers_and_masks_have_an_arrays_manners() -> None:
+    n = Value(np.array(2), requires_grad=False)
+    assert [10, 20, 30][n] == 30
+    assert list(range(n)) == [0, 1]
+    assert (n << 3, 8 >> n, 1 << n) == (16, 2, 4)
+    assert n.choose([5, 6, 7]) == 7
+    for x in (Value(2.0), Value([1.0, 2.0])):
+        with pytest.raises(TypeError, match=r"np\.maximum"):
+            operator.index(x)
+
+
+def test_filling_in_place_is_differentiated() -> None:
+    def f(x: Any) -> Any:
+        y = x * np.ones(4)
+        y.fill(3 * x)
+        y.put([0, -1], x**2)
+        return y.sum()
+
+    assert tg.grad(f)(5.0) == 6 + 4 * 5
+    with pytest.raises(TypeError, match=r"np\.resize"):
+        Value([1.0]).resize(3)
+    with pytest.raises(TypeError, match="safe"):
+        Value([1.0]).astype(np.float32, casting="safe")
+
+
+@pytest.mark.parametrize(
+    ("habit", "written"),
+    [
+        (lambda v: v.sum(dim=1), "write axis="),
+        (lambda v: v.mean(axis=1, keepdim=True), "write keepdims="),
+        (lambda v: v.argmax(dim=1), "write axis="),
+        (lambda v: v.cumsum(dim=0), "write axis="),
+        (lambda v: v.std(unbiased=False), "write ddof="),
+        (lambda v: v.any(dim=0), "write axis="),
+        (lambda v: v.view(-1), "write v.reshape"),
+        (lambda v: v.permute(1, 0), "write v.transpose"),
+        (lambda v: v.unsqueeze(0), "write np.expand_dims"),
+        (lambda v: v.numpy(), "write v.data"),
+        (lambda v: v.sqrt(), "write np.sqrt(v)"),
+        (lambda v: v.abs(), "write np.abs(v)"),
+        (lambda v: v.clone(), "write v.copy()"),
+        (lambda v: v.softmax(-1), "tg.nn.functional.softmax(v)"),
+        (lambda v: v.max(v), "np.maximum(a, b)"),
+        (lambda v: v.strides, "write v.data.strides"),
+        (lambda v: v.tobytes(), "write v.data.tobytes"),
+        (lambda v: v.sum(out=np.ones(())), "take the result instead"),
+        (lambda v: v.round(1, np.ones((2, 3))), "take the result instead"),
+    ],
+)
+def test_habits_of_other_libraries_are_told_what_to_write(habit: Any, written: str) -> None:
+    with pytest.raises((AttributeError, TypeError)) as caught:
+        habit(Value(np.ones((2, 3))))
+    assert written in str(caught.value)
+
+
+def test_an_attribute_that_nobody_has() -> None:
+    for name in ("nonsense", "view", "to_numpy", "__array_interface__"):
+        assert not hasattr(Value(1.0), name)
+        assert not hasattr(Value, name)

@@ -103,12 +103,11 @@ def array(x: Any, dtype: Any = None) -> Array:
 
 
 @implements(np.array, np.asarray, np.asanyarray)
-def array_like(
-    x: Any, dtype: Any = None, order: Any = None, *, ndmin: int = 0, **how: Any
-) -> Array:
-    """`np.array` and its kin, called with `like=` a Value; how it lies in memory is not said."""
+def array_like(x: Any, dtype: Any = None, *order: Any, ndmin: int = 0, **memory: Any) -> Array:
+    """`np.array` and its kin, called with `like=` a Value."""
     made = array(x, dtype)
-    return np.reshape(made, (1,) * (ndmin - made.ndim) + made.shape)
+    before = (1,) * (ndmin - made.ndim)
+    return np.reshape(made, before + made.shape) if before else made
 
 
 @implements(np.append)
