@@ -983,8 +983,8 @@ class Instead:
         raise AttributeError(f"a Value has no attribute {self.name!r}: write {self.way_out}")
 
 
-for name in ATTRIBUTES.keys() - set(dir(Value)):
-    setattr(Value, name, Instead(name, ATTRIBUTES[name]))
+for missing in ATTRIBUTES.keys() - set(dir(Value)):
+    setattr(Value, missing, Instead(missing, ATTRIBUTES[missing]))
 
 
 def no_out(name: str, out: Any) -> None:
