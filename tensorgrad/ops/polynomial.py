@@ -100,6 +100,8 @@ def poly(seq_of_zeros: Array) -> Array:
     zeros = np.atleast_1d(seq_of_zeros)
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] != 0:
         zeros = np.linalg.eigvals(zeros)
+    if zeros.dtype.kind in "biu":
+        zeros = zeros.astype(float)
     if zeros.ndim != 1:
         raise ValueError(f"poly: shape {zeros.shape}, neither a vector nor a square matrix")
     p: Array = created(np.ones, 1, zeros.dtype, like=zeros)

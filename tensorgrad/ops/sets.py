@@ -70,7 +70,7 @@ def intersect1d(
 ) -> Any:
     """The values in both arrays, read in the first."""
     _, i, j = np.intersect1d(data_of(ar1), data_of(ar2), assume_unique, return_indices=True)
-    values = np.take(ar1, i)
+    values = np.take(ar1, i).astype(np.result_type(ar1, ar2), copy=False)
     return (values, i, j) if return_indices else values
 
 
