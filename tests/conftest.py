@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tensorgrad.data import Dataset, mnist
-from tensorgrad.engine.primitive import implementations, registry
+from tensorgrad.engine.primitive import implementation_of, implementations, registry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=SLOW)
@@ -34,6 +34,7 @@ if DATA.is_dir():
 @pytest.fixture
 def own_primitives() -> Iterator[None]:
     """Forget the primitives that a test declares."""
+    implementation_of(own_primitives)  # loads what is declared when it is met: no test's own
     before = dict(registry), dict(implementations)
     yield
     for table, old in zip((registry, implementations), before, strict=True):

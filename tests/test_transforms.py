@@ -422,7 +422,7 @@ def test_the_pullback_keeps_the_primals_and_gives_arrays_of_its_own() -> None:
 def test_a_new_value_of_a_variable_would_lose_its_gradient() -> None:
     with pytest.raises(TypeError, match=r"v\.copy\(\)"):
         tg.grad(lambda x: tg.Value(x) ** 2)(2.0)
-    with pytest.raises(TypeError, match=r"np\.stack"):
+    with pytest.raises(TypeError, match=r"tg\.array"):
         tg.grad(lambda x: np.sum(tg.Value([[x, x], [x, x]])))(2.0)
 
 

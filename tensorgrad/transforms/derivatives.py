@@ -240,11 +240,10 @@ class Forward:
             h = recorded(product, pairs)
             seeds = {h.node: ones_like(h.data)}
             found, keep = self.call.sweep(seeds, [h], tangents, self.nodes)
+        ts = [None if u is None else found.get(u.node) for u in self.us]
         return [
-            (None if is_static(y) else np.zeros_like(y)[()])
-            if u is None
-            else self.call.result(found.get(u.node), y, keep)
-            for y, u in zip(self.outs, self.us)
+            None if is_static(y) else self.call.result(t, y, keep and t is not None)
+            for y, t in zip(self.outs, ts)
         ]
 
 
