@@ -242,7 +242,7 @@ class Forward:
             found, keep = self.call.sweep(seeds, [h], tangents, self.nodes)
         ts = [None if u is None else found.get(u.node) for u in self.us]
         return [
-            None if is_static(y) else self.call.result(t, y, keep and t is not None)
+            None if is_static(y) else self.call.result(t, as_constant(y), keep and t is not None)
             for y, t in zip(self.outs, ts)
         ]
 
