@@ -545,14 +545,15 @@ class Value(Handle):
         return to_numbers(self.data).tolist()
 
     def __copy__(self) -> Value:
-        return self.__deepcopy__()
-
-    def __deepcopy__(self, memo: Any = None) -> Value:
         """A leaf of its own; where a transform differentiates this Value, a differentiable copy."""
         return self.copy() if differentiated(self) else _restore(*self.__reduce__()[1])
 
+    def __deepcopy__(self, memo: Any) -> Value:
+        """The same; also of a result, such as one that a Module keeps, a differentiable copy."""
+        return self.copy() if self.op is not None else self.__copy__()
+
     def __reduce__(self) -> Any:
-        """For `copy`, `deepcopy` and `pickle`: a leaf is its data; a graph cannot be copied."""
+        """For `copy` and `pickle`: a leaf is its data; a graph cannot be pickled."""
         if differentiated(self):
             raise TypeError(
                 "a Value that is being differentiated would lose its gradient in a pickle: pickle "

@@ -331,9 +331,21 @@ def test_a_leaf_is_copied_with_all_it_holds(twin: Any) -> None:
     assert y.grad.tolist() == [2, 4]
     y.data[0] = 9
     assert x.data.tolist() == [1, 2]
-    with pytest.raises(TypeError, match=r"only leaves can be copied or pickled.* multiply"):
-        twin(x * 2)
     assert twin((x * 2).detach()).data.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda v: copy.deepcopy([v])[0]])
+def test_a_result_is_copied_with_its_gradient_or_not_at_all(twin: Any) -> None:
+    x = Value([1.0, 2.0])
+    y = x * 2
+    z = twin(y)
+    assert z is not y
+    assert not np.shares_memory(z.data, y.data)
+    z.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    for lost in (copy.copy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"only leaves can be copied or pickled.* multiply"):
+            lost(y)
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy])

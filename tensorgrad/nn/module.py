@@ -530,17 +530,24 @@ def functional_call(
     """`module(*args, **kwargs)` with parameters and buffers of `state` in place of its own.
 
     `state`: Values or arrays by name; what it lacks is the Module's. As in PyTorch a lone argument
-    needs no tuple. Nothing is changed. ValueError for a name that the Module does not have.
+    needs no tuple. A shared one goes by any of its names. Nothing is changed. ValueError for a name
+    that the Module does not have, and for two values of one that is shared.
 
     >>> from tensorgrad import nn
     >>> model = nn.Linear(2, 1, bias=False)
     >>> functional_call(model, {"weight": np.array([[1.0, 10.0]])}, np.array([2.0, 3.0]))
     array([32.])
     """
-    parts = arrays_of(module)
-    if unknown := [name for name in state if name not in parts]:
-        raise ValueError(f"{type(module).__name__} has no {', '.join(map(repr, unknown))}")
-    copy = rebuilt(module, {id(parts[name]): x for name, x in state.items()})
+    owner = type(module).__name__
+    ids = {id(x) for x in arrays_of(module).values()}
+    places = {name: id(at(module, name)) for name in state}
+    if unknown := [name for name in state if places[name] not in ids]:
+        raise ValueError(f"{owner} has no {', '.join(map(repr, unknown))}")
+    made = {places[name]: x for name, x in state.items()}
+    for name, x in state.items():
+        if x is not made[places[name]]:
+            raise ValueError(f"{owner}: {name!r} is shared and got two values: give it one")
+    copy = rebuilt(module, made)
     result: Any = copy(*args if isinstance(args, tuple) else (args,), **(kwargs or {}))
     return result
 

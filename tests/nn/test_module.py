@@ -407,6 +407,53 @@ def test_a_functional_call_uses_other_numbers_and_changes_nothing() -> None:
         nn.functional_call(model, {"layers.0.wight": w}, np.ones(2))
 
 
+class Thrice(nn.Module):
+    """One parameter of three names."""
+
+    def __init__(self) -> None:
+        self.encode = nn.Linear(2, 2, bias=False, rng=0)
+        self.decode = [nn.Linear(2, 2, bias=False, rng=1)]
+        self.decode[0].weight = self.weight = self.encode.weight
+
+    def forward(self, x: Any) -> Any:
+        return self.decode[0](self.encode(x)) + self.weight[0]
+
+
+def test_a_functional_call_takes_a_shared_parameter_by_any_of_its_names() -> None:
+    model, x, w = Thrice(), np.ones(2), np.array([[1.0, 2.0], [3.0, 4.0]])
+    expected = w @ w @ x + w[0]
+    names = ["encode.weight", "decode.0.weight", "weight"]
+    for state in ({name: w} for name in names):
+        np.testing.assert_allclose(nn.functional_call(model, state, x).data, expected)
+    np.testing.assert_allclose(nn.functional_call(model, dict.fromkeys(names, w), x).data, expected)
+    with pytest.raises(ValueError, match="is shared and got two values"):
+        nn.functional_call(model, {names[0]: w, names[1]: 2 * w}, x)
+    with pytest.raises(ValueError, match=r"Thrice has no 'decode\.0', 'decode\.1"):
+        nn.functional_call(model, {"decode.0": w, "decode.1.weight": w}, x)
+
+
+def test_a_model_that_keeps_an_activation_is_copied_with_it() -> None:
+    class Keeping(nn.Module):
+        def __init__(self) -> None:
+            self.w = Value([2.0, 3.0])
+
+        def forward(self, x: Any) -> Any:
+            self._last = self.w * x
+            self._seen = [self._last, {"again": self._last}]
+            return self._last * 2
+
+    model = Keeping()
+    model(np.ones(2))
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin._last.data, [2, 3])
+    assert twin._seen[0] is twin._seen[1]["again"] is twin._last  # type: ignore[index]
+    twin._last.sum().backward()  # of the call that made it
+    np.testing.assert_array_equal(model.w.grad, [1, 1])
+    np.sum(twin(np.ones(2))).backward()
+    np.testing.assert_array_equal(twin.w.grad, [2, 2])
+    np.testing.assert_array_equal(model.w.grad, [1, 1])
+
+
 def test_a_copy_around_other_parameters_shares_the_rest() -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
