@@ -94,6 +94,7 @@ class Step:
     def check(self, loss: Value) -> None:
         """Go on only with numbers: FloatingPointError, before the update, if the loss or a gradient
         is not finite, that says which operation of which Module made the first NaN or Inf.
+        (Buffers have seen the batch already.)
         """
         gradients = [
             g

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.backprop import cotangents
-from tensorgrad.engine.node import Array, Node, data_of
+from tensorgrad.engine.node import Array, Node, data_of, within
 from tensorgrad.engine.primitive import registry
 from tensorgrad.graph.local import entrywise
 from tensorgrad.graph.names import Names
@@ -171,11 +171,7 @@ def run(node: Node, inputs: list[Array]) -> Array:
                 each = np.frompyfunc(lambda *xs: op(*xs, **params), len(inputs), 1)
                 result = each(*inputs)
             else:
-                token = bare.set(True)
-                try:
-                    result = op.forward(*inputs, **params)
-                finally:
-                    bare.reset(token)
+                result = within(bare, True, op.forward, inputs, params)
         except (TypeError, AttributeError, ValueError) as error:
             raise TypeError(f"{op.name} cannot be taken apart into scalars: {error}") from error
     shape = np.shape(node.data)
