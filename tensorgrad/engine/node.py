@@ -103,7 +103,7 @@ class Scope:
 
 class Handle:
     """A user's hold on a node. `Value` gives it the manners of an array, and is the `kind` that
-    operations make.
+    operations on it make.
     """
 
     __slots__ = ("node",)

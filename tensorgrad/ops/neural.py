@@ -27,7 +27,7 @@ FLOAT = np.dtype(float)
 
 def floats(x: Array) -> Array:
     """Integers and booleans as float64, as in SciPy; all else as it is."""
-    return x if getattr(x, "dtype", FLOAT).kind in "fc" else x.astype(float)
+    return x.astype(float) if getattr(x, "dtype", FLOAT).kind in "biu" else x
 
 
 @np.errstate(over="ignore")
@@ -335,7 +335,8 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     if reduction == "none":
         return cost
     n = cost.size if reduction == "mean" else 1
-    return as_array(wide(cost).sum() / n, cost.dtype)
+    cost, narrow = wide(cost), cost.dtype if cost.dtype.char == "e" else None
+    return as_array(cost.sum() / n, narrow)  # of objects it is one, which has no dtype
 
 
 def nats_of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:

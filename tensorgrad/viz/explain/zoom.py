@@ -51,6 +51,9 @@ class Entry(Value):
         return super().conjugate() if np.iscomplexobj(self.data) else self
 
 
+Entry.kind = Entry
+
+
 def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) -> Value:
     """The entry `value[index]` as the result of scalars: a graph that `graph`, `explain` take.
 
