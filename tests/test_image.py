@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tensorgrad import data
 from tensorgrad.commands import image
@@ -240,3 +240,47 @@ def test_pictures_that_are_damaged_anywhere_are_read_or_refused_in_a_line(tmp_pa
         except ValueError as error:
             assert str(path) in str(error)  # noqa: PT017 (some harm nothing)
             assert str(error).isprintable()  # noqa: PT017
+
+
+def framed(picture, width, inset=0, colour=0):
+    sides = [inset, inset, picture.width - 1 - inset, picture.height - 1 - inset]
+    ImageDraw.Draw(picture).rectangle(sides, outline=colour, width=width)
+    return picture
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("inset", [0, 4])
+@pytest.mark.parametrize("style", ["dark on light", "light on dark", "colours"])
+@pytest.mark.parametrize("layout", ["digits", "mnist"])
+def test_a_thin_frame_is_no_part_of_the_digit(style, inset, width, layout, tmp_path):
+    inks = [paint(x, margin=(30, 15, 15, 45)) for x in X_TEST[:10]]
+    colour = {"dark on light": 0, "light on dark": 255, "colours": (0, 0, 90)}[style]
+    plain = read(map(STYLES[style], inks), tmp_path, layout)
+    pictures = (framed(STYLES[style](ink), width, inset, colour) for ink in inks)
+    np.testing.assert_allclose(read(pictures, tmp_path, layout), plain, atol=0.1)
+
+
+@pytest.mark.parametrize("width", [2, 4, 20])
+def test_an_8_and_a_0_of_straight_lines_are_no_frames(width, tmp_path):
+    for bar in (False, True):
+        picture = framed(Image.new("L", (200, 220), 255), width, 40)
+        if bar:
+            ImageDraw.Draw(picture).line([40, 110, 160, 110], fill=0, width=width)
+        seen = read([picture], tmp_path, "mnist").reshape(28, 28)
+        assert np.ptp(np.nonzero(seen > image.TRACE)[0]) >= 18
+        assert (seen[14, 10:18].max() > 0.5) == bar
+
+
+@pytest.mark.parametrize("layout", ["digits", "mnist"])
+def test_a_thin_pen_writes_as_thick_as_the_set(layout, tmp_path):
+    def written(width):
+        picture = Image.new("L", (300, 300), 255)
+        pen = ImageDraw.Draw(picture)
+        pen.line([(160, 40), (160, 260)], fill=0, width=width)
+        pen.line([(160, 40), (100, 110)], fill=0, width=width)
+        return picture
+
+    usual = {"digits": 38, "mnist": 26}[layout]
+    *thin, wanted = read([written(n) for n in (1, 4, 10, usual)], tmp_path, layout)
+    for seen in thin:
+        assert abs(seen.sum() - wanted.sum()) < 0.3 * wanted.sum()
