@@ -536,3 +536,15 @@ def test_what_a_stranger_named_reaches_the_terminal_as_text(tmp_path):
         assert text
         assert "\x1b" not in text
         assert "\x07" not in text
+
+
+def test_explain_derives_by_20_values_unasked(tmp_path):
+    names = [f"x{i}" for i in range(25)]
+    expression, values = " + ".join(names), [f"{name}=1" for name in names]
+    text = run("explain", expression, *values, "--html", "page.html", cwd=tmp_path)
+    assert text.count("Paths from") == 20
+    assert text.endswith("\nby 5 more values: --wrt x20\n")
+    assert (tmp_path / "page.html").read_text("utf-8").count("Paths from") == 20
+    asked = run("explain", expression, *values, "--wrt", "x24")
+    assert asked.count("Paths from") == 1
+    assert "more values" not in asked

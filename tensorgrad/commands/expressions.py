@@ -24,12 +24,15 @@ Bindings = Annotated[
     typer.Argument(metavar="NAME=NUMBER...", help="Values: a=2 b=[1,2] W=[[1,0],[0,1]]."),
 ]
 
+UNASKED = 20  # derivatives: each is a document
+
 
 def explain(
     expression: Expression,
     values: Bindings = None,
     wrt: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="By which value; else by all.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="By which value; else by the first 20."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Paths to be listed.")] = 5,
     html: Annotated[Path | None, typer.Option(help="Also write a page of set formulas.")] = None,
@@ -43,11 +46,13 @@ def explain(
     for name in wrt or []:
         if name not in occurring:
             raise typer.BadParameter(f"{name} does not occur: there are {', '.join(occurring)}")
-    names = wrt or occurring
+    names = wrt or occurring[:UNASKED]
     found = [viz.explain(result, given[name], top=top) for name in names]
     if html:
         document.page(found, expression).save(html)
     print("\n\n".join(map(str, found)))
+    if more := len(occurring) - len(names) if not wrt else 0:
+        print(f"\nby {more:,} more values: --wrt {occurring[UNASKED]}")
 
 
 def graph(

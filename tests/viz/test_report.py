@@ -1,5 +1,6 @@
 """The report of a training run, as a browser shows it."""
 
+import base64
 import os
 import re
 import subprocess
@@ -220,6 +221,17 @@ def test_any_name_is_shown_as_text(name, tmp_path):
     text = (tmp_path / "page.html").read_text("utf-8")
     assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", made.html + text)
     assert text == made.html
+
+
+def test_the_graph_of_an_answer_shows_no_gradient_of_the_cost():
+    model = nn.Linear(4, 2)
+    np.sum(model(np.eye(4)) ** 2).backward()
+    made = report([], model, validation=(np.eye(4), np.array([0, 1, 1, 0])))
+    *_, drawn = re.findall('svg[+]xml;base64,([^"]+)', made.html)
+    text = base64.b64decode(drawn).decode()
+    assert "∂v1/∂weight: not computed" in text
+    assert "‖∂" not in text
+    assert model.weight.grad is not None
 
 
 def test_a_graph_that_is_not_drawn_in_time_is_said_to_be_missing(monkeypatch):

@@ -223,7 +223,8 @@ def _graph(model: Module, x: Any, graph: Value | None) -> str:
     if graph is None:
         if x is None:
             return ""
-        with evaluating(model):
+        with evaluating(model):  # in parameters that know nothing of another value's gradient
+            model = model.with_parameters([Value(p.data) for p in model.parameters()])
             graph = model(x[:1])
         if not isinstance(graph, Value) or not graph.requires_grad:
             return ""
