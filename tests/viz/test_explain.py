@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
+from tensorgrad.formula.parse import ExpressionError, evaluate
 from tensorgrad.graph.paths import paths
 from tensorgrad.graph.replay import Replay
 from tensorgrad.viz import explain, zoom
@@ -351,9 +353,122 @@ def test_what_is_no_expression_is_refused_with_place_and_reason(
 
 
 def test_a_deep_expression_is_refused() -> None:
-    from tensorgrad.formula.parse import evaluate
-
     with pytest.raises(ValueError, match="nested"):
         evaluate("(" * 900 + "a" + ")" * 900, {"a": tg.Value(1.0)})
     with pytest.raises(ValueError, match="more than"):
         evaluate("a+" * 10_000 + "a", {"a": 1.0})
+
+
+# Expressions from strangers: `hostile.py` makes as many as wanted; here are those a person tries.
+
+LARGE = """
+    zeros(shape=300000000)
+    zeros((100000, 100000))
+    zeros([100000, 100000])
+    arange(1.5e8)
+    arange(0, 1, 1e-9)
+    arange(array(1.5e8))
+    arange(stop=1e9)
+    linspace(0, 1, 300000000)
+    linspace(0, 1, num=300000000)
+    tile(a, 300000000)
+    tile(v, (10000, 10000))
+    tile(0, 1.5e8)
+    pad(v, 300000000)
+    pad(v, ((300000000, 0),))
+    repeat(a, 1e9)
+    repeat(v, array([100000000, 1, 1]))
+    repeat(arange(100), 1000000 * arange(100))
+    bincount(array([1000000000]))
+    polyint(v, 1e9)
+    outer(arange(10000), arange(10000))
+    arange(10000)[:, None] * arange(10000)
+    cov(zeros((100000, 1)))
+    diag(zeros(100000))
+    vander(zeros(100000))
+    roots(zeros(100000))
+    linalg.svd(zeros((1000000, 1)))
+    svd(zeros((1000000, 1)))
+    svd(zeros((3000, 3000)))
+    svd(zeros((2000, 2000)))
+    zeros((2000, 2000)) @ zeros((2000, 2000))
+    zeros((1000000, 1)) @ zeros((1, 1000000))
+    fft(v, n=300000000)
+    linalg.matrix_power(M, 300000000)
+    diff(v, n=300000000)
+    convolve(zeros(1000000), zeros(1000000))
+    meshgrid(arange(1000), arange(1000), arange(1000))
+    broadcast_to(a, (100000, 100000))
+    zeros((3000, 3000))[astype(zeros(100000), 'i8')]
+    take(zeros((3000, 3000)), astype(zeros(100000), 'i8'), axis=0)
+    scatter_add(v, shape=(100000, 100000), index=array([0, 1, 2]))
+    power(9, 9**9)
+    9**9**9
+    (2**64)**9999 * (2**64)**9999 * 2**99999
+    astype(v, 'S300000000')
+    zeros(3, '99999999f8')
+"""
+
+
+@pytest.mark.parametrize("text", [line.strip() for line in LARGE.strip().splitlines()])
+def test_an_expression_that_would_take_too_much_is_refused_before_it_does(text: str) -> None:
+    values = {"a": tg.Value(1.0), "v": tg.Value(np.arange(3.0)), "M": tg.Value(np.eye(3))}
+    with pytest.raises(ExpressionError, match=r"more than|too large|no type of number"):
+        evaluate(text, values)
+
+
+def test_many_arrays_that_are_not_large_each_are_too_many() -> None:
+    with pytest.raises(ExpressionError, match="more than 10,000,000 entries"):
+        evaluate("+".join(["a * zeros(1000000)"] * 300), {"a": tg.Value(1.0)})
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        ("polyval(array([1.0, 2.0]), x=a)", ()),
+        ("where(v > 1, v, 1e9)", (3,)),
+        ("clip(v, 0, 10**12)", (3,)),
+        ("maximum(v, 10**9)", (3,)),
+        ("sum(array([1000000, 2000000])) * a", ()),
+        ("reshape(arange(10000.0), (100, 100)) * a", (100, 100)),
+        ("zeros((300, 300)) @ zeros((300, 300)) * a", (300, 300)),
+        ("take(a * zeros(1000), arange(1000))", (1000,)),
+        ("linspace(0, 1000, 50) * a", (50,)),
+        ("zeros(3000)[arange(3000)] * a", (3000,)),
+        ("scatter_add(v, shape=(1000,), index=array([10, 500, 900]))", (1000,)),
+        ("norm(v, inf)", ()),
+        ("10**18 * 10**18 * a", ()),
+        ("eigvalsh(M, UPLO='U')", (3,)),
+        ("astype(v, 'float32')", (3,)),
+    ],
+)
+def test_what_takes_little_is_computed(text: str, shape: tuple[int, ...]) -> None:
+    values = {"a": tg.Value(1.0), "v": tg.Value(np.arange(3.0)), "M": tg.Value(np.eye(3))}
+    assert np.shape(evaluate(text, values)) == shape
+
+
+def test_x_to_the_power_is_written_with_two_stars() -> None:
+    for text in ("x^2", "a^2"):
+        with pytest.raises(ExpressionError, match=r"write x\*\*2"):
+            evaluate(text, {"a": tg.Value(1.0)})
+
+
+def test_an_error_shows_no_control_characters() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        evaluate("a + '\x1b[2J' + \x1b", {"a": tg.Value(1.0)})
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+
+
+def hostile(n: int, seed: int) -> None:
+    run = [sys.executable, str(Path(__file__).with_name("hostile.py")), str(n), str(seed)]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert not done.stdout, done.stdout
+
+
+def test_random_hostile_expressions_are_computed_or_refused() -> None:
+    hostile(4000, 0)
+
+
+@pytest.mark.nightly
+def test_many_random_hostile_expressions_are_computed_or_refused() -> None:
+    hostile(200_000, int.from_bytes(os.urandom(4), "little"))
