@@ -419,18 +419,6 @@ class Value(Handle):
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
-    def __lshift__(self, other: Array) -> Any:
-        return np.left_shift(self, other)
-
-    def __rlshift__(self, other: Array) -> Any:
-        return np.left_shift(other, self)
-
-    def __rshift__(self, other: Array) -> Any:
-        return np.right_shift(self, other)
-
-    def __rrshift__(self, other: Array) -> Any:
-        return np.right_shift(other, self)
-
     # Indexing and conversion.
 
     def __getitem__(self, i: Any) -> Value:
