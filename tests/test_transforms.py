@@ -179,6 +179,8 @@ def test_functions_that_ignore_an_input_or_return_a_constant() -> None:
     close(tg.jacobian(lambda x: np.ones(2), mode="forward")(X), np.zeros((2, 3)))
     close(tg.hessian(lambda x: np.sum(x))(X), np.zeros((3, 3)))
     assert tg.jvp(lambda x: (x, 1.0), (2.0,), (3.0,)) == ((2.0, 1.0), (3.0, 0.0))
+    _, tangent = tg.jvp(lambda x: np.ones(2), (X,), (X,))
+    assert type(tangent) is np.ndarray  # no Value
     w = tg.Value(2.0)
     close(tg.grad(lambda x: w * w)(X), np.zeros(3))
     assert tg.grad(tg.grad(lambda x: 2 * x))(1.0) == 0
