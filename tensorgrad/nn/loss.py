@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import wrong
+from tensorgrad.engine.arrays import same_shape, wrong
 from tensorgrad.nn.module import module_of
 from tensorgrad.ops import neural
 
@@ -40,17 +40,22 @@ CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
 def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
     """Minus the log probability of the right class; (n, classes) and class numbers (n).
 
-    Booleans are the classes 0 and 1. ValueError for class numbers that are none, TypeError for
-    floats and names.
+    More axes of both may follow, or n be missing. Booleans are the classes 0 and 1. ValueError for
+    other shapes and for class numbers that are none, TypeError for floats and names.
 
     >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
     np.float64(0.287682)
     """
     target = neural.class_numbers(target)
-    classes = log_probabilities.shape[1]
+    rows = neural.classes_last(log_probabilities)
+    classes, shape = rows.shape[-1], log_probabilities.shape
+    if not same_shape(rows.shape[:-1], target.shape):
+        raise ValueError(
+            f"log probabilities of shape {shape} and class numbers of shape {target.shape}"
+        )
     if wrong((target < 0) | (target >= classes)):
         raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")
-    chosen = np.take_along_axis(log_probabilities, target[:, None], 1)
+    chosen = np.take_along_axis(rows, target[..., None], -1)
     return _reduce(-np.reshape(chosen, target.shape), reduction)
 
 

@@ -180,6 +180,20 @@ def test_class_numbers_that_are_no_integers_are_refused_with_words(loss: Any, dt
         loss(Value(z), classes.astype(dtype))
 
 
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_class_numbers_of_one_example_and_of_places(loss: Any) -> None:
+    """(classes) and a number, (n, classes, ...) and (n, ...), as in PyTorch; else an error."""
+    np.testing.assert_allclose(loss(Value(log_p[0]), classes[0]).data, -log_p[0, classes[0]])
+    places = np.stack([log_p, log_p[::-1]], axis=-1)
+    expected = -np.stack([log_p[range(4), classes], log_p[::-1][range(4), classes]], axis=-1)
+    both = np.stack([classes, classes], axis=-1)
+    np.testing.assert_allclose(loss(Value(places), both, "none").data, expected, rtol=1e-12)
+    assert_gradient(lambda z: loss(z, both), places)
+    for z, y in ((log_p, classes[:3]), (log_p, classes[:, None]), (log_p[0], classes[:1])):
+        with pytest.raises(ValueError, match=r"of shape \(.*class numbers of shape \("):
+            loss(Value(z), y)
+
+
 def test_an_unknown_reduction_is_named() -> None:
     with pytest.raises(ValueError, match="reduction='average'; there are 'mean', 'sum' and 'none'"):
         F.mse_loss(a, y, "average")
