@@ -10,16 +10,20 @@ with a gradient or are made of such; in MyGrad, names of `mygrad` that compute o
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
+from pathlib import Path
 
-import autograd.numpy
-import autograd.numpy.fft
-import autograd.numpy.linalg
-import mygrad
-import mygrad.linalg
-from autograd.core import primitive_vjps
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # count this checkout
 
-from tensorgrad.ops.coverage import DIFFERENTIABLE, FLAT, MODULES, functions, table
+import autograd.numpy  # noqa: E402
+import autograd.numpy.fft  # noqa: E402
+import autograd.numpy.linalg  # noqa: E402
+import mygrad  # noqa: E402
+import mygrad.linalg  # noqa: E402
+from autograd.core import primitive_vjps  # noqa: E402
+
+from tensorgrad.ops.coverage import DIFFERENTIABLE, FLAT, MODULES, functions, table  # noqa: E402
 
 AUTOGRAD = {
     "numpy": autograd.numpy,

@@ -37,7 +37,7 @@ def test_the_document_is_what_the_declarations_say() -> None:
 
 
 def test_it_covers_more_than_its_peers_together() -> None:
-    """165 names in autograd and MyGrad, counted by benchmarks/coverage.py."""
+    """165 names in autograd and MyGrad, counted by benchmarks/numpy_coverage.py."""
     kinds = [kind for rows in coverage.table().values() for kind, _ in rows.values()]
     assert sum(kind in (coverage.DIFFERENTIABLE, coverage.FLAT) for kind in kinds) > 250
 
