@@ -87,6 +87,34 @@ def test_the_choice_is_what_it_is_said_to_be(name: str) -> None:
     assert np.isfinite(second(np.asarray(at, float)[()])).all() or np.isnan(at).any()
 
 
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("n", [2, 5, 12, 30])
+def test_ties_up_to_rounding_are_ties(n: int, dtype: str) -> None:
+    """No 1/(λi - λj) of rounding errors: the gradient has the size that a gap of 1 gives."""
+    functions = {
+        "eigh": lambda a: np.sum(np.linalg.eigh(a)[1][0]),
+        "eig": lambda a: np.sum(np.real(np.linalg.eig(a)[1][0])),
+        "svd": lambda a: np.sum(np.linalg.svd(a)[0][0]),
+        "svd of a tall one": lambda a: np.sum(np.linalg.svd(a[:, : n // 2 + 1])[2][0]),
+        "hermitian svd": lambda a: np.sum(np.linalg.svd(a, hermitian=True)[0][0]),
+    }
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+        scale = 10.0 ** rng.integers(-8, 8)
+        a = (q * rng.integers(1, 3, n)) @ q.T * scale
+        a = ((a + a.T) / 2).astype(dtype)
+        for name, f in functions.items():
+            if name != "eig" or dtype == "f8":  # of float32 it may find complex pairs
+                assert np.max(np.abs(tg.grad(f)(a))) * scale < 100 * n, name
+
+
+def test_a_gap_that_is_no_rounding_is_none_of_the_choice() -> None:
+    a = np.diag([1.0, 1 + 1e-9, 2.0])
+    by_a = tg.grad(lambda a: np.linalg.eigh(a)[1][0, 1])(a)
+    assert np.isclose(abs(by_a[0, 1]), 0.5e9, rtol=1e-6)
+
+
 def test_a_determinant_of_a_singular_matrix_has_the_adjugate_as_gradient() -> None:
     a = np.array([[1.0, 2.0], [2.0, 4.0]])
     np.testing.assert_allclose(tg.grad(np.linalg.det)(a), [[4, -2], [-2, 1]], atol=1e-12)

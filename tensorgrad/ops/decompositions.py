@@ -8,9 +8,10 @@ Collected matrix derivative results (2008), for eigenvectors; Wan and Zhang, Aut
 differentiation for complex valued SVD (2019).
 
 Choices: equal eigenvalues, and equal singular values, do not mix their vectors: 1 / (λi - λj) is 0
-for them, and so is 1 / σ for σ = 0. A Hermitian matrix stays Hermitian, and its two triangles share
-the gradient. The phase of a complex eigenvector does not move, nor do the vectors that a full U or
-V has beyond the singular ones, within the space that they span.
+for them, and so is 1 / σ for σ = 0; what differs by at most 10 n ε max |λ| is equal. A Hermitian
+matrix stays Hermitian, and its two triangles share the gradient. The phase of a complex eigenvector
+does not move, nor do the vectors that a full U or V has beyond the singular ones, within the space
+that they span.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import numpy as np
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.care import asked
 from tensorgrad.engine.domain import Domain, Shape
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, detached
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conj, conjugated
 from tensorgrad.ops.several import pack, unpack
 
+EQUAL = 10  # times n ε max |λ|, what LAPACK may round n equal eigenvalues to
 one: Any = np.eye(1)
 QRResult = type(np.linalg.qr(one))
 EigResult = type(np.linalg.eig(one))
@@ -46,9 +48,17 @@ def on_diagonal(x: Array) -> Array:
     return x[..., None] * created(np.eye, x.shape[-1], dtype=x.dtype, like=x)
 
 
-def reciprocal(d: Array) -> Array:
-    """1 / d, and 0 where d is 0."""
-    return np.where(d == 0, 0, 1 / np.where(d == 0, 1, d))
+def rounding(x: Array) -> Array:
+    """What eigenvalues or singular values x, along the last axis, may differ by and be equal."""
+    x = detached(x)
+    largest = np.max(np.abs(x), axis=-1, keepdims=True, initial=0)
+    return EQUAL * x.shape[-1] * np.finfo(x.dtype).eps * largest
+
+
+def reciprocal(d: Array, least: Array) -> Array:
+    """1 / d, and 0 where d is 0, up to the rounding `least`."""
+    zero = np.abs(detached(d)) <= least
+    return np.where(zero, 0, 1 / np.where(zero, 1, d))
 
 
 def differences(x: Array) -> Array:
@@ -177,8 +187,9 @@ def eigh_rule(g: Array, out: Array, a: Array, UPLO: str = "L") -> Array:
     """dλ_i = (Vᴴ dA V)_ii, and Vᴴ dV = (Vᴴ dA V)_ij / (λ_j - λ_i) (Giles, section 3.1)."""
     cores = eig_cores(a.shape[-1])
     (w, v), (by_w, by_v) = unpack(out, cores), unpack(g, cores)
-    turn, apart = H(v) @ by_v, differences(np.real(w))
-    return v @ (on_diagonal(by_w) + (turn - H(turn)) / 2 * reciprocal(apart)) @ H(v)
+    w = np.real(w)
+    turn, apart = H(v) @ by_v, reciprocal(differences(w), rounding(w)[..., None])
+    return v @ (on_diagonal(by_w) + (turn - H(turn)) / 2 * apart) @ H(v)
 
 
 def packed_eigh(a: Array, UPLO: Literal["L", "U"] = "L") -> Array:
@@ -224,7 +235,8 @@ def eig_rule(g: Array, out: Array, a: Array) -> Array:
     cores = eig_cores(a.shape[-1])
     (w, v), (by_w, by_v) = unpack(out, cores), unpack(g, cores)
     across = by_v - v * np.sum(conj(v) * by_v, axis=-2, keepdims=True)
-    inner = on_diagonal(by_w) + H(v) @ across * conj(reciprocal(differences(w)))
+    apart = reciprocal(differences(w), rounding(w)[..., None])
+    inner = on_diagonal(by_w) + H(v) @ across * conj(apart)
     return np.linalg.solve(H(v), inner @ H(v))
 
 
@@ -287,8 +299,10 @@ def svd_rule(g: Array, out: Array, a: Array, full_matrices: bool = False) -> Arr
     x, by_left = turned(u, by_u, k)
     y, by_right = turned(H(vh), H(by_vh), k)
     sums = s[..., None, :] + s[..., :, None]
-    core = ((x + y) * reciprocal(differences(s)) + (x - y) * reciprocal(sums)) / 2
-    u, vh, inverse = u[..., :k], vh[..., :k, :], reciprocal(s)[..., None, :]
+    least = rounding(s)
+    apart, together = (reciprocal(d, least[..., None]) for d in (differences(s), sums))
+    core = ((x + y) * apart + (x - y) * together) / 2
+    u, vh, inverse = u[..., :k], vh[..., :k, :], reciprocal(s, least)[..., None, :]
     inside = u @ (on_diagonal(by_s) + core) @ vh
     return inside + by_left * inverse @ vh + u * inverse @ H(by_right)
 
