@@ -931,6 +931,15 @@ def test_sylvester_equation() -> None:
     assert_gradient(tgl.solve_sylvester, SMALL, b, SIDES[:2], order=2)
 
 
+@pytest.mark.parametrize(("m", "n"), [(0, 0), (0, 2), (2, 0)])
+def test_systems_of_empty_matrices_have_empty_gradients(m: int, n: int) -> None:
+    operands = np.eye(m), np.eye(n), np.zeros((m, n))
+    found = tg.grad(lambda *xs: np.sum(tgl.solve_sylvester(*xs)), (0, 1, 2))(*operands)
+    for g, x in zip(found, operands, strict=True):
+        np.testing.assert_array_equal(g, 0 * x)
+    assert tg.grad(lambda a: np.sum(np.linalg.pinv(a)))(np.zeros((m, n))).shape == (m, n)
+
+
 @pytest.mark.parametrize("name", MATRIX_FUNCTIONS)
 def test_functions_of_matrices(name: str) -> None:
     skip_where_scipy_errs(f"matrix {name}")
