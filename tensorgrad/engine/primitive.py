@@ -106,7 +106,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             plain = type(x) in PLAIN and type(y) in PLAIN and not running
         nodes, inputs = (m, n), (x, y)
     else:
-        nodes, inputs = (), ()
+        many = len(operands) > 8  # tuples are faster than lists, but for many
+        nodes, inputs = ([], []) if many else ((), ())  # type: ignore[assignment]
         for x in operands:
             n = None
             if isinstance(x, Handle):
@@ -116,6 +117,8 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
                 plain = False
             nodes += (n,)
             inputs += (x,)
+        if many:
+            nodes, inputs = tuple(nodes), tuple(inputs)
         if met and plain:
             plain = all(type(x) in PLAIN for x in inputs) and not running
     if not plain:
