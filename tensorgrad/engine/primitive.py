@@ -31,6 +31,7 @@ from tensorgrad.engine.rules import ONCE, Each, Reading, Rule, Together
 from tensorgrad.engine.strangers import asked, is_stranger
 
 F = TypeVar("F", bound=Callable[..., Any])
+Notation = str | Callable[..., str] | None
 
 _blank: Callable[[type[Handle]], Handle] = object.__new__
 
@@ -43,7 +44,7 @@ class Primitive:
         forward: Callable[..., Array],
         rules: Sequence[Rule] | Each,
         name: str,
-        notation: str | None = None,
+        notation: Notation = None,
         domain: Domain = REAL,
         choice: str | None = None,
         signature: str | None = None,
@@ -190,7 +191,7 @@ def primitive(
     forward: Callable[..., Array],
     *rules: Any,
     name: str | None = None,
-    notation: str | None = None,
+    notation: Notation = None,
     domain: Domain | None = None,
     choice: str | None = None,
     signature: str | None = None,
@@ -203,8 +204,9 @@ def primitive(
 
     `rules`: one for each operand, `rule(g, out, *operands, **params)`; or a single `Each`.
     `name`: may be left out where the forward has one. `notation`: LaTeX, with {0} for the first
-    operand, {axis} for a param. `domain`: what property tests may draw. `choice`: the value that
-    the rules choose where calculus names none, such as "|x|' = 0 at 0". `signature`: core
+    operand, {axis} for a param; or what makes it of the operands' shapes. `domain`: what property
+    tests may draw. `choice`: the value that the rules choose where calculus names none, such as
+    "|x|' = 0 at 0". `signature`: core
     dimensions in NumPy's gufunc notation, `(n,n),(n,k)`, of a function that works on stacks of
     these. `batch`: how `vmap` computes it, one of the rules in `batching.py`; by default what
     follows from forward and signature.

@@ -19,7 +19,15 @@ from tensorgrad.engine.primitive import Primitive
 from tensorgrad.formula import latex as latex_
 from tensorgrad.formula import text as text_
 from tensorgrad.formula.parse import evaluate
-from tensorgrad.formula.symbol import Applied, Constant, Expression, Name, Symbol, expression_of
+from tensorgrad.formula.symbol import (
+    Applied,
+    Constant,
+    Expression,
+    Name,
+    Symbol,
+    expression_of,
+    shapes_of,
+)
 
 SEMICOLON = r";\; "
 SHORT = 12  # characters: what is shorter is written twice rather than given a name
@@ -60,6 +68,10 @@ class Formula(NamedTuple):
         """MathML, which browsers draw. `names`: LaTeX for the letters."""
         return latex_.to_mathml(self.latex(names))
 
+    def rounded(self, words: Mapping[str, str]) -> bool:
+        """Whether a number in it, or one of `words` that it uses, is rounded for a reader."""
+        return any(rounded(part, words) for part in (self.expression, *dict(self.where).values()))
+
     def evaluate(self, **values: Array) -> Array:
         """What the text says for these values of the letters."""
         for name, part in reversed(self.where):
@@ -87,6 +99,19 @@ def rule_of(
     >>> rule_of(tanh, 0, [np.array(0.5)]).text()
     'g * (1 - out * out)'
     """
+    op, result = asked(op, i, operands, params, g, out)
+    return formula(expression_of(result), {"g", "out", *letters(op, len(operands))})
+
+
+def asked(
+    op: Primitive | Callable[..., Any],
+    i: int,
+    operands: Sequence[Array],
+    params: Mapping[str, Any] = NO_PARAMS,
+    g: Array | None = None,
+    out: Array | None = None,
+) -> tuple[Primitive, Any]:
+    """The primitive, and what the rule of operand `i` answers to symbols."""
     known = text_.primitive_of(op)
     if known is None:
         raise TypeError(f"{op!r:.60} is no primitive: it has no rule of its own")
@@ -102,21 +127,58 @@ def rule_of(
     ]
     with np.errstate(all="ignore"):
         args = (Symbol(g, Name("g")), Symbol(out, Name("out")), *symbols)
-        result = op.pull(i, args, params)
-    return formula(expression_of(result), {"g", "out", *names})
+        return op, op.pull(i, args, params)
 
 
-def rule_at(node: Node, i: int, g: Array) -> Formula:
-    """The rule of operand `i` of a recorded node."""
+def rule_at(node: Node, i: int, g: Array, like: Array) -> Formula:
+    """The rule of operand `i` of a recorded node, with what the sweep makes of its answer to give
+    it the shape of `like`.
+    """
     assert node.op is not None
-    return rule_of(node.op, i, node.inputs, node.params, g, node.data)
+    op, result = asked(node.op, i, node.inputs, node.params, g, node.data)
+    with np.errstate(all="ignore"):
+        result = repaired(result, like)
+    return formula(expression_of(result), {"g", "out", *letters(op, len(node.inputs))})
+
+
+def repaired(c: Any, like: Array) -> Any:
+    """As `engine.repair`: summed over axes that were broadcast, repeated along those summed."""
+    c, shape = c if isinstance(c, Symbol) else Symbol(np.asarray(c)[()], Constant(c)), like.shape
+    if np.iscomplexobj(c.data) and not np.iscomplexobj(like):
+        c = np.real(c)
+    if (more := c.ndim - len(shape)) > 0:
+        c = np.sum(c, axis=0 if more == 1 else tuple(range(more)))
+    pairs = zip(c.shape, shape[len(shape) - c.ndim :])
+    if stretched := tuple(axis for axis, (n, m) in enumerate(pairs) if m == 1 != n):
+        c = np.sum(c, axis=stretched[0] if len(stretched) == 1 else stretched, keepdims=True)
+    if c.shape == shape:
+        return c
+    return c * Symbol(np.ones(shape, c.dtype), ones_of(like))
+
+
+def ones_of(like: Array) -> Applied:
+    """An array of ones, in the shape of `like`."""
+    shape = np.shape(like)
+    return Applied(np.ones, [Constant(shape[0] if len(shape) == 1 else shape)], {})
 
 
 def forward_of(node: Node) -> Formula:
     """What a recorded node computes from its operands, in its rule's letters."""
     assert node.op is not None
-    names = letters(node.op, len(node.inputs))
-    return Formula(Applied(node.op, [Name(n) for n in names], constants(node.params)))
+    names = [Name(name) for name in letters(node.op, len(node.inputs))]
+    usual = text_.usual(node.op)
+    params = {k: v for k, v in node.params.items() if v is not usual.get(k, usual)}
+    return Formula(Applied(node.op, names, constants(params), shapes_of(node.inputs)))
+
+
+def rounded(x: Any, words: Mapping[str, str]) -> bool:
+    """Whether an expression has a number, or a word, that is rounded for a reader."""
+    if isinstance(x, Name):
+        return isinstance(words.get(x.text), text_.Rounded)
+    if isinstance(x, Constant):
+        return isinstance(text_.of_constant(x.value, True)[0], text_.Rounded)
+    parts = (*x.args, *x.params.values()) if isinstance(x, Applied) else x
+    return any(rounded(part, words) for part in parts)
 
 
 def constants(params: Mapping[str, Any]) -> dict[str, Expression]:
@@ -166,7 +228,8 @@ def formula(expression: Expression, taken: set[str]) -> Formula:
 
     for call in calls:
         args = [replaced(x) for x in call.args]
-        new = Applied(call.function, args, {k: replaced(v) for k, v in call.params.items()})
+        params = {k: replaced(v) for k, v in call.params.items()}
+        new = Applied(call.function, args, params, call.shapes)
         shared = uses[id(call)] > 1 and len(text_.render(new, {})) > SHORT
         if shared and call is not expression:
             name = next(free)

@@ -6,8 +6,9 @@ another factor, below an exponent, after the name of a function.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from string import Formatter
@@ -17,8 +18,11 @@ import numpy as np
 
 from tensorgrad.extras import missing
 from tensorgrad.formula import text as text_
-from tensorgrad.formula.symbol import Constant, Expression, Name
+from tensorgrad.formula.symbol import Applied, Constant, Expression, Name
+from tensorgrad.ops.neural import one_hot
 
+AXES = "ijklm"
+SUMS = {"mean": r"\frac{1}{n} \sum_{i}", "sum": r"\sum_{i}"}  # the words of `reduction`
 LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
 MARK = re.compile(r"@(\d)")
 COMPARISONS = {
@@ -68,17 +72,29 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return f" {COMPARISONS[function]} ".join(sides), LOOSE
     if function is np.invert or function is np.logical_not:
         return r"\lnot " + within(args[0], ATOM, names), APPLIED
+    if function is np.ones:
+        return rf"\mathbf{{1}}_{{{times(np.atleast_1d(args[0].value).tolist())}}}", ATOM
     if text_.spelling(x.function) == "getitem" and (len(args) > 1 or x.params):
         inside = text_.index(x.params["index"] if x.params else args[1], {})
         return f"{{{within(args[0], ATOM, names)}}}_{{{words(inside)}}}", ATOM
     if (matrix := text_.transposed(x)) is not None:
         return f"{within(matrix, ATOM, names)}^{{\\top}}", POWER
+    if function is np.expand_dims:
+        return f"{{{within(args[0], ATOM, names)}}}{letters_of(x)}", ATOM
+    if function is one_hot:
+        return rf"\operatorname{{onehot}}\left({render(args[0], names)}\right)", ATOM
+    if text_.spelling(x.function) in ("astype", "copy"):  # the same numbers
+        return rendered(args[0], names)
     op = text_.primitive_of(x.function)
     notation = op.notation if op else None
-    if notation is not None and fits(notation, len(args)):
-        levels, own = bindings(notation)
-        parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
-        return Formatter().vformat(notation, parts, Params(x.params)), own
+    notation = notation(*x.shapes[: len(args)]) if callable(notation) else notation
+    if op and notation is not None and fits(notation, len(args)):
+        params = Params(x, text_.usual(op))
+        if params.keys() - set(fields(notation)) <= {"axis", "indices", "n", "keepdims"}:
+            levels, own = bindings(notation)
+            parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
+            written = Formatter().vformat(notation, parts, params)
+            return written.replace("_{}", ""), own  # of axes that are not known
     name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
     given = [render(arg, names) for arg in args]
     given += [f"\\text{{{words(k)}}}={render(v, names)}" for k, v in x.params.items()]
@@ -86,16 +102,42 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
 
 
 class Params(dict[str, str]):
-    """A call's params for a notation that shows some; those left out are empty."""
+    """A call's params for a notation that shows some; those left out are empty.
 
-    def __init__(self, params: Mapping[str, Expression]) -> None:
+    Axes have letters: `axis` those that a call works along, `indices` all of its operand. `n` is
+    how many entries lie along `axis`.
+    """
+
+    def __init__(self, x: Applied, usual: Mapping[str, Any]) -> None:
         super().__init__()
-        for name, value in params.items():
-            if not (isinstance(value, Constant) and value.value is None):
-                self[name] = rf"\text{{{words(name)} }}{render(value, {})}"
+        given = {name: text_.plain(value) for name, value in x.params.items()}
+        shape = x.shapes[0] if x.shapes else ()
+        axis = given.pop("axis", usual.get("axis"))
+        axis = axis if isinstance(axis, (int, tuple)) else None
+        along = range(len(shape)) if axis is None else np.atleast_1d(axis).tolist()
+        if shape and len(shape) <= len(AXES):
+            along = sorted(a % len(shape) for a in along)
+            self["axis"] = ", ".join(AXES[a] for a in along)
+            self["indices"] = AXES[: len(shape)]
+            self["n"] = str(math.prod(shape[a] for a in along))
+        elif axis is not None:
+            self["axis"] = rf"\text{{axis }}{axis}"
+        for name, value in given.items():
+            if value is not None:
+                self[name] = SUMS.get(value) or of_constant(value, False)[0]
 
     def __missing__(self, name: str) -> str:
-        return ""
+        return "n" if name == "n" else ""
+
+
+def letters_of(x: Applied) -> str:
+    """The subscripts of an array that got further axes: the letters of those that it had."""
+    had = len(x.shapes[0]) if x.shapes else 0
+    new = np.ravel([text_.plain(a) for a in (*x.args[1:], *x.params.values())]).tolist()
+    total = had + len(new)
+    new = [a % total for a in new]
+    letters = "".join(c for a, c in enumerate(AXES[:total]) if a not in new)
+    return f"_{{{letters}}}" if letters and total <= len(AXES) else ""
 
 
 def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
@@ -110,21 +152,25 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 def fits(notation: str, n: int) -> bool:
     """Whether a notation has a place for each of n operands."""
     try:
-        fields = [field for field in Formatter().parse(notation) if field[1] is not None]
-        places = {int(f) for _, f, _, _ in fields if f and f.isdigit()}
-        if any(spec or conversion for _, _, spec, conversion in fields):
+        found = [field for field in Formatter().parse(notation) if field[1] is not None]
+        places = {int(f) for _, f, _, _ in found if f and f.isdigit()}
+        if any(spec or conversion for _, _, spec, conversion in found):
             return False
     except ValueError:  # a brace too many
         return False
     return places == set(range(n))
 
 
+def fields(notation: str) -> list[str]:
+    """What a notation has places for."""
+    return [field for _, field, _, _ in Formatter().parse(notation) if field]
+
+
 @cache
 def bindings(notation: str) -> tuple[dict[int, int], int]:
     """How tightly each operand has to bind where a notation puts it, and how tightly the whole."""
-    fields = {f for _, f, _, _ in Formatter().parse(notation) if f}
     marked = notation.format(
-        *(f"@{i}" for i in range(10)), **{f: "" for f in fields if not f.isdigit()}
+        *(f"@{i}" for i in range(10)), **{f: "" for f in fields(notation) if not f.isdigit()}
     )
     levels: dict[int, int] = {}
     for match in MARK.finditer(marked):
@@ -144,7 +190,7 @@ FUNCTION = re.compile(r"\\[a-zA-Z]+(\{[^{}]*\})?([_^](\{[^{}]*\}|.))*$")
 
 def needed(before: str, after: str) -> int:
     """How tightly what stands between two pieces of LaTeX has to bind."""
-    if after.startswith(("^", "_", "'")):
+    if after.startswith(("^", "_", "'", "}^", "}_")):
         return ATOM
     if before.endswith(("+", "-")):
         return PRODUCT
@@ -177,7 +223,7 @@ def binding_of(marked: str) -> int:
 
 def binding_of_text(text: str) -> int:
     """How tightly LaTeX binds that stands for a name: a number, a derivative, another name."""
-    if text.startswith(r"\frac"):
+    if text.startswith((r"\frac", "D_{")):
         return APPLIED
     if re.search(r" [+-] ", text):
         return SUM
@@ -197,17 +243,22 @@ def brief(x: Any) -> str:
     x = np.asarray(x)
     if not x.ndim:
         return power_of_ten(text_.number(x[()]))
-    if x.ndim == 1 and x.size <= text_.SMALL:
-        return rf"\left[{', '.join(power_of_ten(text_.number(part)) for part in x)}\right]"
-    field, sizes = "C" if x.dtype.kind == "c" else "R", r" \times ".join(map(str, x.shape))
-    return rf"\mathbb{{{field}}}^{{{sizes}}}"
+    if text_.shown(x):
+        parts = [power_of_ten(text_.number(part)) for part in x]
+        return text_.marked(rf"\left[{', '.join(parts)}\right]", *parts)
+    return rf"\mathbb{{{'C' if x.dtype.kind == 'c' else 'R'}}}^{{{times(x.shape)}}}"
+
+
+def times(shape: Sequence[int]) -> str:
+    return r" \times ".join(map(str, shape))
 
 
 def power_of_ten(text: str) -> str:
     """The text of a number, with `e-05` written as a power of ten."""
     special = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\text{NaN}"}
-    text = re.sub(r"e([+-])0*(\d+)", lambda m: rf" \cdot 10^{{{m[1].strip('+')}{m[2]}}}", text)
-    return special.get(text, text if text not in ("True", "False") else rf"\text{{{text}}}")
+    new = re.sub(r"e([+-])0*(\d+)", lambda m: rf" \cdot 10^{{{m[1].strip('+')}{m[2]}}}", text)
+    new = special.get(new, new if new not in ("True", "False") else rf"\text{{{new}}}")
+    return text_.marked(new, text)
 
 
 def letter(name: str) -> str:

@@ -22,6 +22,7 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.engine.primitive import Primitive, implementations, registry
 from tensorgrad.extras import printable
 from tensorgrad.ops.constant import ANSWERS, named
+from tensorgrad.ops.neural import one_hot
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -45,7 +46,7 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Invert: operator.invert,
 }
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
-PLAIN = (np.array, np.arange, np.zeros)  # they make what is not computed
+PLAIN = (np.array, np.arange, np.zeros, np.ones)  # they make what is not computed
 # Text is no value, and how many bins a histogram has depends on numbers, not on sizes.
 BINS = (np.histogram, np.histogram2d, np.histogramdd, np.histogram_bin_edges)
 EXCLUDED = {*named(ANSWERS["text and files"]), *BINS}
@@ -81,7 +82,7 @@ def functions() -> Functions:
         for name, function in vars(home).items():
             if id(function) in known:
                 found.setdefault(prefix + name, []).append(function)
-    return {**found, "slice": [slice]}
+    return {**found, "slice": [slice], "one_hot": [one_hot]}
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive
+from tensorgrad.ops.neural import one_hot
 
 
 class Name(NamedTuple):
@@ -30,17 +31,22 @@ class Constant(NamedTuple):
 
 
 class Applied:
-    """A function of expressions. Calls are compared by identity: a formula is a graph of them."""
+    """A function of expressions. Calls are compared by identity: a formula is a graph of them.
 
-    __slots__ = ("args", "function", "params")
+    `shapes`: of the arguments, where they are known; notations count their axes.
+    """
+
+    __slots__ = ("args", "function", "params", "shapes")
 
     def __init__(
         self,
         function: Callable[..., Any],
         args: Sequence[Expression],
         params: Mapping[str, Expression],
+        shapes: Sequence[tuple[int, ...]] = (),
     ) -> None:
         self.function, self.args, self.params = function, tuple(args), dict(params)
+        self.shapes = tuple(shapes)
 
 
 Expression = Any  # a Name, Constant, Applied, or a tuple or list of expressions
@@ -130,12 +136,15 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
 
 def noted(function: Callable[..., Any], args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """What `function` returns, as symbols of the call; a tuple is its items."""
-    result = function(*arrays_of(tuple(args)), **{k: arrays_of(v) for k, v in params.items()})
+    arrays = arrays_of(tuple(args))
+    result = function(*arrays, **{k: arrays_of(v) for k, v in params.items()})
     call = Applied(
         function,
         tuple(map(expression_of, args)),
         {k: expression_of(v) for k, v in params.items()},
+        shapes_of(arrays),
     )
+    call = known_as_one_hot(call) or call
     if isinstance(result, (tuple, list)):
         parts = [
             Symbol(part, Applied(operator.getitem, (call, Constant(i)), {}))
@@ -143,6 +152,22 @@ def noted(function: Callable[..., Any], args: Sequence[Any], params: Mapping[str
         ]
         return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
     return Symbol(result, call)
+
+
+def known_as_one_hot(call: Applied) -> Applied | None:
+    """`one_hot(y, n)`, where a call is `expand_dims(y, -1) == arange(n)`."""
+    if call.function is not np.equal or getattr(call.args[0], "function", 0) is not np.expand_dims:
+        return None
+    (y, axis), classes = call.args[0].args, call.args[1]
+    n = np.size(classes.value) if isinstance(classes, Constant) else 0
+    if axis != Constant(-1) or not n or not np.array_equal(classes.value, np.arange(n)):
+        return None
+    return Applied(one_hot, [y, Constant(n)], {}, call.args[0].shapes)
+
+
+def shapes_of(arrays: Sequence[Any]) -> list[tuple[int, ...]]:
+    """The shapes of arrays and numbers; of anything else there is none, ()."""
+    return [getattr(x, "shape", ()) for x in arrays]
 
 
 def arrays_of(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arguments import defaults
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implementations, registry
 from tensorgrad.formula.symbol import Applied, Constant, Expression, Name
@@ -19,6 +21,7 @@ LOOSE, COMPARE, OR, AND, SUM, PRODUCT, SIGN, POWER, ATOM = range(9)
 LONG = 16  # entries of an array that are written out for a reader
 SMALL = 4  # entries that are all shown where there is little room
 DIGITS = 4
+SLIGHT = 4  # last bits by which a number may miss its four digits: 0.1 + 0.2 = 0.3
 INFIX: dict[Callable[..., Any], tuple[str, int]] = {
     operator.add: ("+", SUM),
     operator.sub: ("-", SUM),
@@ -52,6 +55,16 @@ def primitive_of(function: Callable[..., Any]) -> Primitive | None:
     return op
 
 
+def usual(op: Primitive) -> dict[str, Any]:
+    """The params of a primitive that may be left out, with the defaults that its rule names."""
+    try:
+        parameters = inspect.signature(op.formulas[0]).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    needed = {k for k, x in defaults(op.forward).items() if x is inspect.Parameter.empty}
+    return {p.name: p.default for p in parameters if p.name not in needed}
+
+
 def numpy_of(function: Callable[..., Any]) -> Callable[..., Any]:
     """The plain function behind a primitive or a NumPy function that has one."""
     op = primitive_of(function)
@@ -60,12 +73,21 @@ def numpy_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def transposed(x: Applied) -> Expression | None:
     """What a call transposes as a matrix, if it does that."""
-    if x.function is np.transpose and len(x.args) == 1 and not x.params:
-        return x.args[0]
-    axes = [a.value for a in (*x.args[1:], *x.params.values()) if isinstance(a, Constant)]
-    if spelling(x.function) == "swapaxes" and sorted(axes) == [-2, -1]:
-        return x.args[0]
-    return None
+    axes = [plain(a) for a in (*x.args[1:], *x.params.values())]
+    name, ndim = spelling(x.function), len(x.shapes[0]) if x.shapes else 0
+    turned = name == "transpose" and all(a is None or (ndim == 2 and turns(a)) for a in axes)
+    swapped = name == "swapaxes" and sorted(a - ndim * (a >= 0) for a in axes) == [-2, -1]
+    return x.args[0] if turned or swapped else None
+
+
+def plain(x: Expression) -> Any:
+    """What a constant is, or a list of constants."""
+    return [plain(part) for part in x] if type(x) in (tuple, list) else getattr(x, "value", x)
+
+
+def turns(axes: Any) -> bool:
+    """Whether a matrix with its axes in this order is its transpose."""
+    return [a % 2 for a in np.ravel(axes)] == [1, 0]
 
 
 def spelling(function: Callable[..., Any]) -> str:
@@ -110,13 +132,21 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return PREFIX[function] + (f"({inner})" if inner.startswith("-") else inner), SIGN
     if spelling(x.function) == "getitem" and (len(args) > 1 or "index" in x.params):
         inside = index(x.params["index"] if x.params else args[1], names)
-        return f"{within(args[0], ATOM, names)}[{inside}]", ATOM
+        return f"{of_items(within(args[0], ATOM, names))}[{inside}]", ATOM
     if (matrix := transposed(x)) is not None:
-        name = "T" if x.function is np.transpose else "mT"
-        return f"{within(matrix, ATOM, names)}.{name}", ATOM
+        name = "T" if spelling(x.function) == "transpose" else "mT"
+        inside = within(matrix, ATOM, names)
+        return f"{of_items(inside)}.{name}", ATOM
+    if spelling(x.function) == "astype" and names:
+        return rendered(args[0], names)  # the same numbers
     given = [render(arg, names) for arg in args]
     given += [f"{name}={render(value, names)}" for name, value in x.params.items()]
     return f"{spelling(x.function)}({', '.join(given)})", ATOM
+
+
+def of_items(text: str) -> str:
+    """What is read back as an array: a number would have no items."""
+    return f"array({text.strip('()')})" if re.match(r"[(-]*\d", text) else text
 
 
 def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
@@ -126,7 +156,7 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 
 def binding(text: str) -> int:
     """How tightly what stands for a name binds: another name, a number, a derivative."""
-    if re.fullmatch(r"[\w.]+(e[+-]\d+|\[[^]]*\])?|\[[^]]*\]", text):
+    if re.fullmatch(r"[\w.]+(e[+-]\d+|\[[^]]*\]|\([^()]*\))?|\[[^]]*\]", text):
         return ATOM
     if re.fullmatch(r"-[\w.]+(e[+-]\d+)?", text):
         return SIGN
@@ -147,7 +177,8 @@ def index(x: Any, names: Mapping[str, str]) -> str:
     if isinstance(value, slice):
         parts = ["" if p is None else str(p) for p in (value.start, value.stop, value.step)]
         return ":".join(parts[: 3 if parts[2] else 2])
-    known = isinstance(x, (Name, Constant, Applied)) or type(x) is list
+    parts = x if type(x) is list else [x]
+    known = all(isinstance(part, (Name, Constant, Applied)) for part in parts)
     return render(x, names) if known else of_constant(x, bool(names))[0]
 
 
@@ -191,21 +222,41 @@ def array_literal(x: Any) -> str:
 # For a reader.
 
 
+class Rounded(str):
+    """The text of a number that is rounded, or with such a number: beside it stands ≈, not =."""
+
+    __slots__ = ()
+
+
 def brief(x: Array) -> str:
     """A number to four digits, a small array as a list, the shape of a large one."""
     x = np.asarray(x)
     if not x.ndim:
         return number(x[()])
-    if x.ndim == 1 and x.size <= SMALL:
-        return f"[{', '.join(map(number, x))}]"
-    return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+    if not shown(x):
+        return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+    return marked(f"[{', '.join(map(number, x))}]", *map(number, x))
+
+
+def shown(x: Array) -> bool:
+    """Whether `brief` writes the entries of an array."""
+    return np.ndim(x) == 1 and np.size(x) <= SMALL
+
+
+def marked(text: str, *parts: str) -> str:
+    """`text`, as rounded if one of the parts is."""
+    return Rounded(text) if any(isinstance(part, Rounded) for part in parts) else text
 
 
 def number(x: Any) -> str:
     """A number to four significant digits."""
     if isinstance(x, (complex, np.complexfloating)):
-        return f"({number(x.real)}{'' if str(x.imag).startswith('-') else '+'}{number(x.imag)}j)"
+        real, imag = number(x.real), number(x.imag)
+        return marked(f"({real}{'' if imag.startswith('-') else '+'}{imag}j)", real, imag)
     if isinstance(x, (bool, np.bool, int, np.integer)):
         return str(x)
     text = f"{float(x):.{DIGITS}g}"
-    return "0" if text == "-0" else text
+    near = SLIGHT * abs(np.spacing(x)) if np.isfinite(x) else 0
+    exact = not np.isfinite(x) or abs(float(text) - x) <= near
+    text = "0" if text == "-0" else text
+    return text if exact else Rounded(text)

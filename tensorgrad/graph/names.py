@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from tensorgrad.engine.node import Node
+from tensorgrad.formula.text import shown
 from tensorgrad.value import Value
 
 
@@ -27,6 +28,7 @@ class ModuleLike(Protocol):
 Names = Mapping[str, Any] | ModuleLike | None
 Called = dict[Node | int, str]
 LONG, DEEP = 1000, 4  # containers that are looked into for names: entries, and levels
+DIRECTION = 0  # the key of what the direction is called along which arrays move; no array's id
 
 
 def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Called:
@@ -52,6 +54,21 @@ def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Ca
         if node not in result:
             result[node] = next(name for name in free if name not in taken)
     return result
+
+
+def name_the_rest(nodes: Iterable[Node], names: Called) -> None:
+    """Names for the arrays that are constants of `nodes` and too large to be written out: their
+    own, or c1, c2, ... in the order met; and for the direction of forward mode, u.
+    """
+    taken = set(names.values())
+    free = (f"c{i}" for i in itertools.count(1))
+    names[DIRECTION] = unique("u", taken)
+    for node in nodes:
+        for n, x in zip(node.operands, node.inputs):
+            own = n.name if n else None
+            if n in names or id(x) in names or (own is None and (not np.ndim(x) or shown(x))):
+                continue
+            names[id(x)] = unique(own or next(c for c in free if c not in taken), taken)
 
 
 def in_one_line(name: str | None) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from tensorgrad.engine.backprop import contribution, still_holds
 from tensorgrad.engine.batching import Batched
 from tensorgrad.engine.node import Array, Node
-from tensorgrad.formula.formula import Formula, forward_of, letters, rule_at
+from tensorgrad.formula.formula import Formula, forward_of, letters, ones_of, rule_at
 from tensorgrad.formula.writing import LATEX, TEXT, Writer
 from tensorgrad.graph.local import (
     choice_in_force,
@@ -27,7 +27,7 @@ from tensorgrad.graph.local import (
     local_derivative,
     tangent,
 )
-from tensorgrad.graph.names import Called, Names, in_one_line, names_of, pairs
+from tensorgrad.graph.names import DIRECTION, Called, Names, name_the_rest, names_of, pairs
 from tensorgrad.ops.former import recall
 from tensorgrad.value import Value
 
@@ -85,36 +85,52 @@ class Event:
         if self.operand is None or (self.mode == "fwd" and not entrywise(self.node)):
             return None
         try:
-            return rule_at(self.node, self.operand, self.g)
+            like = self.value if self.mode == "fwd" else self.node.inputs[self.operand]
+            return rule_at(self.node, self.operand, self.g, like)
         except Exception:  # a rule that is no formula: it fills an array, say
             return None
 
+    @property
+    def is_product(self) -> bool:
+        """Whether what an edge adds is what arrives times the local derivative, entry by entry: so
+        it is but for matrices, real functions of complex numbers, and 0 times infinity."""
+        if self.local is None or self.g is None or self.contribution is None:
+            return False
+        with np.errstate(all="ignore"):
+            return np.allclose(self.g * self.local, self.contribution, equal_nan=True)
+
     def moving(self, node: Node, write: Writer = TEXT) -> str:
-        """The derivative that travels, at `node`: ∂output/∂node, or ∂node/∂input."""
-        pair = (self.end, node) if self.mode == "rev" else (node, self.end)
-        return write.derivative(*(self.names[n] for n in pair))
+        """The derivative that travels, at `node`: ∂output/∂node, or ∂node/∂input.
+
+        Of an array that of the sum of its entries, Σ; by an array that along a direction, D_u.
+        """
+        name, end = self.names[node], self.names[self.end]
+        if self.mode == "rev":
+            return write.derivative(end, name, of_sum=bool(np.ndim(self.end.data)))
+        if np.ndim(self.end.data):
+            return write.along(self.names[DIRECTION], name)
+        return write.derivative(name, end)
 
     def words(self, numbers: bool, write: Writer) -> dict[str, str]:
-        """What the letters of the formula stand for: names, or numbers where there are some."""
+        """What the letters of the formula stand for: names, or numbers."""
         node, op = self.node, self.node.op
         assert op is not None
         words = dict(zip(letters(op, len(node.inputs)), self.operands(numbers, write)))
-        scalar = numbers and not np.ndim(self.value)
-        words["out"] = write.number(self.value) if scalar else write.name(self.name)
+        words["out"] = write.number(self.value) if numbers else write.name(self.name)
         if self.g is not None:
             arrives = self.source if self.mode == "fwd" else node
             assert arrives is not None
-            words["g"] = write.number(self.g) if scalar else self.moving(arrives, write)
+            words["g"] = write.number(self.g) if numbers else self.moving(arrives, write)
         return words
 
     def operands(self, numbers: bool = False, write: Writer = TEXT) -> list[str]:
-        """The operands of `node`: names, and constants; with `numbers`, what they are."""
+        """The operands of `node`: names, and numbers of what has none; or all `numbers`."""
         names = [
-            (n and (self.names.get(n) or in_one_line(n.name))) or self.names.get(id(x))
+            (n and self.names.get(n)) or self.names.get(id(x))
             for n, x in zip(self.node.operands, self.node.inputs)
         ]
         return [
-            write.number(x) if name is None or (numbers and not np.ndim(x)) else write.name(name)
+            write.number(x) if name is None or numbers else write.name(name)
             for name, x in zip(names, self.node.inputs)
         ]
 
@@ -123,12 +139,15 @@ class Event:
         if self.kind == "leaf":
             return [write.name(self.name), write.number(self.value)]
         if self.kind == "seed":
-            return [self.moving(self.node, write), write.number(self.g)]
-        formula, scalar = self.formula, not np.ndim(self.value)
+            ones = [write.formula(Formula(ones_of(self.value)), {}, False)]
+            along = [write.name(self.names[DIRECTION])] if self.mode == "fwd" else []
+            more = along + ones if np.ndim(self.value) else []
+            return [self.moving(self.node, write), *more, write.number(self.g)]
+        formula, scalar = self.formula, not any(map(np.ndim, (self.value, *self.node.inputs)))
         sides = (
             [
                 write.formula(formula, self.words(numbers, write), scalar)
-                for numbers in (False, True)
+                for numbers in (False, True)[: 1 + scalar]
             ]
             if formula
             else []
@@ -140,7 +159,8 @@ class Event:
             arrives = self.node if self.mode == "rev" else self.source
             edge = write.derivative(self.name, self.names[self.source])
             factors = [self.moving(arrives, write), edge]
-            products = [] if arrives is self.end else [write.product(factors)]
+            is_product = self.is_product and arrives is not self.end
+            products = [write.product(factors)] if is_product else []
             sides = [
                 self.moving(self.target, write),
                 *products,
@@ -151,7 +171,7 @@ class Event:
 
     def __str__(self) -> str:
         first, *rest = self.sides()
-        sign = " += " if self.kind == "edge" else " = "
+        sign = f" {'+=' if self.kind == 'edge' else TEXT.sign(first, rest[0])} "
         more = "" if self.total is self.contribution else f"   (so far {TEXT.number(self.total)})"
         chosen = f"   (a choice: {self.choice})" if self.choice else ""
         return first + sign + TEXT.equal(rest) + more + chosen
@@ -159,8 +179,8 @@ class Event:
     def latex(self) -> str:
         """The same as LaTeX."""
         first, *rest = self.sides(LATEX)
-        sign = r" \mathrel{+}= " if self.kind == "edge" else " = "
-        return first + sign + LATEX.equal(rest)
+        sign = r"\mathrel{+}=" if self.kind == "edge" else LATEX.sign(first, rest[0])
+        return f"{first} {sign} {LATEX.equal(rest)}"
 
 
 def steps(
@@ -203,6 +223,7 @@ class Replay:
         self.order = leaves_first(self.output)
         recall(self.order)
         self.names = names_of(self.order, pairs(names))
+        name_the_rest(self.order, self.names)
         self.wanted = on_paths(self.order, wrt)
         for node in self.order:
             if type(node.data) is Batched:

@@ -26,7 +26,7 @@ from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
-from tensorgrad.ops.adjoint import even
+from tensorgrad.ops.adjoint import conj, even
 
 LOG_2, LOG_10 = np.log(np.longdouble(2)), np.log(np.longdouble(10))
 DEGREE = np.arctan(np.longdouble(1)) / 45
@@ -325,8 +325,8 @@ sign = primitive(
 absolute = primitive(
     np.absolute,
     even(
-        lambda g, out, x: g * np.conjugate(np.sign(x)),  # conj(z)/|z|
-        lambda q, out, x: q * np.conjugate(x),
+        lambda g, out, x: g * conj(np.sign(x)),  # conj(z)/|z|
+        lambda q, out, x: q * conj(x),
     ),
     notation=r"\lvert {0} \rvert",
     domain=CORNER,

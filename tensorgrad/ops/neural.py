@@ -137,7 +137,7 @@ logsumexp = primitive(
         * softmax(difference(x, unreduce(out, axis, keepdims)), axis=axis)
     ),
     name="logsumexp",
-    notation=r"\ln \sum_{{{axis}}} e^{{{0}}}",
+    notation=r"\ln \sum_{{{axis}}} e^{{{{{0}}}_{{{indices}}}}}",
     domain=Domain(params=lambda shape: axes(shape) if 0 not in shape else ()),  # ln 0 = -∞
     batch=reduction,
 )
@@ -362,11 +362,26 @@ def classes_at_the_end(z: Array, k: int) -> Array:
     return z if z.ndim <= k + 2 else np.moveaxis(z, k + 1, -1)
 
 
+def nats_in_words(z: Shape = (), y: Shape = ()) -> str:
+    """The notation, of probabilities or of class numbers, of several examples or of one."""
+    p = r"\ln \operatorname{{softmax}}({0})"
+    if z and z == y:
+        ik = "k" if len(z) == 1 else "ik"
+        return rf"-{{reduction}} \sum_{{{{k}}}} {{{{{{1}}}}}}_{{{{{ik}}}}} {p}_{{{{{ik}}}}}"
+    right = "{1}" if len(z) == 1 else "i, {{{1}}}_{{i}}"
+    return rf"-{{reduction}} {p}_{{{{{right}}}}}"
+
+
 def of_each(g: Array, z: Array, reduction: str) -> Array:
     """The cotangent of each row's cost, to be multiplied with rows of classes."""
     if reduction == "none":
         return g[..., None]
     return g if reduction == "sum" else divided(g, rows(z))
+
+
+def one_hot(y: Array, classes: int) -> Array:
+    """Class numbers as rows, True in the place of the class."""
+    return np.expand_dims(y, -1) == created(np.arange, classes, like=y)
 
 
 def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:
@@ -377,8 +392,7 @@ def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none")
     if targets:
         y = classes_last(y)
         return classes_second(g * (p * np.sum(y, axis=-1, keepdims=True) - y))
-    one_hot = np.expand_dims(y, -1) == created(np.arange, p.shape[-1], like=y)
-    return classes_second(g * (p - one_hot))
+    return classes_second(g * (p - one_hot(y, p.shape[-1])))
 
 
 def by_targets(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:
@@ -401,7 +415,7 @@ cross_entropy = primitive(
     by_logits,
     by_targets,
     name="cross_entropy",
-    notation=r"-\sum {1} \ln \operatorname{{softmax}} {0}",
+    notation=nats_in_words,
     domain=Domain(
         broadcast=False,
         params=reductions,

@@ -115,7 +115,7 @@ def with_axes(out: Array, shape: Shape, axis: Axis, keepdims: bool) -> Array:
 sum = primitive(
     np.sum,
     lambda g, out, x, axis=None, keepdims=False: unreduce(g, axis, keepdims),
-    notation=r"\sum_{{{axis}}} {0}",
+    notation=r"\sum_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=REDUCTION,
     batch=reduction,
 )
@@ -153,7 +153,7 @@ mean = primitive(
     lambda g, out, x, axis=None, keepdims=False: unreduce(
         divided(g, count(x.shape, axis)), axis, keepdims
     ),
-    notation=r"\operatorname{{mean}}_{{{axis}}} {0}",
+    notation=r"\frac{{1}}{{{n}}} \sum_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=Domain(
         params=lambda shape: [p for p in axes(shape) if count(shape, p["axis"])], complex=True
     ),
@@ -294,7 +294,9 @@ def number_of(hit: Array, axis: Axis, dtype: Any) -> Array:
 def extremum_rule(
     g: Array, out: Array, x: Array, axis: Axis = None, keepdims: bool = False
 ) -> Array:
-    hit = (x == unreduce(out, axis, keepdims)) | (x != x)  # a NaN, if there is one, was chosen
+    hit = x == unreduce(out, axis, keepdims)
+    if anywhere(out != out):
+        hit = hit | (x != x)  # a NaN, if there is one, was chosen
     hits = number_of(hit, axis, x.dtype)
     return only(hit, unreduce(g, axis, keepdims) / hits)
 
@@ -318,7 +320,7 @@ SHARE = "entries that tie share the gradient equally"
 max = primitive(
     np.max,
     extremum_rule,
-    notation=r"\max_{{{axis}}} {0}",
+    notation=r"\max_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=EXTREMUM,
     choice=SHARE,
     batch=reduction,
@@ -326,7 +328,7 @@ max = primitive(
 min = primitive(
     np.min,
     extremum_rule,
-    notation=r"\min_{{{axis}}} {0}",
+    notation=r"\min_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=EXTREMUM,
     choice=SHARE,
     batch=reduction,
@@ -398,7 +400,7 @@ prod = primitive(
     lambda g, out, x, axis=None, keepdims=False: (
         unreduce(g, axis, keepdims) * product_of_others(unreduce(out, axis, keepdims), x, axis)
     ),
-    notation=r"\prod_{{{axis}}} {0}",
+    notation=r"\prod_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=REDUCTION._replace(make=lambda x: (with_zeros(x),)),
     batch=reduction,
 )

@@ -85,8 +85,8 @@ def test_formulas_are_those_of_the_book() -> None:
 def test_a_notation_may_show_params() -> None:
     x = np.ones((2, 3))
     node = np.sum(Value(x) * 2, axis=1).node
-    assert forward_of(node).latex({"x": "v"}) == r"\sum_{\text{axis }1} v"
-    assert forward_of(np.sum(Value(x) * 2).node).latex({"x": "v"}) == r"\sum_{} v"
+    assert forward_of(node).latex({"x": "v"}) == r"\sum_{j} {v}_{ij}"
+    assert forward_of(np.sum(Value(x) * 2).node).latex({"x": "v"}) == r"\sum_{i, j} {v}_{ij}"
 
 
 def test_the_formula_is_the_same_where_entries_are_singular() -> None:
@@ -100,6 +100,9 @@ def test_what_occurs_twice_is_written_once() -> None:
     x = np.ones((2, 3))
     formula = rule_of(registry["max"], 0, [x], {"axis": 1})
     assert [name for name, _ in formula.where] == ["t"]
+    assert formula.text().endswith(" (where t = x == expand_dims(out, 1))")
+    x[0, 0] = np.nan
+    formula = rule_of(registry["max"], 0, [x], {"axis": 1})
     assert formula.text().endswith(" (where t = (x == expand_dims(out, 1)) | (x != x))")
 
 

@@ -80,11 +80,12 @@ def explain(
     total = edges[-1].total if edges else np.ones_like(output.data)[()]
     used = needed(replay)
     values = [event for event in replay.values(seed) if event.node in used]
+    lines = [Line(partial(equation, event)) for event in values]
     found = paths(edges, target, output, total, top)
     return Document(
         title(replay, target, total),
         [
-            Section("Values", cut([Line(partial(equation, e)) for e in values], max_steps)),
+            Section("Values", cut([*constant_lines(replay, used), *lines], max_steps)),
             Section(
                 f"Derivatives, from {replay.names[output]} back to {replay.names[target]}",
                 cut(list(derivative_lines(edges)), max_steps),
@@ -121,10 +122,21 @@ def needed(replay: Replay) -> set[Node]:
     return found
 
 
+def constant_lines(replay: Replay, used: set[Node]) -> list[Line]:
+    """What the formulas of `used` nodes name and no operation made: data."""
+    inputs = [x for node in replay.order if node in used for x in node.inputs]
+    named = {id(x): x for x in inputs if id(x) in replay.names}
+    return [Line(partial(constant, replay.names[i], x)) for i, x in named.items()]
+
+
+def constant(name: str, x: Array, write: Writer) -> str:
+    return write.equal([write.name(name), write.number(x)])
+
+
 def title(replay: Replay, target: Node, total: Array) -> str:
-    name = TEXT.derivative(replay.names[replay.output], replay.names[target])
+    seed = next(replay.backward())
     of_sum = ", of the sum of its entries" if np.ndim(replay.output.data) else ""
-    return f"{name} = {TEXT.number(total)}{of_sum}"
+    return TEXT.equal([seed.moving(target), TEXT.number(total)]) + of_sum
 
 
 def derivative_lines(edges: Sequence[Event]) -> Iterator[Line]:
@@ -209,7 +221,7 @@ def factors(term: PathTerm, write: Writer) -> str:
 
 def all_paths(terms: Sequence[PathTerm], write: Writer) -> str:
     total = sum(term.product for term in terms)
-    return f"{write.sum([factors(term, write) for term in terms])} = {write.number(total)}"
+    return write.equal([write.sum([factors(term, write) for term in terms]), write.number(total)])
 
 
 def cut(lines: list[Line], most: int) -> list[Line]:

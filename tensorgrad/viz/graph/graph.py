@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -214,11 +215,10 @@ class Drawing(NamedTuple):
         """The derivative that is shown at a node: of the output by it, or of it by the input."""
         if not self.events and len(self.replay.order) > SWEPT:
             return []
-        of, by = self.replay.output, node
-        if self.events and self.events[0].mode == "fwd":
-            of, by = node, self.events[0].end
+        seed = self.events[0] if self.events else Event("seed", node, names, self.replay.output)
+        if seed.mode == "fwd":
             gradient = 0 if gradient is None else gradient
-        return [gradient_row(names[of], names[by], gradient, self.theme)]
+        return [gradient_row(replace(seed, names=names).moving(node), gradient, self.theme)]
 
     def kind(self, node: Node) -> str:
         if node.op is not None:

@@ -71,13 +71,13 @@ def value_rows(x: Array, gradient: Array | None, theme: Theme) -> list[Row]:
     return [*rows, Row("", maps=tuple(maps))] if maps else rows
 
 
-def gradient_row(of: str, by: str, gradient: Array | None, theme: Theme) -> Row:
+def gradient_row(what: str, gradient: Array | None, theme: Theme) -> Row:
     """A derivative: a number, the norm of an array, or that nobody computed it."""
     if gradient is None:
-        return Row(f"∂{of}/∂{by}: not computed", theme.faint)
+        return Row(f"{what}: not computed", theme.faint)
     if np.ndim(gradient):
-        return Row(f"‖∂{of}/∂{by}‖ = {norm(gradient)}", theme.gradient)
-    return Row(f"∂{of}/∂{by} = {brief(gradient)}", theme.gradient)
+        return Row(f"‖{what}‖ = {norm(gradient)}", theme.gradient)
+    return Row(f"{what} = {brief(gradient)}", theme.gradient)
 
 
 def norm(x: Array) -> str:

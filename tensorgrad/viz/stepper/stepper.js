@@ -34,7 +34,8 @@ function equation(event) {
   if (!event.math) return [make("span", { class: "plain" }, event.text)];
   const first = event.edge === undefined ? "=" : "+=", end = event.math.length - 1;
   return event.math.map((piece, i) => {
-    const sign = event.large && i === end ? "∈" : i > 1 ? "=" : first;
+    const near = event.near && event.near.includes(i) ? "≈" : "=";
+    const sign = event.large && i === end ? "∈" : i > 1 || first === "=" ? near : first;
     // hidden from screen readers: to them the text is announced instead
     const side = make("math", { "aria-hidden": "true", displaystyle: "true" }, mathml(piece), MATHML);
     return make("span", {}, i ? [make("span", { "aria-hidden": "true" }, sign), side] : side);
@@ -141,6 +142,7 @@ function summed(sum) {
   return sum.what + sign + (sum.parts.length > 1 ? joined(sum) + (sum.large ? ", in sum " : sign) : "") + sum.sum;
 }
 
+const thousands = (n) => n.toLocaleString("en");
 const plural = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
 
 // A panel: one mode ------------------------------------------------------------------------------
@@ -256,7 +258,8 @@ class Panel {
 
   /** A line for each node, in the order in which derivatives reach them. */
   list() {
-    const what = this.mode === "rev" ? `of ${out.name} by each node` : `of each node by ${nodes[this.sweep.by].name}`;
+    const way = nodes[this.sweep.by].about ? "along a direction of" : "by";
+    const what = this.mode === "rev" ? `of ${out.name} by each node` : `of each node ${way} ${nodes[this.sweep.by].name}`;
     this.find("h3").textContent = `Sums so far: derivatives ${what}`;
     this.lines = new Map();
     for (const { target, what } of this.sweep.events) {
@@ -267,11 +270,13 @@ class Panel {
     this.find("ol").replaceChildren(...this.lines.values());
     this.marks.clear();
     const count = this.sweep.events.length - 1;
-    const { inputs, forward } = story;
-    const one = `One sweep over ${plural(count, "edge")}: `, all = plural(inputs, "input");
+    const { inputs, numbers, forward } = story;
+    const many = numbers === inputs ? "" : `the ${thousands(numbers)} numbers of `;
+    const one = `One sweep over ${plural(count, "edge")}: `, all = many + plural(inputs, "input");
+    const by = nodes[this.sweep.by].about ? `along one direction of ${nodes[this.sweep.by].name}, u` : "by 1 input";
     this.find(".sweep").textContent = this.mode === "rev"
       ? `${one}the derivatives by ${all}.`
-      : `${one}by 1 input.${inputs > 1 ? ` By ${all}: ${inputs} sweeps, ${plural(forward, "edge")}.` : ""}`;
+      : `${one}${by}.${numbers > 1 ? ` By ${all}: ${thousands(numbers)} sweeps, ${thousands(forward)} edges.` : ""}`;
     this.find(".counter span").textContent = `of ${plural(count, "edge")} touched`;
   }
 

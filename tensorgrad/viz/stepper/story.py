@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,6 +85,7 @@ def story(
     for sweep in sweeps.derivatives[2:]:
         if sum(map(len, [*shared[1:], sweep])) <= share.forward:
             shared.append(sweep)
+    sizes = [np.size(node.data) for node in sweeps.inputs]  # a sweep by each number
     counts = [reached(sweeps, sweeps.nodes[node]) for node in sweeps.inputs]
     return {
         "nodes": [
@@ -97,7 +100,7 @@ def story(
                     "cells": grid(event.value, share.cells),
                     "large": large(event.value) or None,
                     "text": str(event),
-                    "math": formulas and [formulas.add(side) for side in event.sides(LATEX)],
+                    **(formulas.equation(event) if formulas else {}),
                 }
             )
             for i, event in enumerate(sweeps.values)
@@ -113,7 +116,8 @@ def story(
             for sweep in shared
         ],
         "inputs": len(counts),
-        "forward": sum(counts),
+        "numbers": sum(sizes),
+        "forward": sum(map(operator.mul, sizes, counts)),
         "formulas": formulas and formulas.pieces,
     }
 
@@ -131,7 +135,7 @@ def told_of(event: Event, sweeps: Sweeps, cells: int, formulas: Formulas | None)
         "large": large(arrived(event)) or None,
         "choice": event.choice,
         "text": str(event).removeprefix(what),
-        "math": formulas and [formulas.add(side) for side in event.sides(LATEX)],
+        **(formulas.equation(event) if formulas else {}),
     }
     if event.kind == "edge":
         part = in_short(event.contribution)
@@ -232,6 +236,13 @@ class Formulas:
         self.trees = trees  # what was converted already
         self.pieces: list[Any] = []
         self.known: dict[str, int] = {}
+
+    def equation(self, event: Event) -> dict[str, Any]:
+        """The sides of an event, and before which of them stands ≈."""
+        sides = event.sides(LATEX)
+        signs = [LATEX.sign(*pair) for pair in pairwise(sides)]
+        near = [i for i, sign in enumerate(signs, 1) if sign == LATEX.near]
+        return {"math": [self.add(side) for side in sides], "near": near or None}
 
     def add(self, latex: str) -> int:
         """The number of the piece that a formula is."""
