@@ -162,10 +162,13 @@ def ones_of(like: Array) -> Applied:
     return Applied(np.ones, [Constant(shape[0] if len(shape) == 1 else shape)], {})
 
 
-def forward_of(node: Node) -> Formula:
-    """What a recorded node computes from its operands, in its rule's letters."""
+def forward_of(node: Node, moved: int | None = None) -> Formula:
+    """What a recorded node computes from its operands, in its rule's letters; or from `g` in place
+    of the operand that is `moved`."""
     assert node.op is not None
     names = [Name(name) for name in letters(node.op, len(node.inputs))]
+    if moved is not None:
+        names[moved] = Name("g")
     usual = text_.usual(node.op)
     params = {k: v for k, v in node.params.items() if v is not usual.get(k, usual)}
     return Formula(Applied(node.op, names, constants(params), shapes_of(node.inputs)))

@@ -7,6 +7,7 @@ another factor, below an exponent, after the name of a function.
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -74,13 +75,16 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return r"\lnot " + within(args[0], ATOM, names), APPLIED
     if function is np.ones:
         return rf"\mathbf{{1}}_{{{times(np.atleast_1d(args[0].value).tolist())}}}", ATOM
+    if (added := added_axes(x)) is not None:
+        return f"{{{within(args[0], ATOM, names)}}}{letters_of(*added)}", ATOM
+    if (vectors := outer(x)) is not None:
+        a, b = (within(part, level, names) for part, level in zip(vectors, (APPLIED, ATOM)))
+        return rf"{a} {b}^{{\top}}", PRODUCT
     if text_.spelling(x.function) == "getitem" and (len(args) > 1 or x.params):
         inside = text_.index(x.params["index"] if x.params else args[1], {})
         return f"{{{within(args[0], ATOM, names)}}}_{{{words(inside)}}}", ATOM
     if (matrix := text_.transposed(x)) is not None:
         return f"{within(matrix, ATOM, names)}^{{\\top}}", POWER
-    if function is np.expand_dims:
-        return f"{{{within(args[0], ATOM, names)}}}{letters_of(x)}", ATOM
     if function is one_hot:
         return rf"\operatorname{{onehot}}\left({render(args[0], names)}\right)", ATOM
     if text_.spelling(x.function) in ("astype", "copy"):  # the same numbers
@@ -89,15 +93,17 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
     notation = op.notation if op else None
     notation = notation(*x.shapes[: len(args)]) if callable(notation) else notation
     if op and notation is not None and fits(notation, len(args)):
-        params = Params(x, text_.usual(op))
-        if params.keys() - set(fields(notation)) <= {"axis", "indices", "n", "keepdims"}:
+        params, by_itself = Params(x, text_.usual(op)), {"indices", "n", "keepdims"}
+        by_itself |= set() if "axis" in x.params else {"axis"}
+        if params.keys() - set(fields(notation)) <= by_itself:
             levels, own = bindings(notation)
             parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
             written = Formatter().vformat(notation, parts, params)
             return written.replace("_{}", ""), own  # of axes that are not known
     name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
+    args, told = text_.told_of(x)
     given = [render(arg, names) for arg in args]
-    given += [f"\\text{{{words(k)}}}={render(v, names)}" for k, v in x.params.items()]
+    given += [f"\\text{{{words(k)}}}={render(v, names)}" for k, v in told.items()]
     return name + r"\left(" + ", ".join(given) + r"\right)", ATOM
 
 
@@ -130,14 +136,45 @@ class Params(dict[str, str]):
         return "n" if name == "n" else ""
 
 
-def letters_of(x: Applied) -> str:
-    """The subscripts of an array that got further axes: the letters of those that it had."""
-    had = len(x.shapes[0]) if x.shapes else 0
-    new = np.ravel([text_.plain(a) for a in (*x.args[1:], *x.params.values())]).tolist()
-    total = had + len(new)
-    new = [a % total for a in new]
-    letters = "".join(c for a, c in enumerate(AXES[:total]) if a not in new)
-    return f"_{{{letters}}}" if letters and total <= len(AXES) else ""
+def added_axes(x: Expression) -> tuple[int, list[int]] | None:
+    """How many axes the result of a call has, and which of them are new, if it does no more than
+    add some."""
+    if not isinstance(x, Applied) or not x.shapes:
+        return None
+    had, name = len(x.shapes[0]), text_.spelling(x.function)
+    if name not in ("expand_dims", "getitem"):
+        return None
+    (given,) = (text_.plain(a) for a in (*x.args[1:], *x.params.values()))
+    if name == "expand_dims":
+        axes = np.ravel(given).tolist()
+        return had + len(axes), [a % (had + len(axes)) for a in axes]
+    parts = list(given) if isinstance(given, (tuple, list)) else [given]
+    whole = [part for part in parts if isinstance(part, slice) and part == slice(None)]
+    new = [part for part in parts if part is None]
+    dots = [part for part in parts if part is Ellipsis]
+    if not new or len(whole) + len(new) + len(dots) < len(parts):
+        return None
+    at = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
+    parts[at : at + 1] = [slice(None)] * (had - len(whole))
+    return len(parts), [i for i, part in enumerate(parts) if part is None]
+
+
+def letters_of(total: int, new: list[int]) -> str:
+    """The subscripts of an array that got `new` axes: the letters of those that it had."""
+    letters = "".join(AXES[a] for a in range(total) if a not in new) if total <= len(AXES) else ""
+    return f"_{{{letters}}}" if letters else ""
+
+
+def outer(x: Applied) -> tuple[Expression, Expression] | None:
+    """The vectors a and b, where a call multiplies a column of the one with a row of the other."""
+    if text_.numpy_of(x.function) is not operator.mul or len(x.shapes) != 2:
+        return None
+    (a, b), row = x.args, x.shapes[1]
+    if added_axes(a) != (2, [1]):
+        return None
+    if len(row) == 1:
+        return a.args[0], b
+    return (a.args[0], b.args[0]) if added_axes(b) == (2, [0]) else None
 
 
 def within(x: Expression, level: int, names: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def primitive_of(function: Callable[..., Any]) -> Primitive | None:
     """The primitive that is meant by a function, if there is one."""
     op = function if isinstance(function, Primitive) else implementations.get(function)
     if op is not None and not isinstance(op, Primitive):  # a function of more arguments around it
-        op = registry.get(spelling(function))
+        op = registry.get(spelling(function).rpartition(".")[2])
     return op
 
 
@@ -78,6 +78,16 @@ def transposed(x: Applied) -> Expression | None:
     turned = name == "transpose" and all(a is None or (ndim == 2 and turns(a)) for a in axes)
     swapped = name == "swapaxes" and sorted(a - ndim * (a >= 0) for a in axes) == [-2, -1]
     return x.args[0] if turned or swapped else None
+
+
+def told_of(x: Applied) -> tuple[Sequence[Expression], dict[str, Expression]]:
+    """The arguments of a call without those that say what is usual."""
+    args, op = list(x.args), primitive_of(x.function)
+    while len(args) > 1 and getattr(args[-1], "value", x) is None:
+        args.pop()
+    default = usual(op) if op else {}
+    params = x.params.items()
+    return args, {k: v for k, v in params if getattr(v, "value", x) is not default.get(k, op)}
 
 
 def plain(x: Expression) -> Any:
@@ -139,8 +149,9 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
         return f"{of_items(inside)}.{name}", ATOM
     if spelling(x.function) == "astype" and names:
         return rendered(args[0], names)  # the same numbers
+    args, told = told_of(x)
     given = [render(arg, names) for arg in args]
-    given += [f"{name}={render(value, names)}" for name, value in x.params.items()]
+    given += [f"{name}={render(value, names)}" for name, value in told.items()]
     return f"{spelling(x.function)}({', '.join(given)})", ATOM
 
 

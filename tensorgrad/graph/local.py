@@ -40,6 +40,19 @@ def tangent(node: Node, i: int, dx: Array) -> Array:
         raise TypeError(f"forward mode does not go through {op.name}: {error}") from error
 
 
+def linear(node: Node, i: int) -> bool:
+    """Whether a node is linear in operand `i`: it moves by what it makes of the move, as a draw
+    tells."""
+    op, x = node.op, np.asarray(node.inputs[i])
+    assert op is not None
+    dx = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)[()]
+    try:
+        made = op.forward(*node.inputs[:i], dx, *node.inputs[i + 1 :], **node.params)
+        return bool(np.allclose(made, tangent(node, i, dx), rtol=1e-3, atol=1e-3))
+    except (TypeError, ValueError):  # of other numbers than it was made for
+        return False
+
+
 def local_derivative(node: Node, i: int) -> Array | None:
     """The derivative of `node` by operand `i`, where there is one for each entry; else None."""
     if np.shape(node.inputs[i]) != np.shape(node.data) or not entrywise(node):

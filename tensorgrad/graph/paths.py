@@ -19,6 +19,7 @@ from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.graph.replay import Event
 
+SLIGHT = 1e-4  # by which rounded shares may add up to more than all
 LISTED = 256  # paths through arrays that are followed one by one
 
 
@@ -26,7 +27,8 @@ class PathTerm(NamedTuple):
     """One path: its nodes from the input to the output, the derivatives on it, and their product.
 
     `locals` are numbers where all nodes are; through arrays there are none, and `product` is what
-    the path adds. `share`: its part of the derivative; all shares add up to 1. NaN if that is 0.
+    the path adds. `share`: its part of the derivative; all shares add up to 1. NaN if that is 0, or
+    where paths cancel: 147 % and -47 % are no shares.
     """
 
     nodes: tuple[Node, ...]
@@ -57,7 +59,11 @@ def paths(edges: Sequence[Event], wrt: Node, output: Node, total: Array, top: in
         found = followed(into, wrt, output)[:top]
     else:
         found = []
-    return Paths(counts[output], [PathTerm(*f, share_of(f[-1], total)) for f in found])
+    shares = [share_of(f[-1], total) for f in found]
+    cancel = min(shares, default=0) < 0 or sum(shares) > 1 + SLIGHT
+    return Paths(
+        counts[output], [PathTerm(*f, np.nan if cancel else s) for f, s in zip(found, shares)]
+    )
 
 
 Found = tuple[tuple[Node, ...], tuple[Array, ...], Array]

@@ -24,6 +24,7 @@ from tensorgrad.graph.local import (
     choice_in_force,
     depending,
     entrywise,
+    linear,
     local_derivative,
     tangent,
 )
@@ -82,8 +83,10 @@ class Event:
         """How the value is computed; of an edge, the rule, with `g` and `out`."""
         if self.kind == "forward":
             return forward_of(self.node)
-        if self.operand is None or (self.mode == "fwd" and not entrywise(self.node)):
+        if self.operand is None:
             return None
+        if self.mode == "fwd" and not entrywise(self.node):
+            return forward_of(self.node, self.operand) if linear(self.node, self.operand) else None
         try:
             like = self.value if self.mode == "fwd" else self.node.inputs[self.operand]
             return rule_at(self.node, self.operand, self.g, like)

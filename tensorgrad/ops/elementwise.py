@@ -72,6 +72,8 @@ def radius(x: Array, y: Array) -> Array:
 def difference(x: Array, y: Array) -> Array:
     """x - y, where equal infinities differ by 0."""
     same = (x == y) & np.isinf(x)
+    if not anywhere(same):
+        return x - y
     return np.where(same, 0, x) - np.where(same, 0, y)
 
 

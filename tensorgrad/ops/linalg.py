@@ -73,7 +73,7 @@ matmul = primitive(
     operator.matmul,
     matmul_x,
     matmul_y,
-    notation="{0} {1}",
+    notation=lambda x=(), y=(): r"{0}^{{\top}} {1}" if len(x) == 1 else "{0} {1}",
     domain=Domain(signature="(m?,k),(k,n?)", complex=True),
     care=contraction,
     batch=matmul_examples,

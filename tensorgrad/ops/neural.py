@@ -16,7 +16,7 @@ from tensorgrad.engine import arrays
 from tensorgrad.engine.arrays import as_array, created, total, wrong
 from tensorgrad.engine.batching import alike, elementwise, full, padded, reduction
 from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import Primitive, primitive
 from tensorgrad.ops.elementwise import difference, only
 from tensorgrad.ops.linalg import as_matrix
@@ -84,7 +84,13 @@ softplus = primitive(
 # Softmax and its logarithm. Subtracting the largest entry changes nothing but the range of e^x.
 
 
+numbers = np.vectorize(data_of, otypes=[float])
+
+
 def top(x: Array, axis: Axis) -> Array:
+    """The largest entry, as a constant."""
+    if x.dtype == object:  # scalars that `zoom` takes a forward apart into
+        x = numbers(x)
     if 0 in x.shape:
         return x.max(axis=axis, keepdims=True, initial=-np.inf)
     return x.max(axis=axis, keepdims=True)
@@ -183,7 +189,7 @@ linear = primitive(
     weight_rule,
     lambda g, out, x, weight, bias: g,
     name="linear",
-    notation="{0} {1}^T + {2}",
+    notation=r"{0} {1}^{{\top}} + {2}",
     domain=Domain(signature="(i),(o,i),(o)", broadcast=False, complex=True),
     batch=affine_examples,
 )

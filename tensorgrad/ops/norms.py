@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created
+from tensorgrad.engine.arrays import anywhere, created
 from tensorgrad.engine.batching import reduction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -24,6 +24,8 @@ EUCLIDEAN = (None, 2, "fro", "f")
 def steepest(x: Array, r: Array, ord: Any) -> Array:
     """∂‖x‖/∂x = (|x| / ‖x‖)^(p-1) x / |x|: the direction in which the p-norm grows."""
     origin = r == 0
+    if ord in EUCLIDEAN and not anywhere(origin):
+        return conj(x) / r
     r = np.where(origin, 1, r)
     if ord in EUCLIDEAN:
         return np.where(origin, 0, conj(x) / r)

@@ -227,11 +227,19 @@ var = primitive(
     domain=Domain(params=freedoms),
     batch=reduction,
 )
+
+
+def not_zero(out: Array) -> Array:
+    """A divisor: 1 in place of 0."""
+    zero = out == 0
+    return out + zero if anywhere(zero) else out
+
+
 std = primitive(
     np.std,
     even(
         lambda g, out, x, axis=None, ddof=0, keepdims=False: (
-            unreduce(g / (out + (out == 0)), axis, keepdims) * spread(x, axis, ddof)
+            unreduce(g / not_zero(out), axis, keepdims) * spread(x, axis, ddof)
         ),
         lambda q, out, x, axis=None, ddof=0, keepdims=False: (
             unreduce(q, axis, keepdims) * spread(x, axis, ddof)

@@ -76,7 +76,7 @@ transpose = primitive(
     lambda g, out, x, axes=None: np.transpose(
         g, None if axes is None else np.argsort(np.mod(axes, x.ndim))
     ),
-    notation="{0}^T",
+    notation=r"{0}^{{\top}}",
     domain=Domain(params=permutations),
     batch=moving,
     view=True,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 import re
-from collections.abc import Iterator
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tensorgrad import Value
+from tensorgrad import Value, nn
+from tensorgrad.engine.primitive import registry
+from tensorgrad.formula.formula import Formula
 from tensorgrad.formula.parse import ExpressionError, evaluate
+from tensorgrad.formula.symbol import Applied, Constant, Name
 from tensorgrad.formula.text import Rounded
+from tensorgrad.formula.writing import LATEX
 from tensorgrad.graph.names import DIRECTION
 from tensorgrad.graph.replay import Event, Replay, totals
 from tensorgrad.nn import functional as F
+from tensorgrad.viz import explain, steps
+from tensorgrad.viz.graph.outline import Outline
+from tensorgrad.viz.stepper.story import Share, story, told
 from tests.expressions import expressions
 from tests.networks import networks
 
@@ -139,5 +151,202 @@ def test_each_equation_of_a_network_holds(call: Any, cost: str) -> None:
 def test_each_equation_of_an_expression_holds(call: Any) -> None:
     f, arguments = call
     out = f(*map(Value, arguments))
-    assume(isinstance(out, Value) and out.requires_grad)
+    assume(isinstance(out, Value) and out.requires_grad and "spacing" not in f.source)
     check(out)
+    first = out.node
+    while first.op is not None:
+        first = next(x for x in first.operands if x is not None and x.requires_grad)
+    check(out, "fwd", Value.of(first))
+
+
+# The textbook's formulas: G is the derivative of a result (or of the sum of its entries) by it.
+
+X = np.array([[0.3, 0.5, 0.2], [0.1, 0.7, 0.9]])
+BOOK: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "add": (lambda x, y: x + y, "x + y", "G"),
+    "subtract": (lambda x, y: y - x, "y - x", "-G"),
+    "multiply": (lambda x, y: x * y, r"x \odot y", r"G \odot y"),
+    "divide": (lambda x, y: x / y, r"\frac{x}{y}", r"\frac{G}{y}"),
+    "negative": (lambda x: -x, "-x", "-G"),
+    "power": (lambda x: x**3, "x^{3}", r"G \odot (3 \odot x^{2})"),
+    "matmul": (lambda x, y: x @ y.T.data, r"x c_{1}", r"G c_{1}^{\top}"),
+    "matmul, the right": (lambda x, y: y.T.data @ x, r"c_{1} x", r"c_{1}^{\top} G"),
+    "matrix and vector": (lambda x, v: x @ v, "x v", r"G v^{\top}"),
+    "vector and matrix": (lambda x, w: w @ x, r"w^{\top} x", r"w G^{\top}"),
+    "linear": (lambda x, y, w: registry["linear"](y, x, w), r"y x^{\top} + w", r"G^{\top} y"),
+    "bias": (lambda v, y: y + v, "y + v", r"\sum_{i} {G}_{ij}"),
+    "a number": (lambda s, y: y + s, "y + s", r"\sum_{i, j} {G}_{ij}"),
+    "factor of columns": (lambda v, y: y * v, r"y \odot v", r"\sum_{i} {(G \odot y)}_{ij}"),
+    "exp": (lambda x: np.exp(x), "e^{x}", r"G \odot O"),
+    "log": (lambda x: np.log(x), r"\ln x", r"\frac{G}{x}"),
+    "sqrt": (lambda x: np.sqrt(x), r"\sqrt{x}", r"\frac{G}{2 \odot O}"),
+    "sin": (lambda x: np.sin(x), r"\sin x", r"G \odot (\cos x)"),
+    "cos": (lambda x: np.cos(x), r"\cos x", r"-G \odot (\sin x)"),
+    "tanh": (lambda x: np.tanh(x), r"\tanh x", r"G \odot (1 - O \odot O)"),
+    "sigmoid": (lambda x: F.sigmoid(x), r"\sigma(x)", r"G \odot O \odot (1 - O)"),
+    "relu": (lambda x: F.relu(x), r"\max(0, x)", r"{G if x \gt 0, else 0}"),
+    "softplus": (lambda x: F.softplus(x), r"\ln(1 + e^{x})", r"G \odot \sigma(x)"),
+    "abs": (lambda x: abs(x), r"\lvert x \rvert", r"G \odot (\operatorname{sgn} x)"),
+    "sum": (lambda x: np.sum(x), r"\sum_{i, j} {x}_{ij}", r"G \odot \mathbf{1}_{2 \times 3}"),
+    "sum of rows": (
+        lambda x: np.sum(x, axis=-1, keepdims=True),
+        *(r"\sum_{j} {x}_{ij}", r"G \odot \mathbf{1}_{2 \times 3}"),
+    ),
+    "mean": (
+        lambda x: x.mean(),
+        *(r"\frac{1}{6} \sum_{i, j} {x}_{ij}", r"\frac{G}{6} \odot \mathbf{1}_{2 \times 3}"),
+    ),
+    "mean of columns": (
+        lambda x: np.mean(x, axis=0),
+        *(r"\frac{1}{2} \sum_{i} {x}_{ij}", r"{(\frac{G}{2})}_{j} \odot \mathbf{1}_{2 \times 3}"),
+    ),
+    "max": (
+        lambda v: v.max(),
+        *(r"\max_{i} {v}_{i}", r"{\frac{G}{\sum_{i} {[v = O]}_{i}} if v = O, else 0}"),
+    ),
+    "std": (
+        lambda v: np.std(v),
+        r"\operatorname{std}_{i} v",
+        r"\frac{G}{O} \odot \frac{v - \frac{1}{3} \sum_{i} {v}_{i}}{3}",
+    ),
+    "prod": (lambda v: np.prod(v), r"\prod_{i} {v}_{i}", r"G \odot \frac{O}{v}"),
+    "norm": (lambda v: registry["norm"](v), r"\lVert v \rVert", r"G \odot \frac{v}{O}"),
+    "transpose": (lambda x: x.T, r"x^{\top}", r"G^{\top}"),
+    "transpose, named axes": (lambda x: np.transpose(x, (1, 0)), r"x^{\top}", r"G^{\top}"),
+    "softmax": (
+        lambda x: F.softmax(x),
+        r"\operatorname{softmax}_{j} x",
+        r"O \odot (G - \sum_{j} {(G \odot O)}_{ij})",
+    ),
+    "log_softmax": (
+        lambda x: F.log_softmax(x),
+        r"\ln \operatorname{softmax}_{j} x",
+        r"G - e^{O} \odot \sum_{j} {G}_{ij}",
+    ),
+    "logsumexp": (
+        lambda v: registry["logsumexp"](v),
+        r"\ln \sum_{i} e^{{v}_{i}}",
+        r"G \odot (\operatorname{softmax}_{i} (v - O))",
+    ),
+    "cross_entropy": (
+        lambda x: F.cross_entropy(x, np.array([0, 2])),
+        r"-\frac{1}{n} \sum_{i} \ln \operatorname{softmax}(x)_{i, {[0, 2]}_{i}}",
+        r"\frac{G}{2} \odot (\operatorname{softmax}_{j} x - \operatorname{onehot}([0, 2]))",
+    ),
+    "quadratic": (
+        lambda x, y: registry["quadratic"](x, y),
+        r"\frac{1}{2n} \sum \lVert x - y \rVert^2",
+        r"\frac{G}{2} \odot (x - y)",
+    ),
+    "inv": (lambda a: np.linalg.inv(a), "a^{-1}", r"-O^{\top} G O^{\top}"),
+    "solve": (
+        lambda a, m: np.linalg.solve(a, m),
+        *(r"a^{-1} m", r"-(a^{\top})^{-1} G O^{\top}"),
+    ),
+    "where": (
+        lambda x, y: np.where(X > 0.4, x, y),
+        r"{x if c_{1}, else y}",
+        "{G if c_{1}, else 0}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_formulas_are_those_of_the_textbook(name: str) -> None:
+    f, forward, rule = BOOK[name]
+    data = {"x": X, "y": X + 1, "v": X[0], "w": X[:, 0], "s": X[0, 0], "a": X[:, :2], "m": X}
+    names = list(inspect.signature(f).parameters)
+    first = Value(data[names[0]], name=names[0])
+    rest = [Value(data[n], requires_grad=n == "m", name=n) for n in names[1:]]
+    out = f(first, *rest)
+    replay = Replay(out, first)
+    made = next(e for e in replay.values(next(replay.backward())) if e.kind == "forward")
+    edge = next(e for e in replay.backward() if e.kind == "edge")
+    assert in_short(made.sides(LATEX)[1], made) == forward
+    assert in_short(edge.sides(LATEX)[-2], made) == rule
+
+
+def in_short(latex: str, made: Event) -> str:
+    """LaTeX with G and O for derivative and result, without \\left and \\right."""
+    sigma = r"\Sigma " if np.ndim(made.value) else ""
+    name = LATEX.name(made.name)
+    latex = latex.replace(r"\left", "").replace(r"\right", "")
+    for g in (rf"\frac{{\partial {sigma}{name}}}{{\partial {name}}}",):
+        latex = latex.replace(f"({g})", "G").replace(g, "G")
+    latex = re.sub(r"\\begin\{cases\} (.*?) & \\text\{if \} ", r"{\1 if ", latex)
+    latex = re.sub(r" \\\\ (.*?) & \\text\{else\} \\end\{cases\}", r", else \1}", latex)
+    return latex.replace(r"\cdot", r"\odot").replace(name, "O")
+
+
+WRAPPED: list[Callable[[Any], Any]] = [
+    lambda x: Applied(np.transpose, [x], {}),
+    lambda x: Applied(np.square, [x], {}),
+    lambda x: Applied(registry["power"], [x, Constant(3)], {}),
+    lambda x: Applied(np.linalg.inv, [x], {}),
+    lambda x: Applied(operator.getitem, [x, Constant(0)], {}),
+    lambda x: Applied(np.sum, [x], {"axis": Constant(0)}, [(2, 3)]),
+    lambda x: Applied(np.negative, [x], {}),
+]
+
+
+@pytest.mark.parametrize("name", sorted(registry))
+def test_no_formula_has_two_superscripts(name: str) -> None:
+    """Nor two subscripts: LaTeX and its converters refuse both."""
+    op = registry[name]
+    parts = [Name(f"x{i}") for i in range(op.arity or 2)]
+    for wrap in WRAPPED:
+        for part in (Applied(op, parts, {}), Applied(op, [wrap(x) for x in parts], {})):
+            tree = ElementTree.fromstring(Formula(wrap(part)).mathml())
+            assert tree.tag.endswith("math")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_of_unnamed_data_are_set(bias: bool) -> None:
+    model = nn.Sequential(nn.Linear(3, 2, bias=bias), nn.Tanh(), nn.Linear(2, 2, bias=bias))
+    found = explain(np.sum(model(np.ones((5, 3)))), model.parameters()[0])
+    assert "c_{1}" in found.latex()
+    assert r"\mathbb{R}^{5 \times 3}^" not in found.latex()
+    assert "<math" in found.html()
+
+
+def test_what_is_rounded_is_not_called_equal() -> None:
+    x = Value(-10.0, name="x")
+    text = str(explain(np.exp(x) + 1, x))
+    assert "v2 = v1 + 1 ≈ 4.54e-05 + 1 ≈ 1\n" in text
+    assert r"\approx 4.54 \cdot 10^{-5} + 1 \approx 1" in explain(np.exp(x) + 1, x).latex()
+    assert "≈" not in str(explain((x + 0.1) * 3, x))
+
+
+def test_a_direction_is_shown_as_one() -> None:
+    """Forward mode by an array has a number for each direction, not a gradient."""
+    W = Value(np.ones((2, 3)), name="W")
+    told = [str(event) for event in steps(np.sum(X @ W.T), W, mode="fwd")]
+    assert not any("∂v3/∂W" in line for line in told)
+    assert told[-4:] == [
+        "D_u(W) = u = ones((2, 3)) = float64[2, 3]",
+        "D_u(v1) += D_u(W).T = float64[3, 2]",
+        "D_u(v2) += c1 @ D_u(v1) = float64[2, 2]",
+        "D_u(v3) += sum(D_u(v2)) = 5.4",
+    ]
+    by_number = [str(event) for event in steps(Value(2.0, name="a") * 3)]
+    assert by_number[-1] == "∂v1/∂a += ∂v1/∂v1 * 3 = 1 * 3 = 3"
+
+
+def test_the_stepper_counts_a_sweep_for_each_number() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    loss = np.sum(model(X))
+    sweeps = told(loss, None, None)
+    counted = story(sweeps, Outline("", defaultdict(lambda: (0, 0))), Share(1, 0, False), {})
+    numbers = sum(p.size for p in model.parameters())
+    assert (counted["inputs"], counted["numbers"]) == (4, numbers)
+    assert counted["forward"] > numbers
+
+
+def test_paths_that_cancel_have_no_shares() -> None:
+    """The largest entry that softmax subtracts is a constant, no path."""
+    x = Value(np.array([0.3, 0.5, 0.2]), name="x")
+    text = str(explain(F.softmax(x)[0], x, entry=0))
+    assert "x[0] → v1" in text
+    assert "%" not in text
+    assert "Paths from x[0] to V1[0]: 2" in text
+    assert "Paths from x[1] to V1[0]: 1" in str(explain(F.softmax(x)[0], x, entry=1))
