@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Entry(Value):
         op = registry.get(name)
         if op is None or op.arity != 1:
             raise AttributeError(f"a Value has no {name!r}")
-        return lambda: op(self)
+        return partial(entering(op), self)
 
     def conjugate(self) -> Value:
         """Itself, where it is real: nothing to be recorded."""
