@@ -486,6 +486,32 @@ def test_a_state_of_other_groups_or_shapes_is_refused_and_changes_nothing() -> N
     assert other.param_groups[0]["lr"] == 1e-3
 
 
+@pytest.mark.parametrize("wrong", [None, 1, "a", [], [1], {"a": 1}, -1, 10**400])
+def test_a_damaged_state_is_refused_in_a_line_and_changes_nothing(wrong: Any) -> None:
+    w = Value([1.0, 2.0])
+    optimizer = optim.Adam([w], lr=0.1)
+    take(optimizer, (w, 1.0))
+    whole = optimizer.state_dict()
+    group = whole["param_groups"][0]
+    for damaged in (
+        wrong,
+        {},
+        {**whole, "state": wrong},
+        {**whole, "param_groups": wrong},
+        {**whole, "param_groups": [wrong]},
+        {**whole, "param_groups": [{**group, "params": wrong}]},
+        {**whole, "param_groups": [{**group, "betas": wrong}]},
+        {**whole, "state": {0: wrong}},
+    ):
+        other = optim.Adam([w])
+        try:
+            other.load_state_dict(damaged)
+        except ValueError as error:
+            assert str(error).isprintable()  # noqa: PT017 (some harm nothing)
+            assert not other.state
+            assert other.param_groups[0]["lr"] == 1e-3
+
+
 def test_a_state_of_pairs_is_that_of_a_complex_parameter_and_of_no_other() -> None:
     real, complex_ = np.ones(2), np.ones(2, complex)
     states = {}

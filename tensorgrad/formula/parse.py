@@ -269,6 +269,9 @@ class Reader:
         self, x: ast.expr, function: Function, args: Sequence[Any], params: Mapping[str, Any]
     ) -> None:
         """ExpressionError if a call may take more memory or time than is left."""
+        for word in (*args, *params.values()):
+            if isinstance(word, str) and no_number(word):
+                raise self.error(x, f"{word!r} is no type of number")
         cost = cost_of(function, args, params)
         if cost.bits > LARGEST:
             raise self.error(x, "a power of whole numbers that is too large")
@@ -293,8 +296,6 @@ class Reader:
     def read_constant(self, x: ast.Constant) -> Any:
         if not isinstance(x.value, (int, float, complex, str, type(None), type(Ellipsis))):
             raise self.error(x, f"{x.value!r} is no number")
-        if isinstance(x.value, str) and no_number(x.value):
-            raise self.error(x, f"{x.value!r} is no type of number")
         return x.value
 
     def read_name(self, x: ast.Name) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tensorgrad.engine.node import Array
+from tensorgrad.extras import printable
 from tensorgrad.value import Value
 
 State = tuple[Array, ...]
@@ -192,14 +193,26 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where an optimiser of as many parameters was when `state_dict()` was called.
 
-        ValueError, before anything changes, where groups or shapes are others.
+        ValueError, before anything changes, where groups or shapes are others, or it is no state.
         """
+        try:
+            new = self._states_of(state)
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                printable(f"this is no state of {type(self).__name__}: {said}")
+            ) from error
+        for group, given in zip(self.param_groups, state["param_groups"]):
+            group.update({k: v for k, v in given.items() if k != "params"})
+        self.state = new
+
+    def _states_of(self, state: Mapping[str, Any]) -> dict[Value, State]:
         groups, own = state["param_groups"], self.param_groups
         sizes = [[len(g["params"]) for g in gs] for gs in (groups, own)]
         if sizes[0] != sizes[1]:
             raise ValueError(f"state has groups of {sizes[0]} parameters, expected {sizes[1]}")
         for group in groups:
-            self._check(**{**group, "params": []})
+            self._check(**{**self.defaults, **group, "params": []})
         params = [p for group in own for p in group["params"]]
         numbers = [i for group in groups for i in group["params"]]
         new: dict[Value, State] = {}
@@ -213,9 +226,7 @@ class Optimizer:
                         f"state of shape {np.shape(x)} for parameter {i} of shape {p.shape}"
                     )
             new[p] = tuple(np.array(x) if np.ndim(x) else number(x) for x in state["state"][i])
-        for group, given in zip(own, groups):
-            group.update({k: v for k, v in given.items() if k != "params"})
-        self.state = new
+        return new
 
 
 def number(x: Any) -> Any:
