@@ -45,7 +45,7 @@ class Entry(Value):
         op = registry.get(name)
         if op is None or op.arity != 1:
             raise AttributeError(f"a Value has no {name!r}")
-        return partial(entering(op), self)
+        return partial(op, self)
 
     def conjugate(self) -> Value:
         """Itself, where it is real: nothing to be recorded."""
