@@ -26,6 +26,7 @@ WORDS = [*NAMES, "Layer", "Linear", "MLP", "Sequential", "Module", "Neuron", "ta
 WORDS += ["\x1b[2J", "\ud800", "\u202e", "a\nb", "9" * 5000, "float128", "O", "9999999f8", "m8[s]"]
 NUMBERS = [0, 1, -1, 2, 3, 7, 1.5, 1e300, float("nan"), float("inf"), 2**31, 2**63, 10**12, 10**400]
 LEAVES = [*WORDS, *NUMBERS, True, False, None, [], {}, {"again": 0}, {"again": 1}, {"tuple": []}]
+LEAVES *= 4  # what follows takes longer to be refused
 LEAVES += [{"class": "Layer", "arguments": {"nin": 1, "nout": 10**12}}]
 LEAVES += [{"class": "MLP", "arguments": {"nin": 10**5, "nouts": [10**5] * 9}}]
 LEAVES += [{"class": "Linear", "arguments": {"in_features": 10**4, "out_features": 10**4}}]
