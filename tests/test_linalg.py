@@ -234,6 +234,10 @@ def test_vmap_is_a_loop(call: str) -> None:
 def test_least_squares_cannot_be_mapped_as_its_residuals_may_be_left_out_by_an_example() -> None:
     with pytest.raises(TypeError, match="vmap"):
         tg.vmap(lambda a: la.lstsq(a, np.ones(3))[0])(draw((2, 3, 2)))
+    wide = draw((2, 2, 3))  # no more rows than columns: there are none
+    x, residuals = tg.vmap(lambda a: la.lstsq(a, np.ones(2))[:2])(wide)
+    np.testing.assert_allclose(x, [la.lstsq(a, np.ones(2))[0] for a in wide], rtol=1e-10)
+    assert residuals.shape == (2, 0)
 
 
 # In fifty digits.
