@@ -216,8 +216,14 @@ def higher_orders(point: Point, more: int, modes: Sequence[str], rng: np.random.
                 higher_orders(projected, more - 1, modes, rng)
     except GradientError:  # its failures are counted below, with the others
         pass
+    stated = ""
+    if within.failures and point.subject.choice:
+        stated = point.subject.choice(*point.own(point.x))
     for failure in within.failures:
         if failure.kind != "wrong in second order":
             failure.detail = f"in the gradient of the gradient: {failure.detail}"
+        elif stated:  # what follows from it is the derivative of nothing
+            failure.kind = "a choice here"
+            failure.detail = f"{stated} (docs/choices.md); check another point"
     within.compared = Counter({"second order": within.compared.total()})
     point.report.add(within)

@@ -75,7 +75,14 @@ class Choice:
         )
 
 
-UNFIT = {"no array", "integers", "not finite", "no differentiable input", "nothing checked"}
+UNFIT = {
+    "no array",
+    "integers",
+    "not finite",
+    "no differentiable input",
+    "nothing checked",
+    "a choice here",
+}
 """The failures that say nothing of the gradient."""
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.backprop import topological_order
+from tensorgrad.graph.local import choice_in_force
+from tensorgrad.testing.vectors import listed
 from tensorgrad.transforms.call import is_static, positions
 from tensorgrad.transforms.derivatives import jvp, vjp
 from tensorgrad.transforms.tree import flatten, paths_of
@@ -27,7 +30,8 @@ class Subject:
     argument the gradient of Re sum(g * f(*args)); of x + iy that is ∂/∂x - i ∂/∂y. `jvp(ts, *args)`
     returns the derivative of `f` in the direction of `ts`, one for each argument.
     `second(g, ws)` returns the Subject of sum(ws * vjp(g, *args)), for higher orders.
-    `names`: of the arguments, by default what `f` calls them.
+    `names`: of the arguments, by default what `f` calls them. `choice(*args)` names a stated choice
+    that is in force there, or nothing.
 
     >>> cube = Subject(lambda x: x**3, lambda g, x: (3 * g * x**2,))
     >>> from tensorgrad import testing
@@ -41,6 +45,7 @@ class Subject:
     second: Callable[[Any, Sequence[Array]], Subject] | None = None
     name: str = ""
     names: Sequence[str] = ()
+    choice: Callable[..., str] | None = None
 
     def __str__(self) -> str:
         return self.name or name_of(self.f)
@@ -101,9 +106,18 @@ def from_values(
 
         return from_values(h, name or name_of(f), wrt, names or names_of(f, len(ws)))
 
-    return Subject(
-        numbers(f), numbers(pulled), numbers(pushed), projected, name or name_of(f), names
-    )
+    def choice(*args: Array) -> str:
+        _, free, xs = opened(args)
+        outs = [y.node for y in listed(free(*map(Value, xs))) if isinstance(y, Value)]
+        for node in topological_order(outs):
+            for i, x in enumerate(node.operands):
+                stated = choice_in_force(node, i) if x is not None and x.requires_grad else None
+                if stated and node.op:
+                    return f"{node.op.name}: {stated}"
+        return ""
+
+    called = name or name_of(f)
+    return Subject(numbers(f), numbers(pulled), numbers(pushed), projected, called, names, choice)
 
 
 def numbers(f: Function) -> Function:

@@ -528,6 +528,17 @@ def test_a_determinant_of_rank_1_or_2_is_not_accused(seed: int) -> None:
         check_grads(np.linalg.det, rng.standard_normal((n, rank)) @ rng.standard_normal((rank, n)))
 
 
+def test_a_second_derivative_that_follows_from_a_choice_is_neither_right_nor_wrong() -> None:
+    length = np.linalg.norm
+    check_grads(lambda x: length(x) ** 2, np.zeros(3))
+    for f in (lambda x: length(x) * length(x), lambda x: np.cos(length(x))):
+        with pytest.raises(GradientError, match="could not be checked") as caught:
+            check_grads(f, np.zeros(3))
+        (failure,) = caught.value.failures
+        assert failure.kind == "a choice here"
+        assert failure.detail.startswith("norm: ‖x‖' = 0 at 0")
+
+
 # What a vjp makes of its cotangent.
 
 
