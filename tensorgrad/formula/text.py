@@ -157,7 +157,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
 
 def of_items(text: str) -> str:
     """What is read back as an array: a number would have no items."""
-    return f"array({text.strip('()')})" if re.match(r"[(-]*\d", text) else text
+    return f"array({text.strip('()')})" if re.fullmatch(r"\(?-?\d[\d.e+j-]*\)?", text) else text
 
 
 def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
