@@ -22,7 +22,9 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.engine.primitive import Primitive, implementations, registry
 from tensorgrad.extras import printable
 from tensorgrad.ops.constant import ANSWERS, named
+from tensorgrad.ops.join import array
 from tensorgrad.ops.neural import one_hot
+from tensorgrad.value import Value
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -46,7 +48,8 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Invert: operator.invert,
 }
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
-PLAIN = (np.array, np.arange, np.zeros, np.ones)  # they make what is not computed
+PLAIN = (array, np.arange, np.zeros, np.ones)  # they make what is not computed
+HABITS = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's words, and NumPy's
 # Text is no value, and how many bins a histogram has depends on numbers, not on sizes.
 BINS = (np.histogram, np.histogram2d, np.histogramdd, np.histogram_bin_edges)
 EXCLUDED = {*named(ANSWERS["text and files"]), *BINS}
@@ -82,7 +85,7 @@ def functions() -> Functions:
         for name, function in vars(home).items():
             if id(function) in known:
                 found.setdefault(prefix + name, []).append(function)
-    return {**found, "slice": [slice], "one_hot": [one_hot]}
+    return {**found, "array": [array], "slice": [slice], "one_hot": [one_hot]}
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
@@ -130,7 +133,7 @@ def cost_of(function: Function, args: Sequence[Any], params: Mapping[str, Any]) 
     if forward is operator.getitem or batch is moving:
         side = min(shape_of(operands[0]), default=1) if sizes and sizes[0] else 1
         return Cost(product / side, product / side)  # an index in place of an axis, or a view
-    if function in (np.array, slice) or batch in (reduction, alike):
+    if function in (array, slice) or batch in (reduction, alike):
         return Cost(data, data)
     signature = getattr(function, "signature", None) or getattr(forward, "signature", None)
     if forward is operator.matmul:
@@ -337,7 +340,11 @@ class Reader:
         if any(k.arg is None for k in x.keywords):
             raise self.error(x, "** is not part of an expression")
         params = {str(k.arg): self.read(k.value) for k in x.keywords}
+        for word in HABITS.keys() & params.keys():
+            raise self.error(x, f"NumPy's word for {word}= is {HABITS[word]}=")
         args = [self.read(arg) for arg in x.args]
+        if name in ("max", "min") and len(args) > 1 and isinstance(args[1], (float, Value)):
+            raise self.error(x, f"{name} takes one array and an axis: write {name}imum(a, b)")
         known = self.known[name]
         if len(known) > 1 and args and isinstance(args[0], list):
             known = known[1:]  # a primitive takes its operands one by one
@@ -359,4 +366,5 @@ class Reader:
         return tuple(map(self.read, x.elts))
 
     def read_list(self, x: ast.List) -> Any:
-        return [self.read(part) for part in x.elts]
+        parts = map(self.read, x.elts)
+        return [array(part) if isinstance(part, list) else part for part in parts]

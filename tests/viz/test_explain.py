@@ -447,10 +447,29 @@ def test_what_takes_little_is_computed(text: str, shape: tuple[int, ...]) -> Non
     assert np.shape(evaluate(text, values)) == shape
 
 
-def test_x_to_the_power_is_written_with_two_stars() -> None:
-    for text in ("x^2", "a^2"):
-        with pytest.raises(ExpressionError, match=r"write x\*\*2"):
-            evaluate(text, {"a": tg.Value(1.0)})
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("x^2", r"write x\*\*2"),
+        ("a^2", r"write x\*\*2"),
+        ("max(a, b)", r"maximum\(a, b\)"),
+        ("min(v, 0.5)", r"minimum\(a, b\)"),
+        ("sum(v, dim=0)", "dim= is axis="),
+        ("mean(v, keepdim=True)", "keepdim= is keepdims="),
+    ],
+)
+def test_habits_from_elsewhere_are_told_what_to_write(text: str, instead: str) -> None:
+    values = {"a": tg.Value(1.0), "b": tg.Value(2.0), "v": tg.Value(np.arange(3.0))}
+    with pytest.raises(ExpressionError, match=instead):
+        evaluate(text, values)
+
+
+def test_lists_of_values_are_arrays() -> None:
+    values = {"a": tg.Value(3.0), "b": tg.Value(2.0)}
+    for text in ("array([[a, b], [b, 0]])", "stack([[a, b], [b, 0]])"):
+        found = evaluate(text, values)
+        assert isinstance(found, tg.Value)
+        assert found.tolist() == [[3, 2], [2, 0]]
 
 
 def test_an_error_shows_no_control_characters() -> None:
