@@ -40,17 +40,20 @@ def tangent(node: Node, i: int, dx: Array) -> Array:
         raise TypeError(f"forward mode does not go through {op.name}: {error}") from error
 
 
-def linear(node: Node, i: int) -> bool:
-    """Whether a node is linear in operand `i`: it moves by what it makes of the move, as a draw
-    tells."""
+def linear(node: Node, i: int, g: Array) -> bool:
+    """Whether a node is linear in operand `i`: it moves by what it makes of the move, as `g` and
+    a draw tell, both ways."""
     op, x = node.op, np.asarray(node.inputs[i])
     assert op is not None
     dx = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)[()]
     try:
-        made = op.forward(*node.inputs[:i], dx, *node.inputs[i + 1 :], **node.params)
-        return bool(np.allclose(made, tangent(node, i, dx), rtol=1e-3, atol=1e-3))
+        for move in (dx, -dx, g):  # a maximum may be that of one of them
+            made = op.forward(*node.inputs[:i], move, *node.inputs[i + 1 :], **node.params)
+            if not np.allclose(made, tangent(node, i, move), rtol=1e-4, atol=1e-6):
+                return False
     except (TypeError, ValueError):  # of other numbers than it was made for
         return False
+    return True
 
 
 def local_derivative(node: Node, i: int) -> Array | None:

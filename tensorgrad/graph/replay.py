@@ -86,7 +86,8 @@ class Event:
         if self.operand is None:
             return None
         if self.mode == "fwd" and not entrywise(self.node):
-            return forward_of(self.node, self.operand) if linear(self.node, self.operand) else None
+            known = self.g is not None and linear(self.node, self.operand, self.g)
+            return forward_of(self.node, self.operand) if known else None
         try:
             like = self.value if self.mode == "fwd" else self.node.inputs[self.operand]
             return rule_at(self.node, self.operand, self.g, like)
