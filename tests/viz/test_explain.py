@@ -323,7 +323,7 @@ def test_the_command_draws_an_expression(tmp_path: Path) -> None:
         (["a+1", "a=b"], "b has no value"),
         (["a+1", "a=1", "a=2"], "a is given twice"),
         (["a+1", "a=None"], "not a number"),
-        (["a+array(10**30)**(10**9)", "a=1"], "too large for NumPy"),
+        (["a+array(10**30)**(10**9)", "a=1"], "computes with numbers"),
         (["a+zeros((100000, 100000))", "a=1"], "more than 10,000,000 entries"),
         (["softmax(-1)*a", "a=1"], "at character 1"),
         (["power(1e308,1e308,1)*a", "a=1"], "at character 1"),
