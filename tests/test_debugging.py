@@ -335,3 +335,17 @@ def test_debug_around_fit_changes_nothing() -> None:
             )
         losses.append([line.loss for line in history])
     assert losses[0] == losses[1]
+
+
+def test_a_second_derivative_that_follows_from_a_choice_is_told() -> None:
+    def two_lengths(x: Any) -> Any:
+        return np.linalg.norm(x) * np.linalg.norm(x)  # |x|², but its Hessian at 0 follows from 0·0
+
+    with (
+        tg.debug(),
+        pytest.warns(UserWarning, match=r"norm is .* a choice, ‖x‖' = 0 at 0.*np\.linalg"),
+    ):
+        tg.hessian(two_lengths)(np.zeros(2))
+    with tg.debug():  # elsewhere, and at first order, nobody is warned
+        tg.hessian(two_lengths)(np.ones(2))
+        tg.grad(two_lengths)(np.zeros(2))

@@ -11,16 +11,18 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.engine.arrays import innermost
-from tensorgrad.engine.backprop import Sweep
+from tensorgrad.engine.backprop import RECORDED, Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
 from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.engine.rules import Reading
+from tensorgrad.graph.local import choice_in_force
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))
 INTERNAL = tuple(folder + os.sep for folder in (PACKAGE, os.path.dirname(np.__file__)))
@@ -33,7 +35,7 @@ def debug() -> recording:
 
     FloatingPointError names the operation and source line that first made a NaN or Inf, forward or
     backward. RuntimeError names those whose arrays were changed in place before the sweep needed
-    them.
+    them. A warning names those where a second derivative follows from a choice (docs/choices.md).
 
     >>> import tensorgrad as tg
     >>> x = tg.Value([4.0, 0.0])
@@ -86,6 +88,8 @@ class Origin(Reading):
         assert node.op is not None
         if not sweep.careful:
             raise Unsure  # an infinity that nobody asks for is no mistake
+        if RECORDED in sweep.readings:
+            self.name_choices(node)
         now = (node.data, *node.inputs)
         changed = [i for i, (x, old) in enumerate(zip(now, self.before)) if not same(x, old)]
         if not changed:
@@ -110,6 +114,18 @@ class Origin(Reading):
                     )
 
         return args
+
+    def name_choices(self, node: Node) -> None:
+        """A warning where a second derivative may follow from a choice, and not from calculus."""
+        for i, x in enumerate(node.operands):
+            choice = choice_in_force(node, i) if x is not None and x.requires_grad else None
+            if choice:
+                assert node.op is not None
+                warnings.warn(
+                    f"{node.op.name} is where its derivative is a choice, {choice}, from which "
+                    f"second derivatives follow (docs/choices.md), in {self.line}",
+                    stacklevel=2,
+                )
 
     def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """FloatingPointError if a rule returned a NaN or Inf."""
