@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE chooses between `dev` (quick), `ci` (the same examples each t
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,14 @@ settings.load_profile(
 DATA = Path(__file__).parents[2] / "shared" / "data"
 if DATA.is_dir():
     os.environ.setdefault("TENSORGRAD_DATA", str(DATA))
+
+
+@pytest.fixture(autouse=True)
+def same_numbers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test draws the same numbers from its module's generator, whichever tests ran before it."""
+    for name in ("rng", "RNG"):
+        if (generator := getattr(request.module, name, None)) is not None:
+            monkeypatch.setattr(request.module, name, copy.deepcopy(generator))
 
 
 @pytest.fixture
