@@ -229,7 +229,7 @@ def test_the_graph_of_an_answer_shows_no_gradient_of_the_cost():
     made = report([], model, validation=(np.eye(4), np.array([0, 1, 1, 0])))
     *_, drawn = re.findall('svg[+]xml;base64,([^"]+)', made.html)
     text = base64.b64decode(drawn).decode()
-    assert "∂v1/∂weight: not computed" in text
+    assert "∂Σv1/∂weight: not computed" in text
     assert "‖∂" not in text
     assert model.weight.grad is not None
 
