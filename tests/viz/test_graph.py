@@ -327,6 +327,7 @@ def test_folded_neurons_are_a_net_without_a_way_back() -> None:
     for depth, number in ((0, 3), (1, 5)):
         groups = grouped(order, paths, depth, 200)
         assert len(groups) == number
+        assert not any(group.alike for group in groups)
         ways = set(ends_of(groups))
         assert ways
         assert not any((end, start) in ways for start, end in ways)

@@ -101,6 +101,7 @@ class Group(NamedTuple):
     path: Path  # of the frames that it stands in
     title: str
     nodes: list[Node]
+    alike: bool = False  # folded by operation, not by Module
 
 
 def grouped(
@@ -115,7 +116,7 @@ def grouped(
     alike: defaultdict[str, list[Node]] = defaultdict(list)
     for node in order:
         alike[".".join((*paths[node][:1], node.op.name if node.op else "leaves"))].append(node)
-    return [Group((), title, nodes) for title, nodes in alike.items()]
+    return [Group((), title, nodes, True) for title, nodes in alike.items()]
 
 
 def folded(order: list[Node], paths: Mapping[Node, Path], limit: int) -> list[Group]:
@@ -158,7 +159,7 @@ class Drawing(NamedTuple):
         if crowded:  # where one edge has a label, dot makes room for one on each
             edges = [edge.partition(" [")[0] for edge in edges]
         legends = [FOLDED] if folds else []
-        if all(group.title for group in self.groups):
+        if self.groups[0].alike:
             legends.insert(0, SUMMARY)
         elif self.events and not crowded:
             arrays = any(np.ndim(node.data) for node in self.replay.order)
@@ -227,7 +228,7 @@ class Drawing(NamedTuple):
 
     def folded(self, i: int) -> str:
         """Several nodes as one."""
-        _, title, nodes = self.groups[i]
+        _, title, nodes, _ = self.groups[i]
         made = sum(node.op is not None for node in nodes)
         leaves = [node for node in nodes if node.op is None]
         size = sum(np.size(node.data) for node in leaves)
