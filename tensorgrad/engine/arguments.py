@@ -84,7 +84,10 @@ def as_param(x: Any) -> Any:
     """
     if isinstance(x, Handle):
         if x.node.requires_grad:
-            raise TypeError("a Value that requires grad stands where only data may: .detach() it")
+            raise TypeError(
+                "a Value that requires grad stands where only data may: .detach() it (for the "
+                "larger of two arrays np.maximum(a, b))"
+            )
         x = x.node.data
     if is_array(x):
         return x.copy()
