@@ -24,7 +24,7 @@ from tensorgrad.extras import printable
 from tensorgrad.ops.constant import ANSWERS, named
 from tensorgrad.ops.join import array
 from tensorgrad.ops.neural import one_hot
-from tensorgrad.value import Value
+from tensorgrad.value import ARGUMENTS, Value
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -49,7 +49,6 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf, "nan": np.nan}
 PLAIN = (array, np.arange, np.zeros, np.ones)  # they make what is not computed
-HABITS = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's words, and NumPy's
 # Text is no value, and how many bins a histogram has depends on numbers, not on sizes.
 BINS = (np.histogram, np.histogram2d, np.histogramdd, np.histogram_bin_edges)
 EXCLUDED = {*named(ANSWERS["text and files"]), *BINS}
@@ -340,8 +339,8 @@ class Reader:
         if any(k.arg is None for k in x.keywords):
             raise self.error(x, "** is not part of an expression")
         params = {str(k.arg): self.read(k.value) for k in x.keywords}
-        for word in HABITS.keys() & params.keys():
-            raise self.error(x, f"NumPy's word for {word}= is {HABITS[word]}=")
+        for word in ARGUMENTS.keys() & params.keys():
+            raise self.error(x, f"{name}: write {ARGUMENTS[word]} for {word}=, as NumPy")
         args = [self.read(arg) for arg in x.args]
         if name in ("max", "min") and len(args) > 1 and isinstance(args[1], (float, Value)):
             raise self.error(x, f"{name} takes one array and an axis: write {name}imum(a, b)")

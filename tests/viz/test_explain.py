@@ -454,8 +454,8 @@ def test_what_takes_little_is_computed(text: str, shape: tuple[int, ...]) -> Non
         ("a^2", r"write x\*\*2"),
         ("max(a, b)", r"maximum\(a, b\)"),
         ("min(v, 0.5)", r"minimum\(a, b\)"),
-        ("sum(v, dim=0)", "dim= is axis="),
-        ("mean(v, keepdim=True)", "keepdim= is keepdims="),
+        ("sum(v, dim=0)", "write axis= for dim="),
+        ("mean(v, keepdim=True)", "write keepdims= for keepdim="),
     ],
 )
 def test_habits_from_elsewhere_are_told_what_to_write(text: str, instead: str) -> None:
