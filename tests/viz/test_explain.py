@@ -113,6 +113,14 @@ def test_a_network_is_explained_in_matrices() -> None:
     assert "layers.0.weight → v1 → v2 → v3 → loss" in text
 
 
+def test_paths_through_arrays_have_no_sum_of_products() -> None:
+    s, a = Value(0.1, name="s"), Value(np.array([3.0, 1.0]), name="a")
+    filled = a * 1
+    filled[0] = s
+    text = str(explain(np.sum(filled * filled), s))
+    assert text.endswith("Paths from s to v4: 2" + 2 * "\n  s → v2 → v3 → v4: 0.1 (50 %)")
+
+
 def test_one_entry_is_worked_out_in_full() -> None:
     loss, model = network()
     weight = model.parameters()[0]

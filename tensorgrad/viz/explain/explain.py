@@ -191,7 +191,7 @@ def path_section(found: Paths, replay: Replay, target: Node) -> Section:
         more, rest = found.number - len(terms), 1 - sum(term.share for term in terms)
         share = "" if np.isnan(rest) else f": {100 * rest:.3g} %"
         lines.append(Line(before=f"{count(more)} more path{'s' * (more > 1)}{share}"))
-    elif len(terms) > 1 and not np.ndim(terms[0].product):
+    elif len(terms) > 1 and all(term.locals for term in terms):
         lines.append(Line(partial(all_paths, terms)))
     if not terms:
         lines.append(Line(before="too many to be followed one by one: that is what a sweep is for"))
