@@ -5,8 +5,10 @@ Nothing here touches matplotlib's global state: a figure needs no display, and n
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +40,21 @@ def sheet(width: float, height: float, *, still: bool = False) -> Figure:
     except ImportError:
         raise missing("figures need matplotlib", "viz") from None
     size = (width, height)
-    return Figure(size, dpi=100) if still else Figure(size, dpi=150, layout="constrained")
+    figure = Figure(size, dpi=100) if still else Figure(size, dpi=150, layout="constrained")
+    # What notebooks show: matplotlib tells them how only where pyplot is imported.
+    figure._repr_png_ = partial(as_png, figure)  # type: ignore[attr-defined]
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a picture for a notebook's page.
+
+    >>> sheet(1, 1)._repr_png_()[:4]
+    b'\\x89PNG'
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
 
 
 def plain(text: str) -> str:
