@@ -177,7 +177,10 @@ def zeros(n):
 
 
 BOMBS = {
-    "92 bytes.png": (lambda: png(13_000, 13_000), "13,000 x 13,000 pixels, at most 25,000,000"),
+    "92 bytes.png": (
+        lambda: png(13_000, 13_000),
+        "too large: 13,000 x 13,000 pixels, at most 25,000,000",
+    ),
     "palette.png": (
         lambda: png(9_000, 9_000, 8, 3, more=chunk(b"PLTE", bytes(768))),
         "9,000 x 9,000 pixels",

@@ -59,13 +59,10 @@ def open_image(path: str | os.PathLike[str]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
             with Image.open(path, formats=FORMATS) as file:
-                if file.width * file.height > LARGEST:
-                    raise ValueError(
-                        f"{file.width:,} x {file.height:,} pixels, at most {LARGEST:,}: scale it"
-                    )
-                file.draft("RGB", (SIDE, SIDE))  # a JPEG is scaled while it is read
-                ImageOps.exif_transpose(file, in_place=True)
-                file.load()
+                if file.width * file.height <= LARGEST:
+                    file.draft("RGB", (SIDE, SIDE))  # a JPEG is scaled while it is read
+                    ImageOps.exif_transpose(file, in_place=True)
+                    file.load()
         image: Any = file
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
@@ -77,6 +74,10 @@ def open_image(path: str | os.PathLike[str]) -> Any:
             raise
         said = printable(f"{path} is a damaged image: {error or type(error).__name__}")
         raise ValueError(said) from error
+    if image.width * image.height > LARGEST:
+        size = f"{image.width:,} x {image.height:,}"
+        said = f"{path} is too large: {size} pixels, at most {LARGEST:,}: scale it"
+        raise ValueError(printable(said))
     if image.mode in ("P", "PA", "1"):  # colours by number have no mean
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode[0] == "I":  # 16 bits, which Pillow would clip to 8
