@@ -401,6 +401,15 @@ def test_check_tells_what_is_wrong_with_a_gradient(checked):
     assert (done.returncode, done.stderr) == (1, "")
     assert "wrong value" in done.stdout
     assert "gradient by w" in done.stdout
+    # The test to paste runs, and fails as well.
+    imports = "from mine import *; from tensorgrad import testing"
+    test = re.search(r"def test_product_again.*", done.stdout).group() + "\n"
+    test += re.search(r"    testing.property_gradcheck.*", done.stdout).group()
+    (checked / "again.py").write_text(f"{imports}\n{test}\ntest_product_again()")
+    failed = subprocess.run(
+        [sys.executable, "again.py"], cwd=checked, capture_output=True, text=True, check=False
+    )
+    assert "GradientError: product: wrong" in failed.stderr
 
 
 def test_check_asks_for_what_it_needs(checked):

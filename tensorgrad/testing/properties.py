@@ -130,7 +130,7 @@ def property_gradcheck(
                 try:
                     tally.count(lambda: check_point(*values, rng=seed, **fixed))
                 except GradientError as error:
-                    error.add_note(regression_test(test.__name__, values, fixed, seed))
+                    error.add_note(regression_test(test, values, fixed, seed))
                     raise
 
             return tally.run(property)
@@ -204,12 +204,15 @@ def arguments(
     return draw_all()
 
 
-def regression_test(name: str, args: list[Any], params: dict[str, Any], seed: int) -> str:
-    """A test to paste that checks one point."""
+def regression_test(
+    test: Callable[[], None], args: list[Any], params: dict[str, Any], seed: int
+) -> str:
+    """A test to paste that checks one point of `test`, which is written as its `__qualname__`."""
     values = [as_source(x) for x in args] + [f"{n}={as_source(x)}" for n, x in params.items()]
     call = ", ".join([*values, f"rng={seed}"])
-    bare = name.removeprefix("test_")
-    return f"To keep this case:\n\ndef test_{bare}_again():\n    {name}.check({call})\n"
+    bare = test.__name__.removeprefix("test_")
+    body = f"{test.__qualname__}.check({call})"
+    return f"To keep this case:\n\ndef test_{bare}_again():\n    {body}\n"
 
 
 def as_source(x: Any) -> str:

@@ -41,11 +41,17 @@ def check_target(
         adapter = (lambda _: f) if isinstance(f, Subject) else adapter_of(f)
         function = f.f if isinstance(f, Subject) else f
         drawn = dict(map(shape_of, shapes))
+        written = f"{name}, vjp={vjp}" if vjp else name  # in the test to paste
+        if isinstance(f, Subject):
+            written = f"{name}.f, adapter=lambda _: {name}"
+        elif adapter is not from_values:
+            written += f", adapter=testing.{adapter.__name__}"
         options: dict[str, Any] = {"order": order, "examples": examples, "adapter": adapter}
         try:
             f = property_gradcheck(function, vjp=gradient, **options, **drawn)
         except (TypeError, ValueError) as error:
             raise ValueError(f"cannot draw arguments for {name}: {error}") from None
+        f.__qualname__ = f"testing.property_gradcheck({written})"
     report: Report = f.run()
     return report
 
@@ -53,7 +59,7 @@ def check_target(
 def load(path: Path) -> ModuleType:
     """The Python file as a module; what it imports may lie beside it."""
     if not path.is_file():
-        raise FileNotFoundError(2, "no such file: pass PATH::FUNCTION", str(path))
+        raise FileNotFoundError(2, "no such file (PATH::FUNCTION)", str(path))
     spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
