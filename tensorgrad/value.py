@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,39 @@ from tensorgrad.engine.node import (
     recorder,
     recording,
 )
-from tensorgrad.engine.primitive import Primitive, apply, implementation_of
+from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.strangers import called, is_foreign, way_out
 from tensorgrad.ops import complex as complex_
-from tensorgrad.ops import elementwise, index, linalg, neural, reduce, rounding, shape
+from tensorgrad.ops import elementwise, index, linalg, neural, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
 from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 
-Axis = int | tuple[int, ...] | None
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
+
+ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof="}
+"""What NumPy calls the arguments of PyTorch's methods."""
+
+
+def method(name: str) -> Callable[..., Any]:
+    """An array's method `name`, which is NumPy's function of that name, of a Value."""
+    function = getattr(np, name)
+
+    @wraps(getattr(np.ndarray, name), assigned=("__name__", "__doc__"))
+    def call(self: Value, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return implementations[function](self, *args, **kwargs)
+        except TypeError:
+            for word in kwargs.keys() & ARGUMENTS.keys():
+                raise TypeError(f"{name}: write {ARGUMENTS[word]} for {word}=, as NumPy") from None
+            raise
+
+    return call
+
+
+def in_place(operation: Callable[[Any, Any], Any]) -> Callable[[Value, Array], Value]:
+    """`v += x`, of the operation `v + x`."""
+    return lambda self, other: self._in_place(operation(self, other))
 
 
 class Value(Handle):
@@ -220,14 +244,14 @@ class Value(Handle):
 
     def __repr__(self) -> str:
         made = f", op={self.op.name}" if self.op else ""
-        called = f", name={self.name!r}" if self.name else ""
+        named = f", name={self.name!r}" if self.name else ""
         if kind_of(self.data) is not NUMPY:
-            return f"Value({self.data!r}{made}{called})"
+            return f"Value({self.data!r}{made}{named})"
         if self.ndim == 0:
             dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
-            return f"Value({self.data!s}{dtype}{made}{called})"
+            return f"Value({self.data!s}{dtype}{made}{named})"
         text = np.array2string(self.data, separator=", ", prefix="Value(")
-        return f"Value({text}, shape={self.shape}, dtype={self.dtype}{made}{called})"
+        return f"Value({text}, shape={self.shape}, dtype={self.dtype}{made}{named})"
 
     # Gradients.
 
@@ -336,29 +360,14 @@ class Value(Handle):
 
     # In place. A number cannot change: the name moves to another, as in NumPy.
 
-    def __iadd__(self, other: Array) -> Value:
-        return self._in_place(self + other)
-
-    def __isub__(self, other: Array) -> Value:
-        return self._in_place(self - other)
-
-    def __imul__(self, other: Array) -> Value:
-        return self._in_place(self * other)
-
-    def __itruediv__(self, other: Array) -> Value:
-        return self._in_place(self / other)
-
-    def __ifloordiv__(self, other: Array) -> Value:
-        return self._in_place(self // other)
-
-    def __imod__(self, other: Array) -> Value:
-        return self._in_place(self % other)
-
-    def __ipow__(self, other: Array) -> Value:
-        return self._in_place(self**other)
-
-    def __imatmul__(self, other: Array) -> Value:
-        return self._in_place(self @ other)
+    __iadd__ = in_place(operator.add)
+    __isub__ = in_place(operator.sub)
+    __imul__ = in_place(operator.mul)
+    __itruediv__ = in_place(operator.truediv)
+    __ifloordiv__ = in_place(operator.floordiv)
+    __imod__ = in_place(operator.mod)
+    __ipow__ = in_place(operator.pow)
+    __imatmul__ = in_place(operator.matmul)
 
     def __neg__(self) -> Value:
         return run(negative, (self,), NO_PARAMS)
@@ -439,6 +448,8 @@ class Value(Handle):
         """`self`, which is now `updated`, in the shape and dtype that it has."""
         if not self.ndim:
             return updated
+        if not isinstance(updated, Value):
+            raise TypeError(f"a Value cannot become {called(updated)}: write v = v + x for v += x")
         if updated.shape != self.shape:
             raise ValueError(f"a result of shape {updated.shape} does not fit into {self.shape}")
         if not np.can_cast(updated.dtype, self.dtype, "same_kind"):
@@ -597,128 +608,50 @@ class Value(Handle):
 
     __pandas_priority__ = 5000  # higher than a DataFrame's: pandas leaves operators to a Value
 
-    # The usual methods, as NumPy spells them.
+    # The usual methods, as NumPy spells them. What has no gradient, such as an index, is plain.
 
-    def _numpy(self, function: Any, *args: Any, **kwargs: Any) -> Value:
-        for word in ARGUMENTS.keys() & kwargs.keys():
-            raise TypeError(f"{function.__name__}: write {ARGUMENTS[word]} for {word}=, as NumPy")
-        value: Value = run_numpy(function, (self, *args), kwargs)
-        return value
-
-    def sum(
-        self,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: None = None,
-        keepdims: bool = False,
-        **more: Any,
-    ) -> Value:
-        """`np.sum` over `axis` (all axes by default)."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.sum, axis, dtype, out, keepdims=keepdims, **more)
-        return run(reduce.sum, (self,), {"axis": axis, "keepdims": keepdims})
-
-    def mean(
-        self,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: None = None,
-        keepdims: bool = False,
-        **more: Any,
-    ) -> Value:
-        """`np.mean` over `axis`."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.mean, axis, dtype, out, keepdims=keepdims, **more)
-        return run(reduce.mean, (self,), {"axis": axis, "keepdims": keepdims})
-
-    def prod(
-        self,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: None = None,
-        keepdims: bool = False,
-        **more: Any,
-    ) -> Value:
-        """`np.prod` over `axis`; exact with zeros."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.prod, axis, dtype, out, keepdims=keepdims, **more)
-        return run(reduce.prod, (self,), {"axis": axis, "keepdims": keepdims})
-
-    def max(
-        self, axis: Axis = None, out: None = None, keepdims: bool = False, **more: Any
-    ) -> Value:
-        """`np.max` over `axis`; entries that tie share the gradient."""
-        if out is not None or more:
-            return self._numpy(np.max, axis, out, keepdims=keepdims, **more)
-        return run(reduce.max, (self,), {"axis": axis, "keepdims": keepdims})
-
-    def min(
-        self, axis: Axis = None, out: None = None, keepdims: bool = False, **more: Any
-    ) -> Value:
-        """`np.min` over `axis`; entries that tie share the gradient."""
-        if out is not None or more:
-            return self._numpy(np.min, axis, out, keepdims=keepdims, **more)
-        return run(reduce.min, (self,), {"axis": axis, "keepdims": keepdims})
-
-    def var(
-        self,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: None = None,
-        ddof: float = 0,
-        keepdims: bool = False,
-        **more: Any,
-    ) -> Value:
-        """`np.var` over `axis`, divided by n - ddof."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.var, axis, dtype, out, ddof, keepdims=keepdims, **more)
-        return run(reduce.var, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
-
-    def std(
-        self,
-        axis: Axis = None,
-        dtype: Any = None,
-        out: None = None,
-        ddof: float = 0,
-        keepdims: bool = False,
-        **more: Any,
-    ) -> Value:
-        """`np.std` over `axis`; its gradient is 0 where it is 0."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.std, axis, dtype, out, ddof, keepdims=keepdims, **more)
-        return run(reduce.std, (self,), {"axis": axis, "ddof": ddof, "keepdims": keepdims})
-
-    def cumsum(
-        self, axis: int | None = None, dtype: Any = None, out: None = None, **more: Any
-    ) -> Value:
-        """`np.cumsum` along `axis`, or of all entries."""
-        if dtype is not None or out is not None or more:
-            return self._numpy(np.cumsum, axis, dtype, out, **more)
-        return run(reduce.cumsum, (self,), {"axis": axis})
-
-    def cumprod(
-        self, axis: int | None = None, dtype: Any = None, out: None = None, **more: Any
-    ) -> Value:
-        """`np.cumprod` along `axis`, or of all entries."""
-        return self._numpy(np.cumprod, axis, dtype, out, **more)
+    all = method("all")
+    any = method("any")
+    argmax = method("argmax")
+    argmin = method("argmin")
+    argpartition = method("argpartition")
+    argsort = method("argsort")
+    choose = method("choose")
+    clip = method("clip")
+    cumprod = method("cumprod")
+    cumsum = method("cumsum")
+    diagonal = method("diagonal")
+    dot = method("dot")
+    max = method("max")
+    mean = method("mean")
+    min = method("min")
+    nonzero = method("nonzero")
+    prod = method("prod")
+    put = method("put")
+    ravel = method("ravel")
+    repeat = method("repeat")
+    round = method("round")
+    searchsorted = method("searchsorted")
+    squeeze = method("squeeze")
+    std = method("std")
+    sum = method("sum")
+    take = method("take")
+    trace = method("trace")
+    var = method("var")
 
     def reshape(self, *shape_: Any, order: str = "C", copy: bool | None = None) -> Value:
         """The same entries in another shape: `v.reshape(2, -1)` or `v.reshape((2, -1))`."""
         new = shape_[0] if len(shape_) == 1 else shape_
-        if order != "C" or copy is not None:
-            how = {} if copy is None else {"copy": copy}  # since NumPy 2.1
-            return self._numpy(np.reshape, new, order=order, **how)
-        return run(shape.reshape, (self,), {"shape": new})
-
-    def ravel(self, order: str = "C") -> Value:
-        """The entries in one axis."""
-        if order != "C":
-            return self._numpy(np.ravel, order=order)
-        return run(shape.ravel, (self,), NO_PARAMS)
+        if order == "C" and copy is None:
+            return run(shape.reshape, (self,), {"shape": new})
+        how = {} if copy is None else {"copy": copy}  # since NumPy 2.1
+        value: Value = run_numpy(np.reshape, (self, new), {"order": order, **how})
+        return value
 
     def flatten(self, order: str = "C") -> Value:
         """The entries in one axis."""
-        return self.ravel(order)
+        value: Value = self.ravel(order)
+        return value
 
     def transpose(self, *axes: Any) -> Value:
         """The axes in another order: `v.transpose(2, 0, 1)`, reversed by default."""
@@ -729,29 +662,6 @@ class Value(Handle):
         """Two axes exchanged."""
         return run(shape.swapaxes, (self,), {"axis1": axis1, "axis2": axis2})
 
-    def squeeze(self, axis: Axis = None) -> Value:
-        """Without axes of size 1."""
-        return run(shape.squeeze, (self,), {"axis": axis})
-
-    def repeat(self, repeats: Any, axis: int | None = None) -> Value:
-        """Each entry `repeats` times along `axis`."""
-        value: Value = shape.repeat(self, repeats, axis)
-        return value
-
-    def take(
-        self, indices: Any, axis: int | None = None, out: None = None, mode: str = "raise"
-    ) -> Value:
-        """The entries at `indices` along `axis`."""
-        if out is not None or mode != "raise":
-            return self._numpy(np.take, indices, axis=axis, out=out, mode=mode)
-        return run(index.take, (self,), {"indices": as_param(indices), "axis": axis})
-
-    def clip(self, min: Array = None, max: Array = None, out: None = None) -> Value:
-        """Limited to min..max; on a limit the gradient passes."""
-        no_out("clip", out)
-        value: Value = elementwise.clip_between(self, min, max)
-        return value
-
     def conj(self) -> Value:
         """The complex conjugate."""
         return run(complex_.conjugate, (self,), NO_PARAMS)
@@ -760,39 +670,9 @@ class Value(Handle):
         """The complex conjugate."""
         return self.conj()
 
-    def round(self, decimals: int = 0, out: None = None) -> Value:
-        """`np.round`; flat."""
-        no_out("round", out)
-        return run(rounding.round, (self,), {"decimals": decimals})
-
-    def dot(self, other: Array, out: None = None) -> Value:
-        """`np.dot` with `other`."""
-        no_out("dot", out)
-        value: Value = linalg.dot(self, other)
-        return value
-
-    def trace(
-        self,
-        offset: int = 0,
-        axis1: int = 0,
-        axis2: int = 1,
-        dtype: Any = None,
-        out: None = None,
-    ) -> Value:
-        """The sum of a diagonal."""
-        no_out("trace", out)
-        value: Value = linalg.trace(self, offset, axis1, axis2, dtype)
-        return value
-
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
-        """The entries of a diagonal, along the last axis."""
-        value: Value = linalg.diagonal(self, offset, axis1, axis2)
-        return value
-
     def compress(self, condition: Any, axis: int | None = None, out: None = None) -> Value:
         """The entries along `axis` where the condition holds."""
-        no_out("compress", out)
-        value: Value = run_numpy(np.compress, (condition, self, axis), {})
+        value: Value = run_numpy(np.compress, (condition, self, axis, out), {})
         return value
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
@@ -810,10 +690,6 @@ class Value(Handle):
     def fill(self, value: Array) -> None:
         """`v[...] = value`."""
         self[...] = value
-
-    def put(self, indices: Any, values: Array, mode: str = "raise") -> None:
-        """`np.put`: `values` into places of the flattened array."""
-        run_numpy(np.put, (self, indices, values, mode), {})
 
     def copy(self, order: str = "C") -> Value:
         """A differentiable copy."""
@@ -836,74 +712,6 @@ class Value(Handle):
             return Value.of(leaf(self.data.astype(dtype)))
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
-    # What has no gradient is plain.
-
-    def argmax(
-        self, axis: int | None = None, out: Any = None, *, keepdims: bool = False, **more: Any
-    ) -> Any:
-        """The index of the largest element."""
-        return self._numpy(np.argmax, axis, out, keepdims=keepdims, **more)
-
-    def argmin(
-        self, axis: int | None = None, out: Any = None, *, keepdims: bool = False, **more: Any
-    ) -> Any:
-        """The index of the smallest element."""
-        return self._numpy(np.argmin, axis, out, keepdims=keepdims, **more)
-
-    def argsort(
-        self,
-        axis: int | None = -1,
-        kind: Any = None,
-        order: Any = None,
-        *,
-        stable: bool | None = None,
-        **more: Any,
-    ) -> Any:
-        """The indices that would sort it."""
-        return self._numpy(np.argsort, axis, kind, order, stable=stable, **more)
-
-    def argpartition(
-        self, kth: Any, axis: int | None = -1, kind: Any = "introselect", order: Any = None
-    ) -> Any:
-        """The indices that would bring the `kth` element to its place."""
-        return self._numpy(np.argpartition, kth, axis, kind, order)
-
-    def choose(self, choices: Any, out: None = None, mode: Any = "raise") -> Any:
-        """`np.choose`: of each entry of `choices` the one that this Value, of integers, counts."""
-        return self._numpy(np.choose, choices, out, mode)
-
-    def nonzero(self) -> Any:
-        """The indices of the elements that are not 0."""
-        return np.nonzero(self)
-
-    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
-        """Where `v` would be inserted to keep the order."""
-        return run_numpy(np.searchsorted, (self, v, side, sorter), {})
-
-    def all(
-        self,
-        axis: Axis = None,
-        out: Any = None,
-        keepdims: bool = False,
-        *,
-        where: Array = True,
-        **more: Any,
-    ) -> Any:
-        """Whether all elements are nonzero."""
-        return self._numpy(np.all, axis, out, keepdims, where=where, **more)
-
-    def any(
-        self,
-        axis: Axis = None,
-        out: Any = None,
-        keepdims: bool = False,
-        *,
-        where: Array = True,
-        **more: Any,
-    ) -> Any:
-        """Whether any element is nonzero."""
-        return self._numpy(np.any, axis, out, keepdims, where=where, **more)
-
     def exp(self) -> Value:
         """e to the power of each element."""
         return run(elementwise.exp, (self,), NO_PARAMS)
@@ -924,9 +732,6 @@ class Value(Handle):
         """max(0, x) of each element, with gradient 0 at 0."""
         return run(neural.relu, (self,), NO_PARAMS)
 
-
-ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof=", "correction": "ddof="}
-"""What NumPy calls the arguments of PyTorch's methods."""
 
 ATTRIBUTES = {
     **{name: f"v.data.{name}, of the numbers" for name in dir(np.ndarray) if name[0] != "_"},
@@ -974,12 +779,6 @@ class Instead:
 
 for missing in ATTRIBUTES.keys() - set(dir(Value)):
     setattr(Value, missing, Instead(missing, ATTRIBUTES[missing]))
-
-
-def no_out(name: str, out: Any) -> None:
-    """TypeError for `out=`."""
-    if out is not None:
-        raise TypeError(f"{name}: out= has no gradient; take the result instead")
 
 
 def as_constant(x: Any) -> Value:

@@ -106,6 +106,13 @@ def test_the_right_operand_is_asked_if_it_defines_the_operator(f: Any, data: Any
     assert f(v, Labelled()) == ("asked", v)
 
 
+def test_in_place_a_value_does_not_become_a_stranger() -> None:
+    v, n = Value(A) * 1, Value(2.0)
+    assert "write v = v + x" in message(lambda: operator.iadd(v, Labelled()))
+    np.testing.assert_array_equal(v.data, A)
+    assert operator.iadd(n, Labelled())[0] == "asked"  # a name of a number moves
+
+
 def test_a_class_with_reflected_operators_alone_is_asked() -> None:
     v = Value(A)
     assert v * Reflected() == v @ Reflected() == ("asked", v)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value
+from tensorgrad.engine.node import data_of
 from tests.numerical import assert_gradient
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -816,6 +817,36 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+NEEDED: dict[str, list[Any]] = {
+    **{name: [1] for name in ("repeat", "argpartition")},
+    **{name: [[0, 1]] for name in ("take", "searchsorted", "compress")},
+    **{"dot": [np.ones(3)], "put": [[0], 2.0], "astype": [float], "reshape": [(3, 2)]},
+}
+NOT_IN_PLACE = {"sort", "partition", "resize"}
+VARIADIC = {"choose"}  # an array's takes each further argument as one more choice
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(dir(np.ndarray)) & set(dir(Value)) - NOT_IN_PLACE - VARIADIC)
+)
+def test_a_method_takes_the_defaults_of_numpys_by_name_and_in_their_order(name: str) -> None:
+    try:
+        theirs = inspect.signature(getattr(np.ndarray, name)).parameters.values()
+    except (AttributeError, TypeError, ValueError):  # none here, no method, or before NumPy 2.4
+        return
+    further = [p for p in theirs if p.default is not p.empty and p.default is not np._NoValue]
+    if name.startswith("__") or not further or not hasattr(Value, name):
+        return
+    x = np.arange(3.0) if name == "searchsorted" else np.arange(6.0).reshape(2, 3)
+    needed = NEEDED.get(name, [])
+    named = {p.name: p.default for p in further}
+    in_order = [p.default for p in further if p.kind is not p.KEYWORD_ONLY]
+    expected = getattr(x.copy(), name)(*needed)
+    for args, kwargs in ((needed, named), ([*needed, *in_order], {})):
+        found = getattr(Value(x, requires_grad=False), name)(*args, **kwargs)
+        np.testing.assert_array_equal(data_of(found), expected)
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_method_takes_numpys_arguments(name: str) -> None:
     f, x = ARGUMENTS[name], np.random.default_rng(0).normal(size=(2, 3))
@@ -872,7 +903,9 @@ def test_filling_in_place_is_differentiated() -> None:
         (lambda v: v.strides, "write v.data.strides"),
         (lambda v: v.tobytes(), "write v.data.tobytes"),
         (lambda v: v.sum(out=np.ones(())), "take the result instead"),
-        (lambda v: v.round(1, np.ones((2, 3))), "take the result instead"),
+        (lambda v: v.round(1, np.ones((2, 3))), "name the result instead"),
+        (lambda v: v.clip(0, 1, np.ones((2, 3))), "take the result instead"),
+        (lambda v: v.compress([1], 0, np.ones((1, 3))), "take the result instead"),
     ],
 )
 def test_habits_of_other_libraries_are_told_what_to_write(habit: Any, written: str) -> None:

@@ -19,6 +19,8 @@ WAYS_OUT = {
     "dtype": "convert with .astype(dtype)",
 }
 
+SETTINGS = {int, bool, str, type(None)}  # params that are data as they are
+
 
 def sort_arguments(
     name: str,
@@ -82,6 +84,8 @@ def as_param(x: Any) -> Any:
 
     TypeError for a Value that requires grad: its gradient would be lost there unseen.
     """
+    if type(x) in SETTINGS:
+        return x
     if isinstance(x, Handle):
         if x.node.requires_grad:
             raise TypeError(

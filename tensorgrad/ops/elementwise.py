@@ -401,9 +401,17 @@ def ends(dtype: np.dtype) -> tuple[Any, Any]:
 
 @implements(np.clip)
 def clip_between(
-    a: Array, a_min: Array = None, a_max: Array = None, *, min: Array = None, max: Array = None
+    a: Array,
+    a_min: Array = None,
+    a_max: Array = None,
+    out: None = None,
+    *,
+    min: Array = None,
+    max: Array = None,
 ) -> Array:
     """`np.clip` in both its spellings; a missing limit limits nothing."""
+    if out is not None:
+        raise TypeError("np.clip: out= has no gradient; take the result instead")
     low, high = a_min if min is None else min, a_max if max is None else max
     if np.iscomplexobj(a) or np.iscomplexobj(low) or np.iscomplexobj(high):
         raise TypeError("clip: complex numbers are not in order; clip np.real and np.imag of them")

@@ -11,6 +11,7 @@ from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.primitive import implements
+from tensorgrad.ops.reduce import numpy_call
 
 
 def places(a: Array, axis: int | None) -> Array:
@@ -18,8 +19,8 @@ def places(a: Array, axis: int | None) -> Array:
     return np.arange(a.size if axis is None or not a.shape else a.shape[axis])
 
 
-@implements(np.compress)
-def compress(condition: Array, a: Array, axis: int | None = None) -> Array:
+@numpy_call(np.compress)
+def compress(condition: Array, a: Array, axis: int | None = None, out: None = None) -> Array:
     """The entries along `axis` where the condition holds."""
     return np.take(a, np.compress(data_of(condition), places(a, axis)), axis)
 

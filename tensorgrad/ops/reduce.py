@@ -69,8 +69,12 @@ def numpy_call(
 
         @wraps(full)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if usual is not None and len(args) == 1 and kwargs.keys() <= FEW:
-                return apply(usual, args, {name: as_param(x) for name, x in kwargs.items()})
+            if usual is not None and kwargs.keys() <= FEW:
+                if len(args) == 2 and "axis" not in kwargs:
+                    kwargs["axis"] = args[1]
+                    args = args[:1]
+                if len(args) == 1:
+                    return apply(usual, args, {name: as_param(x) for name, x in kwargs.items()})
             if kwargs.get("out", args[place] if len(args) > place else None) is not None:
                 name = functions[0].__name__
                 raise TypeError(f"np.{name}: out= has no gradient; take the result instead")
