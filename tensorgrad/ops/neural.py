@@ -243,9 +243,9 @@ def half_squares(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, An
     """The cost of each example of a vmap, which may be rows itself."""
     a, y = (full(x, batch) for x in xs)
     same_shape(a, y)
-    core = a.shape[len(batch) :]
-    squares = wide(np.square(np.subtract(floats(a), y)).reshape(*batch, total(core)))
-    return as_array(0.5 * squares.sum(axis=-1) / total(core[:-1]), np.result_type(a, y))
+    core, difference = a.shape[len(batch) :], np.subtract(floats(a), y)
+    squares = np.square(wide(difference)).reshape(*batch, total(core))
+    return as_array(0.5 * squares.sum(axis=-1) / total(core[:-1]), difference.dtype)
 
 
 quadratic = primitive(

@@ -220,3 +220,10 @@ def test_logits_that_are_integers_count_as_float64(dtype: Any) -> None:
         for given in (z, Value(z, requires_grad=False)):
             found = f(given)
             np.testing.assert_array_equal(getattr(found, "data", found), f(z.astype(float)))
+        batched = tg.vmap(f)(np.stack([z, z]))
+        np.testing.assert_allclose(batched, np.stack([f(z), f(z)]), rtol=1e-12)
+
+
+def test_float16_costs_inside_vmap_end_where_those_of_single_examples_do() -> None:
+    a, y = np.float16([[300.0, 1.0], [0.0, 2.0]]), np.float16([[0.0, 1.0], [1.0, 2.0]])
+    np.testing.assert_array_equal(tg.vmap(F.quadratic)(a, y), np.float16([45000.0, 0.5]))
