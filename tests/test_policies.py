@@ -110,6 +110,9 @@ norm = np.linalg.norm
 EVEN: dict[str, tuple[Any, float]] = {
     "‖x‖²": (lambda x: norm(x) ** 2, 2),
     "‖x‖² by float": (lambda x: norm(x) ** 2.0, 2),
+    "‖x‖² by NumPy's float": (lambda x: norm(x) ** np.float64(2), 2),
+    "‖x‖² by an array": (lambda x: norm(x) ** np.array(2), 2),
+    "‖x‖² by power": (lambda x: np.power(norm(x), 2), 2),
     "‖x‖² by square": (lambda x: np.square(norm(x)), 2),
     "r r": (lambda x: (lambda r: r * r)(norm(x)), 2),
     "‖x‖⁴": (lambda x: norm(x) ** 4, 0),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere
+from tensorgrad.engine.arrays import anywhere, is_numpy
 from tensorgrad.engine.care import bare
 from tensorgrad.engine.node import Array, Handle, hold
 from tensorgrad.engine.rules import Rule
@@ -42,6 +42,7 @@ def conjugated(rule: Rule) -> Rule:
 
 
 NEAR = 8  # operations between a length and the multiple of it that is its cotangent
+MULTIPLES = {"add", "subtract", "negative", "multiply", "divide", "power", "astype"}
 
 
 def even(rule: Rule, multiple: Rule) -> Rule:
@@ -69,23 +70,26 @@ def quotient(g: Any, r: Any, near: int) -> Any:
         return None
     if g.node is r.node:
         return 1.0
-    name = g.node.op.name if g.node.op else ""
-    xs: list[Any] = [x if n is None else hold(n) for n, x in zip(g.node.operands, g.node.inputs)]
-    if name == "power" and type(xs[1]) in (int, float) and xs[1] > 1:
-        q = quotient(xs[0], r, near - 1)
-        return None if q is None else q * xs[0] ** (xs[1] - 1)
-    if name not in ("multiply", "divide", "negative", "add", "subtract"):
+    name = g.node.op.name if g.node.op else None
+    if name not in MULTIPLES:
         return None
-    q = quotient(xs[0], r, near - 1)
+    xs: list[Any] = [x if n is None else hold(n) for n, x in zip(g.node.operands, g.node.inputs)]
+    x, y = xs[0], xs[-1]
+    q = quotient(x, r, near - 1)
+    if name == "multiply" and q is None:
+        q, y = quotient(y, r, near - 1), x
+    if q is None or name == "astype":
+        return q
     if name == "negative":
-        return None if q is None else -q
-    if name == "divide":
-        return None if q is None else q / xs[1]
-    if name == "multiply" and q is not None:
-        return q * xs[1]
-    other = quotient(xs[1], r, near - 1)
+        return -q
     if name == "multiply":
-        return None if other is None else xs[0] * other
-    if q is None or other is None:
+        return q * y
+    if name == "divide":
+        return q / y
+    if name == "power":
+        is_number = is_numpy(y) and not np.ndim(y)
+        return q * x ** (y - 1) if is_number and y >= 1 else None
+    other = quotient(y, r, near - 1)
+    if other is None:
         return None
     return q + other if name == "add" else q - other
