@@ -7,12 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tensorgrad.engine.node import Array, Recorder, Scope, recorder, within
-
-if TYPE_CHECKING:
-    pass
 
 
 def scope_of(outer: Recorder) -> Scope | None:
