@@ -52,9 +52,9 @@ def as_png(figure: Figure) -> bytes:
     >>> sheet(1, 1)._repr_png_()[:4]
     b'\\x89PNG'
     """
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return file.getvalue()
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    return content.getvalue()
 
 
 def plain(text: str) -> str:
