@@ -167,7 +167,7 @@ def within(x: Expression, level: int, names: Mapping[str, str]) -> str:
 
 def binding(text: str) -> int:
     """How tightly what stands for a name binds: another name, a number, a derivative."""
-    if re.fullmatch(r"[\w.]+(e[+-]\d+|\[[^]]*\]|\([^()]*\))?|\[[^]]*\]", text):
+    if re.fullmatch(r"[\w.]+(e[+-]\d+|\[[^]]*\]|\([^()]*\))?|\[[^]]*\]|\([^()]*\)", text):
         return ATOM
     if re.fullmatch(r"-[\w.]+(e[+-]\d+)?", text):
         return SIGN

@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array
 from tensorgrad.formula.text import brief, number
+from tensorgrad.graph.names import in_one_line
 from tensorgrad.viz.graph.themes import Theme, mixed
 
 LONGEST = 80  # characters
@@ -55,7 +56,7 @@ def bare(rows: Iterable[Row]) -> str:
 
 def shown(text: str) -> str:
     """Text in one line: without control characters, not too long, not empty."""
-    text = "".join(c if c.isprintable() else " " for c in text)
+    text = in_one_line(text)
     return (text if len(text) <= LONGEST else text[:LONGEST] + "…") or " "
 
 
