@@ -26,9 +26,9 @@ LISTED = 256  # paths through arrays that are followed one by one
 class PathTerm(NamedTuple):
     """One path: its nodes from the input to the output, the derivatives on it, and their product.
 
-    `locals` are numbers where all nodes are; through arrays there are none, and `product` is what
-    the path adds. `share`: its part of the derivative; all shares add up to 1. NaN if that is 0, or
-    where paths cancel: 147 % and -47 % are no shares.
+    `locals` are numbers where all nodes are real ones; through others there are none, and `product`
+    is what the path adds. `share`: its part of the derivative; all shares add up to 1. NaN if that
+    is 0, or where paths cancel: 147 % and -47 % are no shares.
     """
 
     nodes: tuple[Node, ...]
@@ -53,7 +53,7 @@ def paths(edges: Sequence[Event], wrt: Node, output: Node, total: Array, top: in
     counts: defaultdict[Node, int] = defaultdict(int, {wrt: 1})
     for node in order:
         counts[node] += sum(counts[edge.source] for edge in into[node] if edge.source)
-    if all(edge.local is not None and not np.ndim(edge.local) for edge in edges):
+    if all(map(multiplies, edges)):
         found = best(order, into, wrt, output, top)
     elif counts[output] <= LISTED:
         found = followed(into, wrt, output)[:top]
@@ -64,6 +64,13 @@ def paths(edges: Sequence[Event], wrt: Node, output: Node, total: Array, top: in
     return Paths(
         counts[output], [PathTerm(*f, np.nan if cancel else s) for f, s in zip(found, shares)]
     )
+
+
+def multiplies(edge: Event) -> bool:
+    """Whether an edge is a factor: real functions of complex numbers are none, nor 0 times ∞."""
+    if edge.local is None or np.ndim(edge.local):
+        return False
+    return not np.iscomplexobj(edge.local) and edge.is_product
 
 
 Found = tuple[tuple[Node, ...], tuple[Array, ...], Array]

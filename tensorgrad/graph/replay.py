@@ -34,6 +34,7 @@ from tensorgrad.value import Value
 
 Kind = Literal["leaf", "forward", "seed", "edge"]
 Mode = Literal["rev", "fwd"]
+UNASKED = "what nobody asks for adds 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ class Event:
     forward mode that of `source` by the input; `local` the derivative of `node` by `source`, where
     it has one for each entry, else None; `contribution` what is added, to the derivative by
     `source` in reverse mode, of `node` in forward mode; `total` that sum so far. `choice`: the
-    stated choice of the operation, where its operands are at a kink.
+    stated choice of the operation, where its operands are at a kink; or of the engine, for entries
+    that are singular and left out.
     """
 
     kind: Kind
@@ -151,7 +153,7 @@ class Event:
         sides = (
             [
                 write.formula(formula, self.words(numbers, write), scalar)
-                for numbers in (False, True)[: 1 + scalar]
+                for numbers in (False, True)[: 1 + (scalar and self.choice != UNASKED)]
             ]
             if formula
             else []
@@ -269,7 +271,8 @@ class Replay:
                     continue
                 c = contribution(node, i, g)
                 cotangents[x] = added(cotangents[x], c) if x in cotangents else c
-                local, choice = local_derivative(node, i), choice_in_force(node, i, g, c)
+                local = local_derivative(node, i)
+                choice = choice_in_force(node, i, g, c) or unasked(local, g)
                 yield Event(
                     "edge", node, names, end, "rev", i, x, g, local, c, cotangents[x], choice
                 )
@@ -287,10 +290,16 @@ class Replay:
                 c = tangent(node, i, g)
                 tangents[node] = added(tangents[node], c) if node in tangents else c
                 local = local_derivative(node, i)
-                choice = choice_in_force(node, i) if np.any(g) else None
+                choice = choice_in_force(node, i) if np.any(g) else unasked(local, g)
                 yield Event(
                     "edge", node, names, start, "fwd", i, x, g, local, c, tangents[node], choice
                 )
+
+
+def unasked(local: Array | None, g: Array) -> str | None:
+    """What is said where a rule's own answer would be 0/0 or 0 times infinity."""
+    left_out = local is not None and np.any((np.asarray(g) == 0) & ~np.isfinite(local))
+    return UNASKED if left_out else None
 
 
 def totals(events: Iterable[Event]) -> dict[Node, Array]:

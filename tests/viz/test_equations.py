@@ -358,3 +358,20 @@ def test_a_maximum_is_no_linear_function_by_chance() -> None:
     for seed in range(20):
         x = Value(np.random.default_rng(seed).standard_normal((2, 2)), name="x")
         assert "max(" not in [str(e) for e in steps(np.max(x, axis=1), x, mode="fwd")][-1]
+
+
+def test_a_path_of_complex_numbers_adds_what_the_sweep_adds() -> None:
+    """conj and abs are no factors: of z they make another number than of its derivative."""
+    z = Value(1 + 2j, name="z")
+    text = str(explain(np.real(-(z**2) / z.conj()), z))
+    assert "∂v5/∂z = (-0.28+0.96j) + (1.2-1.6j) = (0.92-0.64j)" in text
+    assert text.endswith("v5: (1.2-1.6j)\n  z → v3 → v4 → v5: (-0.28+0.96j)")
+
+
+def test_what_nobody_asks_for_is_not_printed_as_zero_by_zero() -> None:
+    x = Value(0.0, name="x")
+    with np.errstate(all="ignore"):
+        out = np.where(False, np.log(x), x)
+    text = str(explain(out, x))
+    assert "in v1: ∂v2/∂v1 / x = 0 (a choice: what nobody asks for adds 0)" in text
+    assert "x → v1 → v2: 0 (0 %)" in text
