@@ -218,9 +218,9 @@ class Value(Handle):
         return self.size * self.itemsize
 
     @property
-    def flat(self) -> Iterator[Value]:
-        """The entries one by one. (Write `v.ravel()[i] = x` for `v.flat[i] = x`.)"""
-        return iter(self.ravel())
+    def flat(self) -> Flat:
+        """The entries in one row, to go through, to index and to write into."""
+        return Flat(self)
 
     @property
     def T(self) -> Value:
@@ -733,6 +733,26 @@ class Value(Handle):
         return run(neural.relu, (self,), NO_PARAMS)
 
 
+class Flat:
+    """The entries of a Value in one row: `v.flat[i] = x` is written into `v`, however it lies."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+    def __len__(self) -> int:
+        return int(self.value.size)
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter(self.value.ravel())
+
+    def __getitem__(self, i: Any) -> Value:
+        return self.value.ravel()[i]
+
+    def __setitem__(self, i: Any, x: Any) -> None:
+        shape = self.value.shape
+        self.value[np.unravel_index(np.arange(len(self))[i], shape)] = x
+
+
 ATTRIBUTES = {
     **{name: f"v.data.{name}, of the numbers" for name in dir(np.ndarray) if name[0] != "_"},
     **{
@@ -752,6 +772,14 @@ ATTRIBUTES = {
     "softmax": "tg.nn.functional.softmax(v)",
     "log_softmax": "tg.nn.functional.log_softmax(v)",
     "clone": "v.copy()",
+    "clamp": "np.clip(v, low, high)",
+    "zero_": "v[...] = 0",
+    "cpu": "v, there is no other device",
+    "cuda": "v, there is no other device",
+    "is_leaf": "v.op is None",
+    "grad_fn": "v.op",
+    "_op": "v.op",
+    "_prev": "v.node.operands, or tg.viz.graph(v) to draw what it was made of",
     "dim": "v.ndim",
     "numel": "v.size",
     "numpy": "v.data",
@@ -764,7 +792,7 @@ ATTRIBUTES = {
     "requires_grad_": "v.requires_grad = True",
     "zero_grad": "v.grad = None",
 }
-"""What to write for attributes of NumPy's arrays and PyTorch's tensors that a Value has not."""
+"""What to write for attributes of NumPy's, PyTorch's and micrograd's that a Value has not."""
 
 
 class Instead:
@@ -841,9 +869,8 @@ def as_data(data: Any) -> Any:
     array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
     dtype = getattr(array, "dtype", None) if is_known(array) else None  # no copy of a stranger
     if dtype is None or dtype.kind not in "biufc":
-        raise TypeError(
-            f"a Value holds numbers, not {called(data)} of dtype {dtype}; {way_out(data)}"
-        )
+        of = f" of dtype {dtype}" if dtype else ""
+        raise TypeError(f"a Value holds numbers, not {called(data)}{of}; {way_out(data)}")
     if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
     return array

@@ -898,6 +898,8 @@ def test_filling_in_place_is_differentiated() -> None:
         (lambda v: v.sqrt(), "write np.sqrt(v)"),
         (lambda v: v.abs(), "write np.abs(v)"),
         (lambda v: v.clone(), "write v.copy()"),
+        (lambda v: v.clamp(0), "write np.clip(v, low, high)"),
+        (lambda v: v._prev, "tg.viz.graph(v)"),
         (lambda v: v.softmax(-1), "tg.nn.functional.softmax(v)"),
         (lambda v: v.max(v), "np.maximum(a, b)"),
         (lambda v: v.strides, "write v.data.strides"),

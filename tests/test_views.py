@@ -216,6 +216,19 @@ def test_what_numpy_has_read_only_is_read_only() -> None:
         (Value([1 + 2j]) * 1).imag[0] = 5.0
 
 
+def test_flat_is_indexed_and_written_into() -> None:
+    def f(x: Any) -> Any:
+        y = x.copy()
+        y.flat[::4] = 0  # the diagonal
+        y.T.flat[1] = y.flat[3] ** 2
+        return sum(y.flat)
+
+    x = np.arange(1.0, 10).reshape(3, 3)
+    value, gradient = tg.value_and_grad(f)(x)
+    assert value == f(x)
+    np.testing.assert_array_equal(gradient, [[0, 1, 1], [8, 0, 1], [1, 1, 0]])
+
+
 def test_a_view_kept_through_many_writes_does_not_recur() -> None:
     x = Value(np.zeros(5000)) * 1
     rest = x
