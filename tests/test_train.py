@@ -201,6 +201,15 @@ def test_batches_that_can_be_iterated_only_once_are_an_error_in_the_second_epoch
         slope_run(Once([(np.array([1.0]), np.array([0.0]))]), epochs=2)
 
 
+def test_an_optimiser_of_another_model_is_an_error_before_training() -> None:
+    model, earlier = nn.Linear(4, 2, rng=0), nn.Linear(4, 2, rng=0)
+    optimizer = optim.SGD(earlier.parameters(), lr=0.1)
+    x, y = np.ones((3, 4)), np.array([0, 1, 0])
+    with pytest.raises(ValueError, match="none of the model's parameters"):
+        fit(model, (x, y), F.cross_entropy, optimizer, epochs=1)
+    assert earlier.weight.grad is None
+
+
 def test_negative_epochs_are_an_error() -> None:
     with pytest.raises(ValueError, match="epochs=-1"):
         slope_run([], epochs=-1)

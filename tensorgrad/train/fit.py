@@ -87,7 +87,8 @@ def fit(
     what it has learned. FloatingPointError where a loss or gradient is not finite, with epoch and
     batch and the operation and Module that made the first NaN or Inf; the parameters are as before
     that step (`Step.check`). ValueError and TypeError, before training, for arrays of different
-    lengths, without examples or of other things than numbers, and for an iterator, which ends.
+    lengths, without examples or of other things than numbers, for an iterator, which ends, and for
+    an optimiser of other parameters than the model's.
 
     >>> from tensorgrad import data, nn, optim
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
@@ -101,6 +102,13 @@ def fit(
     """
     if epochs < 0:
         raise ValueError(f"epochs={epochs}: must not be negative")
+    learning = {p.node for group in optimizer.param_groups for p in group["params"]}
+    own = model.parameters()
+    if own and not any(p.node in learning for p in own):
+        raise ValueError(
+            "the optimizer has none of the model's parameters (of an earlier model, it may be): "
+            "make it anew, of model.parameters()"
+        )
     batches = as_batches(batches, epochs)
     if validation is not None:
         x, y = validation = arrays_of("validation", validation)

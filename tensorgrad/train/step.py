@@ -26,7 +26,10 @@ def origin(loss: Value, model: Module) -> str:
     """Where the first NaN or Inf of a step arose, in words."""
     found = birth(loss.node)
     if found is None:
-        return "computed again from the graph all is finite, so what was done to it made it so"
+        return (
+            "computed again from the graph all is finite, so on the way back it grew too large for "
+            "its dtype (a smaller lr?), or what was done to it made it so"
+        )
     node, what = found
     names = {p.node: f"parameter {name}" for name, p in model.named_parameters()}
     if node.op is None:
