@@ -207,7 +207,9 @@ def same_shape(a: Array, y: Array) -> None:
     if getattr(y, "dtype", FLOAT).kind not in "biufc":
         raise TypeError(NAMES.format(y.dtype))
     if not arrays.same_shape(np.shape(a), np.shape(y)):
-        raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}")
+        column = np.shape(a) == (*np.shape(y), 1)
+        way = ": write y[:, None] for targets y, or model(x)[:, 0]" * column
+        raise ValueError(f"the answers have shape {np.shape(a)}, the targets {np.shape(y)}{way}")
 
 
 NAMES = (
@@ -334,7 +336,8 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
             way = "; write probabilities as floats, y.astype(float)" * (y.shape == shape)
             raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}{way}")
         if wrong(y // classes if classes else y == y):  # 0 for 0..classes-1 alone, 1 µs less
-            raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits")
+            way = ": of one logit for two classes binary_cross_entropy_with_logits" * (classes == 1)
+            raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits{way}")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
         cost = as_array(np.log(wide(np.exp(z)).sum(axis=-1)) - chosen, z.dtype)

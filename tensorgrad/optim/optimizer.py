@@ -101,7 +101,9 @@ class Optimizer:
             values = settings.get(name, ())
             for x in values if isinstance(values, (tuple, list)) else [values]:
                 if not 0 <= x < end:
-                    wanted = f"at least 0 and below {end}" if end < math.inf else "0 or more"
+                    wanted = (
+                        f"at least 0 and below {end}" if end < math.inf else "0 or more, and finite"
+                    )
                     raise ValueError(f"{name}={values}: must be {wanted}")
         if settings.get("nesterov") and not settings["momentum"]:
             raise ValueError("nesterov=True needs a momentum")

@@ -73,6 +73,11 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
     >>> value_and_grad(lambda x, y: x * y, argnums=(0, 1))(2.0, 3.0)
     (np.float64(6.0), (np.float64(3.0), np.float64(2.0)))
     """
+    if not callable(f):
+        raise TypeError(
+            f"grad takes a function, not a {type(f).__name__}: of a Value that is there, "
+            "v.backward() leaves the gradients in its leaves' .grad"
+        )
 
     @wraps(f)
     def evaluate(*args: Any, **kwargs: Any) -> Any:

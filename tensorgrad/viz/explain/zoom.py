@@ -76,7 +76,8 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
     probe = np.empty(value.shape, bool)[index]
     if probe.ndim:
         raise IndexError(
-            f"index {index!r} of a Value of shape {value.shape} is {probe.shape}, not one entry"
+            f"index {index!r} of a Value of shape {value.shape} is {probe.shape}, not one entry; "
+            f"zoom(v, {(0,) * value.ndim}) is the first"
         )
     parts, ends = taken_apart(value, wrt, names)
     found = parts[node][index]
