@@ -572,12 +572,12 @@ class Value(Handle):
     ) -> npt.NDArray[Any]:
         if self.requires_grad:
             raise TypeError(
-                "turning a Value that requires grad into an array would lose its gradient: use "
-                ".data for the numbers, x.to_numpy() or x.toarray() of a table or sparse matrix x "
-                "beside it, tg.array (of nested lists), np.stack or np.full(n, v, like=v) to make "
-                "arrays of Values, np.func(value) to compute on (tensorgrad.scipy for SciPy's "
-                "functions); to fill an array with Values write into "
-                "tg.Value(array, requires_grad=False)"
+                "turning a Value that requires grad into an array would lose its gradient: leave "
+                "np.asarray(v) out, write tg.array([v, w]) for np.array([v, w]), np.stack or "
+                "np.full(n, v, like=v) to make arrays of Values, x.to_numpy() or x.toarray() of a "
+                "table or sparse matrix x beside it, np.func(value) to compute on "
+                "(tensorgrad.scipy for SciPy's functions), .data for the numbers; to fill an array "
+                "with Values write into tg.Value(array, requires_grad=False)"
             )
         return np.array(to_numbers(self.data), dtype, copy=copy)
 
@@ -746,7 +746,8 @@ class Flat:
         return iter(self.value.ravel())
 
     def __getitem__(self, i: Any) -> Value:
-        return self.value.ravel()[i]
+        found: Value = self.value.ravel()[i]
+        return found
 
     def __setitem__(self, i: Any, x: Any) -> None:
         shape = self.value.shape
