@@ -210,6 +210,24 @@ def test_an_optimiser_of_another_model_is_an_error_before_training() -> None:
     assert earlier.weight.grad is None
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"model": np.tanh}, "trains a Module"),
+        ({"loss": "cross_entropy"}, "a loss is a function"),
+        ({"loss": nn.CrossEntropyLoss}, r"such as .* nn.CrossEntropyLoss\(\)"),
+        ({"loss": lambda a, y: F.cross_entropy(a, y).item()}, "a loss is a Value, not a float"),
+        ({"optimizer": optim.SGD}, "optim.Adam"),
+    ],
+)
+def test_what_is_no_model_loss_or_optimiser_is_told_what_is(wrong: Any, says: str) -> None:
+    model = nn.Linear(4, 2, rng=0)
+    given = {"model": model, "loss": F.cross_entropy, "optimizer": optim.SGD(model.parameters())}
+    batches = np.ones((3, 4)), np.array([0, 1, 0])
+    with pytest.raises(TypeError, match=says):
+        fit(batches=batches, epochs=1, **{**given, **wrong})
+
+
 def test_negative_epochs_are_an_error() -> None:
     with pytest.raises(ValueError, match="epochs=-1"):
         slope_run([], epochs=-1)

@@ -102,6 +102,17 @@ def fit(
     """
     if epochs < 0:
         raise ValueError(f"epochs={epochs}: must not be negative")
+    if not isinstance(model, Module):
+        raise TypeError(f"fit trains a Module, not {model!r:.60}")
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(
+            "a loss is a function of (answers, targets), such as nn.functional.cross_entropy or "
+            f"nn.CrossEntropyLoss(), not {loss!r:.60}"
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"an optimizer is such as optim.Adam(model.parameters()), not {optimizer!r:.60}"
+        )
     learning = {p.node for group in optimizer.param_groups for p in group["params"]}
     own = model.parameters()
     if own and not any(p.node in learning for p in own):

@@ -87,6 +87,8 @@ class Step:
         """The loss: of what the model makes of all but the last, and the last, the targets."""
         *inputs, targets = batch
         loss: Value = self.loss(self.model(*inputs), targets)
+        if not isinstance(loss, Value):
+            raise TypeError(f"a loss is a Value, not a {type(loss).__name__}: no .item(), no float")
         return loss
 
     def backward(self, loss: Value) -> None:
