@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import Value
+from tensorgrad import Value, nn
 from tensorgrad.engine.primitive import primitive, registry
 from tensorgrad.ops import neural
 
@@ -274,6 +274,13 @@ def test_assigning_to_a_leaf_or_to_integers() -> None:
     with pytest.raises(TypeError, match="integer"):
         n[0] = x[0]
     assert (x.data.tolist(), n.data.tolist()) == ([1, 2], [0, 1])
+
+
+def test_a_layer_says_how_many_features_it_takes() -> None:
+    layer = nn.Linear(4, 2, rng=0)
+    for x in (np.ones((5, 3)), np.ones(3), np.ones((2, 5, 3))):
+        with pytest.raises(ValueError, match=says("linear", "3 features", "takes 4")):
+            layer(x)
 
 
 def test_class_numbers_are_checked() -> None:

@@ -86,7 +86,8 @@ def computed(expression: str, bindings: list[str]) -> tuple[Value, dict[str, Val
         try:
             data = np.array(parse.evaluate(number, {}))
         except ValueError as error:
-            raise typer.BadParameter(f"{binding!r}: {error}") from None
+            reason = str(error).partition("\n")[0]  # without the picture of where
+            raise typer.BadParameter(f"{binding!r}: {reason}") from None
         if data.dtype.kind not in "biuf":
             raise typer.BadParameter(f"{binding!r}: not a number or an array of numbers")
         given[name] = Value(data.astype(float), name=name)

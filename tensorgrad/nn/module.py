@@ -507,7 +507,10 @@ def tuple_like(x: Any, parts: list[Any]) -> Any:
 
 def learning(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """`dtype` as NumPy's; TypeError unless parameters can learn in it."""
-    new = np.dtype(dtype)
+    try:
+        new = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{error}: to() takes a dtype; there are no devices") from None
     if new.kind not in "fc":
         raise TypeError(
             f"{new} carries no gradient: a model computes with real or complex numbers, "

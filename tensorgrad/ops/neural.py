@@ -163,7 +163,13 @@ LARGE = 1 << 13  # entries; with fewer, the other order of the result costs more
 
 def affine(x: Array, weight: Array, bias: Array) -> Array:
     """x Wᵀ + b. Of a large matrix as (W xᵀ)ᵀ, which BLAS computes in 0.9 of the time of x Wᵀ."""
-    out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
+    try:
+        out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
+    except ValueError:
+        if x.ndim and weight.ndim and x.shape[-1] != weight.shape[-1]:
+            had, wanted = x.shape[-1], weight.shape[-1]
+            raise ValueError(f"x has {had} features, the layer takes {wanted}") from None
+        raise
     if getattr(bias, "ndim", 0) == 1 and out.dtype == bias.dtype:
         out += bias  # in place: it is our own
         return out

@@ -77,7 +77,8 @@ def look_up(module: ModuleType, name: str, path: str) -> Any:
     if not callable(found) and not isinstance(found, Subject):
         own = [n for n, x in vars(module).items() if callable(x) and not n.startswith("_")]
         there = ", ".join(own) or "none"
-        raise ValueError(f"{path} has no function {name!r}; it has: {there} (PATH::FUNCTION)")
+        what = f"{path} has no function {name!r}" if name else f"which function of {path}?"
+        raise ValueError(f"{what}; it has: {there} (PATH::FUNCTION)")
     return found
 
 
