@@ -21,7 +21,7 @@ import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers
-from tensorgrad.engine.node import data_of, differentiating, opaque, record, recorder
+from tensorgrad.engine.node import blocks, data_of, differentiating, opaque, record, recorder
 from tensorgrad.transforms.custom import forwards
 
 PACKAGE = os.path.dirname(tg.__file__) + os.sep
@@ -84,6 +84,7 @@ EXPECTED = {name: data_of(use()) for name, use in USES.items()}
 
 def assert_all_is_as_ever() -> None:
     assert recorder.get() is record
+    assert not blocks.get()
     assert keeper.get() is replace_buffers
     assert not differentiating.get()
     assert not opaque.get()
@@ -108,9 +109,8 @@ class Interrupt:
 
     def trace(self, frame: Any, event: str, arg: Any) -> Any:
         code = frame.f_code
-        # The two calls that a `with` statement makes are Python's own to guard; one in the instant
-        # of the second is the one that nobody can.
-        if not code.co_filename.startswith(PACKAGE) or "recording.__e" in code.co_qualname:
+        # The call that ends a `with` statement is the one that nobody can guard.
+        if not code.co_filename.startswith(PACKAGE) or "recording.__exit" in code.co_qualname:
             return None
         if event == "line":
             self.count += 1
@@ -145,6 +145,19 @@ def interrupt(name: str, times: int) -> None:
 @pytest.mark.parametrize("name", USES)
 def test_after_an_interrupt_at_any_line_the_next_call_is_right(name: str) -> None:
     interrupt(name, 60)
+
+
+def test_a_block_that_an_interrupt_kept_from_beginning_is_none() -> None:
+    def nested() -> None:
+        with tg.no_grad(), tg.no_grad():
+            pass
+
+    lines = Interrupt()
+    lines.during(nested)
+    assert lines.count > 6
+    for line in range(1, lines.count + 1):
+        Interrupt(line).during(nested)
+        assert_all_is_as_ever()
 
 
 @pytest.mark.nightly

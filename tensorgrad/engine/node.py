@@ -199,12 +199,13 @@ class recording:
         self.new = new
 
     def __enter__(self) -> None:
-        outer = recorder.get()
-        blocks.set((*blocks.get(), (self, outer)))
+        outer, entered = recorder.get(), blocks.get()
         try:
+            blocks.set((*entered, (self, outer)))
             recorder.set(self.new)
         except BaseException:  # an interrupt: nobody will leave what was not entered
             recorder.set(outer)
+            blocks.set(entered)
             raise
 
     def __exit__(self, *error: object) -> None:
@@ -212,17 +213,16 @@ class recording:
         order. (One that a generator entered in another context is nothing to this one.)
         """
         entered = blocks.get()
-        inner: list[tuple[recording, Recorder | None]] = []
-        for i in range(len(entered) - 1, -1, -1):
-            block, outer = entered[i]
-            if block is self:
-                if inner:
-                    inner[0] = inner[0][0], outer
-                else:
-                    recorder.set(outer)
-                blocks.set((*entered[:i], *inner))
-                return
-            inner.insert(0, entered[i])
+        places = [i for i, (block, _) in enumerate(entered) if block is self]
+        if not places:
+            return
+        last = places[-1]
+        outer, inner = entered[last][1], entered[last + 1 :]
+        if inner:
+            inner = ((inner[0][0], outer), *inner[1:])
+        else:
+            recorder.set(outer)
+        blocks.set(entered[:last] + inner)
 
     def __call__(self, function: F) -> F:
         if isgeneratorfunction(function) or iscoroutinefunction(function):
