@@ -19,7 +19,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.engine.batching import running
+from tensorgrad.engine.arrays import met
+from tensorgrad.engine.batching import Batched, Level, running
 from tensorgrad.engine.calls import keeper, replace_buffers
 from tensorgrad.engine.node import blocks, data_of, differentiating, opaque, record, recorder
 from tensorgrad.transforms.custom import forwards
@@ -158,6 +159,15 @@ def test_a_block_that_an_interrupt_kept_from_beginning_is_none() -> None:
     for line in range(1, lines.count + 1):
         Interrupt(line).during(nested)
         assert_all_is_as_ever()
+
+
+def test_a_level_whose_end_is_interrupted_is_forgotten_with_the_next(monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: None)  # pytest's keeps the Level alive
+    for line in range(1, 12):
+        Interrupt(line).during(lambda: Level(2) and None)
+        met.add(Batched)
+        Level(2)
+        assert Batched not in met
 
 
 @pytest.mark.nightly

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 BatchingRule = Callable[["Primitive", tuple[int, ...], list[Array], Mapping[str, Any]], Array]
 
 _depths = itertools.count()
-_alive: set[int] = set()
+_alive: WeakSet[Level] = WeakSet()
 _lock = RLock()  # a Level may be freed while another is made, by the same thread too
 running: set[int] = set()
 """The depths of the levels whose `vmap` runs: while there are none, no primitive looks for batched
@@ -43,13 +44,13 @@ class Level:
     def __init__(self, size: int) -> None:
         self.size, self.depth = size, next(_depths)
         with _lock:
-            _alive.add(self.depth)
+            _alive.add(self)
 
     def __del__(self) -> None:
         """With the last batched array gone nobody looks for any: 0.06 µs of each operation."""
         with _lock:
             running.discard(self.depth)  # an interrupt may have left it there
-            _alive.discard(self.depth)
+            _alive.discard(self)
             if not _alive:
                 met.discard(Batched)
 
