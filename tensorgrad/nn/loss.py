@@ -98,7 +98,7 @@ def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
     np.float64(2.0)
     """
     neural.same_shape(a, y)
-    return _reduce(np.square(a - y), reduction)
+    return _reduce(np.square(neural.floats(a) - y), reduction)
 
 
 MSELoss = module_of("MSELoss", mse_loss, 2)

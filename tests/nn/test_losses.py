@@ -215,6 +215,7 @@ def test_logits_that_are_integers_count_as_float64(dtype: Any) -> None:
         neural.sigmoid,
         lambda z: F.cross_entropy(z, y),
         lambda z: neural.quadratic(z, np.full(z.shape, 3)),
+        lambda z: F.mse_loss(z, np.full(z.shape, 20).astype(dtype)),
         lambda z: F.binary_cross_entropy_with_logits(z, np.full(z.shape, 0.5)),
     ):
         for given in (z, Value(z, requires_grad=False)):
