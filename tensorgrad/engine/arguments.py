@@ -11,7 +11,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
 from tensorgrad.engine.node import Array, Handle
-from tensorgrad.engine.strangers import called, holds_a_value, is_foreign, way_out
+from tensorgrad.engine.strangers import called, held_as, is_foreign, way_out
 
 WAYS_OUT = {
     "where": "choose afterwards, np.where(mask, result, other)",
@@ -106,7 +106,7 @@ def ordinary(x: Any, name: str) -> Any:
     """
     if is_numpy(x):
         return x
-    if is_foreign([type(x)]) or holds_a_value(x):
+    if is_foreign([type(x)]) or held_as(x):
         raise TypeError(f"{name} does not compute as {called(x)} does; {way_out(x)}")
     if not isinstance(x, np.ndarray):
         return x

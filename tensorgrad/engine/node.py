@@ -213,16 +213,17 @@ class recording:
         order. (One that a generator entered in another context is nothing to this one.)
         """
         entered = blocks.get()
-        places = [i for i, (block, _) in enumerate(entered) if block is self]
-        if not places:
+        i = len(entered) - 1
+        while i >= 0 and entered[i][0] is not self:
+            i -= 1
+        if i < 0:
             return
-        last = places[-1]
-        outer, inner = entered[last][1], entered[last + 1 :]
+        outer, inner = entered[i][1], entered[i + 1 :]
         if inner:
             inner = ((inner[0][0], outer), *inner[1:])
         else:
             recorder.set(outer)
-        blocks.set(entered[:last] + inner)
+        blocks.set(entered[:i] + inner)
 
     def __call__(self, function: F) -> F:
         if isgeneratorfunction(function) or iscoroutinefunction(function):

@@ -101,7 +101,7 @@ def called(x: Any) -> str:
 
 def way_out(x: Any) -> str:
     """What to write in place of a stranger."""
-    held = holds_a_value(x)
+    held = held_as(x)
     if held:
         return f"it holds one itself: use its .{held}"
     made = type(x)
@@ -113,7 +113,7 @@ def way_out(x: Any) -> str:
     return f"write {numbers} for its numbers, or v.data where no gradient is wanted"
 
 
-def holds_a_value(x: Any) -> str | None:
+def held_as(x: Any) -> str | None:
     """The attribute by which a stranger holds a Value: what xarray and pint answer has one."""
     names = (name for name in ("data", "magnitude") if hasattr(type(x), name))
     return next((name for name in names if isinstance(getattr(x, name), Handle)), None)

@@ -138,7 +138,7 @@ def fit(
         for epoch in range(1, epochs + 1):
             total, examples, n = 0.0, 0, 0
             for n, batch in enumerate(batches, start=1):
-                if is_array(batch):
+                if is_data(batch):
                     raise TypeError("a batch is a tuple (x, y), not an array: fit(model, (x, y))")
                 size = rows(batch[-1])
                 if not size:
@@ -181,7 +181,7 @@ def as_batches(batches: Any, epochs: int) -> Any:
     """What can be iterated once an epoch."""
     if holds_arrays(batches):
         return DataLoader(*arrays_of("arrays", batches), shuffle=True)
-    if is_array(batches):
+    if is_data(batches):
         raise TypeError("fit takes inputs and targets together: fit(model, (x, y), ...)")
     if epochs > 1 and isinstance(batches, Iterator):
         raise ValueError(
@@ -191,7 +191,7 @@ def as_batches(batches: Any, epochs: int) -> Any:
     return batches
 
 
-def is_array(x: Any) -> bool:
+def is_data(x: Any) -> bool:
     """Whether `x` is an array or a DataFrame."""
     return len(x.shape) > 0 if hasattr(x, "shape") else hasattr(x, "to_numpy")
 
@@ -200,8 +200,8 @@ def holds_arrays(batches: Any) -> bool:
     """Whether it is a tuple of arrays, rather than a tuple of batches, each a tuple or list."""
     if not isinstance(batches, tuple) or not batches:
         return False
-    return any(map(is_array, batches)) or all(
-        isinstance(part, list) and not any(map(is_array, part)) for part in batches
+    return any(map(is_data, batches)) or all(
+        isinstance(part, list) and not any(map(is_data, part)) for part in batches
     )
 
 

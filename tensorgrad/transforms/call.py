@@ -36,6 +36,7 @@ from tensorgrad.value import Value, as_constant, as_data, plain
 
 Function = Callable[..., Any]
 Argnums = int | tuple[int, ...]
+FLOAT = np.dtype(float)
 
 
 class Call:
@@ -211,7 +212,7 @@ def variable(x: Any) -> Value:
     x = ordinary(x, "a transform")  # no masked arrays
     if not (isinstance(x, Value) or is_known(x)):
         x = as_data(x)  # the numbers of a list, a table
-    if getattr(x, "dtype", np.dtype(float)).kind not in "fc":
+    if getattr(x, "dtype", FLOAT).kind not in "fc":
         raise TypeError(
             f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "
             "the containers there)"
@@ -248,9 +249,6 @@ def outputs_of(name: str, out: Any) -> tuple[list[Any], Rebuild]:
                 "between floats with np.where"
             )
     return outs, rebuild
-
-
-FLOAT = np.dtype(float)
 
 
 def one_number(result: Any) -> Value:

@@ -115,10 +115,10 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     (array([[1., 2.],
            [0., 0.]]), array([1., 0.]))
     """
-    own = map_leaves(lambda x: x.copy() if is_array(x) else x, tuple(primals))
+    copies = map_leaves(lambda x: x.copy() if is_array(x) else x, tuple(primals))
     argnums = tuple(range(len(primals)))
-    given: tuple[Any, ...] = ("vjp", f, own, argnums, {}, has_aux)
-    call = within(keeper, giving_back(own, primals), Call, given, {})
+    given: tuple[Any, ...] = ("vjp", f, copies, argnums, {}, has_aux)
+    call = within(keeper, giving_back(copies, primals), Call, given, {})
     outs, rebuild = outputs_of("vjp", call.out)
     value = rebuild(map(call.outside, outs))
     pullback = pullback_of(call)
