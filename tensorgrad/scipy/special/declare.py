@@ -25,7 +25,9 @@ class Ufuncs:
         function = getattr(scipy.special, name)
         inner = getattr(function, "__wrapped__", None)
         numpys = inner is getattr(np, name, function)  # sinc
-        return inner if numpys or isinstance(inner, np.ufunc) else function
+        found = inner if numpys or isinstance(inner, np.ufunc) else function
+        setattr(self, name, found)  # asked for once: a rule would wait 1 µs for each
+        return found
 
 
 special: Any = Ufuncs()
