@@ -51,6 +51,7 @@ from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
+Operator = Callable[[Any, Any], Any]
 
 ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof="}
 """What NumPy calls the arguments of PyTorch's methods."""
@@ -72,9 +73,14 @@ def method(name: str) -> Callable[..., Any]:
     return call
 
 
-def in_place(operation: Callable[[Any, Any], Any]) -> Callable[[Value, Array], Value]:
+def in_place(operation: Operator) -> Operator:
     """`v += x`, of the operation `v + x`."""
     return lambda self, other: self._in_place(operation(self, other))
+
+
+def both_orders(function: Callable[..., Any]) -> tuple[Operator, Operator]:
+    """The operator of a NumPy function: of `v ? x`, and of `x ? v`."""
+    return lambda self, other: function(self, other), lambda self, other: function(other, self)
 
 
 class Value(Handle):
@@ -402,31 +408,14 @@ class Value(Handle):
 
     # Bits, of masks.
 
-    def __and__(self, other: Array) -> Any:
-        return np.bitwise_and(self, other)
-
-    def __or__(self, other: Array) -> Any:
-        return np.bitwise_or(self, other)
-
-    def __xor__(self, other: Array) -> Any:
-        return np.bitwise_xor(self, other)
-
-    def __lshift__(self, other: Array) -> Any:
-        return np.left_shift(self, other)
-
-    def __rlshift__(self, other: Array) -> Any:
-        return np.left_shift(other, self)
-
-    def __rshift__(self, other: Array) -> Any:
-        return np.right_shift(self, other)
-
-    def __rrshift__(self, other: Array) -> Any:
-        return np.right_shift(other, self)
+    __and__, __rand__ = both_orders(np.bitwise_and)
+    __or__, __ror__ = both_orders(np.bitwise_or)
+    __xor__, __rxor__ = both_orders(np.bitwise_xor)
+    __lshift__, __rlshift__ = both_orders(np.left_shift)
+    __rshift__, __rrshift__ = both_orders(np.right_shift)
 
     def __invert__(self) -> Any:
         return np.invert(self)
-
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     # Indexing and conversion.
 
