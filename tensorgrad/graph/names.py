@@ -92,7 +92,8 @@ def named(given: Names) -> Iterator[tuple[str, Any]]:
         yield "", given
     elif isinstance(given, Mapping):
         for name, x in given.items():
-            if not re.fullmatch(r"_+\d*|_[oid]h|In|Out", str(name)):
+            kept = re.fullmatch(r"_+\d*|_[oid]h", str(name))
+            if not (kept or (name in ("In", "Out") and isinstance(x, (list, dict)))):
                 yield from inside(str(name), x)
     elif given is not None:
         raise TypeError(f"names= takes a mapping of names to Values, or a Module: {given!r:.60}")

@@ -353,6 +353,8 @@ def test_a_notebook_s_own_variables_name_nothing() -> None:
     z = y + 1
     names = {"_": y, "__": x, "_3": y, "In": ["x"], "Out": {3: y}, "_oh": {3: y}, "x": x, "z": z}
     assert [Replay(z, None, names).names[v.node] for v in (x, y, z)] == ["x", "v1", "z"]
+    own = {"In": x, "Out": z}  # no list of cells, no dict of results
+    assert [Replay(z, None, own).names[v.node] for v in (x, z)] == ["In", "Out"]
 
 
 def test_a_list_may_hold_itself_among_names() -> None:
