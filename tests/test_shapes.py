@@ -523,6 +523,15 @@ def test_an_array_of_values_is_the_array_of_their_numbers(name: str, dtype: Any)
         np.testing.assert_array_equal(per_example[1], np.array(make(2 * x)))
 
 
+def test_an_array_of_values_is_one_operation_for_each_list() -> None:
+    v, w = Value(1.0), Value(2.0)
+    rows = tg.array([[v, 0.0], [w, v]]).operands
+    assert [[x.node for x in row.operands if isinstance(x, Value)] for row in rows] == [
+        [v.node],
+        [w.node, v.node],
+    ]
+
+
 def test_an_array_of_numbers_is_numpys_own() -> None:
     made = tg.array([[1, 2], [3, 4]])
     assert (type(made), made.dtype) == (np.ndarray, np.array([1]).dtype)

@@ -96,10 +96,16 @@ def array(x: Any, dtype: Any = None) -> Array:
     >>> v.grad
     np.float64(1.0)
     """
-    if isinstance(x, (list, tuple)):
-        parts = [array(part) for part in x]
-        x = np.stack(parts) if any(isinstance(part, Handle) for part in parts) else as_array(x)
-    return as_array(x, dtype).copy()
+    made = as_array(joined(x), dtype)
+    return made.copy() if made is x else made
+
+
+def joined(x: Any) -> Array:
+    """The array of nested lists; arrays as they are."""
+    if not isinstance(x, (list, tuple)):
+        return as_array(x)
+    parts = [joined(part) for part in x]
+    return np.stack(parts) if any(isinstance(part, Handle) for part in parts) else as_array(x)
 
 
 @implements(np.array, np.asarray, np.asanyarray)
