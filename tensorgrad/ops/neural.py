@@ -210,7 +210,7 @@ def rows(a: Array) -> int:
 
 def same_shape(a: Array, y: Array) -> None:
     """A cost compares entry by entry: (n, 1) against (n,) would broadcast to n² differences."""
-    if getattr(y, "dtype", FLOAT).kind not in "biufc":
+    if getattr(getattr(y, "dtype", FLOAT), "kind", "f") not in "biufc":  # strangers have their own
         raise TypeError(NAMES.format(y.dtype))
     if not arrays.same_shape(np.shape(a), np.shape(y)):
         column = np.shape(a) == (*np.shape(y), 1)

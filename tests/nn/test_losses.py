@@ -228,3 +228,16 @@ def test_logits_that_are_integers_count_as_float64(dtype: Any) -> None:
 def test_float16_costs_inside_vmap_end_where_those_of_single_examples_do() -> None:
     a, y = np.float16([[300.0, 1.0], [0.0, 2.0]]), np.float16([[0.0, 1.0], [1.0, 2.0]])
     np.testing.assert_array_equal(tg.vmap(F.quadratic)(a, y), np.float16([45000.0, 0.5]))
+
+
+def test_a_stranger_with_dtypes_of_its_own_is_asked_for_numbers() -> None:
+    class Column:
+        dtype, shape, ndim = "Float64", (3,), 1
+
+        def __len__(self) -> int:
+            return 3
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.ones(3)
+
+    assert F.mse_loss(Value(np.zeros(3)), Column()).data == 1
