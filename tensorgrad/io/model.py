@@ -83,6 +83,8 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
 def load(path: PathLike, classes: Iterable[type[Module]] = ()) -> Module:
     """The model in the file at `path`. `classes`: your own Modules that it is made of.
 
+    It is in training mode, as a new one is, whatever the saved one was in: `.eval()` to use it.
+
     ModelFileError, a ValueError, naming the file, if it is damaged, has no architecture, needs a
     class that is not given, or holds parameters that do not fit its architecture. OSError if it
     cannot be read. A file from a stranger is safe to load, as long as `classes` are.
