@@ -513,8 +513,8 @@ class Value(Handle):
             raise TypeError(
                 "float() of a Value that is being differentiated would lose its gradient; so would "
                 "assigning it to an item of an array, and a function of `math`: write into "
-                "np.zeros_like(value) or tg.Value(array, requires_grad=False), np.stack the items, "
-                "use np.sin for math.sin, .item() for the number"
+                "np.zeros(shape, like=value), np.stack the items, use np.sin for math.sin, "
+                ".item() for the number"
             )
         return to_numbers(self.data)
 
@@ -566,7 +566,7 @@ class Value(Handle):
                 "np.full(n, v, like=v) to make arrays of Values, x.to_numpy() or x.toarray() of a "
                 "table or sparse matrix x beside it, np.func(value) to compute on "
                 "(tensorgrad.scipy for SciPy's functions), .data for the numbers; to fill an array "
-                "with Values write into tg.Value(array, requires_grad=False)"
+                "with Values write into np.zeros(shape, like=v)"
             )
         return np.array(to_numbers(self.data), dtype, copy=copy)
 
@@ -574,7 +574,8 @@ class Value(Handle):
         if kwargs and kwargs.get("out") is not None:
             raise TypeError(
                 f"np.{ufunc.__name__}: out= and in-place operators on an array cannot be "
-                "differentiated: write a = a + value instead of a += value"
+                f"differentiated: write a = a + value instead of a += value, or v[...] = "
+                f"np.{ufunc.__name__}(v) instead of out=v"
             )
         if method == "__call__":
             return run_numpy(ufunc, inputs, kwargs)

@@ -542,6 +542,23 @@ def test_an_array_of_numbers_is_numpys_own() -> None:
         tg.array([[Value(1.0)], [Value(1.0), 2.0]])
 
 
+@pytest.mark.parametrize("maker", [np.zeros, np.ones, np.empty, np.eye, np.identity, np.tri])
+def test_a_new_array_like_a_value_is_filled_with_values(maker: Any) -> None:
+    def filled(x: Any) -> Any:
+        out = maker(3, like=x)
+        for i in range(3):
+            out[i] = x[i] ** 2
+        return np.sum(out)
+
+    x = np.arange(1.0, 4.0)
+    made = maker(3, dtype=np.float32, like=Value(x))
+    assert (made.shape, made.dtype) == (maker(3).shape, np.float32)
+    assert not made.requires_grad
+    n = 3 ** (made.ndim - 1)
+    np.testing.assert_array_equal(tg.grad(filled)(x), 2 * x * n)
+    np.testing.assert_array_equal(tg.vmap(tg.grad(filled))(x[None]), 2 * x[None] * n)
+
+
 def test_full_is_filled_with_a_value() -> None:
     x = Value(2.0)
     for made in (np.full(3, x, like=x), np.full((2, 3), x, np.float32, like=x)):

@@ -106,7 +106,7 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError(
             "inside vmap a Value stands for all examples at once and has no number of its own: "
             "choose with np.where instead of if; an array that it is written into, or an index of, "
-            "must be a Value, tg.Value(array, requires_grad=False) or np.zeros_like(value)"
+            "must be a Value, such as np.zeros(shape, like=value) makes"
         )
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = _one_example

@@ -69,6 +69,7 @@ ANSWERS = {
     "shapes and types": """shape ndim size iscomplexobj isrealobj result_type can_cast common_type
         min_scalar_type einsum_path shares_memory may_share_memory""",
     "new arrays of a shape": "zeros_like ones_like empty_like",
+    "new arrays, called with like= a Value": "arange empty eye identity ones tri zeros",
     "text and files": "array_repr array_str array2string save savetxt savez savez_compressed",
 }
 BATCHED: dict[BatchingRule, str] = {
@@ -80,9 +81,9 @@ BATCHED: dict[BatchingRule, str] = {
 # Functions that never see a Value: they do not ask it, or would make it an array, which raises.
 
 APART = {
-    "makes an array": """arange bartlett blackman diag_indices empty eye from_dlpack frombuffer
-        fromfile fromregex fromstring genfromtxt hamming hanning identity indices load loadtxt
-        mask_indices ones tri tril_indices triu_indices zeros fftfreq rfftfreq""",
+    "makes an array": """bartlett blackman diag_indices from_dlpack frombuffer fromfile fromregex
+        fromstring genfromtxt hamming hanning indices load loadtxt mask_indices tril_indices
+        triu_indices fftfreq rfftfreq""",
     "about types, text and settings": """base_repr binary_repr broadcast_shapes busday_count
         busday_offset datetime_as_string datetime_data format_float_positional
         format_float_scientific get_include get_printoptions getbufsize geterr geterrcall
@@ -111,5 +112,5 @@ ABOUT_SHAPES = {
 batching = {function: rule for rule, names in BATCHED.items() for function in named(names)}
 for function in CONSTANTS:
     implementations[function] = on_data(function, batching.get(function))
-for function in named(ANSWERS["new arrays of a shape"]):
+for function in named(" ".join(names for what, names in ANSWERS.items() if what[:3] == "new")):
     implementations[function] = held(implementations[function])
