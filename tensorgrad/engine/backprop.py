@@ -164,12 +164,12 @@ def cotangents(
     singular, or a reading asks for it.
     """
     if create_graph:
-        return recorded(prepared, seeds, True, wrt)
-    return within(recorder, None, prepared, (seeds, False, wrt), NO_PARAMS)
+        return recorded(taking_care, seeds, True, wrt)
+    return within(recorder, None, taking_care, (seeds, False, wrt), NO_PARAMS)
 
 
 @np.errstate(all="ignore")
-def prepared(
+def taking_care(
     seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None
 ) -> dict[Node, Array]:
     """The same with the recorder in force."""
