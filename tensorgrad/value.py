@@ -44,6 +44,7 @@ from tensorgrad.engine.node import (
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.strangers import called, is_foreign, way_out
+from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, neural, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
@@ -52,9 +53,6 @@ from tensorgrad.ops.methods import method_of
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
 Operator = Callable[[Any, Any], Any]
-
-ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof="}
-"""What NumPy calls the arguments of PyTorch's methods."""
 
 
 def method(name: str) -> Callable[..., Any]:
@@ -742,58 +740,6 @@ class Flat:
     def __setitem__(self, i: Any, x: Any) -> None:
         shape = self.value.shape
         self.value[np.unravel_index(np.arange(len(self))[i], shape)] = x
-
-
-ATTRIBUTES = {
-    **{name: f"v.data.{name}, of the numbers" for name in dir(np.ndarray) if name[0] != "_"},
-    **{
-        name: f"np.{name}(v)"
-        for name in ["abs", "sqrt", "square", "sin", "cos", "maximum", "minimum", "matmul"]
-    },
-    "view": "v.reshape(shape), or v.astype(dtype)",
-    "permute": "v.transpose(axes)",
-    "t": "v.T",
-    "unsqueeze": "np.expand_dims(v, axis)",
-    "expand": "np.broadcast_to(v, shape)",
-    "gather": "np.take_along_axis(v, indices, axis)",
-    "masked_fill": "np.where(mask, value, v)",
-    "norm": "np.linalg.norm(v)",
-    "pow": "v ** n",
-    "mm": "v @ w",
-    "softmax": "tg.nn.functional.softmax(v)",
-    "log_softmax": "tg.nn.functional.log_softmax(v)",
-    "clone": "v.copy()",
-    "clamp": "np.clip(v, low, high)",
-    "zero_": "v[...] = 0",
-    "cpu": "v, there is no other device",
-    "cuda": "v, there is no other device",
-    "is_leaf": "v.op is None",
-    "grad_fn": "v.op",
-    "_op": "v.op",
-    "_prev": "v.node.operands, or tg.viz.graph(v) to draw what it was made of",
-    "dim": "v.ndim",
-    "numel": "v.size",
-    "numpy": "v.data",
-    "to_numpy": "v.data",
-    "to": "v.astype(dtype)",
-    "type": "v.astype(dtype)",
-    "float": "v.astype(np.float32)",
-    "double": "v.astype(float)",
-    "long": "v.astype(int)",
-    "requires_grad_": "v.requires_grad = True",
-    "zero_grad": "v.grad = None",
-}
-"""What to write for attributes of NumPy's, PyTorch's and micrograd's that a Value has not."""
-
-
-class Instead:
-    """An attribute that a Value has not. (A `__getattr__` makes each operator 4 % slower.)"""
-
-    def __init__(self, name: str, way_out: str) -> None:
-        self.name, self.way_out = name, way_out
-
-    def __get__(self, value: Any, owner: type) -> Any:
-        raise AttributeError(f"a Value has no attribute {self.name!r}: write {self.way_out}")
 
 
 for missing in ATTRIBUTES.keys() - set(dir(Value)):

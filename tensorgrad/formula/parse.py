@@ -20,11 +20,12 @@ import numpy as np
 from tensorgrad.engine.batching import alike, elementwise, moving, reduction
 from tensorgrad.engine.node import data_of
 from tensorgrad.engine.primitive import Primitive, implementations, registry
+from tensorgrad.engine.words import ARGUMENTS
 from tensorgrad.extras import printable
 from tensorgrad.ops.constant import ANSWERS, named
 from tensorgrad.ops.join import array
 from tensorgrad.ops.neural import one_hot
-from tensorgrad.value import ARGUMENTS, Value
+from tensorgrad.value import Value
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
