@@ -316,9 +316,12 @@ binary_cross_entropy_with_logits = primitive(
 )
 
 
-def classes_last(z: Array) -> Array:
-    """From PyTorch's layout, (classes), (n, classes) or (n, classes, ...), classes at the end."""
-    return z if z.ndim <= 2 else np.moveaxis(z, 1, -1)
+def classes_last(z: Array, k: int = 0) -> Array:
+    """From PyTorch's layout, (classes), (n, classes) or (n, classes, ...), classes at the end.
+
+    `k`: how many axes of examples of a vmap there are before these.
+    """
+    return z if z.ndim <= k + 2 else np.moveaxis(z, k + 1, -1)
 
 
 def classes_second(z: Array) -> Array:
@@ -359,22 +362,17 @@ def nats_of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str
     z, y = (full(x, batch) for x in xs)
     k = len(batch)
     if y.ndim == z.ndim and y.dtype.kind == "f":
-        y = classes_at_the_end(y, k)
+        y = classes_last(y, k)
         y = y.reshape(-1, y.shape[-1])
     else:
         y = y.reshape(-1)
-    z = classes_at_the_end(z, k)
+    z = classes_last(z, k)
     cost = nats(z.reshape(-1, z.shape[-1]), y).reshape(z.shape[:-1])
     if params.get("reduction", "none") == "none":
         return cost
     of_example = wide(cost).reshape(*batch, total(cost.shape[k:]))
     n = of_example.shape[-1] if params["reduction"] == "mean" else 1
     return as_array(of_example.sum(axis=-1) / n, cost.dtype)
-
-
-def classes_at_the_end(z: Array, k: int) -> Array:
-    """`classes_last`, behind k axes of examples."""
-    return z if z.ndim <= k + 2 else np.moveaxis(z, k + 1, -1)
 
 
 def nats_in_words(z: Shape = (), y: Shape = ()) -> str:
