@@ -432,9 +432,10 @@ class Value(Handle):
         self._become(run(index.setitem, (self, x), {"index": as_param(i)}))
 
     def _in_place(self, updated: Value) -> Value:
-        """`self`, which is now `updated`, in the shape and dtype that it has."""
-        if not self.ndim:
-            return updated
+        """`self`, which is now `updated`, in the shape and dtype that it has; of numbers, that."""
+        return self._changed_to(updated) if self.ndim else updated
+
+    def _changed_to(self, updated: Value) -> Value:
         if not isinstance(updated, Value):
             raise TypeError(f"a Value cannot become {called(updated)}: write v = v + x for v += x")
         if updated.shape != self.shape:
@@ -637,9 +638,8 @@ class Value(Handle):
         return value
 
     def flatten(self, order: str = "C") -> Value:
-        """The entries in one axis."""
-        value: Value = self.ravel(order)
-        return value
+        """The entries in one axis, a copy."""
+        return Value.of(self.ravel(order).node)  # and no view
 
     def transpose(self, *axes: Any) -> Value:
         """The axes in another order: `v.transpose(2, 0, 1)`, reversed by default."""
@@ -651,8 +651,8 @@ class Value(Handle):
         return run(shape.swapaxes, (self,), {"axis1": axis1, "axis2": axis2})
 
     def conj(self) -> Value:
-        """The complex conjugate."""
-        return run(complex_.conjugate, (self,), NO_PARAMS)
+        """The complex conjugate; of real numbers itself, as in NumPy."""
+        return self if self.dtype.kind != "c" else run(complex_.conjugate, (self,), NO_PARAMS)
 
     def conjugate(self) -> Value:
         """The complex conjugate."""
@@ -680,8 +680,10 @@ class Value(Handle):
         self[...] = value
 
     def copy(self, order: str = "C") -> Value:
-        """A differentiable copy."""
-        return run(elementwise.copy, (self,), NO_PARAMS)
+        """A differentiable copy, its entries in memory in `order`."""
+        flags = getattr(self.data, "flags", None)
+        as_it_is = flags is None or (order == "C" and flags.c_contiguous)
+        return run(elementwise.copy, (self,), NO_PARAMS if as_it_is else {"order": order})
 
     def astype(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import views
+from tensorgrad.engine.arrays import is_numpy, views
 from tensorgrad.engine.batching import levels_of
 from tensorgrad.engine.node import Array, Node, record, recorder, within
 from tensorgrad.engine.primitive import Primitive, apply
@@ -27,7 +27,8 @@ class View(Value):
     """A Value that shows entries of another one, its `parent`, which may itself be a view.
 
     `how`: the operation and params that make it. `seen`: the data of the `root`, which is no view,
-    when it was made. `places`: inside of a `vmap`, where its entries are in the root.
+    when it was made. `places`: where its entries are in the root, known for those without axes and
+    inside of a `vmap`.
     """
 
     __slots__ = ("how", "made", "parent", "places", "recorded", "root", "seen")
@@ -43,14 +44,20 @@ class View(Value):
     def of_part(parent: Value, op: Primitive, params: Mapping[str, Any], made: Value) -> Value:
         """What `op` has made of `parent`, which shows entries of that or has its own."""
         node, places = made.node, None
-        if type(node.data) is not np.ndarray:
-            if levels_of(*params.values()) or not levels_of(node.data):
+        if type(node.data) is np.ndarray and parent.ndim:
+            if not views(node.data, parent.node.data):
+                return made
+        else:
+            number = not parent.ndim and type(parent) is not View
+            if number or levels_of(*params.values()):
+                return made
+            if not (is_numpy(node.data) or levels_of(node.data)):
                 return made
             shown = parent.places if type(parent) is View else None
             whole = numbers(parent.shape) if shown is None else shown
             places = op.forward(whole, **params)
-        if not (views(node.data, parent.node.data) if places is None else views(places, whole)):
-            return made
+            if not views(places, whole):
+                return made
         view = object.__new__(View)
         view.parent, view.how, view.made, view.places = parent, (op, params), node, places
         view.root = root = parent.root if type(parent) is View else parent
@@ -79,6 +86,10 @@ class View(Value):
     def _may_change(self) -> None:
         self.root._may_change()
 
+    def _in_place(self, updated: Value) -> Value:
+        """As of arrays; a view without axes is one too."""
+        return self._changed_to(updated)
+
     def _become(self, updated: Value) -> None:
         """A write into what this is a view of."""
         view: Value = self
@@ -97,4 +108,6 @@ class View(Value):
         shown: Array = op.forward(numbers(self.parent.shape), **params)
         if np.unique(shown).size < shown.size:
             raise ValueError(f"{op.name} shows an entry in several places: write into a copy")
+        if not self.parent.ndim:
+            return ...
         return np.unravel_index(shown, self.parent.shape)

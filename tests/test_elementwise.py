@@ -644,3 +644,30 @@ def test_a_power_by_booleans_is_1_or_the_base() -> None:
     for f in (lambda x: x**chosen, lambda x: np.float_power(x, chosen), lambda x: x**True):
         ones = chosen if f(x)[1] == 1 else 1
         np.testing.assert_array_equal(tg.grad(lambda x, f=f: np.sum(f(x)))(x), ones + 0 * x)
+
+
+WITH_INTEGERS: dict[str, Any] = {
+    "c ** x": lambda x, c: c**x,
+    "float_power": lambda x, c: np.float_power(c, x),
+    "x ** c": lambda x, c: x**c,
+    "c[0] ** x": lambda x, c: c[0] ** x,
+    "arctan2": lambda x, c: np.arctan2(x, c) + np.arctan2(c, x),
+    "hypot": np.hypot,
+    "a quotient": lambda x, c: c / x + x / c,
+    "einsum": lambda x, c: np.einsum("i,j,k->ij", x, c, c) + np.einsum("k,j,i->ij", c, c, x),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16])
+@pytest.mark.parametrize("name", WITH_INTEGERS)
+def test_a_constant_of_small_integers_counts_as_the_same_floats(name: str, dtype: Any) -> None:
+    """Also in rules: in 8 bits squares overflow, and NumPy's logarithm is float16."""
+    f, x = WITH_INTEGERS[name], np.array([0.5, 1.25, 2.0])
+    c = np.array([120, 3, 17], dtype)
+    same = c.astype(float)
+    for derivative in (tg.grad, tg.hessian):
+        np.testing.assert_allclose(
+            derivative(lambda x: np.sum(f(x, c) * x[0]))(x),
+            derivative(lambda x: np.sum(f(x, same) * x[0]))(x),
+            rtol=1e-12,
+        )

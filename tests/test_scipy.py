@@ -1046,3 +1046,13 @@ print(tg.vmap(sc.erf)(a), dir(tg.scipy.special))
 """
     environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
     assert run(code, env=environment) == run(code)
+
+
+@pytest.mark.parametrize("name", ["xlogy", "xlog1py", "boxcox", "boxcox1p", "huber", "owens_t"])
+def test_a_constant_of_small_integers_counts_as_the_same_floats(name: str) -> None:
+    f, x = getattr(special, name), np.array([0.5, 1.25, 2.0])
+    c = np.array([200, 3, 17], np.uint8)
+    for of in (lambda x, c: np.sum(f(x, c)), lambda x, c: np.sum(f(c, x))):
+        np.testing.assert_allclose(
+            tg.grad(of)(x, c), tg.grad(of)(x, c.astype(float)), rtol=1e-12, atol=1e-300
+        )

@@ -463,6 +463,16 @@ def test_what_cannot_be_done_says_why(call: str) -> None:
         f(Value([1.0, 2.0]))
 
 
+def test_truth_values_among_indices_are_0_and_1_as_numpy_takes_them() -> None:
+    for indices in (True, [True, False, True], np.array([[False, True]])):
+        np.testing.assert_array_equal(
+            tg.grad(lambda x, i=indices: np.sum(np.take(x, i, axis=0) * [3.0, 5.0]))(np.eye(2)),
+            tg.grad(lambda x, i=indices: np.sum(np.take(x, np.add(i, 0), axis=0) * [3.0, 5.0]))(
+                np.eye(2)
+            ),
+        )
+
+
 def test_an_argument_of_indices_takes_no_value_that_requires_grad() -> None:
     x = Value([1.0, 0.0])
     for call in (np.repeat, np.delete, np.tile, lambda a, b: np.insert(a, b, 1.0)):

@@ -40,7 +40,11 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "split": lambda x: np.array_split(x, 2)[0],
     "a row of it": lambda x: next(iter(x)),
     "rot90": lambda x: np.rot90(x) if x.ndim > 1 else x,
+    "einsum": lambda x: np.einsum("ij->ji", x) if x.ndim == 2 else x,
+    "a diagonal": lambda x: np.einsum("ii->i", x[:2, :2]) if x.shape == (2, 3) else x,
     "a copy": lambda x: x.copy(),
+    "a copy, flat": lambda x: x.flatten(),
+    "a copy of x.T, flat": lambda x: x.T.copy().ravel(),
     "a new array": lambda x: x * x,
     "a read": lambda x: x[[0, 0]],
 }
@@ -135,6 +139,65 @@ def test_names_show_what_numpys_show_and_the_gradient_follows(steps: Any) -> Non
     each = tg.vmap(tg.value_and_grad(f))(np.stack([D, X]))
     np.testing.assert_allclose(each[0], [f(D), f(X)], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(each[1][1], found, rtol=1e-9, atol=1e-9)
+
+
+SHARES: dict[str, Callable[[Any], Any]] = {
+    "flatten": lambda x: x.flatten(),
+    "flatten of a row": lambda x: x[0].flatten(),
+    "tile": lambda x: np.tile(x, 1),
+    "tile of a row": lambda x: np.tile(x[0], (1, 1)),
+    "meshgrid": lambda x: np.meshgrid(x[0])[0],
+    "meshgrid, columns": lambda x: np.meshgrid(x[0], x[1])[0],
+    "meshgrid, sparse": lambda x: np.meshgrid(x[0], x[1], sparse=True)[0],
+    "meshgrid, no copy": lambda x: np.meshgrid(x[0], copy=False)[0],
+    "block": lambda x: np.block(x),
+    "conj": lambda x: x.conj(),
+    "np.conj": np.conj,
+    "einsum": lambda x: np.einsum("ij->ji", x),
+    "einsum, a diagonal": lambda x: np.einsum("ii->i", x[:, :2]),
+    "einsum, a sum": lambda x: np.einsum("ij->i", x),
+    "x.T.copy": lambda x: x.T.copy(),
+    "one entry": lambda x: x[0, 1, ...],
+    "one entry, squeezed": lambda x: x[:1, :1].squeeze(),
+    "one entry, reshaped": lambda x: x[:1, :1].reshape(()),
+    "one entry and back": lambda x: x[0, 1, ...][None],
+    "a column of a transposed copy": lambda x: x.T.copy().ravel()[:2],
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_who_shares_memory_in_numpy_shares_numbers(name: str) -> None:
+    def both_ways(x: Any) -> tuple[Any, Any]:
+        x = x * 1.0
+        made = SHARES[name](x)
+        x[...] = 7.0
+        after, made = made * 1.0, SHARES[name](x)
+        made[...] = 8.0
+        made += 1.0
+        return after, x
+
+    expected = both_ways(X)
+    for found in (both_ways(Value(X)), tg.vmap(both_ways)(X[None])):
+        for a, b in zip(found, expected, strict=True):
+            a = a.data if isinstance(a, Value) else a[0]
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "diagonal", [np.diagonal, np.diag, np.linalg.diagonal, lambda x: x.T.diagonal(1)]
+)
+def test_a_diagonal_shows_what_is_there_now(diagonal: Any) -> None:
+    x = Value(X) * 1.0
+    seen = diagonal(x)
+    x += 1.0
+    np.testing.assert_array_equal(seen.data, diagonal(X + 1.0))
+
+
+def test_a_transposed_copy_lies_in_memory_as_numpys_does() -> None:
+    for x in (X, Value(X)):
+        copied = x.T.copy()
+        copied.reshape(-1)[::2] = 0.0
+        assert copied[:, 0].tolist() == [0.0, 0.0, 0.0]
 
 
 # What was computed before a write has the numbers that it was computed from.

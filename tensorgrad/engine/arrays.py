@@ -223,9 +223,14 @@ def as_array(x: Any, dtype: Any = None) -> Array:
     return x if dtype is None or dtype == x.dtype else x.astype(dtype)
 
 
-def copied(x: Any, dtype: Any = None) -> Any:
-    """An array of its own, in `dtype`; a number where it has no axes and is NumPy's."""
-    return np.array(x, dtype)[()] if type(x) in PLAIN else kind_of(x).copy(x, dtype)
+def copied(x: Any, dtype: Any = None, order: Any = "K") -> Any:
+    """An array of its own, in `dtype`; a number where it has no axes and is NumPy's.
+
+    `order`: how its entries lie in memory, which other kinds decide for themselves.
+    """
+    if type(x) in PLAIN:
+        return np.array(x, dtype, order=order)[()]
+    return kind_of(x).copy(x, dtype)
 
 
 def in_place(x: Any) -> Any:

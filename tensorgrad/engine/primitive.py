@@ -146,7 +146,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     if not plain:  # `as_examples` alone makes another kind of a plain array, and needs no reading
         result.node.readings += kind_of(data).readings
-    if (made is ndarray or not plain) and op.view and held:
+    if (made is ndarray or not plain) and op.view and held and len(operands) == 1:
         return Handle.part(operands[0], op, params, result)
     return result
 

@@ -51,6 +51,13 @@ def digits(c: np.longdouble, x: Array) -> np.longdouble | float:
     return c if x.dtype.char in "gG" else float(c)
 
 
+def uncut(x: Array, out: Array) -> Array:
+    """`x`; integers in the dtype of `out`, for in their own they overflow, and the logarithm of one
+    of 8 bits has 3 digits.
+    """
+    return as_array(x, out.dtype) if getattr(x, "dtype", out.dtype).kind in "bui" else x
+
+
 def share(g: Array, t: Array) -> Array:
     """g t: what the part t of a mean receives, and no part nothing, even if g is infinite."""
     return np.where((t == 0) & ~np.isfinite(g), 0, g) * t
@@ -130,7 +137,7 @@ def by_base(g: Array, out: Array, x: Array, y: Array) -> Array:
 
 def by_exponent(g: Array, out: Array, x: Array, y: Array) -> Array:
     """g xʸ log x, but 0ʸ stays 0 for y > 0: its derivative is 0, not 0 log 0."""
-    x = as_array(x, out.dtype) if out.dtype.char in "gG" else x
+    x = as_array(x, out.dtype) if out.dtype.char in "gG" else uncut(x, out)
     if out.dtype.kind == "c":  # a negative x has a logarithm here, even if x itself is real
         return g * out * np.log(np.where(x == 0, 1 + 0j, x))
     return g * out * np.log(x + (x == 0))
@@ -447,7 +454,13 @@ def where_or_nonzero(condition: Array, *choices: Array) -> Array:
 
 # The same numbers in another array.
 
-copy = primitive(copied, lambda g, out, x: g, name="copy", domain=REAL, batch=elementwise)
+copy = primitive(
+    lambda x, order="K": copied(x, order=order),
+    lambda g, out, x, order="K": g,
+    name="copy",
+    domain=REAL,
+    batch=elementwise,
+)
 implements(np.copy)(copy)
 astype = primitive(
     lambda x, dtype: as_array(x).astype(dtype)[()],

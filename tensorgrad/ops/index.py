@@ -211,6 +211,8 @@ def take_rule(
         indices = np.mod(indices, last + 1)
     elif mode == "clip":
         indices = np.minimum(np.maximum(indices, 0), last)
+    else:
+        indices = np.add(indices, 0)  # truth values are the numbers 0 and 1 here, no mask
     index = along(axis, indices, shape)
     return np.reshape(scatter_add(g, shape=shape, index=index), x.shape)
 

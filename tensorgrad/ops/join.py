@@ -176,7 +176,7 @@ def block(arrays: Any) -> Array:
             return np.concatenate([join(inner, axis + 1) for inner in part], axis)
         return np.expand_dims(part, tuple(range(ndim - np.ndim(part))))
 
-    return join(arrays, -depth)
+    return join(arrays, -depth) if depth else np.copy(join(arrays, 0))
 
 
 @implements(np.insert)

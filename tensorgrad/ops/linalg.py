@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import as_array, created
-from tensorgrad.engine.batching import padded
+from tensorgrad.engine.batching import moving, padded
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -263,12 +263,32 @@ def cross_in_space(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
 # Diagonals.
 
 
-@implements(np.diagonal)
-def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The entries (i, i + offset) of two axes, along a new last axis."""
-    matrices = np.moveaxis(a, (axis1, axis2), (-2, -1))
-    rows = np.arange(len(np.diagonal(np.empty(matrices.shape[-2:]), offset)))
-    return matrices[..., rows + max(-offset, 0), rows + max(offset, 0)]
+def onto_diagonal(
+    g: Array, out: Array, x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1
+) -> Array:
+    """The cotangent, back on the diagonal."""
+    rows, columns = axis1 % x.ndim, axis2 % x.ndim
+    others = [n for axis, n in enumerate(x.shape) if axis not in (rows, columns)]
+    i = np.arange(out.shape[-1])
+    index = (..., i + max(-offset, 0), i + max(offset, 0))
+    matrices = scatter_add(g, shape=(*others, x.shape[rows], x.shape[columns]), index=index)
+    return np.moveaxis(matrices, (-2, -1), (rows, columns))
+
+
+diagonal = primitive(
+    np.diagonal,
+    onto_diagonal,
+    domain=Domain(
+        params=lambda shape: [
+            {"offset": k, "axis1": a, "axis2": b}
+            for k, a, b in ((0, 0, 1), (1, -1, 0), (-1, 1, -1))
+            if len(shape) > 1 and (a - b) % len(shape)
+        ],
+        complex=True,
+    ),
+    batch=moving,
+    view=True,
+)
 
 
 @numpy_call(np.trace)
@@ -368,6 +388,9 @@ def sum_of_products(*xs: Array, subscripts: str) -> Array:
     inputs, arrow, result = subscripts.partition("->")
     summed = not arrow or set(inputs) - {*result, ",", " "}
     large = len(xs) == 2 and summed and max(as_array(x).size for x in xs) > 1000
+    if len(xs) > 2:  # on the way two of integers would meet alone, and their products overflow
+        dtype = np.result_type(*(as_array(x).dtype for x in xs))
+        xs = tuple(as_array(x, dtype) for x in xs)
     return np.einsum(subscripts, *xs, optimize=bool(large) or len(xs) > 2)
 
 
@@ -385,6 +408,7 @@ einsum_terms = primitive(
     ),
     batch=einsum_examples,
     care=contraction,
+    view=True,
 )
 
 

@@ -233,7 +233,8 @@ def meshgrid(
     if indexing == "xy":
         axes[:2] = axes[:2][::-1]
     grids = [np.reshape(x, [-1 if a == b else 1 for b in range(len(xi))]) for x, a in zip(xi, axes)]
-    return tuple(grids if sparse else np.broadcast_arrays(*grids))
+    shown = tuple(grids if sparse else np.broadcast_arrays(*grids))
+    return tuple(map(np.copy, shown)) if copy else shown
 
 
 @implements(np.full)
@@ -270,7 +271,7 @@ def tile(A: Array, reps: int | Sequence[int]) -> Array:
     apart = [n for size in shape for n in (1, size)]
     wide = [n for pair in zip(times, shape) for n in pair]
     tall = [t * size for t, size in zip(times, shape)]
-    return np.reshape(np.broadcast_to(np.reshape(A, apart), wide), tall)
+    return np.copy(np.reshape(np.broadcast_to(np.reshape(A, apart), wide), tall))
 
 
 @implements(np.repeat)

@@ -15,6 +15,7 @@ from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
 from tensorgrad.ops import elementwise
+from tensorgrad.ops.elementwise import uncut
 from tensorgrad.scipy.special.declare import special
 from tensorgrad.scipy.special.hypergeometric import kummer
 
@@ -46,7 +47,7 @@ def log_ratio(x: Array, y: Array) -> Array:
 
 xlogy = primitive(
     special.xlogy,
-    lambda g, out, x, y: g * np.log(y + ((x == 0) & (y == 0))),
+    lambda g, out, x, y: g * np.log(uncut(y, out) + ((x == 0) & (y == 0))),
     lambda g, out, x, y: g * (x / (y + ((x == 0) & (y == 0)))),
     notation=r"{0} \ln {1}",
     domain=Domain(((-3, 3), (0.1, 3)), complex=True),
@@ -54,7 +55,7 @@ xlogy = primitive(
 )
 xlog1py = primitive(
     special.xlog1py,
-    lambda g, out, x, y: g * np.log1p(y + ((x == 0) & (y == -1))),
+    lambda g, out, x, y: g * np.log1p(uncut(y, out) + ((x == 0) & (y == -1))),
     lambda g, out, x, y: g * (x / (1 + y + ((x == 0) & (y == -1)))),
     notation=r"{0} \ln(1 + {1})",
     domain=Domain(((-3, 3), (-0.9, 3)), complex=True),
@@ -125,28 +126,28 @@ def inv_boxcox_by_power(y: Array, lmbda: Array) -> Array:
 boxcox = primitive(
     special.boxcox,
     lambda g, out, x, lmbda: g * x ** (lmbda - 1),
-    lambda g, out, x, lmbda: g * boxcox_by_power(np.log(x), lmbda),
+    lambda g, out, x, lmbda: g * boxcox_by_power(np.log(uncut(x, out)), lmbda),
     notation=r"\frac{{{0}^{{{1}}} - 1}}{{{1}}}",
     domain=Domain(((0.1, 3), (-2, 2))),
 )
 boxcox1p = primitive(
     special.boxcox1p,
     lambda g, out, x, lmbda: g * np.exp((lmbda - 1) * np.log1p(x)),
-    lambda g, out, x, lmbda: g * boxcox_by_power(np.log1p(x), lmbda),
+    lambda g, out, x, lmbda: g * boxcox_by_power(np.log1p(uncut(x, out)), lmbda),
     notation=r"\frac{{(1 + {0})^{{{1}}} - 1}}{{{1}}}",
     domain=Domain(((-0.9, 3), (-2, 2))),
 )
 inv_boxcox = primitive(
     special.inv_boxcox,
     lambda g, out, y, lmbda: g * out / (1 + lmbda * y),
-    lambda g, out, y, lmbda: g * out * inv_boxcox_by_power(y, lmbda),
+    lambda g, out, y, lmbda: g * out * inv_boxcox_by_power(uncut(y, out), lmbda),
     notation=r"(1 + {1} {0})^{{1/{1}}}",
     domain=Domain(((-0.9, 2), (-0.3, 1))),
 )
 inv_boxcox1p = primitive(
     special.inv_boxcox1p,
     lambda g, out, y, lmbda: g * (1 + out) / (1 + lmbda * y),
-    lambda g, out, y, lmbda: g * (1 + out) * inv_boxcox_by_power(y, lmbda),
+    lambda g, out, y, lmbda: g * (1 + out) * inv_boxcox_by_power(uncut(y, out), lmbda),
     notation=r"(1 + {1} {0})^{{1/{1}}} - 1",
     domain=Domain(((-0.9, 2), (-0.3, 1))),
 )
@@ -189,8 +190,8 @@ radian = primitive(
 
 huber = primitive(
     special.huber,
-    lambda g, out, delta, r: g * np.maximum(np.abs(r) - delta, 0),
-    lambda g, out, delta, r: g * np.clip(r, -delta, delta),
+    lambda g, out, delta, r: g * np.maximum(np.abs(uncut(r, out)) - delta, 0),
+    lambda g, out, delta, r: g * np.clip(r, -uncut(delta, out), delta),
     notation=r"L_{{{0}}}({1})",
     domain=Domain(((0.5, 1.5), (-3, 3)), kink=lambda delta, r: np.abs(r) - delta),
 )

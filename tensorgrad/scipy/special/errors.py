@@ -9,6 +9,7 @@ import numpy as np
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
+from tensorgrad.ops.elementwise import uncut
 from tensorgrad.scipy.special.declare import several, slopes, special
 
 ROOT_PI = math.sqrt(math.pi)
@@ -109,10 +110,18 @@ ndtri_exp = primitive(
     notation=r"\Phi^{{-1}}(e^{{{0}}})",
     domain=Domain((-3, -0.1)),
 )
+
+
+def owens_by_slope(g: Array, out: Array, h: Array, a: Array) -> Array:
+    """g e^(-h² (1 + a²)/2) / 2π (1 + a²)."""
+    h, wide = uncut(h, out), 1 + a * a
+    return g * np.exp(-h * h * wide / 2) / (2 * np.pi * wide)
+
+
 owens_t = primitive(
     special.owens_t,
-    lambda g, out, h, a: -g * density(h) * special.erf(a * h / ROOT_2) / 2,
-    lambda g, out, h, a: g * np.exp(-h * h * (1 + a * a) / 2) / (2 * np.pi * (1 + a * a)),
+    lambda g, out, h, a: -g * density(h) * special.erf(uncut(a, out) * h / ROOT_2) / 2,
+    owens_by_slope,
     notation="T({0}, {1})",
 )
 
