@@ -85,6 +85,15 @@ HOMES = (
 )
 """Where the functions are that `__getattr__` finds, the lightest modules first."""
 
+INSTEAD = {
+    **dict.fromkeys(["tensor", "Tensor"], "tg.Value(x), or plain arrays, which every layer takes"),
+    **{name: f"np.{name}" for name in ("zeros", "ones", "arange", "exp", "sum", "where", "stack")},
+    "numpy": "import numpy as np, whose functions take Values",
+    "manual_seed": "rng=0 in a layer, an initialiser or a DataLoader",
+    **{name: f"tg.io.{name}" for name in ("save", "load")},
+}
+"""What to write for names of PyTorch's and autograd's that are not here."""
+
 homes["scipy.special"] = "tensorgrad.scipy.special"
 
 
@@ -95,7 +104,8 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     """What not every program uses is loaded when it is: a room, or a function out of one."""
     if name not in __all__:
-        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}")
+        way = f": write {INSTEAD[name]}" if name in INSTEAD else ""
+        raise AttributeError(f"module 'tensorgrad' has no attribute {name!r}{way}")
     if find_spec(room := f"tensorgrad.{name}"):
         return import_module(room)
     homes = (import_module(f"tensorgrad.{home}") for home in HOMES)

@@ -276,6 +276,15 @@ def test_assigning_to_a_leaf_or_to_integers() -> None:
     assert (x.data.tolist(), n.data.tolist()) == ([1, 2], [0, 1])
 
 
+def test_names_of_other_libraries_are_told_what_to_write() -> None:
+    for of, name, part in (
+        (tg, "tensor", "tg.Value"),
+        (tg, "save", "tg.io.save"),
+    ):
+        with pytest.raises(AttributeError, match=says(name, part)):
+            getattr(of, name)
+
+
 def test_a_layer_says_how_many_features_it_takes() -> None:
     layer = nn.Linear(4, 2, rng=0)
     for x in (np.ones((5, 3)), np.ones(3), np.ones((2, 5, 3))):
