@@ -139,7 +139,7 @@ def test_mnist_trains_and_its_pictures_are_read(tmp_path, real_mnist):
     assert "epoch 1/1  accuracy 9" in output
     paths = [paint(tmp_path / f"{i}.png", images[i], 28) for i in range(20)]
     output = run("predict", "m", *paths, cwd=tmp_path)
-    answers = [int(line[-1]) for line in output.splitlines() if ".png: " in line]
+    answers = [int(digit) for digit in re.findall(r"\.png: (\d)", output)]  # some are unsure
     assert np.mean(answers == labels[:20]) >= 0.85
 
 
