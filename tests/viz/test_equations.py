@@ -25,7 +25,7 @@ from tensorgrad.formula.writing import LATEX
 from tensorgrad.graph.names import DIRECTION
 from tensorgrad.graph.replay import Event, Replay, totals
 from tensorgrad.nn import functional as F
-from tensorgrad.viz import explain, steps
+from tensorgrad.viz import explain, graph, steps
 from tensorgrad.viz.graph.outline import Outline
 from tensorgrad.viz.stepper.story import Share, story, told
 from tests.expressions import expressions
@@ -315,7 +315,9 @@ def test_what_is_rounded_is_not_called_equal() -> None:
     text = str(explain(np.exp(x) + 1, x))
     assert "v2 = v1 + 1 ≈ 4.54e-05 + 1 ≈ 1\n" in text
     assert r"\approx 4.54 \cdot 10^{-5} + 1 \approx 1" in explain(np.exp(x) + 1, x).latex()
+    assert "∂v2/∂x ≈ 4.54e-05" in graph(np.exp(x) + 1).source
     assert "≈" not in str(explain((x + 0.1) * 3, x))
+    assert "≈" not in graph((x + 0.1) * 3).source
 
 
 def test_a_direction_is_shown_as_one() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.formula.text import brief
+from tensorgrad.formula.writing import TEXT
 from tensorgrad.graph.modules import Path, modules_in, modules_of, outermost
 from tensorgrad.graph.names import Called, Names, parameters_in
 from tensorgrad.graph.replay import Event, Mode, Replay, leaves_first, replayable, totals
@@ -311,7 +312,8 @@ class Drawing(NamedTuple):
         if event is None or event.contribution is None:
             return []
         array = np.ndim(event.contribution)
-        adds = f"‖+‖ = {norm(event.contribution)}" if array else f"+ {brief(event.contribution)}"
+        total = norm(event.contribution)
+        adds = TEXT.equal(["‖+‖", total]) if array else f"+ {brief(event.contribution)}"
         rows = [Row(adds, self.theme.gradient)]
         if event.local is not None and not np.ndim(event.local):
             rows.insert(0, Row(f"× {brief(event.local)}", self.theme.faint))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array
 from tensorgrad.formula.text import brief, number
+from tensorgrad.formula.writing import TEXT
 from tensorgrad.graph.names import in_one_line
 from tensorgrad.viz.graph.themes import Theme, mixed
 
@@ -77,8 +78,8 @@ def gradient_row(what: str, gradient: Array | None, theme: Theme) -> Row:
     if gradient is None:
         return Row(f"{what}: not computed", theme.faint)
     if np.ndim(gradient):
-        return Row(f"‖{what}‖ = {norm(gradient)}", theme.gradient)
-    return Row(f"{what} = {brief(gradient)}", theme.gradient)
+        return Row(TEXT.equal([f"‖{what}‖", norm(gradient)]), theme.gradient)
+    return Row(TEXT.equal([what, brief(gradient)]), theme.gradient)
 
 
 def norm(x: Array) -> str:

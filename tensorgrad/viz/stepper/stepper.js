@@ -81,7 +81,7 @@ function stateAt(sweep, step) {
       state.labels.set(event.edge, event.label);
       sum.parts.push(event.part);
     }
-    state.sums.set(event.target, Object.assign(sum, { sum: event.sum, box: event.box, cells: event.cells, large: event.large }));
+    state.sums.set(event.target, Object.assign(sum, { sum: event.sum, box: event.box, cells: event.cells, large: event.large, rough: event.rough }));
   }
   if (moves.length) {
     state.event = moves[moves.length - 1];
@@ -101,7 +101,7 @@ function stateAt(sweep, step) {
 for (const event of sweeps.flatMap((sweep) => sweep.events)) {
   // what the story leaves out because it follows from the rest
   event.text = event.what + event.text;
-  event.box ??= `${event.what} = ${event.sum}`;
+  event.box ??= event.what + equals(event) + event.sum;
   if (event.edge === undefined) continue;
   event.part ??= event.sum;
   event.label = [event.local === undefined ? "" : `× ${event.local}`, event.large ? event.part : added(event.part).trim()];
@@ -124,6 +124,11 @@ function happens(sweep, state) {
   return sweep === sweeps[0] ? `Back along an edge, from ${to} to ${from}` : `Along an edge, from ${from} to ${to}`;
 }
 
+/** What stands before a number: ≈ if it is rounded. */
+function equals({ rough }) {
+  return rough ? " ≈ " : " = ";
+}
+
 /** ` + 2` or ` − 2` */
 function added(part) {
   return part.startsWith("-") ? ` − ${part.slice(1)}` : ` + ${part}`;
@@ -138,7 +143,7 @@ function joined({ parts, large }) {
 
 /** `∂e/∂b = 3 + 2 = 5` */
 function summed(sum) {
-  const sign = sum.large ? ": " : " = ";
+  const sign = sum.large ? ": " : equals(sum);
   return sum.what + sign + (sum.parts.length > 1 ? joined(sum) + (sum.large ? ", in sum " : sign) : "") + sum.sum;
 }
 
@@ -329,7 +334,7 @@ class Panel {
     line.hidden = !sum;
     line.className = lit ? "lit" : "";
     if (!sum) return;
-    const sign = sum.large ? "" : "= ", several = sum.parts.length > 1;
+    const sign = sum.large ? "" : equals(sum).trimStart(), several = sum.parts.length > 1;
     line.children[1].textContent = several ? sign + joined(sum) : sum.parts.length ? "" : "the start";
     line.children[2].textContent = (several && sum.large ? "in sum " : sign) + sum.sum;
   }

@@ -12,8 +12,8 @@ import numpy as np
 
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.formula.latex import to_mathml
-from tensorgrad.formula.text import brief, number
-from tensorgrad.formula.writing import LATEX
+from tensorgrad.formula.text import Rounded, brief, number
+from tensorgrad.formula.writing import LATEX, TEXT
 from tensorgrad.graph.names import Names
 from tensorgrad.graph.replay import Event, Replay
 from tensorgrad.value import Value
@@ -130,9 +130,10 @@ def told_of(event: Event, sweeps: Sweeps, cells: int, formulas: Formulas | None)
         "target": sweeps.nodes[event.target],
         "what": what,
         "sum": total,
-        "box": None if box == f"{what} = {total}" else box,
+        "box": None if box == TEXT.equal([what, total]) else box,
         "cells": grid(arrived(event), cells),
         "large": large(arrived(event)) or None,
+        "rough": isinstance(total, Rounded) or None,
         "choice": event.choice,
         "text": str(event).removeprefix(what),
         **(formulas.equation(event) if formulas else {}),
@@ -185,7 +186,7 @@ def moved(event: Event) -> str:
     x, what = arrived(event), event.moving(event.target)
     if len(what) > SHORT // 2:
         what = "gradient" if event.mode == "rev" else "tangent"
-    return f"‖{what}‖ = {norm(x)}" if np.ndim(x) else f"{what} = {brief(x)}"
+    return TEXT.equal([f"‖{what}‖", norm(x)] if np.ndim(x) else [what, brief(x)])
 
 
 def in_short(x: Array) -> str:
