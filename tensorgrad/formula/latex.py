@@ -281,7 +281,7 @@ def brief(x: Any) -> str:
     if not x.ndim:
         return power_of_ten(text_.number(x[()]))
     if text_.shown(x):
-        parts = [power_of_ten(text_.number(part)) for part in x]
+        parts = [*map(brief, x)]
         return text_.marked(rf"\left[{', '.join(parts)}\right]", *parts)
     return rf"\mathbb{{{'C' if x.dtype.kind == 'c' else 'R'}}}^{{{times(x.shape)}}}"
 

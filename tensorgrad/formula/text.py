@@ -240,18 +240,19 @@ class Rounded(str):
 
 
 def brief(x: Array) -> str:
-    """A number to four digits, a small array as a list, the shape of a large one."""
+    """A number to four digits, a small array as lists, the shape of a large one."""
     x = np.asarray(x)
     if not x.ndim:
         return number(x[()])
     if not shown(x):
         return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
-    return marked(f"[{', '.join(map(number, x))}]", *map(number, x))
+    parts = [*map(brief, x)]
+    return marked(f"[{', '.join(parts)}]", *parts)
 
 
 def shown(x: Array) -> bool:
     """Whether `brief` writes the entries of an array."""
-    return np.ndim(x) == 1 and np.size(x) <= SMALL
+    return np.ndim(x) in (1, 2) and 0 not in np.shape(x)[1:] and np.size(x) <= SMALL
 
 
 def marked(text: str, *parts: str) -> str:

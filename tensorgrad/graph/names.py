@@ -57,7 +57,7 @@ def names_of(nodes: Iterable[Node], given: Iterable[tuple[str, Any]] = ()) -> Ca
 
 
 def name_the_rest(nodes: Iterable[Node], names: Called) -> None:
-    """Names for the arrays that are constants of `nodes` and too large to be written out: their
+    """Names for the arrays that are constants of `nodes` and too large to stand in a formula: their
     own, or c1, c2, ... in the order met; and for the direction of forward mode, u.
     """
     taken = set(names.values())
@@ -66,7 +66,8 @@ def name_the_rest(nodes: Iterable[Node], names: Called) -> None:
     for node in nodes:
         for n, x in zip(node.operands, node.inputs):
             own = n.name if n else None
-            if n in names or id(x) in names or (own is None and (not np.ndim(x) or shown(x))):
+            written = np.ndim(x) < 2 and (not np.ndim(x) or shown(x))
+            if n in names or id(x) in names or (own is None and written):
                 continue
             names[id(x)] = unique(own or next(c for c in free if c not in taken), taken)
 

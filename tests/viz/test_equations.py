@@ -39,7 +39,8 @@ def readable(text: str) -> str:
     """Derivatives as names, lists of numbers as arrays."""
     text = re.sub(r"∂(\w+)/∂(\w+)", r"d_\1_d_\2", text)
     text = re.sub(r"D_(\w+)\((\w+)\)", r"D_\1_\2", text)
-    return re.sub(r"(?<![\w)\].(])\[([^][]*)\]", r"array([\1])", text)
+    text = re.sub(r"(?<![\w)\]])\[(\[[^][]*\](?:, \[[^][]*\])*)\]", r"array([\1])", text)
+    return re.sub(r"(?<![\w)\].(\[])\[([^][]*)\]", r"array([\1])", text)
 
 
 def computed(text: str, values: dict[str, Any]) -> Any:
@@ -328,7 +329,7 @@ def test_a_direction_is_shown_as_one() -> None:
     assert told[-4:] == [
         "D_u(W) = u = ones((2, 3)) = float64[2, 3]",
         "D_u(v1) += D_u(W).T = float64[3, 2]",
-        "D_u(v2) += c1 @ D_u(v1) = float64[2, 2]",
+        "D_u(v2) += c1 @ D_u(v1) = [[1, 1], [1.7, 1.7]]",
         "D_u(v3) += sum(D_u(v2)) = 5.4",
     ]
     by_number = [str(event) for event in steps(Value(2.0, name="a") * 3)]
