@@ -471,7 +471,7 @@ class Value(Handle):
                 raise ValueError("a leaf that requires grad cannot hold the examples of a vmap")
             node.data = new.data
             return
-        new.name = node.name
+        new.name, new.retains_grad = node.name, node.retains_grad
         self.node = new
         forget(new)
 

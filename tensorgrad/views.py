@@ -80,7 +80,9 @@ class View(Value):
         for view in reversed(behind):
             op, params = view.how
             new = (recorder.get() or record) if view.recorded else None
-            view.made = within(recorder, new, apply, (op, (view.parent,), params), {}).node
+            node = within(recorder, new, apply, (op, (view.parent,), params), {}).node
+            node.name, node.retains_grad = view.made.name, view.made.retains_grad
+            view.made = node
             view.seen = view.root.node.data
 
     def _may_change(self) -> None:

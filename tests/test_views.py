@@ -200,6 +200,21 @@ def test_a_transposed_copy_lies_in_memory_as_numpys_does() -> None:
         assert copied[:, 0].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_a_name_and_a_retained_gradient_stay_with_what_is_written_into() -> None:
+    for write in (lambda x, r: x.__setitem__(1, 5.0), lambda x, r: r.__imul__(2.0)):
+        x = Value([1.0, 2.0, 3.0]) * 1.0
+        r = x[1:]
+        for v, name in ((x, "x"), (r, "r")):
+            v.name = name
+            v.retain_grad()
+        write(x, r)
+        np.sum(x * x).backward()
+        assert (x.name, r.name) == ("x", "r")
+        np.testing.assert_array_equal(x.grad, 2 * x.data)
+        np.sum(r * r).backward()
+        np.testing.assert_array_equal(r.grad, 2 * r.data)
+
+
 # What was computed before a write has the numbers that it was computed from.
 
 
