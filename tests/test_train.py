@@ -658,3 +658,11 @@ def test_a_step_of_ones_own_that_does_not_look_is_told_too() -> None:
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="has changed the para"):
         arrays_run([(X * np.nan, X)], model, F.mse_loss, step=Blind)
     assert np.isnan(model.weight.data).all()
+
+
+def test_what_a_mask_hides_is_not_trained_on_in_silence() -> None:
+    model = nn.Linear(2, 1)
+    hidden = np.ma.array(np.ones((4, 2)), mask=np.eye(4, 2))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match="fit does not compute as MaskedArray does"):
+        fit(model, (hidden, np.ones((4, 1))), F.mse_loss, optimizer, epochs=1)

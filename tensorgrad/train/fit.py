@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tensorgrad.data.loader import DataLoader
+from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module
@@ -228,7 +229,7 @@ def table(part: Any) -> Any:
     """An array of what may be a list or a DataFrame; other kinds of array as they are."""
     x = part.to_numpy() if hasattr(part, "to_numpy") else data_of(part)
     try:
-        return x if kind_of(x) is not NUMPY else np.asarray(x)
+        return x if kind_of(x) is not NUMPY else np.asarray(ordinary(x, "fit"))
     except ValueError as error:
         raise ValueError("the rows of a list have different lengths: pad them to one") from error
 
