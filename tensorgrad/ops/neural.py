@@ -333,7 +333,10 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     """-ln of the softmax probability of the right class, of each row or together."""
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    shape, z, y = z.shape, classes_last(floats(z)), as_array(y)
+    z = floats(z)
+    if z.dtype.char == "e":  # its sums end at 65504
+        return as_array(nats(z.astype(np.float32), y, reduction), z.dtype)
+    shape, z, y = z.shape, classes_last(z), as_array(y)
     if y.dtype.kind == "f" and y.ndim == z.ndim:
         y = classes_last(y)
         same_shape(z, y)
@@ -349,12 +352,10 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits{way}")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
-        cost = as_array(np.log(wide(np.exp(z)).sum(axis=-1)) - chosen, z.dtype)
+        cost = np.log(np.exp(z).sum(axis=-1)) - chosen
     if reduction == "none":
         return cost
-    n = cost.size if reduction == "mean" else 1
-    cost, narrow = wide(cost), cost.dtype if cost.dtype.char == "e" else None
-    return as_array(cost.sum() / n, narrow)  # of objects it is one, which has no dtype
+    return cost.sum() / (cost.size if reduction == "mean" else 1)  # 3 µs less than mean()
 
 
 def nats_of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
