@@ -184,7 +184,7 @@ class Pair:
         sources = frozenset().union(*(p.sources for p in operands))
         self.twin, self.node = twin, object()
         self.sources = sources | {self.node} if sources else sources
-        self.keeps_grad, self.fresh, self.grad = False, False, None
+        self.fresh, self.grad = False, None  # whoever keeps its gradient keeps it after a write
         return self
 
     def cut(self) -> Pair:

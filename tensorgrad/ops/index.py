@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tensorgrad.engine.arrays import copied, created, in_place
+from tensorgrad.engine.arrays import as_array, copied, created, in_place
 from tensorgrad.engine.batching import TAKE_VARYING_PARAMS, destinations, full, moving
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -212,7 +212,7 @@ def take_rule(
     elif mode == "clip":
         indices = np.minimum(np.maximum(indices, 0), last)
     else:
-        indices = np.add(indices, 0)  # truth values are the numbers 0 and 1 here, no mask
+        indices = as_array(indices, int)  # truth values are the numbers 0 and 1 here, no mask
     index = along(axis, indices, shape)
     return np.reshape(scatter_add(g, shape=shape, index=index), x.shape)
 

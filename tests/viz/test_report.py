@@ -155,7 +155,7 @@ def test_the_keyboard_reaches_every_part_and_opens_the_numbers(shown):
     assert shown.evaluate("document.activeElement.innerText") == PARTS[0]
     shown.keyboard.press("Tab")
     shown.keyboard.press("Enter")
-    assert shown.url.endswith("#confusion-matrix")
+    shown.wait_for_url(lambda url: url.endswith("#confusion-matrix"))
     shown.focus("summary")
     assert not shown.locator("table").first.is_visible()
     shown.keyboard.press("Enter")
