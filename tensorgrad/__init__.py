@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, viz
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
+    from tensorgrad.random import manual_seed
     from tensorgrad.train import Step, fit
     from tensorgrad.transforms.custom import checkpoint, custom_vjp
     from tensorgrad.transforms.derivatives import (
@@ -66,6 +67,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "lint",
+    "manual_seed",
     "nn",
     "no_grad",
     "optim",
@@ -81,7 +83,7 @@ __all__ = [
 
 HOMES = (
     *("transforms.derivatives", "transforms.custom", "transforms.vmap"),
-    *("graph.debug", "train", "graph.lint"),
+    *("random", "graph.debug", "train", "graph.lint"),
 )
 """Where the functions are that `__getattr__` finds, the lightest modules first."""
 
@@ -89,7 +91,6 @@ INSTEAD = {
     **dict.fromkeys(["tensor", "Tensor"], "tg.Value(x), or plain arrays, which every layer takes"),
     **{name: f"np.{name}" for name in ("zeros", "ones", "arange", "exp", "sum", "where", "stack")},
     "numpy": "import numpy as np, whose functions take Values",
-    "manual_seed": "rng=0 in a layer, an initialiser or a DataLoader",
     **{name: f"tg.io.{name}" for name in ("save", "load")},
 }
 """What to write for names of PyTorch's and autograd's that are not here."""

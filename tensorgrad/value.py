@@ -46,10 +46,11 @@ from tensorgrad.engine.primitive import Primitive, apply, implementation_of, imp
 from tensorgrad.engine.strangers import called, is_foreign, way_out
 from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead
 from tensorgrad.ops import complex as complex_
-from tensorgrad.ops import elementwise, index, linalg, neural, rounding, shape
+from tensorgrad.ops import elementwise, index, linalg, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
 from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
+from tensorgrad.ops.nn import activation
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
 Operator = Callable[[Any, Any], Any]
@@ -716,11 +717,11 @@ class Value(Handle):
 
     def sigmoid(self) -> Value:
         """1 / (1 + e⁻ˣ) of each element."""
-        return run(neural.sigmoid, (self,), NO_PARAMS)
+        return run(activation.sigmoid, (self,), NO_PARAMS)
 
     def relu(self) -> Value:
         """max(0, x) of each element, with gradient 0 at 0."""
-        return run(neural.relu, (self,), NO_PARAMS)
+        return run(activation.relu, (self,), NO_PARAMS)
 
 
 class Flat:

@@ -24,7 +24,8 @@ from tensorgrad.engine.node import Node
 from tensorgrad.engine.primitive import registry
 from tensorgrad.engine.repair import repair
 from tensorgrad.nn import functional as F
-from tensorgrad.ops.neural import logsumexp, relu, sigmoid, softmax
+from tensorgrad.ops.nn.activation import relu, sigmoid
+from tensorgrad.ops.nn.softmax import logsumexp, softmax
 from tensorgrad.testing.primitives import Case, cases, checkable
 
 Array = Any

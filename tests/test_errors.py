@@ -11,7 +11,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.engine.primitive import primitive, registry
-from tensorgrad.ops import neural
+from tensorgrad.ops.nn import cost, linear
 
 pytestmark = pytest.mark.usefixtures("own_primitives")
 
@@ -47,11 +47,11 @@ def says(*parts: str) -> str:
         ("matmul", np.dot),
         ("tensordot", np.inner),
         ("matmul", np.vdot),
-        ("quadratic", neural.quadratic),
-        ("cross_entropy", neural.cross_entropy),
-        ("binary_cross_entropy", neural.binary_cross_entropy),
-        ("binary_cross_entropy_with_logits", neural.binary_cross_entropy_with_logits),
-        ("linear", lambda x, y: neural.linear(x, y, 0.0)),
+        ("quadratic", cost.quadratic),
+        ("cross_entropy", cost.cross_entropy),
+        ("binary_cross_entropy", cost.binary_cross_entropy),
+        ("binary_cross_entropy_with_logits", cost.binary_cross_entropy_with_logits),
+        ("linear", lambda x, y: linear.linear(x, y, 0.0)),
     ],
 )
 def test_a_shape_mismatch_names_the_operation_and_both_shapes(name: str, call: Any) -> None:
@@ -300,4 +300,4 @@ def test_class_numbers_are_checked() -> None:
         (np.array([0, 1, 2]), ("(2, 3)", "(3,)")),
     ):
         with pytest.raises(ValueError, match=says("cross_entropy", *parts)):
-            neural.cross_entropy(z, y)
+            cost.cross_entropy(z, y)

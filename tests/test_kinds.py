@@ -281,7 +281,7 @@ ASK = {
     "engine/strangers.py is_stranger": "those again: they are no strangers",
     "engine/strangers.py speaks": "whether a protocol is NumPy's own",
     "ops/elementwise.py only": "a number in 0.1 µs instead of 2, a large array in a tenth",
-    "ops/neural.py rectified": "a number in 0.1 µs instead of 0.6",
+    "ops/nn/activation.py rectified": "a number in 0.1 µs instead of 0.6",
     "ops/constant.py stand_in": "one example of a batched array",
 }
 MAKE = {

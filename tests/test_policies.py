@@ -14,7 +14,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.ops.neural import binary_cross_entropy, relu, softmax
+from tensorgrad.ops.nn.activation import relu
+from tensorgrad.ops.nn.cost import binary_cross_entropy
+from tensorgrad.ops.nn.softmax import softmax
 
 
 def slopes(f: Callable[..., Any], *xs: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.primitive import registry
-from tensorgrad.ops.neural import cross_entropy
+from tensorgrad.ops.nn.cost import cross_entropy
 from tensorgrad.testing import check_rule
 from tensorgrad.testing.primitives import cases, has_rule
 from tests.numerical import Array, assert_gradient

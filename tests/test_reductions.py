@@ -16,7 +16,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.nn import functional as F
-from tensorgrad.ops.neural import logsumexp, softmax
+from tensorgrad.ops.nn.softmax import logsumexp, softmax
 from tests.numerical import assert_gradient
 
 Shape = tuple[int, ...]

@@ -16,7 +16,8 @@ from tensorgrad import Value
 from tensorgrad.engine.backprop import topological_order
 from tensorgrad.engine.node import Handle, Node, recording
 from tensorgrad.engine.primitive import Primitive, primitive, registry
-from tensorgrad.ops.neural import linear, relu
+from tensorgrad.ops.nn.activation import relu
+from tensorgrad.ops.nn.linear import linear
 from tests.numerical import assert_gradient
 
 pytestmark = pytest.mark.usefixtures("own_primitives")

@@ -13,17 +13,14 @@ import numpy as np
 import pytest
 
 from tensorgrad import Value
-from tensorgrad.ops.neural import (
+from tensorgrad.ops.nn.activation import sigmoid, softplus
+from tensorgrad.ops.nn.cost import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
-    log_softmax,
-    logsumexp,
     quadratic,
-    sigmoid,
-    softmax,
-    softplus,
 )
+from tensorgrad.ops.nn.softmax import log_softmax, logsumexp, softmax
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 BIG = 1e4

@@ -20,7 +20,7 @@ import numpy as np
 from tensorgrad.extras import missing
 from tensorgrad.formula import text as text_
 from tensorgrad.formula.symbol import Applied, Constant, Expression, Name
-from tensorgrad.ops.neural import one_hot
+from tensorgrad.ops.nn.cost import one_hot
 
 AXES = "ijklm"
 SUMS = {"mean": r"\frac{1}{n} \sum_{i}", "sum": r"\sum_{i}"}  # the words of `reduction`

@@ -24,7 +24,7 @@ from tensorgrad.engine.words import ARGUMENTS
 from tensorgrad.extras import printable
 from tensorgrad.ops.constant import ANSWERS, named
 from tensorgrad.ops.join import array
-from tensorgrad.ops.neural import one_hot
+from tensorgrad.ops.nn.cost import one_hot
 from tensorgrad.value import Value
 
 OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.ops.neural import one_hot
+from tensorgrad.ops.nn.cost import one_hot
 
 
 class Name(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.nn.module import module_of
-from tensorgrad.ops import neural
+from tensorgrad.ops import nn as ops
 
-sigmoid = neural.sigmoid
-relu = neural.relu
-softplus = neural.softplus
+sigmoid = ops.activation.sigmoid
+relu = ops.activation.relu
+softplus = ops.activation.softplus
 Sigmoid = module_of("Sigmoid", sigmoid, 1, "1 / (1 + e⁻ˣ).")
 ReLU = module_of("ReLU", relu, 1, "max(0, x), with gradient 0 at 0.")
 Softplus = module_of("Softplus", softplus, 1, "ln(1 + eˣ).")
@@ -31,7 +31,7 @@ def softmax(x: Any, dim: int = -1) -> Any:
     >>> softmax(np.log([1.0, 3.0])).round(6)
     array([0.25, 0.75])
     """
-    return neural.softmax(x, axis=dim)
+    return ops.softmax.softmax(x, axis=dim)
 
 
 Softmax = module_of("Softmax", softmax, 1)
@@ -43,7 +43,7 @@ def log_softmax(x: Any, dim: int = -1) -> Any:
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return neural.log_softmax(x, axis=dim)
+    return ops.softmax.log_softmax(x, axis=dim)
 
 
 LogSoftmax = module_of("LogSoftmax", log_softmax, 1)

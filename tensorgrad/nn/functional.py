@@ -7,15 +7,25 @@ from inspect import isfunction
 
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.nn.activation import *  # noqa: F403
+from tensorgrad.nn.attention import *  # noqa: F403
+from tensorgrad.nn.conv import *  # noqa: F403
+from tensorgrad.nn.dropout import *  # noqa: F403
+from tensorgrad.nn.embedding import *  # noqa: F403
 from tensorgrad.nn.linear import *  # noqa: F403
 from tensorgrad.nn.loss import *  # noqa: F403
 from tensorgrad.nn.module import only as _only
+from tensorgrad.nn.normalization import *  # noqa: F403
+from tensorgrad.nn.pooling import *  # noqa: F403
+from tensorgrad.nn.resampling import *  # noqa: F403
+from tensorgrad.nn.shape import *  # noqa: F403
 
-_FAMILIES = tuple(f"tensorgrad.nn.{family}" for family in ("activation", "linear", "loss"))
+_NEITHER = ("tensorgrad.nn.module", "tensorgrad.nn.init")
 
 
 def _public(x: object) -> bool:
-    return isinstance(x, Primitive) or (isfunction(x) and x.__module__ in _FAMILIES)
+    return isinstance(x, Primitive) or (
+        isfunction(x) and x.__module__.startswith("tensorgrad.nn.") and x.__module__ not in _NEITHER
+    )
 
 
 __all__ = _only(globals(), _public)

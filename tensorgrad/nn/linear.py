@@ -11,7 +11,8 @@ from tensorgrad.engine.node import NO_PARAMS
 from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.init import Initialiser, find
 from tensorgrad.nn.module import Module, learning
-from tensorgrad.ops import neural
+from tensorgrad.ops import nn as ops
+from tensorgrad.random import generator
 from tensorgrad.value import Value
 
 
@@ -19,7 +20,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """x Wᵀ + b: x (..., in), weight (out, in), bias (out)."""
     if bias is None:
         return x @ weight.T
-    return apply(neural.linear, (x, weight, bias), NO_PARAMS)
+    return apply(ops.linear.linear, (x, weight, bias), NO_PARAMS)
 
 
 class Linear(Module):
@@ -45,7 +46,7 @@ class Linear(Module):
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be positive")
         draw, dtype = find(init), learning(dtype)
-        weight, offset = draw(np.random.default_rng(rng), out_features, in_features)
+        weight, offset = draw(generator(rng), out_features, in_features)
         self.weight = Value(weight.astype(dtype))
         self.bias = Value(offset.astype(dtype)) if bias else None
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from tensorgrad.engine.arrays import same_shape, wrong
 from tensorgrad.nn.module import module_of
-from tensorgrad.ops import neural
+from tensorgrad.ops import nn as ops
 
-quadratic = neural.quadratic
+quadratic = ops.cost.quadratic
 QuadraticLoss = module_of(
     "QuadraticLoss",
     quadratic,
@@ -31,7 +31,7 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
     >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
     np.float64(0.6931471805599453)
     """
-    return neural.cross_entropy(logits, target, reduction=reduction)
+    return ops.cost.cross_entropy(logits, target, reduction=reduction)
 
 
 CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
@@ -46,8 +46,8 @@ def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> An
     >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
     np.float64(0.287682)
     """
-    target = neural.class_numbers(target)
-    rows = neural.classes_last(log_probabilities)
+    target = ops.cost.class_numbers(target)
+    rows = ops.cost.classes_last(log_probabilities)
     classes, shape = rows.shape[-1], log_probabilities.shape
     if not same_shape(rows.shape[:-1], target.shape):
         raise ValueError(
@@ -71,7 +71,7 @@ def binary_cross_entropy(a: Any, y: Any, reduction: str = "mean") -> Any:
     >>> binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 1.0]), "sum").round(6)
     np.float64(0.693147)
     """
-    return _reduce(neural.binary_cross_entropy(a, y), reduction)
+    return _reduce(ops.cost.binary_cross_entropy(a, y), reduction)
 
 
 BCELoss = module_of("BCELoss", binary_cross_entropy, 2)
@@ -85,7 +85,7 @@ def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") ->
     >>> binary_cross_entropy_with_logits(np.array([-1000.0]), np.array([1.0]))
     np.float64(1000.0)
     """
-    return _reduce(neural.binary_cross_entropy_with_logits(z, y), reduction)
+    return _reduce(ops.cost.binary_cross_entropy_with_logits(z, y), reduction)
 
 
 BCEWithLogitsLoss = module_of("BCEWithLogitsLoss", binary_cross_entropy_with_logits, 2)
@@ -97,8 +97,8 @@ def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
     >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     np.float64(2.0)
     """
-    neural.same_shape(a, y)
-    return _reduce(np.square(neural.floats(a) - y), reduction)
+    ops.cost.same_shape(a, y)
+    return _reduce(np.square(ops.activation.floats(a) - y), reduction)
 
 
 MSELoss = module_of("MSELoss", mse_loss, 2)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.nn.module import Module
-from tensorgrad.ops.neural import relu, sigmoid
+from tensorgrad.ops.nn.activation import relu, sigmoid
+from tensorgrad.random import generator
 from tensorgrad.value import Value
 
 ACTIVATIONS: dict[str, Any] = {"relu": relu, "sigmoid": sigmoid, "tanh": np.tanh}
@@ -36,7 +37,7 @@ class Neuron(Module):
     ) -> None:
         if not callable(activation) and activation not in ACTIVATIONS:
             raise ValueError(f"no activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
-        self.w = [Value(w) for w in np.random.default_rng(rng).uniform(-1, 1, nin)]
+        self.w = [Value(w) for w in generator(rng).uniform(-1, 1, nin)]
         self.b = Value(0.0)
         self.nonlin, self.activation = nonlin, activation
 
@@ -61,7 +62,7 @@ class Layer(Module):
     def __init__(self, nin: int, nout: int, **neuron: Any) -> None:
         if nin < 0 or nout < 0:
             raise ValueError(f"Layer({nin}, {nout}): no size can be negative")
-        rng = np.random.default_rng(neuron.pop("rng", None))
+        rng = generator(neuron.pop("rng", None))
         self.neurons = [Neuron(nin, rng=rng, **neuron) for _ in range(nout)]
 
     def forward(self, x: Sequence[Any]) -> Any:
@@ -88,7 +89,7 @@ class MLP(Module):
     def __init__(
         self, nin: int, nouts: Sequence[int], activation: Any = "relu", rng: Any = None
     ) -> None:
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         sizes = [nin, *nouts]
         self.layers = [
             Layer(a, b, nonlin=i != len(nouts), activation=activation, rng=rng)

@@ -18,7 +18,7 @@ from tensorgrad.engine.domain import Domain, one_axis, ties
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.index import each_along, scatter_add
-from tensorgrad.ops.neural import logsumexp
+from tensorgrad.ops.nn.softmax import logsumexp
 from tensorgrad.ops.reduce import (
     Axis,
     chosen,

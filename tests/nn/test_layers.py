@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tensorgrad import Value, nn
-from tensorgrad.ops.neural import LARGE
+from tensorgrad.ops.nn.linear import LARGE
 from tests.numerical import assert_gradient
 
 rng = np.random.default_rng(0)

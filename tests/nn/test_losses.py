@@ -10,7 +10,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, nn
 from tensorgrad.nn import functional as F
-from tensorgrad.ops import neural
+from tensorgrad.ops.nn import activation, cost, softmax
 from tests.numerical import assert_gradient
 
 rng = np.random.default_rng(0)
@@ -209,12 +209,12 @@ def test_logits_that_are_integers_count_as_float64(dtype: Any) -> None:
     """As in SciPy; unsigned ones do not wrap around."""
     z, y = np.array([[0, 1, 0], [1, 1, 0]], dtype), np.array([0, 2])
     for f in (
-        neural.softmax,
-        neural.log_softmax,
-        neural.logsumexp,
-        neural.sigmoid,
+        softmax.softmax,
+        softmax.log_softmax,
+        softmax.logsumexp,
+        activation.sigmoid,
         lambda z: F.cross_entropy(z, y),
-        lambda z: neural.quadratic(z, np.full(z.shape, 3)),
+        lambda z: cost.quadratic(z, np.full(z.shape, 3)),
         lambda z: F.mse_loss(z, np.full(z.shape, 20).astype(dtype)),
         lambda z: F.binary_cross_entropy_with_logits(z, np.full(z.shape, 0.5)),
     ):

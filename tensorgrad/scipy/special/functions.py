@@ -11,7 +11,7 @@ import numpy as np
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements
-from tensorgrad.ops import neural
+from tensorgrad.ops import nn as ops
 from tensorgrad.ops.reduce import Axis
 from tensorgrad.scipy.special.declare import special
 
@@ -26,13 +26,13 @@ def softmax(x: Array, axis: Axis = None) -> Array:
     >>> x.grad
     array([ 0.25, -0.25])
     """
-    return neural.softmax(x, axis=axis)
+    return ops.softmax.softmax(x, axis=axis)
 
 
 @implements(special.log_softmax)
 def log_softmax(x: Array, axis: Axis = None) -> Array:
     """`scipy.special.log_softmax`: the logarithm of `softmax`, at any magnitude."""
-    return neural.log_softmax(x, axis=axis)
+    return ops.softmax.log_softmax(x, axis=axis)
 
 
 if hasattr(special, "softplus"):  # since SciPy 1.17
@@ -53,7 +53,7 @@ def logsumexp(
 ) -> Any:
     """`scipy.special.logsumexp`: ln Σ b e^a over `axis`, and with `return_sign` the sum's sign."""
     if b is None and not return_sign:
-        return neural.logsumexp(a, axis=axis, keepdims=keepdims)
+        return ops.softmax.logsumexp(a, axis=axis, keepdims=keepdims)
     b = as_array(1.0 if b is None else b)
     used = np.where(b == 0, -np.inf, a.detach() if hasattr(a, "detach") else a)
     top = np.max(used, axis=axis, keepdims=True)

@@ -15,7 +15,7 @@ import numpy as np
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn import MLP, Layer, Linear, Module, Sequential, Sigmoid
 from tensorgrad.nn.scalar import ACTIVATIONS
-from tensorgrad.ops.neural import sigmoid
+from tensorgrad.ops.nn.activation import sigmoid
 from tensorgrad.train import predict
 
 Array = Any

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorgrad import nn
-from tensorgrad.ops.neural import sigmoid
+from tensorgrad.ops.nn.activation import sigmoid
 from tensorgrad.train import predict
 from tensorgrad.viz.figures.canvas import COLOURS, SMALL, TITLE, caption, sheet
 

@@ -1,12 +1,7 @@
-"""What networks add to NumPy: squashing functions, softmax, the affine map, and costs, each one
-node with the formula that textbooks derive for it. Stable at any magnitude of the input.
-
-Choices: relu'(0) = 0; infinite entries that tie share the gradient of logsumexp equally.
-"""
+"""Costs. `a` is what a network answers, `y` what it should have answered: one row an example."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,193 +9,13 @@ import numpy as np
 
 from tensorgrad.engine import arrays
 from tensorgrad.engine.arrays import as_array, created, total, wrong
-from tensorgrad.engine.batching import alike, elementwise, full, padded, reduction
-from tensorgrad.engine.domain import REAL, Domain, Shape, axes, one_axis
-from tensorgrad.engine.node import Array, data_of
-from tensorgrad.engine.primitive import Primitive, primitive
-from tensorgrad.ops.elementwise import difference, only
-from tensorgrad.ops.linalg import as_matrix
-from tensorgrad.ops.reduce import Axis, divided, unreduce, wide
-
-FLOAT = np.dtype(float)
-
-
-def floats(x: Array) -> Array:
-    """Integers and booleans as float64, as in SciPy; all else as it is."""
-    return x.astype(float) if getattr(x, "dtype", FLOAT).kind in "biu" else x
-
-
-@np.errstate(over="ignore")
-def logistic(x: Array) -> Array:
-    """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
-    d = np.exp(-floats(x))
-    d += 1  # in place: it is our own
-    return np.reciprocal(d)
-
-
-sigmoid = primitive(
-    logistic,
-    lambda g, out, x: g * out * (1 - out),
-    name="sigmoid",
-    notation=r"\sigma({0})",
-    domain=REAL,
-    batch=elementwise,
-)
-
-
-def rectified(x: Array) -> Array:
-    """max(0, x), NaN for NaN. (On a number np.maximum takes 0.6 µs, comparing 0.1.)"""
-    if isinstance(x, np.floating):
-        return type(x)(0) if x <= 0 else x
-    return np.maximum(x, 0)
-
-
-relu = primitive(
-    rectified,
-    lambda g, out, x: only(x > 0, g),
-    name="relu",
-    notation=r"\max(0, {0})",
-    domain=Domain(kink=lambda x: x),
-    batch=elementwise,
-    choice="relu'(0) = 0",
-)
-# σ as the slope of other functions: differentiated it keeps its digits where 1 - out has none.
-exact_sigmoid: Primitive = primitive(
-    logistic,
-    lambda g, out, x: g * out * exact_sigmoid(-x),
-    name="exact_sigmoid",
-    notation=r"\sigma({0})",
-    domain=REAL,
-    batch=elementwise,
-)
-softplus = primitive(
-    lambda x: np.logaddexp(x, 0),
-    lambda g, out, x: g * exact_sigmoid(x),
-    name="softplus",
-    notation=r"\ln(1 + e^{{{0}}})",
-    batch=elementwise,
-)
-
-# Softmax and its logarithm. Subtracting the largest entry changes nothing but the range of e^x.
-
-
-numbers = np.vectorize(data_of, otypes=[float])
-
-
-def top(x: Array, axis: Axis) -> Array:
-    """The largest entry, as a constant."""
-    if x.dtype == object:  # scalars that `zoom` takes a forward apart into
-        x = numbers(x)
-    if 0 in x.shape:
-        return x.max(axis=axis, keepdims=True, initial=-np.inf)
-    return x.max(axis=axis, keepdims=True)
-
-
-def shares(x: Array, axis: int = -1) -> Array:
-    x = floats(x)
-    e = np.exp(x - top(x, axis))
-    return as_array(e / wide(e).sum(axis=axis, keepdims=True), e.dtype)
-
-
-def log_shares(x: Array, axis: int = -1) -> Array:
-    x = floats(x)
-    x = x - top(x, axis)
-    with np.errstate(divide="ignore"):  # along an empty axis: log 0, which nothing is left to see
-        return as_array(x - np.log(wide(np.exp(x)).sum(axis=axis, keepdims=True)), x.dtype)
-
-
-def log_of_sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    x = floats(x)
-    largest = top(x, axis)
-    largest = np.where(np.isfinite(largest), largest, 0)  # an infinite one stands for itself
-    with np.errstate(divide="ignore"):  # an empty sum: log 0 = -inf
-        out = np.log(np.sum(wide(np.exp(x - largest)), axis=axis, keepdims=True)) + largest
-    out = as_array(out, x.dtype)
-    return out if keepdims else np.squeeze(out, axis)[()]
-
-
-softmax = primitive(
-    shares,
-    lambda g, out, x, axis=-1: out * (g - np.sum(wide(g * out), axis=axis, keepdims=True)),
-    name="softmax",
-    notation=r"\operatorname{{softmax}}_{{{axis}}} {0}",
-    domain=Domain(params=one_axis),
-    batch=reduction,
-)
-log_softmax = primitive(
-    log_shares,
-    lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(wide(g), axis=axis, keepdims=True),
-    name="log_softmax",
-    notation=r"\ln \operatorname{{softmax}}_{{{axis}}} {0}",
-    domain=Domain(params=one_axis),
-    batch=reduction,
-)
-logsumexp = primitive(
-    log_of_sum,
-    # e^(x - out) has the rounding of out, and equal infinities have no difference
-    lambda g, out, x, axis=None, keepdims=False: (
-        unreduce(g, axis, keepdims)
-        * softmax(difference(x, unreduce(out, axis, keepdims)), axis=axis)
-    ),
-    name="logsumexp",
-    notation=r"\ln \sum_{{{axis}}} e^{{{{{0}}}_{{{indices}}}}}",
-    domain=Domain(params=lambda shape: axes(shape) if 0 not in shape else ()),  # ln 0 = -∞
-    batch=reduction,
-)
-
-# The affine map of a layer, with PyTorch's layout: x (..., in), weight (out, in), bias (out).
-
-
-def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
-    """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
-    if x.ndim != 2:
-        g, x = as_matrix(g), as_matrix(x)
-    return g.T @ x
-
-
-LARGE = 1 << 13  # entries; with fewer, the other order of the result costs more than it gains
-
-
-def affine(x: Array, weight: Array, bias: Array) -> Array:
-    """x Wᵀ + b. Of a large matrix as (W xᵀ)ᵀ, which BLAS computes in 0.9 of the time of x Wᵀ."""
-    try:
-        out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
-    except ValueError:
-        if x.ndim and weight.ndim and x.shape[-1] != weight.shape[-1]:
-            had, wanted = x.shape[-1], weight.shape[-1]
-            raise ValueError(f"x has {had} features, the layer takes {wanted}") from None
-        raise
-    if getattr(bias, "ndim", 0) == 1 and out.dtype == bias.dtype:
-        out += bias  # in place: it is our own
-        return out
-    return out + bias
-
-
-def affine_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
-    """With one weight for all examples, one product; with their own, a product for each."""
-    k, (x, weight, bias) = len(batch), xs
-    weight = np.swapaxes(weight, -1, -2)
-    if math.prod(weight.shape[:k]) == 1:
-        out = x @ weight.reshape(weight.shape[k:])
-    elif x.ndim == k + 1:
-        out = (x[..., None, :] @ weight)[..., 0, :]
-    else:
-        out = np.matmul(*padded([x, weight], k, (2, 2)))
-    return np.add(*padded([out, bias], k))
-
-
-linear = primitive(
-    affine,
-    lambda g, out, x, weight, bias: g @ weight,
-    weight_rule,
-    lambda g, out, x, weight, bias: g,
-    name="linear",
-    notation=r"{0} {1}^{{\top}} + {2}",
-    domain=Domain(signature="(i),(o,i),(o)", broadcast=False, complex=True),
-    batch=affine_examples,
-)
-
-# Costs. `a` is what a network answers, `y` what it should have answered: one row an example.
+from tensorgrad.engine.batching import alike, full
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import primitive
+from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats
+from tensorgrad.ops.nn.softmax import log_shares, log_softmax, softmax, top
+from tensorgrad.ops.reduce import divided, wide
 
 
 def rows(a: Array) -> int:

@@ -1,0 +1,1 @@
+"""Convolutions and transposed convolutions, in PyTorch's layout (N, C, ...)."""

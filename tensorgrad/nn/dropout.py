@@ -1,0 +1,1 @@
+"""Dropout: what a training step leaves out is drawn anew each time."""

@@ -1,0 +1,1 @@
+"""Recurrent networks: RNN, LSTM, GRU, their cells, packed sequences."""

