@@ -13,9 +13,10 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value
-from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.backprop import observing, topological_order
 from tensorgrad.engine.node import Handle, Node, recording
 from tensorgrad.engine.primitive import Primitive, primitive, registry
+from tensorgrad.engine.rules import Reading
 from tensorgrad.ops.nn.activation import relu
 from tensorgrad.ops.nn.linear import linear
 from tests.numerical import assert_gradient
@@ -598,3 +599,48 @@ def test_a_number_takes_the_indices_that_numpy_takes_also_under_no_grad() -> Non
         assert v.item() == 1
         v[()] = 7.0
         assert (v.item(), v.shape) == (7, ())
+
+
+class Told(Reading):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[Node] = []
+        self.complete: dict[Node, Any] = {}
+        self.asked_before: dict[Node, int] = {}
+        self.careful: list[bool] = []
+
+    def given(self, node: Node, args: tuple[Any, ...], sweep: Any) -> tuple[Any, ...]:
+        self.asked.append(node)
+        return args
+
+    def completed(self, node: Node, g: Any, sweep: Any) -> None:
+        assert node not in self.complete or sweep.careful
+        self.complete[node] = np.copy(g)
+        self.asked_before[node] = len(self.asked)
+        self.careful.append(sweep.careful)
+
+
+def test_an_observer_is_told_a_gradient_the_moment_it_is_complete() -> None:
+    """The last layer's while the first has yet to be asked: so it can travel meanwhile."""
+    w1, w2, b = Value(np.ones((3, 2))), Value(np.ones((2, 2))), Value(0.5)
+    loss = np.sum(np.tanh(np.tanh(np.ones((4, 3)) @ w1 + b) @ w2 + b))
+    told = Told()
+    with observing(told):
+        loss.backward()
+    assert len(told.asked) == len({*told.asked}) == 7
+    assert told.asked_before == {w2.node: 4, b.node: 6, w1.node: 7}
+    for p in (w1, w2, b):
+        np.testing.assert_array_equal(told.complete[p.node], p.grad)
+    loss.backward()
+    assert len(told.asked) == 7, "outside of the block nobody is told"
+
+
+def test_an_observer_is_told_of_the_careful_sweep_as_of_another() -> None:
+    x = Value(np.array([0.0, 4.0]))
+    told = Told()
+    with observing(told):
+        grads = tg.grad(lambda x: np.sum(np.where(x > 0, np.sqrt(x), 0)))(x.data)
+    assert grads.tolist() == [0, 0.25]
+    assert told.careful == [False, True]
+    assert [g.tolist() for g in told.complete.values()] == [[0, 0.25]]

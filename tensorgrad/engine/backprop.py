@@ -7,7 +7,9 @@ each node after all of its users: its cotangent is then complete, and is handed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any
 
@@ -46,8 +48,8 @@ class Sweep:
         create_graph: bool = False,
         careful: bool = False,
     ) -> None:
-        self.outputs, self.careful = outputs, careful
-        self.readings: tuple[Reading, ...] = (RECORDED,) * create_graph + (CARE,) * careful
+        self.outputs, self.careful, self.observers = outputs, careful, observers.get()
+        self.readings = (RECORDED,) * create_graph + (CARE,) * careful + self.observers
         self.order, self.wanted = paths(outputs, wrt)
         self.cotangents: dict[Node, Array] = {}
         self.sums: set[Node] = set()  # whose cotangent is a sum: nobody else's array
@@ -55,9 +57,10 @@ class Sweep:
     def run(self, seeds: Mapping[Node, Array]) -> dict[Node, Array]:
         """The cotangents of the leaves, or of `wrt`; also of nodes that retain theirs."""
         self.cotangents.update(seeds)
+        hand_on = observed(self) if self.observers else self.hand_on
         for node in reversed(self.order):
             if node.op is not None:
-                self.hand_on(node)
+                hand_on(node)
         return self.cotangents
 
     def hand_on(self, node: Node) -> None:
@@ -117,6 +120,44 @@ def read(
         return rule
 
     return [answers(i) for i in range(len(node.operands))], args
+
+
+observers: ContextVar[tuple[Reading, ...]] = ContextVar("observers", default=())
+
+
+@contextmanager
+def observing(*readings: Reading) -> Iterator[None]:
+    """Put `readings` around every sweep inside the block; `completed` is told them as well.
+
+    A sweep that is made again with care tells everything again: `sweep.careful` says so.
+    """
+    before = observers.get()
+    observers.set(before + readings)
+    try:
+        yield
+    finally:
+        observers.set(before)
+
+
+def observed(sweep: Sweep) -> Callable[[Node], None]:
+    """`sweep.hand_on`, which tells the observers what is complete by then: the leaves (or `wrt`)
+    that no older node uses.
+    """
+    ends = sweep.wanted.difference(sweep.order).union(x for x in sweep.order if x.op is None)
+    first_user: dict[Node, Node] = {}
+    for node in sweep.order:
+        first_user |= {x: node for x in node.operands if x in ends and x not in first_user}
+    last: dict[Node, list[Node]] = {}
+    for x, node in first_user.items():
+        last.setdefault(node, []).append(x)
+
+    def hand_on(node: Node) -> None:
+        sweep.hand_on(node)
+        for x in last.get(node, ()):
+            for observer in sweep.observers:
+                observer.completed(x, sweep.cotangents[x], sweep)
+
+    return hand_on
 
 
 def topological_order(outputs: Iterable[Node], ends: Collection[Node] = ()) -> list[Node]:

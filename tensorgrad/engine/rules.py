@@ -74,6 +74,9 @@ class Reading:
         """What operand `i` receives where the rule answered `c`."""
         return c
 
+    def completed(self, node: Node, g: Array, sweep: Sweep) -> None:
+        """Told of an observer: the cotangent `g` of `node`, where the sweep ends, is complete."""
+
 
 class Once(Reading):
     """Of rules that answer together: who reads them asks them once."""
