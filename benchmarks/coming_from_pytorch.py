@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 NAMES = Path(__file__).with_name("pytorch.json")
 
 Signature = list[list[str]] | None
@@ -96,6 +98,85 @@ def written(default: Any) -> str:
     return getattr(default, "__name__", None) or repr(default)
 
 
+# What is said of tensors, here.
+
+SPELLINGS = [
+    ("torch.tensor([1.0, 2.0], requires_grad=True)", "tg.Value([1.0, 2.0])"),
+    ("x.detach()", "x.detach()"),
+    ("x.clone()", "x.copy()"),
+    ("x.detach().numpy()", "x.data"),
+    ("x.sum().item()", "x.sum().item()"),
+    ("x.numel()", "x.size"),
+    ("x.dim()", "x.ndim"),
+    ("x.view(3, 2)", "x.reshape(3, 2)"),
+    ("x.flatten()", "x.ravel()"),
+    ("x.t() @ y", "x.T @ y"),
+    ("x.permute(1, 0)", "x.transpose(1, 0)"),
+    ("x.transpose(0, 1)", "x.swapaxes(0, 1)"),
+    ("x.unsqueeze(1)", "x[:, None]"),
+    ("x.unsqueeze(1).squeeze(1)", "x[:, None].squeeze(1)"),
+    ("x[0].expand(4, 3)", "np.broadcast_to(x[0], (4, 3))"),
+    ("x.repeat(2, 1)", "np.tile(x, (2, 1))"),
+    ("torch.repeat_interleave(x, 2, dim=0)", "np.repeat(x, 2, axis=0)"),
+    ("torch.cat([x, y], dim=1)", "np.concatenate([x, y], axis=1)"),
+    ("torch.stack([x, y])", "np.stack([x, y])"),
+    ("torch.chunk(x, 3, dim=1)[1]", "np.split(x, 3, axis=1)[1]"),
+    ("x.sum(dim=1, keepdim=True)", "x.sum(axis=1, keepdims=True)"),
+    ("x.mean(dim=(0, 1))", "x.mean(axis=(0, 1))"),
+    ("x.std(dim=0)", "x.std(axis=0, ddof=1)"),
+    ("x.max(dim=1).values", "x.max(axis=1)"),
+    ("x.argmax(dim=1)", "x.argmax(axis=1)"),
+    ("torch.maximum(x, y)", "np.maximum(x, y)"),
+    ("x.clamp(min=0, max=1)", "np.clip(x, 0, 1)"),
+    ("x.softmax(dim=-1)", "F.softmax(x, dim=-1)"),
+    ("x.logsumexp(dim=1)", "np.logaddexp.reduce(x, axis=1)"),
+    ("x.norm()", "np.linalg.norm(x)"),
+    ("x.exp().log1p().sqrt()", "np.sqrt(np.log1p(np.exp(x)))"),
+    ("x.pow(2)", "x**2"),
+    ("torch.where(x > 0, x, y)", "np.where(x > 0, x, y)"),
+    ("x.masked_fill(x > 0, 0.0)", "np.where(x > 0, 0.0, x)"),
+    ("x.masked_select(x > 0)", "x[x > 0]"),
+    ("x.gather(1, i)", "np.take_along_axis(x, i, 1)"),
+    ("x.index_select(1, i[0])", "x[:, i[0]]"),
+    ("torch.einsum('ij,kj->ik', x, y)", "np.einsum('ij,kj->ik', x, y)"),
+    ("torch.bmm(x[None], y.t()[None])", "x[None] @ y.T[None]"),
+    ("x.tril()", "np.tril(x)"),
+    ("x.cumsum(dim=0)", "x.cumsum(axis=0)"),
+    ("x.flip(0)", "np.flip(x, 0)"),
+    ("x.roll(1, 1)", "np.roll(x, 1, 1)"),
+    ("x.sort(dim=1).values", "np.sort(x, axis=1)"),
+    ("torch.linalg.solve(x @ x.t(), y)", "np.linalg.solve(x @ x.T, y)"),
+    ("x.double().dtype == torch.float64", "x.astype(float).dtype == np.float64"),
+    ("x.new_zeros(2)", "np.zeros(2, x.dtype)"),
+    ("torch.autograd.grad((x**3).sum(), x)[0]", "tg.grad(lambda x: (x**3).sum())(x.data)"),
+    ("torch.func.vmap(torch.dot)(x, y)", "tg.vmap(np.dot)(x.data, y.data)"),
+]
+"""The same in both, of `x`, `y` of shape (2, 3) and indices `i`."""
+
+
+def variables(library: str) -> dict[str, Any]:
+    """What the spellings are about."""
+    x = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])
+    y, i = np.array([[1.0, 2.0, -3.0], [0.0, 0.5, 1.0]]), np.array([[0, 2], [1, 1]])
+    if library == "torch":
+        torch = import_module("torch")
+        x, y = (torch.tensor(a, requires_grad=True) for a in (x, y))
+        return {"torch": torch, "x": x, "y": y, "i": torch.tensor(i)}
+    import tensorgrad as tg
+
+    return {"tg": tg, "np": np, "F": tg.nn.functional, "x": tg.Value(x), "y": tg.Value(y), "i": i}
+
+
+def compare_spellings() -> None:
+    """AssertionError where the two spellings give different numbers."""
+    for theirs, ours in SPELLINGS:
+        found = []
+        for code, library in ((theirs, "torch"), (ours, "numpy")):
+            made = eval(code, variables(library))
+            found.append(np.asarray(made.detach().data if hasattr(made, "detach") else made))
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-6, err_msg=theirs)
+
+
 # Comparing with what is here.
 
 WITHOUT = {
@@ -111,12 +192,76 @@ WITHOUT = {
 DIFFERENT: dict[str, str] = {}
 """Names that are here, with other arguments, and why."""
 
+
+def under(room: str, names: str, why: str) -> dict[str, str]:
+    return dict.fromkeys((f"{room}.{name}" for name in names.split()), why)
+
+
+MISSING = {
+    **under(
+        "torch.nn",
+        """LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+        LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d
+        LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer
+        UninitializedParameter""",
+        "give the sizes: `nn.summary(model, shape)` tells them",
+    ),
+    **under("torch.nn", "DataParallel SyncBatchNorm", "one process, one device"),
+    **under("torch.nn", "Buffer", "an array attribute is a buffer"),
+    **under("torch.nn", "Container factory_kwargs RNNBase RNNCellBase", "PyTorch's own base"),
+    **under("torch.nn", "CrossMapLRN2d", "`nn.LocalResponseNorm`"),
+    **under("torch.nn", "NLLLoss2d", "deprecated: `nn.NLLLoss` takes images"),
+    **under(
+        "torch.nn.functional",
+        "celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_",
+        "a Value is not overwritten: `x = F.relu(x)`",
+    ),
+    **under(
+        "torch.nn.functional",
+        "conv_tbc native_channel_shuffle grouped_mm scaled_mm scaled_grouped_mm",
+        "for one kind of device, or one of PyTorch's own models",
+    ),
+    **under(
+        "torch.nn.functional",
+        "upsample upsample_bilinear upsample_nearest",
+        "deprecated: `F.interpolate`",
+    ),
+    **under(
+        "torch.nn.init",
+        """constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform
+        xavier_normal xavier_uniform""",
+        "deprecated: the name with `_`",
+    ),
+    **under("torch.nn.utils", "clip_grad_norm", "deprecated: `clip_grad_norm_`"),
+    **under(
+        "torch.nn.utils",
+        "spectral_norm weight_norm remove_spectral_norm remove_weight_norm",
+        "the old way: `nn.utils.parametrizations`",
+    ),
+    **under(
+        "torch.nn.utils",
+        """convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format
+        fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights
+        skip_init""",
+        "how PyTorch stores and runs it, not what it is",
+    ),
+    **under("torch.optim", "SparseAdam", "gradients are dense arrays: `optim.Adam`"),
+    **under("torch.optim", "swap_in_optimizer_params_and_state", "PyTorch's own"),
+    **under(
+        "torch.utils.data",
+        """DFIterDataPipe DataChunk IterDataPipe MapDataPipe argument_validation
+        functional_datapipe guaranteed_datapipes_determinism non_deterministic
+        runtime_validation runtime_validation_disabled""",
+        "deprecated by PyTorch",
+    ),
+    **under("torch.utils.data", "DistributedSampler get_worker_info", "one process"),
+}
+"""Names that are not here, and why."""
+
 ELSEWHERE: dict[str, str] = {}
 """Names that are here under another name."""
 
-MISSING: dict[str, str] = {}
-"""Names that are not here, and why."""
-
+VERSION = "2.13"
 DEFAULTS = {"dtype": ("None", "float32")}
 """Parameters are float32 where nothing is said, as in PyTorch."""
 
@@ -200,7 +345,8 @@ def alike(ours: str, theirs: str) -> bool:
 def page(names: dict[str, dict[str, Signature]]) -> str:
     """The page, as Markdown."""
     found = list(rows(names))
-    parts = [HEAD]
+    spellings = "\n".join(f"| `{theirs}` | `{ours}` |" for theirs, ours in SPELLINGS)
+    parts = [HEAD.format(version=VERSION, spellings=spellings.replace("||", "\\|"))]
     for room in names:
         mine = [row for row in found if row.room == room]
         same = [row.name for row in mine if row.what == "same"]
@@ -215,6 +361,22 @@ def page(names: dict[str, dict[str, Signature]]) -> str:
 
 
 HEAD = """# Coming from PyTorch
+
+Layers, functions, losses, optimisers and schedules have PyTorch's names, argument orders, layouts
+and defaults. An array is NumPy's: its functions take Values, and plain arrays go wherever no
+gradient is wanted. Layers also take `dtype=` (float32 where nothing is said) and `rng=`, a
+generator or a seed; `tg.manual_seed(0)` seeds what is drawn without one. There are no devices.
+Arguments that are deprecated, or that say how PyTorch runs an operation and not what it is, are
+left out.
+
+This page is made by a script from PyTorch {version}'s names and signatures, and tested: what is
+called the same has the same settings in the same order with the same defaults.
+
+## Tensors
+
+| PyTorch | here |
+|---|---|
+{spellings}
 """
 
 
@@ -224,6 +386,7 @@ def main() -> None:
     parser.add_argument("--torch", action="store_true", help="read PyTorch's names anew")
     given = parser.parse_args()
     if given.torch:
+        compare_spellings()
         rooms = [
             f'"{room}": {{\n'
             + ",\n".join(f'"{name}": {json.dumps(x)}' for name, x in listed.items())
