@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
+from tensorgrad import nn
 from tensorgrad.engine.primitive import registry
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "choices.md"
@@ -45,6 +46,7 @@ ROWS: dict[str, tuple[Any, Any, Any]] = {
     "min": (lambda x: np.min(-x), TIE, np.negative(HALVES)),
     "nanmax": (np.nanmax, [np.nan, 3.0, 3.0], HALVES),
     "nanmin": (np.nanmin, [np.nan, 3.0, 3.0], HALVES),
+    "max_pool": (lambda x: nn.functional.max_pool1d(x[None], 3), TIE, HALVES),
     "maximum.accumulate": (lambda x: np.maximum.accumulate(x)[-1], TIE, [0, 0, 1]),
     "minimum.accumulate": (lambda x: np.minimum.accumulate(-x)[-1], TIE, [0, 0, -1]),
     "sort": (lambda x: np.sort(x)[2], TIE, [0, 0, 1]),

@@ -1,0 +1,261 @@
+"""Windows of the last axes: the largest entry of each, and the sum.
+
+Window `o` of `kernel_size` entries, `dilation` apart, begins at `stride` times o. All windows are
+taken at once: their first entries are a strided view of x, their second ones another, and so on, in
+whatever order x lies in memory. Along one axis after the other that is k + k views for k x k.
+
+Choice: entries of a window that tie share its gradient equally, as for `max`. (PyTorch's goes to
+the first.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.arrays import anywhere, as_array, created
+from tensorgrad.engine.batching import full
+from tensorgrad.engine.domain import Domain, Shape, ties
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, primitive
+from tensorgrad.ops.constant import on_data
+from tensorgrad.ops.elementwise import only
+from tensorgrad.ops.reduce import SHARE
+
+Sizes = tuple[int, ...]
+
+
+def count_of(n: int, k: int, s: int, d: int) -> int:
+    """How many windows fit in `n` entries."""
+    return (n - (k - 1) * d - 1) // s + 1
+
+
+def slices(n: int, k: int, s: int, d: int) -> list[slice]:
+    """Where the first entries of all windows are along an axis of `n`, where the second, ..."""
+    last = s * (count_of(n, k, s, d) - 1)
+    return [slice(i, i + last + 1, s) for i in range(0, k * d, d)]
+
+
+def at(axis: int, place: slice) -> Any:
+    """The index of a place along `axis`, counted from the end."""
+    return (..., place, *[slice(None)] * (-axis - 1))
+
+
+def views(x: Array, axis: int, k: int, s: int, d: int) -> list[Array]:
+    """The first entries of all windows along `axis`, the second, ..."""
+    return [x[at(axis, place)] for place in slices(x.shape[axis], k, s, d)]
+
+
+def each_axis(kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Any:
+    """The last axes, with what there is to know of their windows."""
+    return enumerate(zip(kernel_size, stride, dilation), -len(kernel_size))
+
+
+def largest(x: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    for axis, window in each_axis(kernel_size, stride, dilation):
+        first, *others = views(x, axis, *window)
+        x = reduce(np.maximum, others or [first], first)  # an array of its own for one entry too
+    return x
+
+
+def hits(
+    x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+) -> Iterator[tuple[Any, Array]]:
+    """Where the first entries of all windows are, and which are the largest; the second, ..."""
+    sizes = x.shape[x.ndim - len(kernel_size) :]
+    undefined = anywhere(out != out)
+    for place in itertools.product(*map(slices, sizes, kernel_size, stride, dilation)):
+        entries = x[(..., *place)]
+        hit = entries == out
+        yield (..., *place), hit | (entries != entries) if undefined else hit
+
+
+def number_of(hits: list[tuple[Any, Array]]) -> Array:
+    """How many entries of each window are the largest, as small integers."""
+    small = np.min_scalar_type(len(hits))
+    return reduce(np.add, [hit.astype(small) for _, hit in hits])
+
+
+def apart(kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> bool:
+    """Whether no two windows have an entry in common."""
+    return all(s > (k - 1) * d for k, s, d in zip(kernel_size, stride, dilation))
+
+
+def to_largest(
+    g: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+) -> Array:
+    found = [*hits(x, out, kernel_size, stride, dilation)]
+    share = as_array(g / number_of(found), g.dtype)
+    total = np.zeros_like(x, g.dtype)
+    alone = apart(kernel_size, stride, dilation)
+    for place, hit in found:
+        if alone:
+            total[place] = only(hit, share)
+        else:
+            total[place] += only(hit, share)
+    return total
+
+
+def of_largest(
+    c: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+) -> Array:
+    found = [*hits(x, out, kernel_size, stride, dilation)]
+    total = reduce(np.add, [only(hit, c[place]) for place, hit in found])
+    return as_array(total / number_of(found), c.dtype)
+
+
+def windows(shape: Shape, *others: Shape) -> Any:
+    """Windows over the last axis and over the last two, apart, overlapping, and with gaps."""
+    if 0 in shape:
+        return
+    for n in range(1, 1 + min(2, len(shape))):
+        for k, s, d in ((2, 2, 1), (2, 1, 1), (1, 2, 1), (2, 1, 2)):
+            if all(size > (k - 1) * d for size in shape[-n:]):
+                yield {"kernel_size": (k,) * n, "stride": (s,) * n, "dilation": (d,) * n}
+
+
+def nothing(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
+    """The slope by what is only compared."""
+    return 0.0
+
+
+ONE = {"kernel_size": (2,), "stride": (1,), "dilation": (1,)}
+
+
+def on_stacks(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """Examples of a vmap are axes in front, which windows do not see."""
+    return op.forward(*(full(x, batch) for x in xs), **params)
+
+
+max_pool = primitive(
+    largest,
+    lambda g, out, x, kernel_size=(), stride=(), dilation=(): max_pool_share(
+        g, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
+    ),
+    name="max_pool",
+    domain=Domain(params=windows, kink=ties),
+    choice=SHARE,
+    batch=on_stacks,
+)
+max_pool_share: Primitive = primitive(
+    to_largest,
+    lambda c, total, g, x, out, kernel_size=(), stride=(), dilation=(): max_pool_mean(
+        c, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
+    ),
+    nothing,
+    nothing,
+    name="max_pool_share",
+    domain=Domain(
+        broadcast=False,
+        params=lambda g, x, out: [ONE] if x and 0 not in x and x[-1] > 1 else (),
+        kink=lambda g, x, out: ties(x),
+        make=lambda g, x, out: (max_pool(g, **ONE), x, max_pool(x, **ONE)),
+    ),
+    batch=on_stacks,
+)
+max_pool_mean: Primitive = primitive(
+    of_largest,
+    lambda g, total, c, x, out, kernel_size=(), stride=(), dilation=(): max_pool_share(
+        g, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
+    ),
+    nothing,
+    nothing,
+    name="max_pool_mean",
+    domain=Domain(
+        broadcast=False,
+        params=lambda c, x, out: [ONE] if x and 0 not in x and x[-1] > 1 else (),
+        kink=lambda c, x, out: ties(x),
+        make=lambda c, x, out: (c, x, max_pool(x, **ONE)),
+    ),
+    batch=on_stacks,
+)
+
+
+def first_largest(x: Array, out: Array, ends: list[tuple[int, int]], **window: Sizes) -> Array:
+    """Where the first of the largest entries of each window is: its number among those of the last
+    axes without what was added at their `ends`."""
+    n = len(ends)
+    sizes = [size - low - high for size, (low, high) in zip(x.shape[-n:], ends)]
+    numbers = created(np.arange, math.prod(sizes), like=x).reshape(sizes)
+    numbers = np.pad(numbers, ends, constant_values=-1)
+    first = np.zeros_like(out, int)
+    for (_, *place), hit in reversed([*hits(x, out, **window)]):
+        number = numbers[tuple(place)]
+        first = np.where(hit & (number >= 0), number, first)
+    return first
+
+
+places_of_largest = on_data(first_largest, on_stacks)
+
+
+def counts(
+    shape: Shape,
+    ends: list[tuple[int, int]],
+    counted: Sizes,
+    kernel_size: Sizes,
+    stride: Sizes,
+    dilation: Sizes,
+) -> Any:
+    """How many entries of each window count: those of `shape`, and so many beyond both ends."""
+    result: Any = 1.0
+    for axis, (k, s, d) in each_axis(kernel_size, stride, dilation):
+        (low, high), size, more = ends[axis], shape[axis], counted[axis]
+        i = np.arange(-low, size + high)
+        along = ((i >= -more) & (i < size + more)).astype(float)
+        n = total_of(along, (k,), (s,), (d,))
+        n = float(n[0]) if (n == n[0]).all() else n.reshape(-1, *[1] * (-axis - 1))
+        result = result * n
+    return result
+
+
+def total_of(x: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    for axis, window in each_axis(kernel_size, stride, dilation):
+        first, *others = views(x, axis, *window)
+        x = reduce(np.add, others, first) if others else +first
+    return x
+
+
+def spread(g: Array, size: Sizes, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    for axis, (k, s, d) in reversed([*each_axis(kernel_size, stride, dilation)]):
+        shape = [*g.shape]
+        shape[axis] = size[axis]
+        total = np.zeros_like(g, shape=shape)
+        for place in slices(size[axis], k, s, d):
+            if s > (k - 1) * d:
+                total[at(axis, place)] = g
+            else:
+                total[at(axis, place)] += g
+        g = total
+    return g
+
+
+sum_pool = primitive(
+    total_of,
+    lambda g, out, x, kernel_size=(), stride=(), dilation=(): sum_pool_spread(
+        g,
+        size=x.shape[x.ndim - len(kernel_size) :],
+        kernel_size=kernel_size,
+        stride=stride,
+        dilation=dilation,
+    ),
+    name="sum_pool",
+    domain=Domain(params=windows, complex=True),
+    batch=on_stacks,
+)
+sum_pool_spread: Primitive = primitive(
+    spread,
+    lambda c, total, g, size=(), kernel_size=(), stride=(), dilation=(): sum_pool(
+        c, kernel_size=kernel_size, stride=stride, dilation=dilation
+    ),
+    name="sum_pool_spread",
+    domain=Domain(
+        params=lambda shape: [ONE | {"size": (shape[-1] + 1,)}] if shape and 0 not in shape else (),
+        complex=True,
+    ),
+    batch=on_stacks,
+)
