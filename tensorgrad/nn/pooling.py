@@ -67,7 +67,7 @@ def windows_of(
     padding: Any,
     dilation: Any,
     ceil_mode: bool,
-) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+) -> tuple[dict[str, tuple[int, ...]], list[tuple[int, int]]]:
     """The windows over axes of this shape, and how many entries to add before and after each."""
     n = len(shape)
     kernel_size = sizes(n, kernel_size, "kernel_size")
@@ -90,7 +90,12 @@ def windows_of(
                 + f" with {p} on each side" * bool(p)
             )
         ends.append((p, max(s * (count - 1) + span - size - p, 0)))
-    return {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}, ends
+    window = {"kernel_size": kernel_size}
+    if stride != kernel_size:
+        window["stride"] = stride
+    if any(d > 1 for d in dilation):
+        window["dilation"] = dilation
+    return window, ends
 
 
 def framed(x: Any, ends: list[tuple[int, int]], value: float) -> Any:

@@ -13,13 +13,24 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import as_param
-from tensorgrad.engine.arrays import as_array, created
+from tensorgrad.engine.arrays import as_array, created, is_numpy
 from tensorgrad.engine.domain import Domain
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
 
+
+def framed(x: Array, pad_width: Any, constant_values: Array = 0) -> Array:
+    """`np.pad`; around one of NumPy's arrays in the order that it lies in memory."""
+    if not is_numpy(x) or not x.ndim or np.ndim(constant_values):
+        return np.pad(x, pad_width, constant_values=constant_values)
+    shape = [low + n + high for n, (low, high) in zip(x.shape, pad_width)]
+    out = np.full_like(x, constant_values, shape=shape)
+    out[tuple(slice(low, low + n) for n, (low, _) in zip(x.shape, pad_width))] = x
+    return out
+
+
 pad_constant = primitive(
-    lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),
+    framed,
     lambda g, out, x, pad_width=(), constant_values=0: g[
         tuple(slice(low, low + n) for (low, _), n in zip(pad_width, x.shape))
     ],

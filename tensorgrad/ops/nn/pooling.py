@@ -51,28 +51,48 @@ def views(x: Array, axis: int, k: int, s: int, d: int) -> list[Array]:
     return [x[at(axis, place)] for place in slices(x.shape[axis], k, s, d)]
 
 
-def each_axis(kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Any:
-    """The last axes, with what there is to know of their windows."""
-    return enumerate(zip(kernel_size, stride, dilation), -len(kernel_size))
+def each(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Any:
+    """Of each axis the size, stride and dilation; by default windows lie side by side."""
+    return zip(kernel_size, stride or kernel_size, dilation or (1,) * len(kernel_size))
 
 
-def largest(x: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+def each_axis(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Any:
+    """The last axes, with the size, stride and dilation of their windows."""
+    return enumerate(each(kernel_size, stride, dilation), -len(kernel_size))
+
+
+def largest(x: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Array:
+    if x.dtype == object:  # scalars that `zoom` takes a forward apart into
+        return largest_of_scalars(x, kernel_size, stride, dilation)
     for axis, window in each_axis(kernel_size, stride, dilation):
         first, *others = views(x, axis, *window)
         x = reduce(np.maximum, others or [first], first)  # an array of its own for one entry too
     return x
 
 
+def places(
+    shape: Shape, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
+) -> Iterator[Any]:
+    """The index of the first entries of all windows of an array, of the second, ..."""
+    sizes = shape[len(shape) - len(kernel_size) :]
+    along = (slices(n, *window) for n, window in zip(sizes, each(kernel_size, stride, dilation)))
+    return ((..., *place) for place in itertools.product(*along))
+
+
+def largest_of_scalars(x: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+    """Of each window the maximum, as an operation."""
+    entries = [x[place] for place in places(x.shape, kernel_size, stride, dilation)]
+    return np.frompyfunc(lambda *window: np.max(np.stack(window)), len(entries), 1)(*entries)
+
+
 def hits(
-    x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+    x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Iterator[tuple[Any, Array]]:
     """Where the first entries of all windows are, and which are the largest; the second, ..."""
-    sizes = x.shape[x.ndim - len(kernel_size) :]
     undefined = anywhere(out != out)
-    for place in itertools.product(*map(slices, sizes, kernel_size, stride, dilation)):
-        entries = x[(..., *place)]
-        hit = entries == out
-        yield (..., *place), hit | (entries != entries) if undefined else hit
+    for place in places(x.shape, kernel_size, stride, dilation):
+        hit = x[place] == out
+        yield place, hit | (x[place] != x[place]) if undefined else hit
 
 
 def number_of(hits: list[tuple[Any, Array]]) -> Array:
@@ -81,13 +101,13 @@ def number_of(hits: list[tuple[Any, Array]]) -> Array:
     return reduce(np.add, [hit.astype(small) for _, hit in hits])
 
 
-def apart(kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> bool:
+def apart(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> bool:
     """Whether no two windows have an entry in common."""
-    return all(s > (k - 1) * d for k, s, d in zip(kernel_size, stride, dilation))
+    return all(s > (k - 1) * d for k, s, d in each(kernel_size, stride, dilation))
 
 
 def to_largest(
-    g: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+    g: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Array:
     found = [*hits(x, out, kernel_size, stride, dilation)]
     share = as_array(g / number_of(found), g.dtype)
@@ -102,7 +122,7 @@ def to_largest(
 
 
 def of_largest(
-    c: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes
+    c: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Array:
     found = [*hits(x, out, kernel_size, stride, dilation)]
     total = reduce(np.add, [only(hit, c[place]) for place, hit in found])
@@ -117,6 +137,8 @@ def windows(shape: Shape, *others: Shape) -> Any:
         for k, s, d in ((2, 2, 1), (2, 1, 1), (1, 2, 1), (2, 1, 2)):
             if all(size > (k - 1) * d for size in shape[-n:]):
                 yield {"kernel_size": (k,) * n, "stride": (s,) * n, "dilation": (d,) * n}
+        if min(shape[-n:]) > 1:
+            yield {"kernel_size": (2,) * n}
 
 
 def nothing(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
@@ -124,7 +146,7 @@ def nothing(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
     return 0.0
 
 
-ONE = {"kernel_size": (2,), "stride": (1,), "dilation": (1,)}
+ONE = {"kernel_size": (2,), "stride": (1,)}
 
 
 def on_stacks(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
@@ -134,19 +156,16 @@ def on_stacks(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str,
 
 max_pool = primitive(
     largest,
-    lambda g, out, x, kernel_size=(), stride=(), dilation=(): max_pool_share(
-        g, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
-    ),
+    lambda g, out, x, **window: max_pool_share(g, x, out, **window),
     name="max_pool",
+    notation=r"\max_{{{kernel_size}}} {0}",
     domain=Domain(params=windows, kink=ties),
     choice=SHARE,
     batch=on_stacks,
 )
 max_pool_share: Primitive = primitive(
     to_largest,
-    lambda c, total, g, x, out, kernel_size=(), stride=(), dilation=(): max_pool_mean(
-        c, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
-    ),
+    lambda c, total, g, x, out, **window: max_pool_mean(c, x, out, **window),
     nothing,
     nothing,
     name="max_pool_share",
@@ -160,9 +179,7 @@ max_pool_share: Primitive = primitive(
 )
 max_pool_mean: Primitive = primitive(
     of_largest,
-    lambda g, total, c, x, out, kernel_size=(), stride=(), dilation=(): max_pool_share(
-        g, x, out, kernel_size=kernel_size, stride=stride, dilation=dilation
-    ),
+    lambda g, total, c, x, out, **window: max_pool_share(g, x, out, **window),
     nothing,
     nothing,
     name="max_pool_mean",
@@ -198,8 +215,8 @@ def counts(
     ends: list[tuple[int, int]],
     counted: Sizes,
     kernel_size: Sizes,
-    stride: Sizes,
-    dilation: Sizes,
+    stride: Sizes = (),
+    dilation: Sizes = (),
 ) -> Any:
     """How many entries of each window count: those of `shape`, and so many beyond both ends."""
     result: Any = 1.0
@@ -213,45 +230,45 @@ def counts(
     return result
 
 
-def total_of(x: Array, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+def total_of(x: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Array:
     for axis, window in each_axis(kernel_size, stride, dilation):
         first, *others = views(x, axis, *window)
         x = reduce(np.add, others, first) if others else +first
     return x
 
 
-def spread(g: Array, size: Sizes, kernel_size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-    for axis, (k, s, d) in reversed([*each_axis(kernel_size, stride, dilation)]):
+def spread(
+    g: Array, size: Sizes, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
+) -> Array:
+    window = kernel_size, stride, dilation
+    if apart(*window):
+        total = np.zeros_like(g, shape=(*g.shape[: -len(size)], *size))
+        for place in places(total.shape, *window):
+            total[place] = g
+        return total
+    for axis, along in reversed([*each_axis(*window)]):
         shape = [*g.shape]
         shape[axis] = size[axis]
         total = np.zeros_like(g, shape=shape)
-        for place in slices(size[axis], k, s, d):
-            if s > (k - 1) * d:
-                total[at(axis, place)] = g
-            else:
-                total[at(axis, place)] += g
+        for place in slices(size[axis], *along):
+            total[at(axis, place)] += g
         g = total
     return g
 
 
 sum_pool = primitive(
     total_of,
-    lambda g, out, x, kernel_size=(), stride=(), dilation=(): sum_pool_spread(
-        g,
-        size=x.shape[x.ndim - len(kernel_size) :],
-        kernel_size=kernel_size,
-        stride=stride,
-        dilation=dilation,
+    lambda g, out, x, kernel_size=(), **window: sum_pool_spread(
+        g, size=x.shape[x.ndim - len(kernel_size) :], kernel_size=kernel_size, **window
     ),
     name="sum_pool",
+    notation=r"\sum_{{{kernel_size}}} {0}",
     domain=Domain(params=windows, complex=True),
     batch=on_stacks,
 )
 sum_pool_spread: Primitive = primitive(
     spread,
-    lambda c, total, g, size=(), kernel_size=(), stride=(), dilation=(): sum_pool(
-        c, kernel_size=kernel_size, stride=stride, dilation=dilation
-    ),
+    lambda c, total, g, size=(), **window: sum_pool(c, **window),
     name="sum_pool_spread",
     domain=Domain(
         params=lambda shape: [ONE | {"size": (shape[-1] + 1,)}] if shape and 0 not in shape else (),
