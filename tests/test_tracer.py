@@ -20,6 +20,7 @@ from tensorgrad import Value
 from tensorgrad.engine.arrays import Kind, kinds, met
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
+from tensorgrad.optim import rules
 from tensorgrad.optim.rules import adam, adamw, sgd
 from tensorgrad.testing.primitives import cases, checkable, has_rule
 
@@ -320,6 +321,24 @@ def test_dropout_draws_anew_from_the_generator_it_is_given() -> None:
         return lambda: [np.random.default_rng(seed), *draws((5, 3), (4, 3))()]
 
     assert_same_bits(step, draw(0), draw(1))
+
+
+@pytest.mark.parametrize("name", [name for name in rules.__all__ if name.islower()])
+def test_a_step_of_every_update_rule(name: str) -> None:
+    """Its counts are inputs too: after one step and after many, it is one program."""
+    rule = getattr(rules, name)
+
+    def step(p: Any, g: Any, *state: Any) -> Any:
+        p, state = rule(p, g, state)
+        return [p, *state]
+
+    def draw(seed: int, count: int) -> Callable[[], list[Any]]:
+        p, g, h = draws((2, 3), (2, 3), (2, 3), seed=seed)()
+        _, state = rule(p, h, ())
+        counts = [count if type(x) is int else x for x in state]
+        return lambda: [p, g, *(x if np.ndim(x) else np.float64(x) for x in counts)]
+
+    assert_same_bits(step, draw(0, 1), draw(1, 50))
 
 
 def test_what_nobody_asks_for_adds_0_in_a_program_too() -> None:

@@ -28,13 +28,14 @@ class Optimizer:
     """Applies an update rule to parameters.
 
     `params`: Values, or groups as dicts `{"params": Values, **other settings}`. The settings are
-    the keyword arguments of the rule. They are data: `param_groups[0]["lr"] = 0.1` counts from the
-    next step on, and what the rule does not have, such as a scheduler's `initial_lr`, is kept there
-    and in `state_dict`. `state`: of each parameter what the rule returned last.
+    the keyword arguments of the rule, and `maximize`, to climb. They are data:
+    `param_groups[0]["lr"] = 0.1` counts from the next step on, and what the rule does not have,
+    such as a scheduler's `initial_lr`, is kept there and in `state_dict`. `state`: of each
+    parameter what the rule returned last.
 
     ValueError where there are no parameters, for one given twice and for a bad setting, TypeError
-    where one is no leaf. Frozen parameters (`requires_grad=False`) get no gradient and stay as they
-    are.
+    where one is no leaf and a setting no number. Frozen parameters (`requires_grad=False`) get no
+    gradient and stay as they are.
 
     A rule sees real numbers: complex parameters are pairs of them, and the gradient of a real
     function by x + iy, ∂f/∂x - i ∂f/∂y here, is conjugated to the direction of ascent.
@@ -45,8 +46,10 @@ class Optimizer:
     """Whether the rule works entry by entry. Otherwise it sees whole parameters, complex ones too.
     """
     ranges: ClassVar[Mapping[str, float]] = {
-        **dict.fromkeys(("lr", "momentum", "weight_decay", "eps"), math.inf),
-        "betas": 1,
+        **dict.fromkeys(("lr", "momentum", "weight_decay", "eps", "alpha", "lambd"), math.inf),
+        **dict.fromkeys(("lr_decay", "initial_accumulator_value", "momentum_decay"), math.inf),
+        "step_sizes": math.inf,
+        **dict.fromkeys(("betas", "rho"), 1),
     }
     """Where the range from 0 of a setting, or of each of several, ends."""
     blockwise: ClassVar[bool] = False
@@ -58,7 +61,8 @@ class Optimizer:
             _, _, _, *settings = inspect.signature(rule).parameters.values()
             kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
             arguments = [s.replace(kind=kind) for s in settings if s.kind is s.KEYWORD_ONLY]
-            signature = inspect.Signature([inspect.Parameter("params", kind), *arguments])
+            climb = inspect.Parameter("maximize", inspect.Parameter.KEYWORD_ONLY, default=False)
+            signature = inspect.Signature([inspect.Parameter("params", kind), *arguments, climb])
             cls.__signature__ = signature  # type: ignore[attr-defined]
 
     def __init__(self, params: Iterable[Any], *args: Any, **settings: Any) -> None:
@@ -100,13 +104,15 @@ class Optimizer:
         for name, end in self.ranges.items():
             values = settings.get(name, ())
             for x in values if isinstance(values, (tuple, list)) else [values]:
+                if x is None:  # of the dtype, say
+                    continue
+                if not isinstance(number(x), (int, float)):
+                    raise TypeError(f"{name}={values!r:.60}: must be a number")
                 if not 0 <= x < end:
                     wanted = (
                         f"at least 0 and below {end}" if end < math.inf else "0 or more, and finite"
                     )
                     raise ValueError(f"{name}={values}: must be {wanted}")
-        if settings.get("nesterov") and not settings["momentum"]:
-            raise ValueError("nesterov=True needs a momentum")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, each with one new array.
@@ -122,6 +128,7 @@ class Optimizer:
                 for k, v in group.items()
                 if k in self.defaults
             }
+            climb = settings.pop("maximize", False)
             for p in group["params"]:
                 node = p.node
                 g = node.grad
@@ -129,6 +136,8 @@ class Optimizer:
                     continue
                 if isinstance(g, Value):  # after backward(create_graph=True)
                     g = g.data
+                if climb:
+                    g = -g
                 data, state = node.data, states.get(p, ()) if states else ()
                 kind = type(data)
                 if kind in REAL:  # a number: 0.1 µs less than to ask for its dtype
@@ -162,11 +171,19 @@ class Optimizer:
             new, state = rule(p, g, state, **settings)
         return np.asarray(new, dtype, order="C")[()], state
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set those that there are to 0."""
         for group in self.param_groups:
             for p in group["params"]:
-                p.node.grad = None
+                g = p.node.grad
+                p.node.grad = None if set_to_none or g is None else np.zeros_like(p.node.data)
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            lines += [f"Parameter Group {i}"]
+            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all settings and states, the parameters by their numbers, as in PyTorch.
