@@ -1,1 +1,421 @@
-"""Convolutions and transposed convolutions, in PyTorch's layout (N, C, ...)."""
+"""Convolutions and transposed convolutions, over one, two and three axes.
+
+x is (N, C, ...) or, for one image, (C, ...), as in PyTorch; the result lies in memory in another
+order, which the layers behind it keep: see `ops/nn/conv.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tensorgrad.engine.arrays import as_array
+from tensorgrad.nn.module import Module, learning
+from tensorgrad.ops import nn as ops
+from tensorgrad.random import generator
+from tensorgrad.value import Value
+
+Size = int | Sequence[int]
+AXES = ("length", "height, width", "depth, height, width")
+MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def _each(n: int, given: Any, name: str, least: int = 1) -> tuple[int, ...]:
+    """One integer for each of n axes, where one is given for all or one for each."""
+    one = isinstance(given, (int, np.integer))
+    many = (given,) * n if one else tuple(np.ravel(given).tolist())
+    if len(many) != n or not all(isinstance(k, (int, np.integer)) for k in many):
+        raise TypeError(f"{name}={given!r}: give an integer, or one for each of {n} axes")
+    if any(k < least for k in many):
+        raise ValueError(f"{name}={given!r}: it is {least} or more")
+    return tuple(map(int, many))
+
+
+def _paddings(
+    n: int, padding: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> list[tuple[int, int]]:
+    """How many entries to add before and after along each axis."""
+    if padding == "valid":
+        return [(0, 0)] * n
+    if padding == "same":
+        if any(s > 1 for s in stride):
+            raise ValueError(
+                f"padding='same' with stride {tuple(stride)}: the result of a stride is smaller "
+                "than its input; give the padding in numbers"
+            )
+        around = [d * (k - 1) for d, k in zip(dilation, kernel)]
+        return [(m // 2, m - m // 2) for m in around]
+    if isinstance(padding, str):
+        raise ValueError(f"padding={padding!r}; there are 'same', 'valid' and numbers")
+    return [(p, p) for p in _each(n, padding, "padding", 0)]
+
+
+def _images(n: int, x: Any, weight: Any, name: str) -> Any:
+    """x as images in a batch; ValueError where axes are missing or too many."""
+    if x.ndim not in (n + 1, n + 2):
+        raise ValueError(
+            f"{name}{n}d of x of shape {x.shape}: it takes (N, C, {AXES[n - 1]}) or "
+            f"(C, {AXES[n - 1]})"
+        )
+    if weight.ndim != n + 2:
+        raise ValueError(f"{name}{n}d: a weight of shape {weight.shape} has not {n + 2} axes")
+    return x if x.ndim == n + 2 else x[None]
+
+
+def _settings(n: int, stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
+    """The params of a call, those that are not usual: so a formula shows what is special."""
+    usual = {"stride": (1,) * n, "padding": ((0, 0),) * n, "dilation": (1,) * n, "groups": 1}
+    given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return {name: x for name, x in given.items() if x != usual[name]}
+
+
+def _conv(
+    n: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    mode: str = "zeros",
+) -> Any:
+    x, weight = as_array(x), as_array(weight)
+    images = _images(n, x, weight, "conv")
+    kernel, (groups,) = weight.shape[2:], _each(1, groups, "groups")
+    stride, dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
+    around = _paddings(n, padding, kernel, stride, dilation)
+    if mode != "zeros":
+        images, around = _padded(images, around, mode), [(0, 0)] * n
+    exact = []
+    for (low, high), size, k, s, d in zip(around, images.shape[2:], kernel, stride, dilation):
+        room = size + low + high - d * (k - 1) - 1  # the kernel moves over it, in steps of s
+        exact.append((low, high - max(room, 0) % s))
+    params = _settings(n, stride, tuple(exact), dilation, groups)
+    if bias is None:
+        out = ops.conv.conv(images, weight, **params)
+    else:
+        out = ops.conv.conv_bias(images, weight, bias, **params)
+    return out if x.ndim == n + 2 else out[0]
+
+
+def _padded(x: Any, around: list[tuple[int, int]], mode: str) -> Any:
+    """x with entries of its own around it."""
+    for pair, size in zip(around, x.shape[2:]):
+        if max(pair) > size - (mode == "reflect"):
+            raise ValueError(f"padding {around} of mode {mode!r} is more than {x.shape[2:]} has")
+    return np.pad(x, [(0, 0), (0, 0), *around], MODES[mode])
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Any:
+    """`conv2d` over one axis: x (N, C, L) or (C, L), weight (O, C / groups, k).
+
+    >>> x, difference = np.array([[1.0, 4.0, 9.0, 16.0]]), np.array([[[-1.0, 1.0]]])
+    >>> conv1d(x, difference)
+    array([[3., 5., 7.]])
+    """
+    return _conv(1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Any:
+    """Σ w_clm x_c,j+l,k+m + b at each place j, k: Nielsen ch. 6, eq. 125 for several channels.
+
+    x (N, C, H, W) or (C, H, W), weight (O, C / groups, kH, kW), bias (O). Numbers are one for both
+    axes, or a pair. `stride`: how far apart the places are. `padding`: how many zeros around x, or
+    'same', which keeps its size, or 'valid', none. `dilation`: how far apart the entries of x are
+    that a kernel meets. In each of `groups` a part of the outputs sees a part of the channels.
+    ValueError where channels do not fit, or a kernel does not fit into x.
+
+    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist()
+    [[[[4.0, 4.0], [4.0, 4.0]]]]
+    """
+    return _conv(2, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: str | Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Any:
+    """`conv2d` over three axes: x (N, C, D, H, W) or (C, D, H, W).
+
+    >>> conv3d(np.ones((1, 1, 2, 2, 2)), np.ones((3, 1, 2, 2, 2)), padding=1).shape
+    (1, 3, 3, 3, 3)
+    """
+    return _conv(3, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv_transpose(
+    n: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Any:
+    x, weight = as_array(x), as_array(weight)
+    images, (groups,) = _images(n, x, weight, "conv_transpose"), _each(1, groups, "groups")
+    stride, dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
+    more = _each(n, output_padding, "output_padding", 0)
+    if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
+        raise ValueError(
+            f"output_padding={more}: it is smaller than the stride {stride} or dilation {dilation}"
+        )
+    around = tuple((p, p - m) for p, m in zip(_each(n, padding, "padding", 0), more))
+    params = _settings(n, stride, around, dilation, groups)
+    out = ops.conv.conv_transpose(images, weight, **params)
+    if bias is not None:
+        out = out + np.reshape(bias, (-1,) + (1,) * n)
+    return out if x.ndim == n + 2 else out[0]
+
+
+def conv_transpose1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Any:
+    """`conv_transpose2d` over one axis: x (N, C, L) or (C, L).
+
+    >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.array([[[1.0, 1.0, 1.0]]]), stride=2)
+    array([[1., 1., 3., 2., 2.]])
+    """
+    given = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(1, x, weight, bias, *given)
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Any:
+    """The transposed map of `conv2d`: what its gradient by its input does.
+
+    x (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW), bias (O). Each axis has
+    (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding entries in the result.
+    ValueError where channels do not fit, or for an output_padding that is not smaller than stride
+    or dilation.
+
+    >>> conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))).tolist()
+    [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
+    """
+    given = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(2, x, weight, bias, *given)
+
+
+def conv_transpose3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Any:
+    """`conv_transpose2d` over three axes: x (N, C, D, H, W) or (C, D, H, W).
+
+    >>> conv_transpose3d(np.ones((1, 2, 2, 2, 2)), np.ones((2, 1, 3, 3, 3)), padding=1).shape
+    (1, 1, 2, 2, 2)
+    """
+    given = stride, padding, output_padding, groups, dilation
+    return _conv_transpose(3, x, weight, bias, *given)
+
+
+class _Conv(Module):
+    """What the layers share: a weight and a bias from U(-1/√n, 1/√n), as PyTorch's are, where each
+    of the entries of a kernel is one of the n numbers that a neuron sees."""
+
+    axes = 0
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: str | Size = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Any = None,
+    ) -> None:
+        name, n = f"{type(self).__name__}({in_channels}, {out_channels})", self.axes
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(f"{name}: both numbers of channels must be positive")
+        (groups,), kernel = _each(1, groups, "groups"), _each(n, kernel_size, "kernel_size")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"{name}: {groups} groups do not divide both numbers of channels")
+        if padding_mode not in MODES:
+            raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(MODES)}")
+        self.stride, self.dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
+        self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
+        _paddings(n, padding, kernel, self.stride, self.dilation)  # the ValueError
+        sides = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape = (sides[0], sides[1] // groups, *kernel)
+        dtype, draw = learning(dtype), generator(rng).uniform
+        limit = 1 / math.sqrt(math.prod(shape[1:]))
+        self.weight = Value(draw(-limit, limit, shape).astype(dtype))
+        self.bias = Value(draw(-limit, limit, out_channels).astype(dtype)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        given = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
+        return _conv(self.axes, x, self.weight, self.bias, *given)
+
+
+class Conv1d(_Conv):
+    """`Conv2d` over one axis: (N, C, L) to (N, O, L'), or one image without N.
+
+    >>> Conv1d(2, 8, 3, padding="same")(np.zeros((4, 2, 10))).shape
+    (4, 8, 10)
+    """
+
+    axes = 1
+
+
+class Conv2d(_Conv):
+    """Kernels that slide over images: (N, C, H, W) to (N, O, H', W'), or one image without N.
+
+    The weight is (out_channels, in_channels / groups, *kernel_size), the bias (out_channels).
+    Sizes are one for both axes, or a pair. `padding`: how many entries to add around an image, or
+    'same', or 'valid'; `padding_mode`: zeros, reflect, replicate or circular. See
+    `nn.functional.conv2d`.
+
+    >>> layer = Conv2d(1, 20, 5)
+    >>> layer(np.zeros((10, 1, 28, 28))).shape, layer.weight.shape
+    ((10, 20, 24, 24), (20, 1, 5, 5))
+    """
+
+    axes = 2
+
+
+class Conv3d(_Conv):
+    """`Conv2d` over three axes: (N, C, D, H, W) to (N, O, D', H', W'), or one image without N.
+
+    >>> Conv3d(1, 2, (3, 2, 2))(np.zeros((1, 1, 4, 4, 4))).shape
+    (1, 2, 2, 3, 3)
+    """
+
+    axes = 3
+
+
+class _ConvTranspose(_Conv):
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: str = "zeros",
+        *,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Any = None,
+    ) -> None:
+        if padding_mode != "zeros" or isinstance(padding, str):
+            raise ValueError(f"{type(self).__name__} takes padding in numbers, of zeros")
+        given = stride, padding, dilation, groups, bias
+        super().__init__(in_channels, out_channels, kernel_size, *given, dtype=dtype, rng=rng)
+        self.output_padding = _each(self.axes, output_padding, "output_padding", 0)
+
+    def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
+        more = self.output_padding if output_size is None else self._missing(x, output_size)
+        given = self.stride, self.padding, more, self.groups, self.dilation
+        return _conv_transpose(self.axes, x, self.weight, self.bias, *given)
+
+    def _missing(self, x: Any, output_size: Sequence[int]) -> list[int]:
+        """The output_padding for this size, of the axes that are convolved or of all."""
+        n = self.axes
+        wanted, kernel = list(output_size)[-n:], self.weight.shape[2:]
+        numbers = zip(x.shape[-n:], self.stride, _each(n, self.padding, "padding", 0), kernel)
+        least = [
+            (m - 1) * s - 2 * p + d * (k - 1) + 1 for (m, s, p, k), d in zip(numbers, self.dilation)
+        ]
+        more = [w - m for w, m in zip(wanted, least)]
+        if len(wanted) != n or not all(0 <= m < s for m, s in zip(more, self.stride)):
+            most = [m + s - 1 for m, s in zip(least, self.stride)]
+            raise ValueError(f"output_size={output_size!r}: between {least} and {most} is possible")
+        return more
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """`ConvTranspose2d` over one axis: (N, C, L) to (N, O, L').
+
+    >>> ConvTranspose1d(2, 4, 3, stride=2)(np.zeros((1, 2, 5))).shape
+    (1, 4, 11)
+    """
+
+    axes = 1
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """The transposed map of a convolution: (N, C, H, W) to (N, O, H', W'), or without N.
+
+    With a stride the result is larger than x. The weight is (in_channels, out_channels / groups,
+    *kernel_size). Several sizes of a result belong to one of x where there is a stride:
+    `output_padding` adds to the smallest, `layer(x, output_size)` names it. See
+    `nn.functional.conv_transpose2d`.
+
+    >>> layer = ConvTranspose2d(16, 8, 3, stride=2, padding=1)
+    >>> x = np.zeros((1, 16, 6, 6))
+    >>> layer(x).shape, layer(x, output_size=(12, 12)).shape
+    ((1, 8, 11, 11), (1, 8, 12, 12))
+    """
+
+    axes = 2
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """`ConvTranspose2d` over three axes: (N, C, D, H, W) to (N, O, D', H', W').
+
+    >>> ConvTranspose3d(2, 1, 2)(np.zeros((1, 2, 2, 2, 2))).shape
+    (1, 1, 3, 3, 3)
+    """
+
+    axes = 3
