@@ -21,7 +21,12 @@ from tensorgrad.value import Value
 
 Size = int | Sequence[int]
 AXES = ("length", "height, width", "depth, height, width")
-MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES: dict[str, Any] = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 
 
 def _each(n: int, given: Any, name: str, least: int = 1) -> tuple[int, ...]:

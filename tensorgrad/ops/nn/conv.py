@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.arrays import created, is_numpy
 from tensorgrad.engine.batching import full, one_by_one
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
@@ -49,12 +50,12 @@ class Geometry(NamedTuple):
 
 def geometry(
     params: Mapping[str, Any],
-    x: Array | None = None,
-    w: Array | None = None,
-    z: Array | None = None,
+    x: Array = None,
+    w: Array = None,
+    z: Array = None,
 ) -> Geometry:
     """That of two arrays and a call's params. ValueError where they do not fit."""
-    n = (x if z is None else z).ndim - 2
+    n = len((x if z is None else z).shape) - 2
     stride, dilation = (each(params.get(name, 1), n) for name in ("stride", "dilation"))
     padding, groups = params.get("padding", 0), params.get("groups", 1)
     padding = ((padding, padding),) * n if isinstance(padding, int) else padding
@@ -177,15 +178,15 @@ LEAST = 256  # columns: with fewer BLAS is slow
 
 def quick(*xs: Array) -> bool:
     """Whether these are numbers in NumPy's arrays, and some."""
-    return all(type(x) is np.ndarray and x.dtype != object and x.size for x in xs)
+    return all(is_numpy(x) and x.dtype != object and x.size for x in xs)
 
 
 def by_rows(function: Callable[..., Array], geo: Geometry, *xs: Array) -> Array:
     """`function` of images; those of one axis as images of one row."""
     if len(geo.size) > 1:
         return function(geo, *xs)
-    one = ((1,), (1,), (1,), (1,), ((0, 0),), (1,))
-    geo = Geometry(*(a + b for a, b in zip(one, geo[:-1])), geo.groups)
+    one: Any = ((1,), (1,), (1,), (1,), ((0, 0),), (1,))
+    geo = Geometry._make([*(a + b for a, b in zip(one, geo)), geo.groups])
     return function(geo, *(x[:, :, None] for x in xs))[:, :, 0]
 
 
@@ -198,7 +199,8 @@ def in_rows(x: Array, dtype: Any, padding: Iterable[tuple[int, int]] = ()) -> Ar
         return np.ascontiguousarray(x, dtype)
     pads = [(max(a, 0), max(b, 0)) for a, b in padding]
     pads = [*pads[:-1], (0, 0), pads[-1], (0, 0)]
-    out = np.zeros([n + a + b for n, (a, b) in zip(x.shape, pads)], dtype)
+    shape = [n + a + b for n, (a, b) in zip(x.shape, pads)]
+    out = created(np.zeros, shape, dtype, like=x)
     out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pads))] = x
     return out
 
@@ -239,7 +241,8 @@ def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> A
     met = windows(in_rows(x, dtype, geo.padding), geo)
     if bias is not None:
         dtype, bias = np.result_type(dtype, bias), np.reshape(bias, (-1, 1, 1, 1))
-    out = np.empty((*geo.result[:-1], filters, geo.result[-1], n), dtype)
+    shape = (*geo.result[:-1], filters, geo.result[-1], n)
+    out = created(np.empty, shape, dtype, like=x)
     into = np.swapaxes(out, -4, -3)
     for at in parts(geo, w.shape[2], n):
         part = into[at]
@@ -254,7 +257,7 @@ def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
     w = np.swapaxes(np.reshape(w, (groups, w.shape[0] // groups, -1)), 1, 2)
     z = np.swapaxes(in_rows(z, dtype), -4, -3)
     high = [m + a + b for m, (a, b) in zip(geo.size, geo.padding)]
-    x = np.zeros((*high[:-1], channels, high[-1], n), dtype)
+    x = created(np.zeros, (*high[:-1], channels, high[-1], n), dtype, like=z)
     met = windows(x, geo)
     kernel = [(slice(None), slice(None), *k) for k in np.ndindex(geo.kernel)]
     for at in parts(geo, w.shape[1], n):
@@ -271,7 +274,7 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     channels, filters = x.shape[1] // groups, z.shape[1]
     z = np.swapaxes(in_rows(z, dtype), -4, -3)
     height = channels * prod(geo.kernel)
-    w = np.zeros((groups, filters // groups, height), dtype)
+    w = created(np.zeros, (groups, filters // groups, height), dtype, like=x)
     for at in parts(geo, height, n):
         columns = np.reshape(met[at], (groups, height, -1))
         w += np.reshape(z[at], (*w.shape[:2], -1)) @ np.swapaxes(columns, 1, 2)
@@ -411,7 +414,7 @@ conv_bias = primitive(
     ),
     batch=examples_and_bias,
 )
-conv_transpose = primitive(
+conv_transpose: Primitive = primitive(
     convolve_fully,
     lambda g, out, z, w, **params: conv(g, w, **params),
     lambda g, out, z, w, **params: conv_weight(g, z, **params),
@@ -432,7 +435,7 @@ conv_transpose = primitive(
     batch=examples,
     care=contraction,
 )
-conv_weight = primitive(
+conv_weight: Primitive = primitive(
     correlate_images,
     lambda g, out, x, z, **params: conv_transpose(z, g, **params),
     lambda g, out, x, z, **params: conv(x, g, **params),
