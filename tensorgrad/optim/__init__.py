@@ -4,8 +4,69 @@ A rule is given a parameter `p`, its gradient `g` and the state that it returned
 returns the new parameter and state. `rules/` has them, `optimizer.py` what they share.
 """
 
+from tensorgrad.optim import lr_scheduler, swa_utils
 from tensorgrad.optim.optimizer import Optimizer
-from tensorgrad.optim.rules import *  # noqa: F403
-from tensorgrad.optim.rules import __all__ as _rules
+from tensorgrad.optim.rules import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Muon,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+    adadelta,
+    adafactor,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    asgd,
+    lion,
+    muon,
+    nadam,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+)
 
-__all__ = ["Optimizer", *_rules]
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "lion",
+    "lr_scheduler",
+    "muon",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+    "swa_utils",
+]
