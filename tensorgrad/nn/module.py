@@ -337,7 +337,7 @@ def module_of(
         function.__doc__ = doc
     forward = function.forward if isinstance(function, Primitive) else function
     parameters = list(inspect.signature(forward).parameters.values())[operands:]
-    settings = tuple(parameter.name for parameter in parameters)
+    settings = tuple(p.name for p in parameters if p.name != "inplace")  # that has no effect
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.Signature([itself, *parameters])
 

@@ -1,9 +1,12 @@
-"""Squashing functions. Choice: relu'(0) = 0."""
+"""Squashing functions. What corners choose, such as relu'(0) = 0, each says itself."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import REAL, Domain
 from tensorgrad.engine.node import Array
@@ -66,5 +69,268 @@ softplus = primitive(
     lambda g, out, x: g * exact_sigmoid(x),
     name="softplus",
     notation=r"\ln(1 + e^{{{0}}})",
+    batch=elementwise,
+)
+
+
+# Pieces of straight lines. `only` chooses without branching on each number.
+
+
+def either(chosen: Array, x: Array, y: Array) -> Array:
+    """np.where, a number for numbers."""
+    made: Array = np.where(chosen, x, y)
+    return made[()]
+
+
+def both_kinks(x: Array) -> Array:
+    return (x + 1) * (x - 1)
+
+
+leaky_relu = primitive(
+    lambda x, slope: np.maximum(floats(x), 0) + slope * np.minimum(x, 0),
+    lambda g, out, x, slope: only(x > 0, g) + slope * only(x <= 0, g),
+    lambda g, out, x, slope: only(x <= 0, g * x),
+    name="leaky_relu",
+    notation=r"\max(0, {0}) + {1} \min(0, {0})",
+    domain=Domain(kink=lambda x, slope: x),
+    batch=elementwise,
+    choice="the slope at 0 is that on the left",
+)
+hardtanh = primitive(
+    lambda x, min_val=-1.0, max_val=1.0: np.minimum(np.maximum(floats(x), min_val), max_val),
+    lambda g, out, x, min_val=-1.0, max_val=1.0: only((min_val < x) & (x < max_val), g),
+    name="hardtanh",
+    notation=r"\operatorname{{clip}}({0}, {min_val}, {max_val})",
+    domain=Domain(
+        kink=both_kinks,
+        params=lambda shape: [{"min_val": -1.0, "max_val": 1.0}],
+        also=Domain(
+            kink=lambda x: x * (x - 2), params=lambda shape: [{"min_val": 0.0, "max_val": 2.0}]
+        ),
+    ),
+    batch=elementwise,
+    choice="slope 0 on both limits",
+)
+hardsigmoid = primitive(
+    lambda x: np.minimum(np.maximum(floats(x) / 6 + 0.5, 0), 1),
+    lambda g, out, x: only((x > -3) & (x < 3), g / 6),
+    name="hardsigmoid",
+    notation=r"\operatorname{{clip}}(\frac{{{0}}}{{6}} + \frac{{1}}{{2}}, 0, 1)",
+    domain=Domain((-4, 4), kink=lambda x: (x - 3) * (x + 3)),
+    batch=elementwise,
+    choice="slope 0 at -3 and 3",
+)
+hardswish = primitive(
+    lambda x: x * np.minimum(np.maximum(floats(x) / 6 + 0.5, 0), 1),
+    lambda g, out, x: only(x >= 3, g) + only((x > -3) & (x < 3), g * (x / 3 + 0.5)),
+    name="hardswish",
+    notation=r"{0} \operatorname{{clip}}(\frac{{{0}}}{{6}} + \frac{{1}}{{2}}, 0, 1)",
+    domain=Domain((-4, 4), kink=lambda x: (x - 3) * (x + 3)),
+    batch=elementwise,
+    choice="at -3 and 3 the slope on the outer side",
+)
+softshrink = primitive(
+    lambda x, lambd=0.5: floats(x) - np.minimum(np.maximum(x, -lambd), lambd),
+    lambda g, out, x, lambd=0.5: only(np.abs(x) > lambd, g),
+    name="softshrink",
+    notation=r"{0} - \operatorname{{clip}}({0}, -{lambd}, {lambd})",
+    domain=Domain(kink=both_kinks, params=lambda shape: [{"lambd": 1.0}]),
+    batch=elementwise,
+    choice="slope 0 at the corners",
+)
+hardshrink = primitive(
+    lambda x, lambd=0.5: either(np.abs(x) <= lambd, 0, floats(x)),
+    lambda g, out, x, lambd=0.5: only(np.abs(x) > lambd, g),
+    name="hardshrink",
+    notation=r"{0} [\lvert {0} \rvert > {lambd}]",
+    domain=Domain(kink=both_kinks, params=lambda shape: [{"lambd": 1.0}]),
+    batch=elementwise,
+    choice="slope 0 at the steps",
+)
+threshold = primitive(
+    lambda x, threshold, value: either(x <= threshold, value, floats(x)),
+    lambda g, out, x, threshold, value: only(x > threshold, g),
+    name="threshold",
+    notation=r"\begin{{cases}} {0} & \text{{if }} {0} > {threshold} \\ {value} & "
+    r"\text{{else}} \end{{cases}}",
+    domain=Domain(kink=lambda x: x, params=lambda shape: [{"threshold": 0.0, "value": 0.7}]),
+    batch=elementwise,
+    choice="slope 0 at the step",
+)
+
+# Exponentials on the left. There x stands in e^x, on the right 0: nothing overflows.
+
+
+def left(x: Array) -> Array:
+    """min(0, x), with slope 1 at 0."""
+    return np.where(x > 0, 0, x)
+
+
+def scaled(g: Array, x: Array, slope: Array) -> Array:
+    """g, on the left of 0 times `slope`."""
+    return only(x > 0, g) + only(x <= 0, g) * slope
+
+
+SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+elu = primitive(
+    lambda x, alpha=1.0: np.maximum(floats(x), 0) + alpha * np.expm1(np.minimum(x, 0)),
+    lambda g, out, x, alpha=1.0: scaled(g, x, alpha * np.exp(left(x))),
+    name="elu",
+    notation=r"\max(0, {0}) + \min(0, {alpha} (e^{{{0}}} - 1))",
+    domain=Domain(kink=lambda x: x, params=lambda shape: [{"alpha": 1.0}, {"alpha": 0.7}]),
+    batch=elementwise,
+    choice="the slope at 0 is that on the left",
+)
+celu = primitive(
+    lambda x, alpha=1.0: np.maximum(floats(x), 0) + alpha * np.expm1(np.minimum(x, 0) / alpha),
+    lambda g, out, x, alpha=1.0: scaled(g, x, np.exp(left(x) / alpha)),
+    name="celu",
+    notation=r"\max(0, {0}) + \min(0, {alpha} (e^{{\frac{{{0}}}{{{alpha}}}}} - 1))",
+    domain=Domain(kink=lambda x: x, params=lambda shape: [{"alpha": 1.0}, {"alpha": 0.7}]),
+    batch=elementwise,
+)
+selu = primitive(
+    lambda x: SCALE * np.maximum(floats(x), 0) + SCALE * ALPHA * np.expm1(np.minimum(x, 0)),
+    lambda g, out, x: SCALE * scaled(g, x, ALPHA * np.exp(left(x))),
+    name="selu",
+    notation=r"\lambda (\max(0, {0}) + \min(0, \alpha (e^{{{0}}} - 1)))",
+    domain=Domain(kink=lambda x: x),
+    batch=elementwise,
+    choice="the slope at 0 is that on the left",
+)
+
+# x times a share that goes from 0 to 1.
+
+silu = primitive(
+    lambda x: x * logistic(x),
+    lambda g, out, x: g * exact_sigmoid(x) * (1 + x * exact_sigmoid(-x)),
+    name="silu",
+    notation=r"{0} \sigma({0})",
+    batch=elementwise,
+)
+mish = primitive(
+    lambda x: x * np.tanh(np.logaddexp(floats(x), 0)),
+    lambda g, out, x: g * mish_slope(x, np.tanh(softplus(x))),
+    name="mish",
+    notation=r"{0} \tanh(\ln(1 + e^{{{0}}}))",
+    batch=elementwise,
+)
+
+
+def mish_slope(x: Array, t: Array) -> Array:
+    """t + x t', of t = tanh(ln(1 + eˣ))."""
+    return t + x * ((1 - t * t) * exact_sigmoid(x))
+
+
+# (z + 1) e^(z²) erfc(z) of z >= 0 as a polynomial in t = (z - C) / (z + C): a Chebyshev fit,
+# relative error 2e-15, and 3e-8 for float32.
+C = 3.25
+ERFC = (
+    *(-5.154936527900875e-10, -8.337809642709809e-09, 2.2062937737544924e-09),
+    *(9.085887417744047e-08, 8.55977697347849e-09, -6.187642705841565e-07),
+    *(-9.638470455368497e-08, 3.862548052988594e-06, -4.394300769920713e-07),
+    *(-2.4929649343425307e-05, 2.2854195597807826e-05, 0.0001516080033630273),
+    *(-0.0004108486880059711, -0.0003472515012768093, 0.0044803236997065995),
+    *(-0.013387634764691403, 0.022483636402910845, -0.017399379197341556),
+    *(-0.0217769239241373, 0.10617382176432717, -0.22270372434798905, 0.706925230813994),
+)
+ERFC_SINGLE = (
+    *(9.43329178e-05, -0.000350729303, -0.000288648043, 0.00442120143, -0.0134166151),
+    *(0.0225092738, -0.0173927755, -0.0217814768, 0.106173266, -0.222703498, 0.706925238),
+)
+
+
+@np.errstate(over="ignore", under="ignore")
+def share_below(x: Array) -> Array:
+    """Φ(x), the share of a normal distribution below x, exact in both tails. NumPy has no erf."""
+    x = floats(x)
+    if getattr(x, "dtype", FLOAT).char == "e":
+        return as_array(share_below(x.astype(np.float32)), x.dtype)
+    z = np.abs(x) * math.sqrt(0.5)
+    t = 1 - 2 * C / (z + C)
+    first, *rest = ERFC_SINGLE if getattr(x, "dtype", FLOAT).itemsize == 4 else ERFC
+    tail = first * t
+    for c in rest[:-1]:
+        tail += c  # in place: it is our own
+        tail *= t
+    tail = 0.5 * (tail + rest[-1]) * np.exp(-z * z) / (z + 1)
+    return either(x > 0, 1 - tail, tail)
+
+
+@np.errstate(over="ignore", under="ignore")
+def bell(x: Array) -> Array:
+    """The density of the normal distribution."""
+    return np.exp(-0.5 * x * x) * math.sqrt(0.5 / math.pi)
+
+
+normal_density: Primitive = primitive(
+    bell,
+    lambda g, out, x: -(g * out) * x,
+    name="normal_density",
+    notation=r"\varphi({0})",
+    batch=elementwise,
+)
+normal_cdf = primitive(
+    share_below,
+    lambda g, out, x: g * normal_density(x),
+    name="normal_cdf",
+    notation=r"\Phi({0})",
+    batch=elementwise,
+)
+gelu = primitive(
+    lambda x: x * share_below(x),
+    lambda g, out, x: g * (normal_cdf(x) + x * normal_density(x)),
+    name="gelu",
+    notation=r"{0} \Phi({0})",
+    batch=elementwise,
+)
+ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715
+
+
+@np.errstate(over="ignore")
+def tanh_share(x: Array) -> Array:
+    """½ (1 + tanh(√(2/π) (x + 0.044715 x³))), which is nearly Φ(x)."""
+    x = floats(x)
+    return logistic(2 * ROOT * (x + CUBIC * x * x * x))
+
+
+def tanh_slope(x: Array) -> Array:
+    """Its slope times x, and itself; beyond 9 both are constant to 1e-27."""
+    x = np.clip(x, -9, 9)
+    inner, by_x = 2 * ROOT * (x + CUBIC * x * x * x), 2 * ROOT * (1 + 3 * CUBIC * x * x)
+    return exact_sigmoid(inner) * (1 + x * by_x * exact_sigmoid(-inner))
+
+
+gelu_tanh = primitive(
+    lambda x: x * tanh_share(x),
+    lambda g, out, x: g * tanh_slope(x),
+    name="gelu_tanh",
+    notation=r"\frac{{{0}}}{{2}} (1 + \tanh(\sqrt{{\frac{{2}}{{\pi}}}} "
+    r"({0} + 0.044715 {0}^3)))",
+    batch=elementwise,
+)
+
+# Others.
+
+softsign = primitive(
+    lambda x: x / (1 + np.abs(x)),
+    lambda g, out, x: g / (1 + np.abs(x)) / (1 + np.abs(x)),  # the square of a large x has no end
+    name="softsign",
+    notation=r"\frac{{{0}}}{{1 + \lvert {0} \rvert}}",
+    domain=Domain(kink=lambda x: x),
+    batch=elementwise,
+)
+tanhshrink = primitive(
+    lambda x: x - np.tanh(x),
+    lambda g, out, x: g * np.tanh(x) ** 2,
+    name="tanhshrink",
+    notation=r"{0} - \tanh {0}",
+    batch=elementwise,
+)
+logsigmoid = primitive(
+    lambda x: -np.logaddexp(-floats(x), 0),
+    lambda g, out, x: g * exact_sigmoid(-x),
+    name="logsigmoid",
+    notation=r"\ln \sigma({0})",
     batch=elementwise,
 )
