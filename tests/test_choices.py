@@ -17,6 +17,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "choices.md"
 CHOICES = {name: op.choice for name, op in registry.items() if op.choice}
 TIE = [1.0, 3.0, 3.0]
 HALVES = [0.0, 0.5, 0.5]
+ROW, ROW_OF_ZEROS, NOWHERE = [TIE], np.zeros((1, 3)), np.array([[False]])
 
 # name: a function, the point, and its gradient (of the sum) there.
 ROWS: dict[str, tuple[Any, Any, Any]] = {
@@ -77,6 +78,12 @@ ROWS: dict[str, tuple[Any, Any, Any]] = {
     "svd": (lambda a: np.sum(np.linalg.svd(a)[0]), np.eye(2), np.zeros((2, 2))),
     # pinv(diag(2, 0)): the second row and column stay empty
     "pinv": (lambda a: np.linalg.pinv(a)[0, 0], np.diag([2.0, 0.0]), np.diag([-0.25, 0.0])),
+    "attention_weights": (
+        lambda x: registry["attention_weights"](x, x, NOWHERE),
+        ROW,
+        ROW_OF_ZEROS,
+    ),
+    "attention": (lambda x: registry["attention"](x, x, x, NOWHERE), ROW, ROW_OF_ZEROS),
 }
 
 

