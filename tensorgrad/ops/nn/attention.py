@@ -27,7 +27,7 @@ def transposed(x: Array) -> Array:
 
 def scale_of(k: Array, scale: float | None) -> float:
     """The factor of the scores, 1/√d by default: so their variance is that of the entries."""
-    return float(k.shape[-1]) ** -0.5 if scale is None else scale
+    return max(k.shape[-1], 1) ** -0.5 if scale is None else scale
 
 
 def masked(s: Array, m: Array) -> Array:
