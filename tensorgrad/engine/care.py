@@ -291,7 +291,7 @@ def finite(g: Array) -> bool:
     if isinstance(g, np.inexact):
         return cmath.isfinite(g)
     if type(g) is np.ndarray:
-        entries = g.ravel()
+        entries = g if g.ndim < 2 else g.ravel("K")  # a view, in whatever order it lies in memory
         if cmath.isfinite(entries.dot(entries)):  # half the time of isfinite; but it may overflow
             return True
     return not anywhere(~np.isfinite(g))
