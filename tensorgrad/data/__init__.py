@@ -1,12 +1,77 @@
 """Data to learn from, as plain NumPy arrays: nothing here knows about gradients.
 
-`digits` comes with the package, `mnist` is read from disk or downloaded once, `read_idx` reads
-any file of MNIST's format, and `DataLoader` cuts arrays into shuffled batches.
+`digits` comes with the package; `mnist`, its relatives and `cifar10` are read from disk or
+downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`, `spirals` and
+`blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches, and the functions
+of `images.py` make other pictures of the same things.
 """
 
+from tensorgrad.data.cifar import cifar10
 from tensorgrad.data.digits import Dataset, digits
+from tensorgrad.data.folder import ImageFolder, Table, read_csv, read_image
 from tensorgrad.data.idx import read_idx
-from tensorgrad.data.loader import DataLoader
-from tensorgrad.data.mnist import mnist
+from tensorgrad.data.images import (
+    cutout,
+    elastic,
+    expand,
+    normalize,
+    random_flip,
+    random_shift,
+    rotate,
+    shift,
+)
+from tensorgrad.data.loader import DataLoader, default_collate
+from tensorgrad.data.mnist import fashion_mnist, kmnist, mnist
+from tensorgrad.data.plane import blobs, circles, moons, spirals
+from tensorgrad.data.samplers import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from tensorgrad.data.subsets import (
+    ConcatDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 
-__all__ = ["DataLoader", "Dataset", "digits", "mnist", "read_idx"]
+__all__ = [
+    "BatchSampler",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "ImageFolder",
+    "RandomSampler",
+    "SequentialSampler",
+    "StackDataset",
+    "Subset",
+    "SubsetRandomSampler",
+    "Table",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "blobs",
+    "cifar10",
+    "circles",
+    "cutout",
+    "default_collate",
+    "digits",
+    "elastic",
+    "expand",
+    "fashion_mnist",
+    "kmnist",
+    "mnist",
+    "moons",
+    "normalize",
+    "random_flip",
+    "random_shift",
+    "random_split",
+    "read_csv",
+    "read_idx",
+    "read_image",
+    "rotate",
+    "shift",
+    "spirals",
+]

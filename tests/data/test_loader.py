@@ -1,10 +1,17 @@
 """DataLoader: an epoch is every example once, rows of all arrays together."""
 
+import subprocess
+import sys
+import threading
+import time
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tensorgrad import data
 from tensorgrad.data import DataLoader
 
 lengths = st.integers(1, 70)
@@ -115,3 +122,151 @@ def test_what_cannot_be_loaded_is_refused(arrays, options, error, message):
 
 def test_numpy_integers_are_integers():
     assert len(DataLoader([1, 2, 3], batch_size=np.int64(2))) == 2
+
+
+# Data sets, samplers, what a thread prepares.
+
+
+class Squares:
+    """A data set that computes its examples, and writes down which."""
+
+    def __init__(self, n):
+        self.n, self.asked = n, []
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.n:
+            raise IndexError(i)
+        self.asked.append(i)
+        return np.array([i, i * i]), i
+
+
+def epoch(loader):
+    return [y.tolist() for _, y in loader]
+
+
+def test_a_data_set_of_ones_own_is_read_an_example_at_a_time():
+    squares = Squares(5)
+    batches = iter(DataLoader(squares, batch_size=2))
+    x, y = next(batches)
+    assert (x.tolist(), y.tolist(), squares.asked) == ([[0, 0], [1, 1]], [0, 1], [0, 1])
+    assert [y.tolist() for _, y in batches] == [[2, 3], [4]]
+    shuffled = DataLoader(squares, batch_size=2, shuffle=True, rng=1)
+    arrays = DataLoader(np.arange(5), np.arange(5), batch_size=2, shuffle=True, rng=1)
+    assert epoch(shuffled) == epoch(arrays)
+    pairs = [({"a": 1.0}, "x"), ({"a": 2.0}, "y")]
+    ((first, names),) = DataLoader(pairs)
+    assert (first["a"].tolist(), names) == ([1, 2], ["x", "y"])
+
+
+def test_examples_of_different_shapes_need_a_collate_fn():
+    ragged = [(np.zeros(2), 0), (np.zeros(3), 1)]
+    with pytest.raises(ValueError, match=r"\[\(2,\), \(3,\)\] make no batch: pass a collate_fn"):
+        list(DataLoader(ragged))
+    ((lengths,),) = DataLoader(ragged, collate_fn=lambda batch: ([len(x) for x, _ in batch],))
+    assert lengths == [2, 3]
+
+
+def test_samplers_choose_the_examples():
+    x = np.arange(6)
+    loader = DataLoader(x, x, batch_size=2, sampler=[4, 1, 1])
+    assert (epoch(loader), len(loader)) == ([[4, 1], [1]], 2)
+    loader = DataLoader(x, x, batch_sampler=[[5], [0, 1]])
+    assert (epoch(loader), len(loader)) == ([[5], [0, 1]], 2)
+    weighted = data.WeightedRandomSampler([0, 0, 1, 3, 0, 0], 4000, rng=0)
+    drawn = np.concatenate(epoch(DataLoader(x, x, sampler=weighted)))
+    assert np.bincount(drawn, minlength=6)[2:4] == pytest.approx([1000, 3000], abs=120)
+    two_rounds = list(data.RandomSampler(x, num_samples=12, rng=0))
+    assert sorted(two_rounds[:6]) == sorted(two_rounds[6:]) == [*range(6)]
+    for options in ({"sampler": [1], "shuffle": True}, {"batch_sampler": [[1]], "drop_last": True}):
+        with pytest.raises(ValueError, match="has its own order"):
+            DataLoader(x, **options)
+
+
+def test_a_split_deals_every_example_out_once():
+    parts = data.random_split(range(11), [0.5, 0.3, 0.2], rng=0)
+    assert [len(p) for p in parts] == [6, 3, 2]
+    assert sorted(i for p in parts for i in p) == [*range(11)]
+    assert [len(p) for p in data.random_split("abc", [1, 2])] == [1, 2]
+    for lengths in ([5, 5], [0.5, 0.4], [12, -1], []):
+        with pytest.raises(ValueError, match="random_split"):
+            data.random_split(range(11), lengths)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+@pytest.mark.parametrize("stop", [0, 1, 4, 7])
+def test_a_loader_goes_on_where_it_was(prefetch, stop):
+    """Within an epoch, with a transform that draws, and a sampler of its own."""
+
+    def loader():
+        sampler = data.RandomSampler(range(20), rng=5)
+        jitter = lambda x, y, rng: (x + rng.normal(size=x.shape), y)
+        return DataLoader(
+            np.zeros(20), np.arange(20), batch_size=3, sampler=sampler, transform=jitter,
+            prefetch=prefetch, rng=3,
+        )  # fmt: skip
+
+    def taken(loader, n):
+        return [(x.tolist(), y.tolist()) for x, y in islice(loader, n)]
+
+    whole = loader()
+    expected = taken(whole, 7) + taken(whole, 7)
+    first = loader()
+    batches = iter(first)
+    begun = [(x.tolist(), y.tolist()) for x, y in islice(batches, stop)]
+    state = first.state_dict()
+    second = loader()
+    second.load_state_dict(state)
+    rest = [*taken(second, 9), *taken(second, 9), *taken(second, 9)]  # to the ends of epochs
+    assert (begun + rest)[: len(expected)] == expected
+
+
+def test_a_thread_reads_ahead_hands_errors_on_and_ends():
+    squares = Squares(10)
+    batches = iter(DataLoader(squares, batch_size=1, prefetch=2))
+    next(batches)
+    deadline = time.monotonic() + 20
+    while len(squares.asked) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(squares.asked) >= 3
+    batches.close()
+    assert not [t for t in threading.enumerate() if "work" in t.name]
+
+    class Broken(Squares):
+        def __getitem__(self, i):
+            if i == 2:
+                raise RuntimeError("the disk is gone")
+            return super().__getitem__(i)
+
+    seen = []
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        seen.extend(y.tolist() for _, y in DataLoader(Broken(5), batch_size=1, prefetch=1))
+    assert seen == [[0], [1]]
+    assert not [t for t in threading.enumerate() if "work" in t.name]
+
+
+def test_arrays_larger_than_memory_are_read_batch_by_batch(tmp_path):
+    """A file of 64 MB, of which a process takes a twentieth."""
+    path = tmp_path / "x.npy"
+    x = np.lib.format.open_memmap(path, "w+", np.float32, (16_000, 1000))
+    x[:, 0] = np.arange(16_000)
+    x.flush()
+    del x
+    code = """
+import resource, sys
+import numpy as np
+from tensorgrad.data import DataLoader
+x = np.load(sys.argv[1], mmap_mode="r")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+loader = DataLoader(x, np.arange(16_000), batch_size=8, shuffle=True)
+for i, (xb, yb) in enumerate(loader):
+    assert (xb[:, 0] == yb).all()
+    if i == 50:
+        break
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 30

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorgrad.data import DataLoader, mnist, read_idx
+from tensorgrad.data import DataLoader, mnist, read_idx, store
 
 module = importlib.import_module("tensorgrad.data.mnist")  # tensorgrad.data.mnist is the function
 
@@ -61,12 +61,14 @@ def places(tmp_path, monkeypatch):
     """An empty $TENSORGRAD_DATA, an empty cache, and no way to the network."""
     monkeypatch.setenv("TENSORGRAD_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "_MIRROR", "http://127.0.0.1:9/")  # the discard port: refused
+    monkeypatch.setattr(
+        module, "MNIST", module.MNIST._replace(mirror="http://127.0.0.1:9/")
+    )  # the discard port: refused
     monkeypatch.setenv("NO_PROXY", "*")
     return tmp_path / "data" / "mnist", tmp_path / "cache" / "tensorgrad" / "mnist"
 
 
-def refuse_to_download(folder):
+def refuse_to_download(source):
     raise AssertionError("tried to download")
 
 
@@ -83,7 +85,7 @@ def test_the_files_are_read_in_every_spelling(tmp_path, dotted, pack, end):
 
 
 def test_a_root_that_lacks_files_names_them_and_downloads_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_download", refuse_to_download)
+    monkeypatch.setattr(module, "download", refuse_to_download)
     write(tmp_path, {name: contents()[name] for name in NAMES[:2]})
     with pytest.raises(FileNotFoundError, match=f"lacks {NAMES[2]}, {NAMES[3]} "):
         mnist(tmp_path)
@@ -91,7 +93,7 @@ def test_a_root_that_lacks_files_names_them_and_downloads_nothing(tmp_path, monk
 
 def test_the_search_goes_from_the_data_folder_to_the_cache_to_the_network(places, monkeypatch):
     data, cache = places
-    monkeypatch.setattr(module, "_download", lambda to: module._find(write(to, contents(30))))
+    monkeypatch.setattr(module, "download", lambda source: module.find(write(cache, contents(30))))
     assert first_pixel(mnist()) == 30
     write(cache, contents(20))
     assert first_pixel(mnist()) == 20
@@ -105,7 +107,7 @@ def test_the_search_goes_from_the_data_folder_to_the_cache_to_the_network(places
 
 def test_without_cache_variable_the_cache_is_in_the_home_folder(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert module._cache() == Path.home() / ".cache" / "tensorgrad" / "mnist"
+    assert store.cache("mnist") == Path.home() / ".cache" / "tensorgrad" / "mnist"
 
 
 @pytest.mark.parametrize(
@@ -165,9 +167,11 @@ def mirror(places, tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        monkeypatch.setattr(module, "_MIRROR", f"http://127.0.0.1:{server.server_port}/")
-        sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents().items()}
-        monkeypatch.setattr(module, "_SHA256", sums)
+        sums = [hashlib.sha256(content).hexdigest() for content in contents().values()]
+        served = module.MNIST._replace(
+            mirror=f"http://127.0.0.1:{server.server_port}/", sums=module.sums("sha256", *sums)
+        )
+        monkeypatch.setattr(module, "MNIST", served)
         yield folder
         server.shutdown()
         thread.join()
@@ -176,7 +180,7 @@ def mirror(places, tmp_path, monkeypatch):
 def test_a_download_is_checked_and_kept(places, mirror, monkeypatch):
     write(mirror, spell="{}.gz".format, pack=gzip.compress)
     downloaded = mnist()
-    monkeypatch.setattr(module, "_download", refuse_to_download)
+    monkeypatch.setattr(module, "download", refuse_to_download)
     for once, again in zip(downloaded, mnist(), strict=True):
         np.testing.assert_array_equal(once, again)
     assert sorted(path.name for path in places[1].iterdir()) == sorted(NAMES)
@@ -218,10 +222,10 @@ def test_mnist_is_60000_and_10000_images_of_784_pixels(real_mnist):
 
 
 def test_the_checksums_are_those_of_the_files_unpacked(real_mnist):
-    for name, path in module._find(DATA / "mnist").items():
+    for name, path in module.find(DATA / "mnist").items():
         array = read_idx(path)
         header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-        assert hashlib.sha256(header + array.tobytes()).hexdigest() == module._SHA256[name]
+        assert hashlib.sha256(header + array.tobytes()).hexdigest() == module.MNIST.sums[name][7:]
 
 
 def test_an_epoch_of_mnist_in_batches_of_ten(real_mnist):
