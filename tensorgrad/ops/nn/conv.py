@@ -172,7 +172,7 @@ def matched(x: Array, z: Array, geo: Geometry) -> Array:
 
 # The rows.
 
-COLUMNS = 1 << 17  # entries of the columns of one product, 512 KB of float32
+COLUMNS = 1 << 16  # entries of the columns of one product, 256 KB of float32
 LEAST = 256  # columns: with fewer BLAS is slow
 
 
@@ -264,7 +264,8 @@ def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
         here = met[at]
         made = np.reshape(w @ np.reshape(z[at], (groups, w.shape[2], -1)), here.shape)
         for k in kernel:
-            here[k] += made[k]
+            part = here[k]
+            part += made[k]
     return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
 
 
@@ -274,11 +275,12 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     channels, filters = x.shape[1] // groups, z.shape[1]
     z = np.swapaxes(in_rows(z, dtype), -4, -3)
     height = channels * prod(geo.kernel)
-    w = created(np.zeros, (groups, filters // groups, height), dtype, like=x)
+    w = created(np.zeros, (groups, height, filters // groups), dtype, like=x)
     for at in parts(geo, height, n):
         columns = np.reshape(met[at], (groups, height, -1))
-        w += np.reshape(z[at], (*w.shape[:2], -1)) @ np.swapaxes(columns, 1, 2)
-    return np.reshape(w, (filters, channels, *geo.kernel))
+        # as wᵀ, for which BLAS takes 0.8 of the time
+        w += columns @ np.swapaxes(np.reshape(z[at], (groups, w.shape[2], -1)), 1, 2)
+    return np.reshape(np.swapaxes(w, 1, 2), (filters, channels, *geo.kernel))
 
 
 # The declarations.
