@@ -46,32 +46,59 @@ def replace_buffers(module: Any, buffers: Buffers) -> None:
 keeper: ContextVar[Callable[[Any, Buffers], None]] = ContextVar("keeper", default=replace_buffers)
 
 
+# What draws numbers tells which generator it is about to draw from: what is computed again draws
+# the same from it.
+drawing: ContextVar[Callable[[Any], None]] = ContextVar("drawing", default=lambda rng: None)
+
+
+def put(holder: Any, state: Buffers) -> None:
+    """Give a Module other buffers, or a generator another state."""
+    if hasattr(holder, "bit_generator"):
+        drawing.get()(holder)
+        holder.bit_generator.state = state["state"]
+    else:
+        keeper.get()(holder, state)
+
+
 def noting_buffers(
     before: list[tuple[Any, Buffers]], f: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
-    """`f(*args, **kwargs)`, with a note of the buffers that it is about to replace."""
-    outer = keeper.get()
+    """`f(*args, **kwargs)`, with a note of the buffers that it is about to replace, and of the
+    states of generators before it draws."""
+    outer, outer_drawing = keeper.get(), drawing.get()
 
     def note(module: Any, buffers: Buffers) -> None:
         before.append((module, {name: getattr(module, name) for name in buffers}))
         outer(module, buffers)
 
-    return within(keeper, note, f, args, kwargs)
+    def draws(rng: Any) -> None:
+        if all(holder is not rng for holder, _ in before):
+            before.append((rng, {"state": rng.bit_generator.state}))
+        outer_drawing(rng)
+
+    return within(drawing, draws, within, (keeper, note, f, args, kwargs), {})
 
 
 def forgetting_buffers(
     before: Sequence[tuple[Any, Buffers]], f: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Any:
-    """`f(*args, **kwargs)` with the buffers of `before`; then all are as they are now."""
+    """`f(*args, **kwargs)` with the buffers, and states of generators, of `before`; then all are as
+    they are now."""
     now: list[tuple[Any, Buffers]] = []
 
     def again() -> Any:
-        for module, buffers in reversed(before):
-            keeper.get()(module, buffers)
+        for holder, state in reversed(before):
+            put(holder, state)
         return f(*args, **kwargs)
 
-    try:
+    def alone() -> Any:
         return within(keeper, replace_buffers, noting_buffers, (now, again), {})
+
+    try:
+        return within(drawing, lambda rng: None, alone, (), {})
     finally:
-        for module, buffers in reversed(now):
-            replace_buffers(module, buffers)
+        for holder, state in reversed(now):
+            if hasattr(holder, "bit_generator"):
+                holder.bit_generator.state = state["state"]
+            else:
+                replace_buffers(holder, state)

@@ -1,6 +1,26 @@
 """What networks add to NumPy, by family: each operation one node with the formula that textbooks
 derive for it, stable at any magnitude of the input."""
 
-from tensorgrad.ops.nn import activation, attention, conv, cost, linear, pooling, softmax
+from tensorgrad.ops.nn import (
+    activation,
+    attention,
+    conv,
+    cost,
+    dropout,
+    linear,
+    normalization,
+    pooling,
+    softmax,
+)
 
-__all__ = ["activation", "attention", "conv", "cost", "linear", "pooling", "softmax"]
+__all__ = [
+    "activation",
+    "attention",
+    "conv",
+    "cost",
+    "dropout",
+    "linear",
+    "normalization",
+    "pooling",
+    "softmax",
+]

@@ -1,0 +1,66 @@
+"""Dropout: Srivastava et al. (2014), with what is kept scaled up, so that its mean stays.
+
+Which entries are kept is drawn first, and is an operand like any other; nothing is differentiated
+by it. What is drawn again when a checkpoint computes again is the same: `engine/calls.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.arrays import created
+from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.calls import drawing
+from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.node import Array
+from tensorgrad.engine.primitive import Primitive, primitive
+from tensorgrad.engine.rules import flat
+from tensorgrad.ops.elementwise import only
+
+
+def kept(x: Array, p: float, rng: Any, whole: int | None = None) -> Array:
+    """True with probability 1 - p, for each entry of `x`, or each part x[i, j, ...] of `whole`
+    numbers."""
+    drawing.get()(rng)
+    whole = x.ndim if whole is None else whole
+    shape = x.shape[:whole] + (1,) * (x.ndim - whole)
+    return created(rng.random, shape, dtype=np.float32, like=x) >= p
+
+
+def kept_in_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """Every example of a vmap has its own."""
+    x = np.broadcast_to(xs[0], batch + xs[0].shape[len(batch) :])
+    whole = params.get("whole")
+    whole = x.ndim if whole is None else whole + len(batch)
+    return kept(x, **{**params, "whole": whole})
+
+
+def flat_draw(g: Array, out: Array, x: Array, p: float, rng: Any, whole: Any = None) -> Array:
+    return 0.0
+
+
+# Not in the registry: its result is another each time.
+bernoulli = Primitive(kept, (flat_draw,), "bernoulli", batch=kept_in_examples)
+
+
+def scale(p: float) -> float:
+    """What those that are kept are multiplied with; if none is, 0."""
+    return 1 / (1 - p) if p < 1 else 0.0
+
+
+dropout = primitive(
+    lambda x, mask, p=0.5: only(mask, x) * scale(p),
+    lambda g, out, x, mask, p=0.5: only(mask, g) * scale(p),
+    flat,
+    name="dropout",
+    notation=r"\frac{{{1} \odot {0}}}{{1 - {p}}}",
+    domain=Domain(
+        params=lambda x, mask: [{"p": 0.2}],
+        make=lambda x, mask: (x, mask > 0),
+        broadcast=False,
+    ),
+    batch=elementwise,
+)
