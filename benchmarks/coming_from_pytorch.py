@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.primitive import Primitive
+
 NAMES = Path(__file__).with_name("pytorch.json")
 
 Signature = list[list[str]] | None
@@ -185,11 +187,21 @@ WITHOUT = {
     **dict.fromkeys(
         ["foreach", "fused", "capturable", "differentiable"], "how PyTorch runs it, not what it is"
     ),
+    **dict.fromkeys(["min_value", "max_value"], "deprecated: `min_val=`, `max_val=`"),
     "generator": "`rng=`, a NumPy generator or a seed",
 }
 """Arguments of PyTorch's that are not here, and why."""
 
-DIFFERENT: dict[str, str] = {}
+DIFFERENT = {
+    **{
+        f"torch.nn.{name}": "`dim=-1` where PyTorch warns and guesses"
+        for name in ("LogSoftmax", "Softmax", "Softmin")
+        + ("functional.log_softmax", "functional.softmax", "functional.softmin")
+    },
+    "torch.utils.data.DataLoader": "takes arrays too; `prefetch=` in place of workers; by name",
+    "torch.utils.data.Dataset": "what `tg.data.mnist()` returns; a data set needs no base class",
+    "torch.optim.Optimizer": "the rule has the defaults",
+}
 """Names that are here, with other arguments, and why."""
 
 
@@ -308,7 +320,8 @@ def differences(theirs: list[list[str]], ours: Any) -> list[str]:
     """
     if any(kind.startswith("VAR") for _, _, kind in theirs):
         return []
-    mine = {p.name: p for p in inspect.signature(ours).parameters.values()}
+    called = ours.forward if isinstance(ours, Primitive) else ours
+    mine = {p.name: p for p in inspect.signature(called).parameters.values()}
     wanted = [a for a in theirs if a[0] not in WITHOUT and a[0][0] != "_"]
     by_position = [a for a in wanted if a[2] != "KEYWORD_ONLY"]
     found = []
