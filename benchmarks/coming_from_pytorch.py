@@ -192,21 +192,20 @@ WITHOUT = {
 }
 """Arguments of PyTorch's that are not here, and why."""
 
+
+def under(room: str, names: str, why: str) -> dict[str, str]:
+    return dict.fromkeys((f"{room}.{name}" for name in names.split()), why)
+
+
+GUESSED = "`dim=-1` where PyTorch warns and guesses"
 DIFFERENT = {
-    **{
-        f"torch.nn.{name}": "`dim=-1` where PyTorch warns and guesses"
-        for name in ("LogSoftmax", "Softmax", "Softmin")
-        + ("functional.log_softmax", "functional.softmax", "functional.softmin")
-    },
+    **under("torch.nn", "LogSoftmax Softmax Softmin", GUESSED),
+    **under("torch.nn.functional", "log_softmax softmax softmin", GUESSED),
     "torch.utils.data.DataLoader": "takes arrays too; `prefetch=` in place of workers; by name",
     "torch.utils.data.Dataset": "what `tg.data.mnist()` returns; a data set needs no base class",
     "torch.optim.Optimizer": "the rule has the defaults",
 }
 """Names that are here, with other arguments, and why."""
-
-
-def under(room: str, names: str, why: str) -> dict[str, str]:
-    return dict.fromkeys((f"{room}.{name}" for name in names.split()), why)
 
 
 MISSING = {
