@@ -7,17 +7,17 @@ of its last axes. A function of n axes makes those for one, two and three.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.nn.module import Function, module_of
+from tensorgrad.nn.shape import Size, many, pad
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
 
-Size = int | Sequence[int]
 AXES = ("length", "height, width", "depth, height, width")
 
 
@@ -35,16 +35,6 @@ def dimensions(function: Callable[..., Any]) -> Any:
         return call
 
     return map(of, (1, 2, 3))
-
-
-def sizes(n: int, given: Any, name: str, least: int = 1) -> tuple[int, ...]:
-    """A size for each of n axes, of one or of n integers."""
-    many = tuple(given) if isinstance(given, Sequence) else (given,) * n
-    if len(many) != n or not all(isinstance(k, (int, np.integer)) for k in many):
-        raise TypeError(f"{name}={given!r}: give an integer, or one for each of {n} axes")
-    if any(k < least for k in many):
-        raise ValueError(f"{name}={given!r}: sizes begin at {least}")
-    return tuple(map(int, many))
 
 
 def planes(n: int, x: Any, name: str) -> Any:
@@ -70,9 +60,9 @@ def windows_of(
 ) -> tuple[dict[str, tuple[int, ...]], list[tuple[int, int]]]:
     """The windows over axes of this shape, and how many entries to add before and after each."""
     n = len(shape)
-    kernel_size = sizes(n, kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else sizes(n, stride, "stride")
-    padding, dilation = sizes(n, padding, "padding", 0), sizes(n, dilation, "dilation")
+    kernel_size = many(n, kernel_size, "kernel_size")
+    stride = kernel_size if stride is None else many(n, stride, "stride")
+    padding, dilation = many(n, padding, "padding", 0), many(n, dilation, "dilation")
     ends = []
     for size, k, s, p, d in zip(shape, kernel_size, stride, padding, dilation):
         span = (k - 1) * d + 1
@@ -100,9 +90,7 @@ def windows_of(
 
 def framed(x: Any, ends: list[tuple[int, int]], value: float) -> Any:
     """`x` with so many entries of `value` around its last axes."""
-    if not any(map(any, ends)):
-        return x
-    return np.pad(x, [(0, 0)] * (x.ndim - len(ends)) + ends, constant_values=value)
+    return pad(x, [m for pair in reversed(ends) for m in pair], value=value)
 
 
 def _max_pool(
@@ -204,7 +192,7 @@ def _avg_pool(
     total = ops.pooling.sum_pool(framed(x, ends, 0), **window)
     if divisor_override is not None:
         return total / divisor_override
-    counted = sizes(n, padding, "padding", 0) if count_include_pad else (0,) * n
+    counted = many(n, padding, "padding", 0) if count_include_pad else (0,) * n
     count = ops.pooling.counts(shape, ends, counted, **window)
     if np.ndim(count):
         count = created(count.astype, total.dtype, like=total)

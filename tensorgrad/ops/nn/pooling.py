@@ -1,4 +1,4 @@
-"""Windows of the last axes: the largest entry of each, and the sum.
+"""Windows of the last axes: the largest entry of each, the sum, and the entries themselves.
 
 Window `o` of `kernel_size` entries, `dilation` apart, begins at `stride` times o. All windows are
 taken at once: their first entries are a strided view of x, their second ones another, and so on, in
@@ -272,6 +272,44 @@ sum_pool_spread: Primitive = primitive(
     name="sum_pool_spread",
     domain=Domain(
         params=lambda shape: [ONE | {"size": (shape[-1] + 1,)}] if shape and 0 not in shape else (),
+        complex=True,
+    ),
+    batch=on_stacks,
+)
+
+
+def gathered(x: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Array:
+    found = [x[place] for place in places(x.shape, kernel_size, stride, dilation)]
+    return np.stack(found, axis=x.ndim - len(kernel_size))
+
+
+def added(
+    g: Array, size: Sizes, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
+) -> Array:
+    n = len(kernel_size)
+    total = created(np.zeros, (*g.shape[: -n - 1], *size), g.dtype, like=g)
+    for i, place in enumerate(places(total.shape, kernel_size, stride, dilation)):
+        total[place] += g[(..., i, *[slice(None)] * n)]
+    return total
+
+
+unfold = primitive(
+    gathered,
+    lambda g, out, x, kernel_size=(), **window: fold(
+        g, size=x.shape[x.ndim - len(kernel_size) :], kernel_size=kernel_size, **window
+    ),
+    name="unfold",
+    domain=Domain(params=windows, complex=True),
+    batch=on_stacks,
+)
+fold: Primitive = primitive(
+    added,
+    lambda c, total, g, size=(), **window: unfold(c, **window),
+    name="fold",
+    domain=Domain(
+        params=lambda shape: (
+            [ONE | {"size": (shape[-1] + 1,)}] if len(shape) > 1 and shape[-2] == 2 else ()
+        ),
         complex=True,
     ),
     batch=on_stacks,
