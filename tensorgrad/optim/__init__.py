@@ -1,7 +1,8 @@
 """Optimisers. Each is one pure function, the update rule on paper, and a class that applies it.
 
 A rule is given a parameter `p`, its gradient `g` and the state that it returned last time, and
-returns the new parameter and state. `rules/` has them, `optimizer.py` what they share.
+returns the new parameter and state. `rules/` has them, `optimizer.py` what they share. Those that
+look at several points for a step are in `search.py`.
 """
 
 from tensorgrad.optim import lr_scheduler, swa_utils
@@ -36,9 +37,12 @@ from tensorgrad.optim.rules import (
     rprop,
     sgd,
 )
+from tensorgrad.optim.scipy import SciPy, minimize
+from tensorgrad.optim.search import LBFGS, NewtonCG
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adafactor",
@@ -49,10 +53,12 @@ __all__ = [
     "Lion",
     "Muon",
     "NAdam",
+    "NewtonCG",
     "Optimizer",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SciPy",
     "adadelta",
     "adafactor",
     "adagrad",
@@ -62,6 +68,7 @@ __all__ = [
     "asgd",
     "lion",
     "lr_scheduler",
+    "minimize",
     "muon",
     "nadam",
     "radam",
