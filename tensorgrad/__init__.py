@@ -25,11 +25,12 @@ except KeyboardInterrupt:
     raise
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim, scipy, testing, viz
+    from tensorgrad import data, io, nn, optim, scipy, testing, train, viz
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
     from tensorgrad.random import manual_seed
-    from tensorgrad.train import Step, fit
+    from tensorgrad.train.fit import fit
+    from tensorgrad.train.step import Step
     from tensorgrad.transforms.custom import checkpoint, custom_vjp
     from tensorgrad.transforms.derivatives import (
         elementwise_grad,
@@ -75,6 +76,7 @@ __all__ = [
     "scipy",
     "stop_gradient",
     "testing",
+    "train",
     "value_and_grad",
     "viz",
     "vjp",

@@ -40,3 +40,12 @@ def manual_seed(seed: int) -> np.random.Generator:
     rng = default()
     rng.bit_generator.state = np.random.PCG64(seed).state
     return rng
+
+
+def generators_of(holder: Any) -> dict[str, np.random.Generator]:
+    """The generators among the attributes of `holder`, by name."""
+    return {
+        name: x
+        for name, x in getattr(holder, "__dict__", {}).items()
+        if isinstance(x, np.random.Generator)
+    }

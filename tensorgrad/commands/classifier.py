@@ -87,6 +87,7 @@ def train(
     on_epoch: Callable[[nn.Module, Epoch], object],
 ) -> list[Epoch]:
     """Train on the images and return the history. `on_epoch` is given the model as it stands.
+    KeyboardInterrupt for Ctrl-C.
 
     `l2` is Nielsen's λ: each step shrinks the weights, not the biases, by 1 - lr λ/n (eq. 93).
     """
@@ -106,7 +107,7 @@ def train(
     weights = [p for p in parameters if p.ndim == 2]
     biases = [p for p in parameters if p.ndim == 1]
     groups = [{"params": weights, "weight_decay": l2 / len(images.x_train)}, {"params": biases}]
-    return fit(
+    history = fit(
         body,
         data.DataLoader(
             images.x_train, one_hot(images.y_train), batch_size=batch_size, shuffle=True, rng=rng
@@ -117,3 +118,6 @@ def train(
         validation=(images.x_test, one_hot(images.y_test)),
         on_epoch=lambda line: on_epoch(model, line),
     )
+    if history.interrupted:
+        raise KeyboardInterrupt
+    return history

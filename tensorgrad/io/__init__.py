@@ -1,6 +1,17 @@
 """Models on disk: safetensors files that say how the model was built, and nothing that can run."""
 
+from tensorgrad.io.checkpoint import load_checkpoint, save_checkpoint
 from tensorgrad.io.files import check_writable, write
-from tensorgrad.io.model import ModelFileError, load, read_metadata, save
+from tensorgrad.io.model import load, read_metadata, save
+from tensorgrad.io.tensors import ModelFileError
 
-__all__ = ["ModelFileError", "check_writable", "load", "read_metadata", "save", "write"]
+__all__ = [
+    "ModelFileError",
+    "check_writable",
+    "load",
+    "load_checkpoint",
+    "read_metadata",
+    "save",
+    "save_checkpoint",
+    "write",
+]

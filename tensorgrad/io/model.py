@@ -7,26 +7,16 @@ it ask for more memory or time than what it holds is worth, see `architecture.py
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tensorgrad.extras import missing, printable
 from tensorgrad.io.architecture import build, describe
 from tensorgrad.io.files import PathLike, write
+from tensorgrad.io.tensors import LONGEST, ModelFileError, read_tensors, to_bytes
 from tensorgrad.nn.module import Module
 
 FORMAT = 2  # 1 had no buffers, and did not say so
-LONGEST = 16 << 20  # bytes of a file's header: the names of 200,000 tensors
-LONGEST_TEXT = 2 << 20  # of the architecture and the metadata in it
-
-
-class ModelFileError(ValueError):
-    """Why the file at `path` gives no model, and where in it, as one printable line."""
-
-    def __init__(self, path: PathLike, reason: object) -> None:
-        super().__init__(printable(f"{os.fspath(path)}: {reason}", 600))
+LONGEST_TEXT = 2 << 20  # of the architecture and the metadata
 
 
 def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = None) -> None:
@@ -63,7 +53,6 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
             f"cannot save: the arguments of {type(model).__name__} do not rebuild it ({error}); "
             "make every change to a model in __init__"
         ) from error
-    # One key, for safetensors writes several in random order: the same model, the same bytes.
     header = {
         "version": __version__,
         "format": FORMAT,
@@ -71,7 +60,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
         "metadata": dict(metadata or {}),
     }
     text = json.dumps(header)
-    content = _safetensors().numpy.save(state, {"tensorgrad": text})
+    content = to_bytes(state, text)
     if len(text) > LONGEST_TEXT or int.from_bytes(content[:8], "little") > LONGEST:
         raise ValueError(
             f"cannot save: the architecture and metadata have {len(text):,} characters, at most "
@@ -128,53 +117,16 @@ def _known() -> dict[str, type[Module]]:
 
 
 def _read(path: PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
-    safetensors = _safetensors()
-    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
-        raise ModelFileError(path, "it is a device, not a file")
-    with open(path, "rb") as raw:  # a missing or forbidden file is an OSError, not a damaged one
-        if (length := int.from_bytes(raw.read(8), "little")) > LONGEST:
-            raise ModelFileError(
-                path, f"no safetensors file, or a damaged one: a header of {length:,} bytes"
-            )
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("tensorgrad")
-            state = {name: file.get_tensor(name) for name in file.keys() if text}  # noqa: SIM118
-    except Exception as error:  # whatever safetensors and NumPy say of odd headers
-        raise ModelFileError(path, f"no safetensors file, or a damaged one: {error}") from error
-    if text is None:
+    header, state = read_tensors(path, LONGEST_TEXT)
+    if "checkpoint" in header:
         raise ModelFileError(
             path,
-            "it holds tensors but no architecture: tensorgrad did not write it; build the model "
-            "yourself and call load_state_dict",
+            "it is a checkpoint: build the model, and take its state from "
+            'load_checkpoint(path)["model"]',
         )
-    if len(text) > LONGEST_TEXT:
-        raise ModelFileError(path, f"its architecture has {len(text):,} characters")
-    try:
-        header = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(path, f"its architecture is damaged: {error}") from error
-    if not isinstance(header, dict) or not header.keys() >= {"architecture", "metadata"}:
-        raise ModelFileError(path, f"its architecture is damaged: {text:.60}")
+    if not header.keys() >= {"architecture", "metadata"}:
+        raise ModelFileError(path, f"its architecture is damaged: {header!s:.60}")
     metadata = header["metadata"]
     if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
         raise ModelFileError(path, f"its metadata is damaged: {metadata!r:.60}")
     return header, state
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, which has each key once: two readers could take another one each."""
-    found: dict[str, Any] = {}
-    for name, x in pairs:
-        if name in found:
-            raise ValueError(f"twice the key {name!r:.60}")
-        found[name] = x
-    return found
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise missing("models on disk need safetensors", "io") from None
-    return safetensors

@@ -1,6 +1,51 @@
-"""Training: `Step`, one step as an object, and `fit`, which takes it for each batch."""
+"""Training: `Step`, one step as an object, and `fit`, which takes it for each batch.
 
-from tensorgrad.train.fit import Epoch, accuracy, fit, predict
+`callbacks.py` has what is told of a training, `metrics.py` what is measured.
+"""
+
+from tensorgrad.train import metrics
+from tensorgrad.train.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    GradientNorms,
+    Log,
+    Schedule,
+    TensorBoard,
+)
+from tensorgrad.train.fit import fit, predict
+from tensorgrad.train.history import Epoch, History
+from tensorgrad.train.metrics import (
+    accuracy,
+    confusion_matrix,
+    f1,
+    mean_absolute_error,
+    perplexity,
+    r2,
+    top_k_accuracy,
+)
+from tensorgrad.train.run import Callback, Run
 from tensorgrad.train.step import Step
 
-__all__ = ["Epoch", "Step", "accuracy", "fit", "predict"]
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Epoch",
+    "GradientNorms",
+    "History",
+    "Log",
+    "Run",
+    "Schedule",
+    "Step",
+    "TensorBoard",
+    "accuracy",
+    "confusion_matrix",
+    "f1",
+    "fit",
+    "mean_absolute_error",
+    "metrics",
+    "perplexity",
+    "predict",
+    "r2",
+    "top_k_accuracy",
+]

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 16  # of the sparkline
+
+
+def sparkline(numbers: Sequence[float]) -> str:
+    """Numbers as bars, the lowest to the highest; a space for one that is not finite.
+
+    >>> sparkline([8.0, 4.0, 2.0, 1.0])
+    '█▄▂▁'
+    """
+    finite = [x for x in numbers if isfinite(x)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    scale = (len(BARS) - 1) / (high - low) if isfinite(high - low) and high > low else 0.0
+    return "".join(BARS[round(scale * (x - low))] if isfinite(x) else " " for x in numbers)
 
 
 @contextmanager
 def progress_bar(
-    epochs: int, batches: Any, wanted: bool
+    epochs: int, batches: Any, wanted: bool, done: int = 0
 ) -> Iterator[Callable[[int, float, Any], None]]:
-    """A progress bar, or nothing where nobody looks."""
+    """A progress bar, or nothing where nobody looks. `done`: batches of an earlier run."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda batches_done, loss, history: None
         return
@@ -29,12 +45,20 @@ def progress_bar(
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=above) as bar:
         total = epochs * len(batches) if hasattr(batches, "__len__") else None
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=total, completed=done)
 
         def advance(done: int, loss: float, history: list[Any]) -> None:
             text = f"epoch {len(history) + 1}/{epochs}  loss {loss:.4f}"
-            if history and history[-1].accuracy is not None:
-                text += f"  accuracy {history[-1].accuracy:.2%}"
+            if history:
+                losses = [line.loss for line in history[1 - WIDTH :]] + [loss]
+                text += f" {sparkline(losses)}" if unicode(console) else ""
+                if history[-1].accuracy is not None:
+                    text += f"  accuracy {history[-1].accuracy:.2%}"
             bar.update(task, advance=done, description=text)
 
         yield advance
+
+
+def unicode(console: Any) -> bool:
+    """Whether a terminal has the bars."""
+    return bool(console.encoding.lower().startswith("utf"))

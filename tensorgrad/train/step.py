@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from tensorgrad.engine.arrays import wrong
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.care import finite
-from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
+from tensorgrad.train.batches import rows
 from tensorgrad.value import Value
 
 
@@ -67,14 +69,24 @@ class Step:
 
     def __call__(self, *batch: Any) -> Value:
         """Take the step; the loss that the model had before it."""
+        loss: Value = self._take(lambda forward: forward(*batch))
+        return loss
+
+    def accumulate(self, batches: Sequence[Any]) -> Any:
+        """One step for several batches, as if they were one, in the memory that one needs.
+
+        The loss is the mean over all examples, for a loss that is the mean over a batch's. A
+        Module that looks at a batch as a whole, such as BatchNorm, sees each by itself.
+        """
+        return self._take(lambda forward: Accumulated(self, forward, batches))
+
+    def _take(self, loss_of: Callable[[Any], Any]) -> Any:
         again = False
 
-        def evaluate() -> Value:
+        def evaluate() -> Any:
             nonlocal again
             # Again by a line search, say: what the model remembers of a batch, it remembers once.
-            loss: Value = (
-                forgetting_buffers((), self.forward, *batch) if again else self.forward(*batch)
-            )
+            loss = loss_of(partial(forgetting_buffers, (), self.forward) if again else self.forward)
             self.backward(loss)
             if not again:
                 self.check(loss)
@@ -123,3 +135,29 @@ class Step:
         optimiser that needs several calls it again at each point it tries."""
         loss: Value = self.optimizer.step(evaluate)
         return loss
+
+
+class Accumulated:
+    """The mean loss of several batches, for `Step.backward`: one graph after the other.
+
+    Its `backward` computes each batch's loss, adds its gradient to the parameters', and forgets the
+    graph.
+    """
+
+    node: Node  # of the last batch's loss
+
+    def __init__(self, step: Step, forward: Callable[..., Value], batches: Sequence[Any]) -> None:
+        self.step, self.forward, self.batches = step, forward, batches
+        self.data = np.float64(0.0)
+
+    def backward(self) -> None:
+        """Add the gradients."""
+        sizes = [rows(batch[-1]) for batch in self.batches]
+        for batch, size in zip(self.batches, sizes):
+            loss = self.forward(*batch) * (size / sum(sizes))
+            loss.backward()
+            self.step.check(loss)  # while there is a graph to look for its first NaN in
+            self.data, self.node = self.data + loss.item(), loss.node
+
+    def item(self) -> float:
+        return float(self.data)

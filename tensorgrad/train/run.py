@@ -1,0 +1,383 @@
+"""Run: a training under way. What callbacks see, what a checkpoint keeps, and the loop itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.node import data_of
+from tensorgrad.nn.module import Module
+from tensorgrad.optim import Optimizer
+from tensorgrad.random import default, generators_of
+from tensorgrad.train.batches import groups, is_data, rows
+from tensorgrad.train.history import Epoch, History
+from tensorgrad.train.interrupt import Interrupts
+from tensorgrad.train.progress import progress_bar
+from tensorgrad.value import no_grad
+
+
+class Callback:
+    """What is told of a training and may end it by `run.stop(reason)`. Override what you need.
+
+    The methods are called in the order of the callbacks; those of `Checkpoint`, which keeps what
+    the others remember, last.
+
+    >>> class Every(Callback):
+    ...     def on_epoch(self, run):
+    ...         print(f"epoch {run.epoch}: {run.history[-1].loss:.3f}")
+    """
+
+    names: Sequence[str] = ()
+    """The names of what `measure` gives."""
+
+    def on_start(self, run: Run) -> None:
+        """Before training: the place to refuse what cannot be done."""
+
+    def on_step(self, run: Run) -> None:
+        """After each step; the gradients are still there."""
+
+    def measure(self, run: Run) -> Mapping[str, Any]:
+        """More for the line of the epoch that has just ended, by name."""
+        return {}
+
+    def on_epoch(self, run: Run) -> None:
+        """After each epoch; `run.history[-1]` is its line."""
+
+    def on_end(self, run: Run) -> None:
+        """After the training, however it ended, and if by an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint is to keep: dicts, lists, arrays, numbers and strings."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+
+
+class Run:
+    """A training under way, as callbacks see it.
+
+    `model`, `loss`, `optimizer`, `step`: what is trained. `epochs`: how many are to be.
+    `history`: the lines so far. `epoch`: the number of the one under way, from 1; `batch`: the
+    batches of it that were learnt from; `steps`: all steps so far; `last_loss`: of the last one.
+    `stop(reason)` ends the training after this step, or epoch.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        batches: Any,
+        loss: Callable[..., Any],
+        optimizer: Optimizer,
+        step: Callable[..., Any],
+        *,
+        epochs: int,
+        validation: Mapping[str, Any],
+        metrics: Mapping[str, Callable[..., Any]],
+        callbacks: Sequence[Callback],
+        accumulate: int = 1,
+    ) -> None:
+        self.model, self.batches, self.loss, self.optimizer = model, batches, loss, optimizer
+        self.step, self.epochs, self.accumulate = step, epochs, accumulate
+        self.validation, self.metrics, self.callbacks = validation, metrics, callbacks
+        self.history = History()
+        self.epoch = 1
+        self.batch = self.steps = self.examples = 0
+        self.total = 0.0  # of the losses of the epoch's examples
+        self.last_loss = float("nan")
+        self.under_way = False  # within an epoch
+        self.whole = True  # not within a step
+        self.started = time.perf_counter()
+
+    @property
+    def names(self) -> list[str]:
+        """What is measured: the names that a callback may monitor."""
+        found = ["loss", "seconds"]
+        for i, name in enumerate(self.validation):
+            found += ["validation_loss", *(["accuracy"] if self.metrics else [])] if not i else []
+            prefix = "" if name == "validation" else f"{name}_"
+            found += [f"{name}_loss", *(prefix + metric for metric in self.metrics)]
+        found += [name for callback in self.callbacks for name in callback.names]
+        return [*dict.fromkeys(found)]
+
+    def stop(self, reason: str) -> None:
+        """End the training after this step, or epoch; `history.stopped` will be the reason."""
+        self.history.stopped = reason
+
+    # The loop.
+
+    def go(self, progress: bool) -> History:
+        """Train, from wherever this run is, to the end."""
+        done = len(self.history) * len(self.batches) if hasattr(self.batches, "__len__") else 0
+        begun = []
+        with (
+            Interrupts() as interrupts,
+            progress_bar(self.epochs, self.batches, progress, done + self.batch) as advance,
+        ):
+            try:
+                for callback in self.callbacks:
+                    callback.on_start(self)
+                    begun.append(callback)
+                while len(self.history) < self.epochs and self.history.stopped is None:
+                    self.one_epoch(interrupts, advance)
+            except KeyboardInterrupt:
+                if not self.whole:  # some parameters may have changed, others not
+                    raise
+                interrupts.held = interrupts.pressed = False
+                self.history.interrupted = True
+                self.stop(f"Ctrl-C in epoch {self.epoch}, after {self.batch} batches of it")
+            finally:
+                for callback in begun:
+                    callback.on_end(self)
+        if self.history.interrupted and progress and sys.stderr.isatty():
+            print(f"{self.history.stopped}: the model is as it was then", file=sys.stderr)
+        return self.history
+
+    def one_epoch(self, interrupts: Interrupts, advance: Callable[..., None]) -> None:
+        """Train until the epoch is over, or stopped; measure, and write a line of the history."""
+        self.epoch = len(self.history) + 1
+        take = self.step if self.accumulate == 1 else self.step.accumulate  # type: ignore[attr-defined]
+        watching = overridden(self.callbacks, "on_step")
+        shown = self.batch
+        for group in groups(self.batches, self.accumulate):
+            self.under_way = True
+            size = sum([self.size(batch) for batch in group])
+            interrupts.held, self.whole = True, False
+            try:
+                value = (take(*group[0]) if self.accumulate == 1 else take(group)).item()
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{self.where()}: {error}") from error
+            if not isfinite(value):  # of a step that has not looked itself
+                raise FloatingPointError(
+                    f"{self.where()}: the loss is {value}, and the step has changed the parameters"
+                )
+            self.whole = True
+            self.batch += len(group)
+            self.steps += 1
+            self.total += size * value
+            self.examples += size
+            self.last_loss = value
+            for on_step in watching:
+                on_step(self)
+            interrupts.release()
+            if self.history.stopped is not None:
+                return
+            if self.batch - shown >= 64:
+                advance(self.batch - shown, self.total / self.examples, self.history)
+                shown = self.batch
+        if not self.batch:
+            raise ValueError(
+                f"epoch {self.epoch} has no batches: pass what can be iterated anew each time and "
+                "is not empty, such as a list or a data.DataLoader"
+            )
+        advance(self.batch - shown, self.total / self.examples, self.history)
+        line = self.line()
+        interrupts.held = True
+        self.history.append(line)
+        self.under_way = False
+        self.batch, self.total, self.examples = 0, 0.0, 0
+        for on_epoch in overridden(self.callbacks, "on_epoch"):
+            on_epoch(self)
+        interrupts.release()
+
+    def size(self, batch: Any) -> int:
+        """How many examples there are in it."""
+        if is_data(batch):
+            raise TypeError("a batch is a tuple (x, y), not an array: fit(model, (x, y))")
+        size = rows(batch[-1])
+        if not size:
+            raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
+        return size
+
+    def where(self) -> str:
+        return f"epoch {self.epoch}, batch {self.batch + 1}"
+
+    def line(self) -> Epoch:
+        """What the epoch was, measured."""
+        validation_loss: float | None = None
+        score: Any = None
+        measures: dict[str, Any] = {}
+        for i, (name, batches) in enumerate(self.validation.items()):
+            loss, scores = measured(self.model, batches, self.loss, self.metrics)
+            if not i:
+                validation_loss, score = loss, next(iter(scores.values()), None)
+            if name != "validation":
+                measures[f"{name}_loss"] = loss
+            prefix = "" if name == "validation" else f"{name}_"
+            measures |= {prefix + metric: x for metric, x in scores.items()}
+        if measures.get("accuracy") is score:
+            measures.pop("accuracy", None)  # has a field of its own
+        for callback in self.callbacks:
+            measures |= callback.measure(self)
+        return Epoch(
+            self.epoch,
+            self.total / self.examples,
+            validation_loss,
+            score if np.ndim(score) == 0 else None,
+            time.perf_counter() - self.started,
+            measures,
+        )
+
+    # Its state, for a checkpoint.
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        named = dict(self.model.named_modules())
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "classes": self.classes(),
+            "training": {name: module.training for name, module in named.items()},
+            "frozen": [name for name, p in self.model.named_parameters() if not p.requires_grad],
+            "generators": {n: rng.bit_generator.state for n, rng in self.generators().items()},
+            "batches": self.batches.state_dict()
+            | {"position": self.batch if self.under_way else None},
+            "callbacks": {n: c.state_dict() for n, c in self.named_callbacks().items()},
+            "history": [tuple(line) for line in self.history],
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "steps": self.steps,
+            "total": self.total,
+            "examples": self.examples,
+            "last_loss": self.last_loss,
+            "seconds": time.perf_counter() - self.started,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a run of the same model, optimiser and batches was.
+
+        ValueError, before anything changes, where they are others.
+        """
+        generators = self.generators()
+        if wrong := self.misfits(state, generators):
+            raise ValueError(f"the checkpoint does not fit: {'; '.join(wrong)}")
+        before = self.optimizer.state_dict(), self.batches.state_dict()
+        try:
+            self.batches.load_state_dict(state["batches"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            self.batches.load_state_dict(before[1])
+            self.optimizer.load_state_dict(before[0])
+            raise ValueError(f"the checkpoint does not fit: {error}") from error
+        self.model.load_state_dict(state["model"])
+        for name, module in self.model.named_modules():
+            module.training = state["training"][name]
+        for name, p in self.model.named_parameters():
+            p.requires_grad = name not in state["frozen"]
+        for name, callback in self.named_callbacks().items():
+            if name in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][name])
+        for name, rng in generators.items():
+            rng.bit_generator.state = state["generators"][name]
+        self.history = History(Epoch(*line) for line in state["history"])
+        self.under_way = state["batches"]["position"] is not None
+        for name in ("epoch", "batch", "steps", "total", "examples", "last_loss"):
+            setattr(self, name, state[name])
+        self.started = time.perf_counter() - state["seconds"]
+
+    def misfits(self, state: Mapping[str, Any], generators: Mapping[str, Any]) -> list[str]:
+        """Where the model, the optimiser or the generators are not those of `state`, in words."""
+        if not isinstance(state, Mapping) or not {"model", "optimizer", "batches"} <= state.keys():
+            return ["it was not written by fit"]
+        wrong = [
+            f"the {what} is a {state['classes'][what]}, not a {name}"
+            for what, name in self.classes().items()
+            if state["classes"][what] != name
+        ]
+        own, given = self.model.state_dict(), state["model"]
+        wrong += [f"missing {name!r}" for name in own if name not in given]
+        wrong += [f"unexpected {name!r}" for name in given if name not in own]
+        for name in own.keys() & given.keys():
+            a, b = given[name], own[name]
+            if (a.shape, a.dtype) != (b.shape, b.dtype):
+                wrong.append(f"{name!r} is {a.dtype} {a.shape}, expected {b.dtype} {b.shape}")
+        for name in generators.keys() ^ state["generators"].keys():
+            wrong.append(f"the generator {name} is in one of them only")
+        for name in generators.keys() & state["generators"].keys():
+            kinds = [
+                s["bit_generator"]
+                for s in (state["generators"][name], generators[name].bit_generator.state)
+            ]
+            if kinds[0] != kinds[1]:
+                wrong.append(f"the generator {name} is a {kinds[0]}, not a {kinds[1]}")
+        return wrong
+
+    def classes(self) -> dict[str, str]:
+        return {"model": type(self.model).__name__, "optimizer": type(self.optimizer).__name__}
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Everything here that draws, besides the batches."""
+        holders: dict[str, Any] = {
+            f"model.{name}" if name else "model": module
+            for name, module in self.model.named_modules()
+        }
+        holders |= {"loss": self.loss, "step": self.step, "optimizer": self.optimizer}
+        found = {"program": default()}
+        for where, holder in holders.items():
+            found |= {f"{where}.{name}": rng for name, rng in generators_of(holder).items()}
+        return found
+
+    def named_callbacks(self) -> dict[str, Callback]:
+        """By the names of their classes; the second of one is `Schedule 2`."""
+        found: dict[str, Callback] = {}
+        for callback in self.callbacks:
+            kind, n = type(callback).__name__, 1
+            while (name := kind if n == 1 else f"{kind} {n}") in found:
+                n += 1
+            found[name] = callback
+        return found
+
+
+def overridden(callbacks: Sequence[Callback], name: str) -> list[Callable[[Run], object]]:
+    """Those methods that do something: a step takes 50 µs, and an empty call a part of one."""
+    return [
+        getattr(c, name) for c in callbacks if getattr(type(c), name) is not getattr(Callback, name)
+    ]
+
+
+def measured(
+    model: Module,
+    batches: Any,
+    loss: Callable[..., Any],
+    metrics: Mapping[str, Callable[..., Any]],
+) -> tuple[float, dict[str, Any]]:
+    """The loss, the mean over the examples, and the metrics of all answers, in evaluation mode."""
+    total, examples = 0.0, 0
+    answers: list[Any] = []
+    right: list[Any] = []
+    with evaluation(model), no_grad():
+        for *inputs, targets in batches:
+            out = model(*inputs)
+            size = rows(targets)
+            value = data_of(loss(out, targets))
+            total += size * (value.item() if hasattr(value, "item") else value)
+            examples += size
+            if metrics:  # else the answers need no memory
+                answers.append(data_of(out))
+                right.append(data_of(targets))
+    if not examples:
+        raise ValueError("the validation data has no examples, or ended with its first epoch")
+    if not metrics:
+        return total / examples, {}
+    all_answers, all_targets = np.concatenate(answers), np.concatenate(right)
+    return total / examples, {
+        name: metric(all_answers, all_targets) for name, metric in metrics.items()
+    }
+
+
+@contextmanager
+def evaluation(model: Module) -> Iterator[None]:
+    """The model in evaluation mode, and then as it was."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
