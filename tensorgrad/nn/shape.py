@@ -76,7 +76,7 @@ class Unflatten(Module):
 
 # Padding.
 
-MODES = ("constant", "reflect", "replicate", "circular")
+PADDINGS = ("constant", "reflect", "replicate", "circular")
 
 
 def along(x: Any, axis: int, start: int, stop: int) -> Any:
@@ -114,8 +114,8 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     array([[2., 1., 2., 3., 2., 1.]])
     """
     x = as_array(x)
-    if mode not in MODES:
-        raise ValueError(f"pad: mode={mode!r}; there are {', '.join(map(repr, MODES))}")
+    if mode not in PADDINGS:
+        raise ValueError(f"pad: mode={mode!r}; there are {', '.join(map(repr, PADDINGS))}")
     if mode != "constant" and value is not None:
         raise ValueError(f"pad: value={value!r} is for mode='constant', not for {mode!r}")
     if len(pad) % 2 or len(pad) > 2 * x.ndim:

@@ -270,3 +270,55 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) < 30
+
+
+# Where it is.
+
+
+@given(n=lengths, size=sizes, shuffle=st.booleans(), epochs=st.integers(0, 2), data=st.data())
+def test_a_loader_goes_on_where_another_one_was(n, size, shuffle, epochs, data):
+    x, y = examples(n)
+
+    def made(rng):
+        return DataLoader(x, y, batch_size=size, shuffle=shuffle, rng=rng)
+
+    shared = np.random.default_rng(1)
+    loader = made(shared)
+    for _ in range(epochs):
+        assert len([shared.random() for _ in loader]) == len(loader)
+    batches = iter(loader)
+    given_so_far = data.draw(st.integers(1, len(loader)))
+    for _ in range(given_so_far):
+        next(batches)
+        shared.random()
+    state = loader.state_dict()
+    assert state["position"] == given_so_far
+    other_rng = np.random.default_rng(2)
+    other = made(other_rng)
+    other.load_state_dict(state)
+    assert other.state_dict() == state
+    for mine, theirs in zip([*batches, *loader], [*other, *other], strict=True):
+        np.testing.assert_array_equal(mine[1], theirs[1])
+    assert shared.random() == other_rng.random()
+
+
+def test_between_epochs_a_loader_has_no_position():
+    x, y = examples(5)
+    loader = DataLoader(x, y, batch_size=2, shuffle=True)
+    assert loader.state_dict()["position"] is None
+    list(loader)
+    state = loader.state_dict()
+    assert state["position"] is None
+    following = [yb.tolist() for _, yb in loader]
+    loader.load_state_dict(state)
+    assert [yb.tolist() for _, yb in loader] == following
+
+
+def test_the_state_of_another_loader_is_refused():
+    x, y = examples(5)
+    state = DataLoader(x, y, batch_size=2).state_dict()
+    for other in (DataLoader(x, y, batch_size=3), DataLoader(x[:4], y[:4], batch_size=2)):
+        before = other.state_dict()
+        with pytest.raises(ValueError, match="the state is of"):
+            other.load_state_dict(state)
+        assert other.state_dict() == before
