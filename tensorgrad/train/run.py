@@ -353,13 +353,13 @@ def measured(
     right: list[Any] = []
     with evaluation(model), no_grad():
         for *inputs, targets in batches:
-            out = model(*inputs)
+            out = data_of(model(*inputs))
             size = rows(targets)
             value = data_of(loss(out, targets))
             total += size * (value.item() if hasattr(value, "item") else value)
             examples += size
             if metrics:  # else the answers need no memory
-                answers.append(data_of(out))
+                answers.append(out)
                 right.append(data_of(targets))
     if not examples:
         raise ValueError("the validation data has no examples, or ended with its first epoch")

@@ -11,7 +11,7 @@ import numpy as np
 from tensorgrad.engine.arrays import wrong
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.care import finite
-from tensorgrad.engine.node import Array, Node, data_of
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
@@ -144,7 +144,7 @@ class Accumulated:
     graph.
     """
 
-    node: Node  # of the last batch's loss
+    node: Any = None  # of the last batch's loss
 
     def __init__(self, step: Step, forward: Callable[..., Value], batches: Sequence[Any]) -> None:
         self.step, self.forward, self.batches = step, forward, batches
@@ -154,10 +154,15 @@ class Accumulated:
         """Add the gradients."""
         sizes = [rows(batch[-1]) for batch in self.batches]
         for batch, size in zip(self.batches, sizes):
-            loss = self.forward(*batch) * (size / sum(sizes))
-            loss.backward()
-            self.step.check(loss)  # while there is a graph to look for its first NaN in
-            self.data, self.node = self.data + loss.item(), loss.node
+            self.node = None  # the graph before is gone when the next is made
+            self.node = self._add(batch, size / sum(sizes))
+
+    def _add(self, batch: Any, share: float) -> Any:
+        loss = self.forward(*batch) * share
+        loss.backward()
+        self.step.check(loss)  # while there is a graph to look for its first NaN in
+        self.data += loss.item()
+        return loss.node
 
     def item(self) -> float:
         return float(self.data)
