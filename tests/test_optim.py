@@ -901,3 +901,21 @@ def test_an_optimiser_without_a_rule_has_a_step_of_its_own() -> None:
     optimizer = Shrink([{"params": [a]}, {"params": [b], "factor": 0.25}])
     optimizer.step()
     assert (a.data, b.data) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize("make", [optim.Adam, partial(optim.SGD, momentum=0.9)])
+def test_a_number_of_float32_goes_on_bit_for_bit(make: Any) -> None:
+    def run(reload: bool) -> Any:
+        w = Value(np.float32(0.3))
+        optimizer = make([w], lr=0.1)
+        for i in range(6):
+            if reload and i == 3:
+                state, optimizer = optimizer.state_dict(), make([w], lr=0.1)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            (np.sin(w * np.float32(3)) * w).backward()
+            optimizer.step()
+        return w.data
+
+    assert run(True) == run(False)
+    assert run(True).dtype == np.float32

@@ -244,7 +244,10 @@ class Optimizer:
                     raise ValueError(
                         f"state of shape {np.shape(x)} for parameter {i} of shape {p.shape}"
                     )
-            new[p] = tuple(np.array(x) if np.ndim(x) else number(x) for x in state["state"][i])
+            new[p] = tuple(
+                np.array(x) if np.ndim(x) else x if is_like(x, p) else number(x)
+                for x in state["state"][i]
+            )
         return new
 
 
@@ -253,6 +256,11 @@ def number(x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return tuple(map(number, x))
     return x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+
+
+def is_like(x: Any, p: Value) -> bool:
+    """Whether a number is of the parameter's dtype: as Python's it would be rounded otherwise."""
+    return isinstance(x, np.floating) and x.dtype == p.dtype
 
 
 def pairs(x: Array) -> Array:

@@ -5,6 +5,7 @@
 
 from tensorgrad.train import metrics
 from tensorgrad.train.callbacks import (
+    Average,
     Checkpoint,
     EarlyStopping,
     GradientNorms,
@@ -27,6 +28,7 @@ from tensorgrad.train.run import Callback, Run
 from tensorgrad.train.step import Step
 
 __all__ = [
+    "Average",
     "Callback",
     "Checkpoint",
     "EarlyStopping",

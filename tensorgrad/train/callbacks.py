@@ -175,8 +175,9 @@ class Schedule(Callback):
 
     `scheduler`: with PyTorch's protocol, `step()` and, for checkpoints, `state_dict()` and
     `load_state_dict()`. Where its `step` needs a number, as that of ReduceLROnPlateau does, it is
-    given `monitor`, by default the validation loss if there is one and else the loss. The history
-    has the rate of each epoch's end, of the first group, as `lr`.
+    given `monitor`, by default the validation loss if there is one and else the loss. A scheduler
+    that is `finished`, as HalvingLR may be, ends the training. The history has the rate of each
+    epoch's end, of the first group, as `lr`.
     """
 
     names = ("lr",)
@@ -211,6 +212,8 @@ class Schedule(Callback):
         if self.each == "epoch":
             number = [] if self.monitor is None else [run.history[-1].row()[self.monitor]]
             self.scheduler.step(*number)
+        if getattr(self.scheduler, "finished", False):
+            run.stop("the schedule is finished")
 
     def state_dict(self) -> dict[str, Any]:
         state: Callable[[], dict[str, Any]] = getattr(self.scheduler, "state_dict", dict)
@@ -219,6 +222,37 @@ class Schedule(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if hasattr(self.scheduler, "load_state_dict"):
             self.scheduler.load_state_dict(state["scheduler"])
+
+
+class Average(Callback):
+    """Updates an average of the weights after each step, or each epoch from number `start` on.
+
+    `averaged`: with PyTorch's protocol, `update_parameters(model)`, such as an AveragedModel. It is
+    kept in checkpoints.
+    """
+
+    def __init__(
+        self, averaged: Any, each: Literal["epoch", "step"] = "step", start: int = 1
+    ) -> None:
+        if not callable(getattr(averaged, "update_parameters", None)):
+            raise TypeError(f"an average has update_parameters(model), not {averaged!r:.60}")
+        if each not in ("epoch", "step"):
+            raise ValueError(f"each={each!r}: must be 'epoch' or 'step'")
+        self.averaged, self.each, self.start = averaged, each, start
+
+    def on_step(self, run: Run) -> None:
+        if self.each == "step" and run.epoch >= self.start:
+            self.averaged.update_parameters(run.model)
+
+    def on_epoch(self, run: Run) -> None:
+        if self.each == "epoch" and run.epoch >= self.start:
+            self.averaged.update_parameters(run.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"averaged": self.averaged.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.averaged.load_state_dict(state["averaged"])
 
 
 class Log(Callback):

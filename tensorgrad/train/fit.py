@@ -99,9 +99,8 @@ def fit(
     True
     """
     check(model, loss, optimizer, epochs)
-    for name, n in (("accumulate", accumulate), ("validation_batch_size", validation_batch_size)):
-        if n < 1:
-            raise ValueError(f"{name}={n}: must be 1 or more")
+    whole("accumulate", accumulate, 1)
+    whole("validation_batch_size", validation_batch_size, 1)
     batches = as_batches(batches, epochs)
     sets = validation_sets(validation, validation_batch_size)
     run = Run(
@@ -128,8 +127,7 @@ def fit(
 
 def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:
     """ValueError or TypeError for what cannot be trained, or not by that."""
-    if epochs < 0:
-        raise ValueError(f"epochs={epochs}: must not be negative")
+    whole("epochs", epochs, 0)
     if not isinstance(model, Module):
         raise TypeError(f"fit trains a Module, not {model!r:.60}")
     if isinstance(loss, type) or not callable(loss):
@@ -148,6 +146,13 @@ def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:
             "the optimizer has none of the model's parameters (of an earlier model, it may be): "
             "make it anew, of model.parameters()"
         )
+
+
+def whole(name: str, n: Any, least: int) -> None:
+    if not hasattr(n, "__index__"):
+        raise TypeError(f"{name}={n!r:.60}: must be a whole number")
+    if n < least:
+        raise ValueError(f"{name}={n}: must be {least} or more")
 
 
 def tried(
@@ -205,6 +210,8 @@ def name_of(metric: Metric) -> str:
 
 def in_order(callbacks: Any, on_epoch: Callable[[Epoch], object] | None) -> list[Callback]:
     """All as Callbacks, checkpoints last: they keep what the others remember."""
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        raise TypeError(f"callbacks are a list: callbacks=[{callbacks!r:.60}]")
     found: list[Callback] = []
     for c in [*callbacks, *([] if on_epoch is None else [on_epoch])]:
         if isinstance(c, Callback):

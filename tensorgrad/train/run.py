@@ -177,8 +177,9 @@ class Run:
                 "is not empty, such as a list or a data.DataLoader"
             )
         advance(self.batch - shown, self.total / self.examples, self.history)
-        line = self.line()
+        found = self.validated()
         interrupts.held = True
+        line = self.line(*found)
         self.history.append(line)
         self.under_way = False
         self.batch, self.total, self.examples = 0, 0.0, 0
@@ -198,8 +199,8 @@ class Run:
     def where(self) -> str:
         return f"epoch {self.epoch}, batch {self.batch + 1}"
 
-    def line(self) -> Epoch:
-        """What the epoch was, measured."""
+    def validated(self) -> tuple[float | None, Any, dict[str, Any]]:
+        """Loss and first metric on the first validation set, and all measures by name."""
         validation_loss: float | None = None
         score: Any = None
         measures: dict[str, Any] = {}
@@ -213,16 +214,14 @@ class Run:
             measures |= {prefix + metric: x for metric, x in scores.items()}
         if measures.get("accuracy") is score:
             measures.pop("accuracy", None)  # has a field of its own
+        return validation_loss, score if np.ndim(score) == 0 else None, measures
+
+    def line(self, validation_loss: float | None, score: Any, measures: dict[str, Any]) -> Epoch:
+        """The line of the epoch that has ended."""
         for callback in self.callbacks:
             measures |= callback.measure(self)
-        return Epoch(
-            self.epoch,
-            self.total / self.examples,
-            validation_loss,
-            score if np.ndim(score) == 0 else None,
-            time.perf_counter() - self.started,
-            measures,
-        )
+        loss, seconds = self.total / self.examples, time.perf_counter() - self.started
+        return Epoch(self.epoch, loss, validation_loss, score, seconds, measures)
 
     # Its state, for a checkpoint.
 
@@ -257,22 +256,25 @@ class Run:
         generators = self.generators()
         if wrong := self.misfits(state, generators):
             raise ValueError(f"the checkpoint does not fit: {'; '.join(wrong)}")
-        before = self.optimizer.state_dict(), self.batches.state_dict()
+        given = state["callbacks"]
+        parts: list[tuple[Any, Any]] = [
+            (self.batches, state["batches"]),
+            (self.optimizer, state["optimizer"]),
+            *((c, given[name]) for name, c in self.named_callbacks().items() if name in given),
+        ]
+        before = [part.state_dict() for part, _ in parts]
         try:
-            self.batches.load_state_dict(state["batches"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            self.batches.load_state_dict(before[1])
-            self.optimizer.load_state_dict(before[0])
+            for part, its in parts:
+                part.load_state_dict(its)
+        except Exception as error:
+            for (part, _), its in zip(parts, before):
+                part.load_state_dict(its)
             raise ValueError(f"the checkpoint does not fit: {error}") from error
         self.model.load_state_dict(state["model"])
         for name, module in self.model.named_modules():
             module.training = state["training"][name]
         for name, p in self.model.named_parameters():
             p.requires_grad = name not in state["frozen"]
-        for name, callback in self.named_callbacks().items():
-            if name in state["callbacks"]:
-                callback.load_state_dict(state["callbacks"][name])
         for name, rng in generators.items():
             rng.bit_generator.state = state["generators"][name]
         self.history = History(Epoch(*line) for line in state["history"])

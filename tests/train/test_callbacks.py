@@ -15,6 +15,7 @@ import pytest
 from tensorgrad import Value, data, io, nn, optim
 from tensorgrad.nn import functional as F
 from tensorgrad.train import (
+    Average,
     Callback,
     Checkpoint,
     EarlyStopping,
@@ -146,6 +147,8 @@ def test_what_a_callback_measures_is_in_the_history_and_may_be_monitored(tmp_pat
 def test_what_is_no_callback_is_told_what_is(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"such as EarlyStopping\(\), functions"):
         descend(1.0, callbacks=[wrong])
+    with pytest.raises(TypeError, match=r"callbacks are a list: callbacks=\["):
+        descend(1.0, callbacks=EarlyStopping())
 
 
 # Stopping early.
@@ -323,6 +326,38 @@ def test_schedules_that_make_no_sense_are_refused() -> None:
         Schedule(Plateau(), each="step", monitor="loss")
     with pytest.raises(ValueError, match="of another optimizer"):
         descend(1.0, callbacks=[Schedule(optim_scheduler(optim.SGD([Value(1.0)])))])
+
+
+def test_a_schedule_that_is_finished_ends_the_training() -> None:
+    plateau = Plateau()
+    plateau.finished = True  # type: ignore[attr-defined]
+    _, history = descend(4.0, 2.0, callbacks=[Schedule(plateau)])
+    assert len(history) == 1
+    assert history.stopped == "the schedule is finished"
+
+
+class Mean(nn.Module):
+    """An average of weights with PyTorch's protocol."""
+
+    def __init__(self) -> None:
+        self.w, self.n = np.zeros(1), np.zeros(1)
+
+    def update_parameters(self, model: Any) -> None:
+        self.w, self.n = (self.w * self.n + model.w.data) / (self.n + 1), self.n + 1
+
+
+@pytest.mark.parametrize(("each", "start"), [("step", 1), ("epoch", 1), ("epoch", 3)])
+def test_an_average_of_the_weights_goes_on_too(each: Any, start: int, tmp_path: Path) -> None:
+    path, losses = tmp_path / "x.safetensors", (1.0,) * 4
+    mean = Mean()
+    descend(*losses, epochs=3, callbacks=[Average(mean, each, start), Checkpoint(path)])
+    mean = Mean()
+    descend(*losses, resume=path, callbacks=[Average(mean, each, start)])
+    assert mean.w == np.mean([1.0, 2.0, 3.0, 4.0][start - 1 :])
+    with pytest.raises(TypeError, match="update_parameters"):
+        Average(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="each='batch'"):
+        Average(mean, each="batch")  # type: ignore[arg-type]
 
 
 # Logs.
@@ -535,6 +570,7 @@ REFUSED: list[tuple[dict[str, Any], Any, str]] = [
     ({"validation": (X[:0], Y[:0])}, ValueError, "no examples"),
     ({"validation": (X, Y + 2)}, ValueError, "2"),
     ({"accumulate": 0}, ValueError, "accumulate=0"),
+    ({"epochs": 1.5}, TypeError, "epochs=1.5: must be a whole number"),
     ({"validation_batch_size": 0}, ValueError, "validation_batch_size=0"),
     ({"accumulate": 2, "step": lambda *given: print}, TypeError, "needs a Step"),
 ]

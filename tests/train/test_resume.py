@@ -239,6 +239,33 @@ def test_another_optimiser_or_loader_is_refused_and_nothing_has_changed(tmp_path
         training(batches=data.DataLoader(X, Y, batch_size=8, shuffle=True, rng=rng), resume=path)
 
 
+def test_what_does_not_fit_a_callback_is_refused_and_nothing_has_changed(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {"n": self.n}
+
+        def load_state_dict(self, state: Any) -> None:
+            if state["n"] != self.n:
+                raise ValueError(f"n={state['n']}, not {self.n}")
+
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    path, loader = tmp_path / "run.safetensors", data.DataLoader(X, Y, batch_size=8, shuffle=True)
+    model = nn.Linear(3, 2, rng=0)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    options: Any = {"epochs": 2, "callbacks": [Refuses(1), Checkpoint(path)]}
+    fit(model, loader, F.cross_entropy, optimizer, **options)
+    fit(model, loader, F.cross_entropy, optimizer, epochs=1)
+    start, before = bits(model), (loader.state_dict(), optimizer.state_dict())
+    options["callbacks"][0].n = 2
+    with pytest.raises(ValueError, match="does not fit: n=1, not 2"):
+        fit(model, loader, F.cross_entropy, optimizer, **options, resume=path)
+    assert bits(model) == start
+    assert loader.state_dict() == before[0]
+    assert repr(optimizer.state_dict()) == repr(before[1])
+
+
 def test_a_file_that_is_no_checkpoint_of_fit_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     io.save_checkpoint({"model": nn.Linear(3, 2).state_dict()}, path)
