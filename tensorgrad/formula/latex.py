@@ -119,7 +119,7 @@ class Params(dict[str, str]):
         given = {name: text_.plain(value) for name, value in x.params.items()}
         shape = x.shapes[0] if x.shapes else ()
         axis = given.pop("axis", usual.get("axis"))
-        axis = axis if isinstance(axis, (int, tuple)) else None
+        axis = axis if isinstance(axis, (int, tuple, list)) else None
         along = range(len(shape)) if axis is None else np.atleast_1d(axis).tolist()
         if shape and len(shape) <= len(AXES):
             along = sorted(a % len(shape) for a in along)
