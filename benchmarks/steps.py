@@ -1,4 +1,4 @@
-"""Training steps of three networks, against NumPy by hand and against the peers.
+"""Training steps of four networks, against NumPy by hand and against the peers.
 
 Before the clock runs, every contestant must go through the same losses as the NumPy by hand: a
 benchmark of wrong code is void.
@@ -25,8 +25,8 @@ class Problem(NamedTuple):
     `nn`; `spelled`: and spelled out in operators and NumPy's functions.
     """
 
-    kind: str  # the function of the contestants: shallow or deep
-    sizes: tuple[int, ...]
+    kind: str  # the function of the contestants: shallow, deep or convolutional
+    sizes: tuple[int, ...]  # of the layers; of 5x5 kernels, those of their maps
     batch: int
     lr: float
     target: float
@@ -40,13 +40,21 @@ class Problem(NamedTuple):
 PROBLEMS = {
     "small": Problem("shallow", (784, 30, 10), batch=10, lr=0.5, target=1.75, spelled=2.3),
     "medium": Problem("deep", (784, 128, 64, 10), batch=64, lr=0.05, target=1.25, spelled=1.25),
+    "convolution": Problem(
+        "convolutional", (1, 20, 40, 100, 10), batch=64, lr=0.05, target=0.9, spelled=0
+    ),
     "large": Problem("deep", (784, 512, 512, 10), batch=128, lr=0.05, target=1.05, spelled=1.06),
 }
 
 
 def make_step(contestant: Contestant, problem: Problem) -> Callable[[], Any]:
     """The contestant's step, from the same weights and data for all."""
+    module = contestant.load()
+    if not hasattr(module, problem.kind):
+        raise NotImplementedError(f"has no {problem.kind} step")
     rng = np.random.default_rng(0)
+    if problem.kind == "convolutional":
+        return module.convolutional(*convolutional(rng, problem), problem.lr)
     weights = [
         ((rng.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32), np.zeros(n, np.float32))
         for m, n in zip(problem.sizes, problem.sizes[1:], strict=False)
@@ -55,7 +63,20 @@ def make_step(contestant: Contestant, problem: Problem) -> Callable[[], Any]:
     y: Any = rng.integers(problem.sizes[-1], size=problem.batch)
     if problem.kind == "shallow":
         y = np.eye(problem.sizes[-1], dtype=np.float32)[y]
-    return getattr(contestant.load(), problem.kind)(weights, x, y, problem.lr)
+    return getattr(module, problem.kind)(weights, x, y, problem.lr)
+
+
+def convolutional(rng: np.random.Generator, problem: Problem) -> tuple[Any, Any, Any]:
+    """Weights and images of the net of Nielsen ch. 6: two layers of 5x5 kernels, pooled 2x2."""
+    channels, first, second, hidden, classes = problem.sizes
+    shapes = (first, channels, 5, 5), (second, first, 5, 5), (second * 16, hidden)
+    weights = []
+    for shape in (*shapes, (hidden, classes)):
+        n, out = (shape[0], shape[1]) if len(shape) == 2 else (np.prod(shape[1:]), shape[0])
+        W = rng.normal(size=shape) / np.sqrt(n)
+        weights.append((W.astype(np.float32), np.zeros(out, np.float32)))
+    x = rng.random((problem.batch, channels, 28, 28), dtype=np.float32)
+    return weights, x, rng.integers(classes, size=problem.batch)
 
 
 def runners(problem: Problem, together: bool) -> dict[str, Runner]:
@@ -71,7 +92,7 @@ def runners(problem: Problem, together: bool) -> dict[str, Runner]:
             else:
                 runner = Here(make_step(contestant, problem))
             losses = runner.first(5)
-        except (ImportError, EOFError) as error:
+        except (ImportError, EOFError, NotImplementedError) as error:
             print(f"skipped: {contestant.name} ({error or 'did not start'})", file=sys.stderr)
             continue
         if contestant.name == HAND:

@@ -1,9 +1,10 @@
 """Who takes part: the same steps, each written the way its library is normally used.
 
-A module here has two functions, `shallow` and `deep`, which set up one of the networks of
-`steps.py` and return `step()`: forward, loss, gradients and SGD update, returning the loss.
-They take `weights`, a list of (W, b) with W of shape (in, out), a batch `x`, its targets `y` and
-the learning rate `lr`. `handwritten.py` says what is computed.
+A module here has functions `shallow`, `deep` and `convolutional` (some have not the last), which
+set up one of the networks of `steps.py` and return `step()`: forward, loss, gradients and SGD
+update, returning the loss. They take `weights`, a list of (W, b) with W of shape (in, out), or
+(out, in, 5, 5), a batch `x`, its targets `y` and the learning rate `lr`. `handwritten.py` says what
+is computed.
 
 And four, `gradient`, `hessian`, `hvp` and `jacobian`, which return `step()` for `derivatives.py`:
 the derivative of `f(np, *variables, *constants)` by the variables, where `np` is the library's own

@@ -21,6 +21,19 @@ def deep(weights, x, y, lr):
     return training_step(model, cross_entropy, x, y, lr)
 
 
+def convolutional(weights, x, y, lr):
+    (W1, b1), (W2, b2), *dense = weights
+    kernels = [nn.Conv2d(W.shape[1], W.shape[0], 5) for W in (W1, W2)]
+    for layer, W, b in zip(kernels, (W1, W2), (b1, b2), strict=True):
+        layer.load_state_dict({"weight": W, "bias": b})
+    layers = linear_layers(dense)
+    model = nn.Sequential(
+        *(kernels[0], nn.ReLU(), nn.MaxPool2d(2), kernels[1], nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), layers[0], nn.ReLU(), layers[1]),
+    )
+    return training_step(model, cross_entropy, x, y, lr)
+
+
 def linear_layers(weights):
     layers = [nn.Linear(*W.shape) for W, _ in weights]
     for layer, (W, b) in zip(layers, weights, strict=True):

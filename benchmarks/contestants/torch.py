@@ -20,6 +20,20 @@ def deep(weights, x, y, lr):
     return training_step(model, cross_entropy, x, y, lr)
 
 
+def convolutional(weights, x, y, lr):
+    kernels = [nn.Conv2d(W.shape[1], W.shape[0], 5) for W, _ in weights[:2]]
+    with torch.no_grad():
+        for layer, (W, b) in zip(kernels, weights[:2], strict=True):
+            layer.weight.copy_(torch.tensor(W))
+            layer.bias.copy_(torch.tensor(b))
+    layers = linear_layers(weights[2:])
+    model = nn.Sequential(
+        *(kernels[0], nn.ReLU(), nn.MaxPool2d(2), kernels[1], nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), layers[0], nn.ReLU(), layers[1]),
+    )
+    return training_step(model, cross_entropy, x, y, lr)
+
+
 def linear_layers(weights):
     layers = [nn.Linear(*W.shape) for W, _ in weights]
     with torch.no_grad():
