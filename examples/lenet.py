@@ -1,11 +1,11 @@
-"""LeNet-5 learns to read MNIST, to 99 %: convolutions, pooling and three dense layers.
+"""LeNet-5 learns to read MNIST, to 99 %: two convolutions with pooling, three dense layers.
 
     python examples/lenet.py [epochs [images [seed]]]
 
 LeCun et al., Gradient-based learning applied to document recognition (1998), fig. 2, in the form
-that is usual today: ReLU, largest entries instead of means, softmax. Adam, whose rate falls by a
-fifth after each epoch. Measured on the 10,000 test images. MNIST is read from
-$TENSORGRAD_DATA/mnist, or downloaded once.
+that is usual today: ReLU, largest entries instead of means, softmax; momentum, a little weight
+decay, and a rate that falls by a fifth after each epoch. Measured on the 10,000 test images. MNIST
+is read from $TENSORGRAD_DATA/mnist, or downloaded once.
 """
 
 import sys
@@ -14,7 +14,7 @@ import numpy as np
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.train import Epoch
+from tensorgrad.train import Schedule
 
 
 def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
@@ -36,14 +36,7 @@ def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
         nn.ReLU(),
         nn.Linear(84, 10, rng=rng),
     )
-    optimizer = optim.Adam(model.parameters(), lr=2e-3)
-
-    def on_epoch(e: Epoch) -> None:
-        print(
-            f"Epoch {e.epoch}: {e.accuracy:.2%} of the test images, {e.seconds:.0f} s", flush=True
-        )
-        optimizer.param_groups[0]["lr"] *= 0.8
-
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     history = tg.fit(
         model,
         data.DataLoader(x_train, y_train[:images], batch_size=64, shuffle=True, rng=rng),
@@ -51,9 +44,11 @@ def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
         optimizer,
         epochs=epochs,
         validation=(x_test, y_test),
-        on_epoch=on_epoch,
+        callbacks=[Schedule(optim.lr_scheduler.ExponentialLR(optimizer, 0.8))],
+        on_epoch=lambda e: print(f"Epoch {e.epoch}: {e.accuracy:.2%}", flush=True),
     )
-    print(f"At the end {history[-1].accuracy:.2%}, after {history[-1].seconds:.0f} s.")
+    last = history[-1]
+    print(f"At the end {last.accuracy:.2%} of the test images, in {last.seconds:.1f} s.")
 
 
 if __name__ == "__main__":

@@ -233,3 +233,10 @@ def test_one_epoch_of_nielsens_network_reads_most_of_mnist(name, seed, floor, tm
     output = run(name, str(seed), "1", folder=tmp_path)
     assert re.match(r"Epoch 1: \d,\d{3} / 10,000\nBest: ", output)
     assert percent("Best: PERCENT after epoch 1", output) > floor
+
+
+@needs_mnist
+def test_lenet_reads_most_of_mnist_after_a_hundred_steps(tmp_path):
+    output = run("lenet.py", "1", "6400", folder=tmp_path)
+    assert re.match(r"Epoch 1: \d\d\.\d\d%\nAt the end ", output)
+    assert percent("At the end PERCENT", output) > 80
