@@ -646,3 +646,27 @@ class Passage:
 
 def nodes_of(values: Iterable[Value]) -> list[Node]:
     return [x.node for x in values]
+
+
+def dimensions(function: Callable[..., Any]) -> Any:
+    """`function(n, x, ...)` of n axes as three functions: `_max_pool` as `max_pool1d`, ..."""
+
+    def of(n: int) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(n, *args, **kwargs)
+
+        parameters = [*inspect.signature(function).parameters.values()][1:]
+        vars(call)["__signature__"] = inspect.Signature(parameters)
+        call.__name__ = call.__qualname__ = f"{function.__name__.strip('_')}{n}d"
+        call.__doc__, call.__module__ = function.__doc__, function.__module__
+        return call
+
+    return map(of, (1, 2, 3))
+
+
+def layers(name: str, *functions: Callable[..., Any]) -> Iterator[type[Function]]:
+    """The Modules `name`1d, ... of functions of one, two and three axes."""
+    for n, function in enumerate(functions, 1):
+        made = module_of(f"{name}{n}d", function, 1)
+        made.__module__ = function.__module__
+        yield made

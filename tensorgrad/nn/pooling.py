@@ -6,89 +6,24 @@ of its last axes. A function of n axes makes those for one, two and three.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, created
-from tensorgrad.nn.module import Function, module_of
-from tensorgrad.nn.shape import Size, many, pad
+from tensorgrad.engine.arrays import as_array, created, total, wrong
+from tensorgrad.engine.node import data_of
+from tensorgrad.nn.module import Function, dimensions, layers
+from tensorgrad.nn.shape import pad
 from tensorgrad.ops import nn as ops
-from tensorgrad.ops.nn.activation import floats
-
-AXES = ("length", "height, width", "depth, height, width")
-
-
-def dimensions(function: Callable[..., Any]) -> Any:
-    """`function(n, x, ...)` of n axes as three functions: `_max_pool` as `max_pool1d`, ..."""
-
-    def of(n: int) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return function(n, *args, **kwargs)
-
-        parameters = [*inspect.signature(function).parameters.values()][1:]
-        vars(call)["__signature__"] = inspect.Signature(parameters)
-        call.__name__ = call.__qualname__ = f"{function.__name__.strip('_')}{n}d"
-        call.__doc__, call.__module__ = function.__doc__, function.__module__
-        return call
-
-    return map(of, (1, 2, 3))
+from tensorgrad.ops.index import setitem
+from tensorgrad.ops.nn.resampling import means, resampled
+from tensorgrad.ops.nn.sizes import Size, bounds, many, output_sizes, planes, windows_of
+from tensorgrad.random import generator
 
 
-def planes(n: int, x: Any, name: str) -> Any:
-    """`x` as floats; ValueError unless it has n axes behind one or two others."""
-    x = floats(as_array(x))
-    if x.ndim not in (n + 1, n + 2):
-        axes = AXES[n - 1]
-        raise ValueError(
-            f"{name}{n}d of shape {x.shape}: it takes (examples, channels, {axes}) or "
-            f"(channels, {axes})"
-        )
-    return x
-
-
-def windows_of(
-    name: str,
-    shape: tuple[int, ...],
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-) -> tuple[dict[str, tuple[int, ...]], list[tuple[int, int]]]:
-    """The windows over axes of this shape, and how many entries to add before and after each."""
-    n = len(shape)
-    kernel_size = many(n, kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else many(n, stride, "stride")
-    padding, dilation = many(n, padding, "padding", 0), many(n, dilation, "dilation")
-    ends = []
-    for size, k, s, p, d in zip(shape, kernel_size, stride, padding, dilation):
-        span = (k - 1) * d + 1
-        if p > span // 2:
-            raise ValueError(
-                f"{name}{n}d: padding {p} is more than half of a window of {span}: some windows "
-                "would hold nothing else"
-            )
-        count = (size + 2 * p - span) // s + 1
-        if ceil_mode and s * (count - 1) + span < size + 2 * p and s * count < size + p:
-            count += 1
-        if count < 1 or not size:
-            raise ValueError(
-                f"{name}{n}d: a window of {span} entries does not fit in an axis of {size}"
-                + f" with {p} on each side" * bool(p)
-            )
-        ends.append((p, max(s * (count - 1) + span - size - p, 0)))
-    window = {"kernel_size": kernel_size}
-    if stride != kernel_size:
-        window["stride"] = stride
-    if any(d > 1 for d in dilation):
-        window["dilation"] = dilation
-    return window, ends
-
-
-def framed(x: Any, ends: list[tuple[int, int]], value: float) -> Any:
+def _framed(x: Any, ends: list[tuple[int, int]], value: float) -> Any:
     """`x` with so many entries of `value` around its last axes."""
     return pad(x, [m for pair in reversed(ends) for m in pair], value=value)
 
@@ -116,7 +51,7 @@ def _max_pool(
     x = planes(n, x, "max_pool")
     shape = x.shape[-n:]
     window, ends = windows_of("max_pool", shape, kernel_size, stride, padding, dilation, ceil_mode)
-    x = framed(x, ends, -np.inf)
+    x = _framed(x, ends, -np.inf)
     out = ops.pooling.max_pool(x, **window)
     if not return_indices:
         return out
@@ -189,7 +124,7 @@ def _avg_pool(
     window, ends = windows_of("avg_pool", shape, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None and divisor_override < 1:
         raise ValueError(f"avg_pool{n}d: divisor_override={divisor_override} is no count")
-    total = ops.pooling.sum_pool(framed(x, ends, 0), **window)
+    total = ops.pooling.sum_pool(_framed(x, ends, 0), **window)
     if divisor_override is not None:
         return total / divisor_override
     counted = many(n, padding, "padding", 0) if count_include_pad else (0,) * n
@@ -200,6 +135,255 @@ def _avg_pool(
 
 
 avg_pool1d, avg_pool2d, avg_pool3d = dimensions(_avg_pool)
-AvgPool1d, AvgPool2d, AvgPool3d = (
-    module_of(f"AvgPool{n}d", f, 1) for n, f in enumerate((avg_pool1d, avg_pool2d, avg_pool3d), 1)
+AvgPool1d, AvgPool2d, AvgPool3d = layers("AvgPool", avg_pool1d, avg_pool2d, avg_pool3d)
+
+
+# Windows that are told by the size of the result.
+
+
+def _adaptive_avg_pool(n: int, x: Any, output_size: Any) -> Any:
+    """The mean of each of `output_size` windows, which cover the axes and are nearly of one size.
+
+    Window i of m begins at ⌊i size/m⌋ and ends before ⌈(i + 1) size/m⌉. None in `output_size`
+    leaves an axis as it is.
+
+    >>> adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
+    array([[2. , 3.5]])
+    """
+    x = planes(n, x, "adaptive_avg_pool")
+    counts = output_sizes(n, x, output_size, "adaptive_avg_pool")
+    if all(count == 1 for count in counts):
+        return np.mean(x, axis=tuple(range(-n, 0)), keepdims=True)
+    if not any(size % count for size, count in zip(x.shape[-n:], counts)):
+        return _avg_pool(n, x, [size // count for size, count in zip(x.shape[-n:], counts)])
+    return resampled(x, [means(size, count) for size, count in zip(x.shape[-n:], counts)])
+
+
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = dimensions(_adaptive_avg_pool)
+AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d = layers(
+    "AdaptiveAvgPool", adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 )
+
+
+def _adaptive_max_pool(n: int, x: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest entry of each of `output_size` windows, those of `adaptive_avg_pool1d`.
+
+    `return_indices`: also where these are, numbered within their channel.
+
+    >>> adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
+    array([[3., 5.]])
+    """
+    x = planes(n, x, "adaptive_max_pool")
+    counts = output_sizes(n, x, output_size, "adaptive_max_pool")
+    if not any(size % count for size, count in zip(x.shape[-n:], counts)):
+        sizes = [size // count for size, count in zip(x.shape[-n:], counts)]
+        return _max_pool(n, x, sizes, return_indices=return_indices)
+    edges = [bounds(size, count) for size, count in zip(x.shape[-n:], counts)]
+    return ops.pooling.largest_in(x, edges, return_indices)
+
+
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = dimensions(_adaptive_max_pool)
+AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d = layers(
+    "AdaptiveMaxPool", adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d
+)
+
+
+# Powers, and back.
+
+
+def _lp_pool(
+    n: int,
+    x: Any,
+    norm_type: float,
+    kernel_size: Size,
+    stride: Size | None = None,
+    ceil_mode: bool = False,
+) -> Any:
+    """(Σ xᵖ)^(1/p) of each window, for p = `norm_type`: a sum for 1, towards the maximum for ∞.
+
+    As in PyTorch, of x and not of |x|, and what a last window that reaches over the end holds is
+    scaled to a whole one. A sum of 0 has gradient 0.
+
+    >>> lp_pool1d(np.array([[3.0, 4.0, 0.0, 2.0]]), 2, 2)
+    array([[5., 2.]])
+    """
+    x, p = planes(n, x, "lp_pool"), norm_type
+    if not p > 0:
+        raise ValueError(f"lp_pool{n}d: norm_type={p!r} must be positive")
+    mean = _avg_pool(n, x**p, kernel_size, stride, 0, ceil_mode)
+    sums = mean * math.prod(many(n, kernel_size, "kernel_size"))
+    zero = sums == 0
+    return np.where(zero, 0, np.where(zero, 1, sums) ** (1 / p))
+
+
+lp_pool1d, lp_pool2d, lp_pool3d = dimensions(_lp_pool)
+LPPool1d, LPPool2d, LPPool3d = layers("LPPool", lp_pool1d, lp_pool2d, lp_pool3d)
+
+
+def _max_unpool(
+    n: int,
+    x: Any,
+    indices: Any,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Any:
+    """Zeros with the entries of `x` at `indices`: max pooling undone, as far as it can be.
+
+    `indices`: what a max pooling of the same settings returns. `output_size`: that of its operand,
+    where it is not the smallest. ValueError where indices lie outside.
+
+    >>> out, indices = max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2, return_indices=True)
+    >>> max_unpool1d(out, indices, 2)
+    array([[0., 3., 0., 5.]])
+    """
+    x, indices = planes(n, x, "max_unpool"), as_array(data_of(indices))
+    kernel_size = many(n, kernel_size, "kernel_size")
+    stride = kernel_size if stride is None else many(n, stride, "stride")
+    padding = many(n, padding, "padding", 0)
+    if indices.dtype.kind not in "iu" or indices.shape != x.shape:
+        raise ValueError(
+            f"max_unpool{n}d: {indices.dtype} indices of shape {indices.shape} for entries of "
+            f"shape {x.shape}; max_pool{n}d(..., return_indices=True) makes them"
+        )
+    each = zip(x.shape[-n:], kernel_size, stride, padding)
+    size = tuple((m - 1) * s + k - 2 * p for m, k, s, p in each)
+    if output_size is not None:
+        given = tuple(output_size)[-n:]
+        if len(given) != n or any(abs(m - d) >= s for m, d, s in zip(given, size, stride)):
+            raise ValueError(
+                f"max_unpool{n}d: output_size={tuple(output_size)} is not within a stride of {size}"
+            )
+        size = given
+    if wrong((indices < 0) | (indices >= math.prod(size))):
+        raise ValueError(f"max_unpool{n}d: indices {indices.min()}..{indices.max()} for {size}")
+    before = x.shape[:-n]
+    rows = np.reshape(x, (math.prod(before), total(x.shape[-n:])))
+    blank = created(np.zeros, (rows.shape[0], math.prod(size)), x.dtype, like=x)
+    index = np.arange(rows.shape[0])[:, None], np.reshape(indices, rows.shape)
+    return np.reshape(setitem(blank, rows, index=index), (*before, *size))
+
+
+max_unpool1d, max_unpool2d, max_unpool3d = dimensions(_max_unpool)
+
+
+class _MaxUnpool(Function):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+
+    def forward(self, x: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:
+        settings = self.kernel_size, self.stride, self.padding, output_size
+        return type(self).function(x, indices, *settings)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """`max_unpool1d`: zeros with the entries of x at the indices of `MaxPool1d`."""
+
+    function = staticmethod(max_unpool1d)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """`max_unpool2d`: zeros with the entries of x at the indices of `MaxPool2d`."""
+
+    function = staticmethod(max_unpool2d)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """`max_unpool3d`: zeros with the entries of x at the indices of `MaxPool3d`."""
+
+    function = staticmethod(max_unpool3d)
+
+
+# Windows in random places.
+
+
+def _fractional_max_pool(
+    n: int,
+    x: Any,
+    kernel_size: Size,
+    output_size: Size | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Any = None,
+    rng: Any = None,
+) -> Any:
+    """The largest entry of windows in pseudorandom places, in channel and example each its own.
+
+    Graham (2014), section 2. Give either `output_size`, or `output_ratio` of the size to that of
+    x, between 0 and 1. `_random_samples` (N, C, axes): numbers of [0, 1) instead of those that
+    `rng` draws. ValueError for windows that do not fit.
+    """
+    name = "fractional_max_pool"
+    x = planes(n, x, name)
+    shape, kernel_size = x.shape[-n:], many(n, kernel_size, "kernel_size")
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(f"{name}{n}d: give either output_size or output_ratio")
+    if output_ratio is not None:
+        ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * n
+        if len(ratios) != n or not all(0 < ratio < 1 for ratio in ratios):
+            raise ValueError(f"{name}{n}d: output_ratio={output_ratio!r} lies between 0 and 1")
+        output_size = [int(size * ratio) for size, ratio in zip(shape, ratios)]
+    counts = many(n, output_size, "output_size")
+    if any(count + k - 1 > size for size, k, count in zip(shape, kernel_size, counts)):
+        raise ValueError(
+            f"{name}{n}d: {counts} windows of {kernel_size} do not fit in {shape} entries"
+        )
+    lead = (1,) * (n + 2 - x.ndim) + x.shape[:-n]
+    u = generator(rng).random((*lead, n)) if _random_samples is None else _random_samples
+    u = np.broadcast_to(data_of(u), (*lead, n)).reshape(-1, n)
+    index = ops.pooling.random_windows(u, shape, counts, kernel_size)
+    rows = np.reshape(x, (len(u), math.prod(shape)))
+    entries = np.take_along_axis(rows, index.reshape(len(u), -1), axis=-1)
+    entries = np.reshape(entries, index.shape)
+    out = np.reshape(np.max(entries, axis=-1), (*x.shape[:-n], *counts))
+    if not return_indices:
+        return out
+    first = np.argmax(entries, axis=-1)[..., None]
+    return out, np.reshape(np.take_along_axis(index, first, axis=-1), out.shape)
+
+
+_, fractional_max_pool2d, fractional_max_pool3d = dimensions(_fractional_max_pool)
+
+
+class _FractionalMaxPool(Function):
+    settings = (
+        "kernel_size",
+        "output_size",
+        "output_ratio",
+        "return_indices",
+        "_random_samples",
+        "rng",
+    )
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        output_size: Size | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
+        _random_samples: Any = None,
+        rng: Any = None,
+    ) -> None:
+        self.kernel_size, self.return_indices = kernel_size, return_indices
+        self.output_size, self.output_ratio = output_size, output_ratio
+        self._random_samples = _random_samples
+        self.rng = None if rng is None else generator(rng)
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """`fractional_max_pool2d`, the largest entry of windows in random places: (N, C, H, W).
+
+    `rng`: a NumPy generator or a seed; None is that of `tg.manual_seed`.
+    """
+
+    function = staticmethod(fractional_max_pool2d)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """`fractional_max_pool3d`, the largest entry of windows in random places: (N, C, D, H, W).
+
+    `rng`: a NumPy generator or a seed; None is that of `tg.manual_seed`.
+    """
+
+    function = staticmethod(fractional_max_pool3d)

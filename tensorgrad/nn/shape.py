@@ -16,19 +16,8 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, module_of
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
+from tensorgrad.ops.nn.sizes import Size, many
 from tensorgrad.ops.pad import pad_constant
-
-Size = int | Sequence[int]
-
-
-def many(n: int, given: Any, name: str, least: int | None = 1) -> tuple[int, ...]:
-    """n integers, of one or of n. TypeError for others, ValueError for less than `least`."""
-    found = tuple(given) if isinstance(given, Sequence) else (given,) * n
-    if len(found) != n or not all(isinstance(k, (int, np.integer)) for k in found):
-        raise TypeError(f"{name}={given!r}: give an integer, or {n} of them")
-    if least is not None and any(k < least for k in found):
-        raise ValueError(f"{name}={given!r}: sizes begin at {least}")
-    return tuple(map(int, found))
 
 
 class Flatten(Module):
@@ -79,24 +68,24 @@ class Unflatten(Module):
 PADDINGS = ("constant", "reflect", "replicate", "circular")
 
 
-def along(x: Any, axis: int, start: int, stop: int) -> Any:
+def _along(x: Any, axis: int, start: int, stop: int) -> Any:
     """A part of `x` along an axis."""
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
-def beyond(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
+def _beyond(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
     """`x` with so many entries more before and after an axis."""
     n = x.shape[axis]
     if mode == "reflect":
-        before, after = along(x, axis, 1, low + 1), along(x, axis, n - 1 - high, n - 1)
+        before, after = _along(x, axis, 1, low + 1), _along(x, axis, n - 1 - high, n - 1)
         before, after = np.flip(before, axis), np.flip(after, axis)
     elif mode == "circular":
-        before, after = along(x, axis, n - low, n), along(x, axis, 0, high)
+        before, after = _along(x, axis, n - low, n), _along(x, axis, 0, high)
     else:
         shape = [*x.shape]
         shape[axis] = 1
         before, after = (
-            np.broadcast_to(along(x, axis, i, i + 1), (*shape[:axis], m, *shape[axis + 1 :]))
+            np.broadcast_to(_along(x, axis, i, i + 1), (*shape[:axis], m, *shape[axis + 1 :]))
             for i, m in ((0, low), (n - 1, high))
         )
     return np.concatenate([part for part in (before, x, after) if part.shape[axis]], axis)
@@ -134,7 +123,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     if mode != "constant":
         for axis, (low, high) in enumerate(more):
             if low or high:
-                x = beyond(x, axis, low, high, mode)
+                x = _beyond(x, axis, low, high, mode)
     elif any(map(any, more)):
         x = pad_constant(x, pad_width=more, constant_values=value or 0)
     if more == widths:
@@ -143,7 +132,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     return x[tuple(kept)]
 
 
-def padding_layers(name: str, mode: str, doc: str) -> Any:
+def _padding_layers(name: str, mode: str, doc: str) -> Any:
     """The Modules `name` of one, two and three axes."""
 
     def of(n: int) -> Any:
@@ -164,17 +153,17 @@ def padding_layers(name: str, mode: str, doc: str) -> Any:
     return map(of, (1, 2, 3))
 
 
-ConstantPad1d, ConstantPad2d, ConstantPad3d = padding_layers(
+ConstantPad1d, ConstantPad2d, ConstantPad3d = _padding_layers(
     "ConstantPad", "constant", "x with `value` around it."
 )
-ZeroPad1d, ZeroPad2d, ZeroPad3d = padding_layers("ZeroPad", "constant", "x with zeros around it.")
-ReflectionPad1d, ReflectionPad2d, ReflectionPad3d = padding_layers(
+ZeroPad1d, ZeroPad2d, ZeroPad3d = _padding_layers("ZeroPad", "constant", "x with zeros around it.")
+ReflectionPad1d, ReflectionPad2d, ReflectionPad3d = _padding_layers(
     "ReflectionPad", "reflect", "x with its mirror image around it, without the edge."
 )
-ReplicationPad1d, ReplicationPad2d, ReplicationPad3d = padding_layers(
+ReplicationPad1d, ReplicationPad2d, ReplicationPad3d = _padding_layers(
     "ReplicationPad", "replicate", "x with its edge around it."
 )
-CircularPad1d, CircularPad2d, CircularPad3d = padding_layers(
+CircularPad1d, CircularPad2d, CircularPad3d = _padding_layers(
     "CircularPad", "circular", "x with its other end around it."
 )
 
@@ -234,9 +223,7 @@ def channel_shuffle(x: Any, groups: int) -> Any:
     """
     x = as_array(x)
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
-        raise ValueError(
-            f"channel_shuffle of shape {x.shape}: {groups} groups of axis 1 do not fit"
-        )
+        raise ValueError(f"channel_shuffle of shape {x.shape}: axis 1 is no multiple of {groups}")
     n, c, *rest = x.shape
     apart = np.reshape(x, (n, groups, c // groups, *rest))
     return np.reshape(np.swapaxes(apart, 1, 2), x.shape)
@@ -352,7 +339,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
     return ops.cost.one_hot(x, num_classes).astype(int)
 
 
-def length(x: Any, p: float, dim: Any, keepdims: bool = False) -> Any:
+def _length(x: Any, p: float, dim: Any, keepdims: bool = False) -> Any:
     """(Σ |x|^p)^(1/p) along `dim`."""
     return np.linalg.vector_norm(floats(x), ord=p, axis=dim, keepdims=keepdims)
 
@@ -364,7 +351,7 @@ def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     array([[0.6, 0.8]])
     """
     x = as_array(x)
-    return x / np.maximum(length(x, p, dim, True), eps)
+    return x / np.maximum(_length(x, p, dim, True), eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -374,7 +361,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     array([0.6])
     """
     x1, x2 = np.broadcast_arrays(as_array(x1), as_array(x2))
-    one, two = (np.maximum(length(x, 2, dim), eps) for x in (x1, x2))
+    one, two = (np.maximum(_length(x, 2, dim), eps) for x in (x1, x2))
     return np.sum(x1 * x2, axis=dim) / (one * two)
 
 
@@ -389,7 +376,7 @@ def pairwise_distance(
     >>> pairwise_distance(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0]])).round(5)
     array([5.])
     """
-    return length(as_array(x1) - x2 + eps, p, -1, keepdim)
+    return _length(as_array(x1) - x2 + eps, p, -1, keepdim)
 
 
 PairwiseDistance = module_of("PairwiseDistance", pairwise_distance, 2)
@@ -405,4 +392,4 @@ def pdist(x: Any, p: float = 2.0) -> Any:
     if x.ndim != 2:
         raise ValueError(f"pdist of shape {x.shape}: it takes rows, (n, m)")
     i, j = np.triu_indices(x.shape[0], 1)
-    return length(x[i] - x[j], p, -1)
+    return _length(x[i] - x[j], p, -1)

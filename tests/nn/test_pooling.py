@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,6 +118,89 @@ def test_pooling_inside_vmap_is_a_loop() -> None:
     np.testing.assert_array_equal(tg.vmap(places)(Value(x)).data, places(x))
 
 
+def boxes(shape: Any, counts: Any) -> Iterator[tuple[Any, Any]]:
+    """The windows of an adaptive pooling, with their places in the result."""
+    for at in np.ndindex(*counts):
+        yield (
+            at,
+            tuple(
+                slice(i * size // m, math.ceil((i + 1) * size / m))
+                for i, size, m in zip(at, shape, counts)
+            ),
+        )
+
+
+@pytest.mark.parametrize(
+    ("shape", "counts"),
+    [((2, 3, 7), (3,)), ((2, 3, 4, 6), (2, 3)), ((3, 5, 7), (2, 9)), ((1, 2, 3, 4, 5), (1, 1, 1))],
+)
+def test_adaptive_pooling_is_told_how_many_windows(shape: Any, counts: Any) -> None:
+    x, n = rng.normal(size=shape), len(counts)
+    mean, largest = getattr(F, f"adaptive_avg_pool{n}d"), getattr(F, f"adaptive_max_pool{n}d")
+    means, (maxima, places) = mean(x, counts), largest(x, counts, return_indices=True)
+    flat = x.reshape(*shape[:-n], -1)
+    for at, box in boxes(shape[-n:], counts):
+        axes = tuple(range(-n, 0))
+        np.testing.assert_allclose(means[(..., *at)], x[(..., *box)].mean(axes), atol=1e-12)
+        np.testing.assert_array_equal(maxima[(..., *at)], x[(..., *box)].max(axes))
+        chosen = np.take_along_axis(flat, places[(..., *at)][..., None], -1)[..., 0]
+        np.testing.assert_array_equal(chosen, maxima[(..., *at)])
+    assert_gradient(lambda x: mean(x, counts), x, order=2)
+    assert_gradient(lambda x: largest(x, counts), x, order=2)
+
+
+def test_a_size_of_none_stays() -> None:
+    x = rng.normal(size=(2, 3, 4, 5))
+    assert nn.AdaptiveAvgPool2d((None, 1))(x).shape == (2, 3, 4, 1)
+    assert nn.AdaptiveMaxPool2d((2, None))(x).shape == (2, 3, 2, 5)
+
+
+def test_pooling_of_powers_lies_between_the_sum_and_the_maximum() -> None:
+    x = rng.uniform(0.1, 1, size=(2, 3, 4, 6))
+    np.testing.assert_allclose(F.lp_pool2d(x, 1, 2), 4 * F.avg_pool2d(x, 2))
+    square = np.sqrt(4 * F.avg_pool2d(x**2, 2))
+    np.testing.assert_allclose(nn.LPPool2d(2, 2)(x), square)
+    np.testing.assert_allclose(F.lp_pool2d(x, 60, 2), F.max_pool2d(x, 2), rtol=0.03)
+    assert_gradient(lambda x: F.lp_pool1d(x[0], 3, 2, stride=1), x)
+    assert not tg.grad(lambda x: F.lp_pool1d(x, 2, 2).sum())(np.zeros((1, 4))).any()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6), (2, 3, 4, 6), (3, 4, 6), (1, 2, 4, 2, 6)])
+def test_unpooling_puts_the_largest_entries_back(shape: Any) -> None:
+    x, n = rng.normal(size=shape), 1 if shape == (2, 3, 6) else 2 if len(shape) < 5 else 3
+    pool, unpool = getattr(nn, f"MaxPool{n}d"), getattr(nn, f"MaxUnpool{n}d")
+    out, places = pool(2, return_indices=True)(x)
+    back = unpool(2)(out, places)
+    np.testing.assert_array_equal(back, np.where(np.isin(x, out), x, 0))
+    assert_gradient(lambda out: unpool(2)(out, places), out)
+    larger = unpool(2)(out, places, output_size=[size + 1 for size in shape])
+    assert larger.shape[-n:] == tuple(size + 1 for size in shape[-n:])
+
+
+def test_windows_in_random_places() -> None:
+    x = rng.permutation(2 * 3 * 64).reshape(2, 3, 8, 8).astype(float)
+    layer = nn.FractionalMaxPool2d(2, output_ratio=0.5, return_indices=True, rng=0)
+    out, places = layer(x)
+    assert out.shape == (2, 3, 4, 4)
+    flat = x.reshape(2, 3, -1)
+    np.testing.assert_array_equal(
+        np.take_along_axis(flat, places.reshape(2, 3, -1), -1), out.reshape(2, 3, -1)
+    )
+    u = np.full((1, 1, 2), 0.7)
+    # starts ⌊(i + 0.7) 1.5⌋ - ⌊0.7 1.5⌋ = 0, 1, and at the end 3, of five entries
+    starts = np.array([0, 1, 3])
+    image = rng.normal(size=(1, 5, 5))
+    found = F.fractional_max_pool2d(image, 2, output_size=3, _random_samples=u)
+    expected = [[image[0, i : i + 2, j : j + 2].max() for j in starts] for i in starts]
+    np.testing.assert_array_equal(found[0], expected)
+    assert F.fractional_max_pool3d(np.ones((1, 4, 4, 4)), 2, 2, rng=0).shape == (1, 2, 2, 2)
+    tg.manual_seed(0)
+    first = F.fractional_max_pool2d(x, 2, 5)
+    assert (F.fractional_max_pool2d(x, 2, 5) != first).any()
+    tg.manual_seed(0)
+    np.testing.assert_array_equal(F.fractional_max_pool2d(x, 2, 5), first)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -129,6 +213,23 @@ def test_pooling_inside_vmap_is_a_loop() -> None:
         (lambda: F.max_pool2d(np.ones((1, 4, 4)), 2.0), TypeError, "give an integer"),
         (lambda: F.max_pool2d(np.ones((1, 0, 4)), 2), ValueError, "in an axis of 0"),
         (lambda: F.avg_pool1d(np.ones((1, 4)), 2, divisor_override=0), ValueError, "is no count"),
+        (lambda: F.adaptive_avg_pool2d(np.ones((1, 4, 4)), (1, 2, 3)), TypeError, "or 2 of them"),
+        (lambda: F.adaptive_max_pool1d(np.ones((1, 0)), 1), ValueError, "of an empty axis"),
+        (lambda: F.lp_pool1d(np.ones((1, 4)), 0, 2), ValueError, "must be positive"),
+        (lambda: F.max_unpool1d(np.ones((1, 2)), [[0, 9]], 2), ValueError, "indices 0..9 for"),
+        (lambda: F.max_unpool1d(np.ones((1, 2)), [[0.0, 1.0]], 2), ValueError, "makes them"),
+        (
+            lambda: F.max_unpool1d(np.ones((1, 2)), [[0, 1]], 2, output_size=[7]),
+            ValueError,
+            "is not within a stride",
+        ),
+        (lambda: F.fractional_max_pool2d(np.ones((1, 4, 4)), 2), ValueError, "give either output"),
+        (lambda: F.fractional_max_pool2d(np.ones((1, 4, 4)), 2, 4), ValueError, "do not fit"),
+        (
+            lambda: F.fractional_max_pool2d(np.ones((1, 4, 4)), 2, output_ratio=2.0),
+            ValueError,
+            "lies between 0 and 1",
+        ),
     ],
 )
 def test_mistakes_are_named(make: Any, error: type[Exception], message: str) -> None:

@@ -10,6 +10,8 @@ from tensorgrad.ops.nn import (
     linear,
     normalization,
     pooling,
+    resampling,
+    sizes,
     softmax,
 )
 
@@ -22,5 +24,7 @@ __all__ = [
     "linear",
     "normalization",
     "pooling",
+    "resampling",
+    "sizes",
     "softmax",
 ]

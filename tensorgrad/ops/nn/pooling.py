@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -314,3 +314,37 @@ fold: Primitive = primitive(
     ),
     batch=on_stacks,
 )
+
+
+def largest_in(x: Any, edges: Sequence[Sequence[tuple[int, int]]], return_indices: bool) -> Any:
+    """The largest entry of windows that are told by their edges, for each axis."""
+    n, shape = len(edges), x.shape
+    numbers = np.arange(math.prod(shape[-n:])).reshape(shape[-n:])
+    found, places = [], []
+    for window in itertools.product(*edges):
+        place = tuple(slice(low, high) for low, high in window)
+        entries = x[(..., *place)]
+        row = np.reshape(entries, (*shape[:-n], math.prod(entries.shape[-n:])))
+        found.append(np.max(row, axis=-1))
+        if return_indices:
+            places.append(np.take(numbers[place].ravel(), np.argmax(row, axis=-1)))
+    result = (*shape[:-n], *map(len, edges))
+    out = np.reshape(np.stack(found, -1), result)
+    return (out, np.reshape(np.stack(places, -1), result)) if return_indices else out
+
+
+def random_windows(u: Array, shape: Shape, counts: Sizes, kernel_size: Sizes) -> Array:
+    """Where the entries of random windows are, by number: for each row of `u`, one number for each
+    axis (the last axis of two is the first, as in PyTorch), places by entries of a window."""
+    n, rows = len(shape), len(u)
+    index: Any = 0
+    for axis, (size, count, k) in enumerate(zip(shape, counts, kernel_size)):
+        draw = u[:, [n - 1 - axis if n == 2 else axis]]
+        step = (size - k) / (count - 1) if count > 1 else 0
+        start = ((np.arange(count) + draw) * step).astype(int) - (draw * step).astype(int)
+        start[:, -1] = size - k
+        along = start[..., None] + np.arange(k)  # (rows, count, k)
+        spread = [1] * (1 + 2 * n)
+        spread[0], spread[1 + axis], spread[1 + n + axis] = rows, count, k
+        index = index * size + along.reshape(spread)
+    return index.reshape(rows, *counts, math.prod(kernel_size))
