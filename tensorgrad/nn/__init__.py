@@ -25,8 +25,8 @@ from tensorgrad.nn.shape import *  # noqa: F403
 
 
 def _public(x: object) -> bool:
-    return x in (functional, init, functional_call) or (
-        isinstance(x, type) and issubclass(x, Module)
+    return x in (functional, init, functional_call, Module) or (
+        isinstance(x, type) and issubclass(x, Module) and x.__module__ != Module.__module__
     )
 
 
