@@ -5,6 +5,7 @@ Read `module.py`, then any family: a file holds the functions of its family and 
 
 from tensorgrad.nn import functional as functional
 from tensorgrad.nn import init as init
+from tensorgrad.nn import utils as utils
 from tensorgrad.nn.activation import *  # noqa: F403
 from tensorgrad.nn.attention import *  # noqa: F403
 from tensorgrad.nn.container import *  # noqa: F403
@@ -25,7 +26,7 @@ from tensorgrad.nn.shape import *  # noqa: F403
 
 
 def _public(x: object) -> bool:
-    return x in (functional, init, functional_call, Module) or (
+    return x in (functional, init, utils, functional_call, Module) or (
         isinstance(x, type) and issubclass(x, Module) and x.__module__ != Module.__module__
     )
 
