@@ -182,8 +182,8 @@ def test_cross_entropy_of_class_numbers_on_strict_arrays() -> None:
     classes = np.array([0, 2, 1, 1])
     for reduction in ("mean", "sum", "none"):
         z, own = Value(X), Value(Strict(X.copy()))
-        F.cross_entropy(z, classes, reduction).sum().backward()
-        F.cross_entropy(own, Strict(classes), reduction).sum().backward()
+        F.cross_entropy(z, classes, reduction=reduction).sum().backward()
+        F.cross_entropy(own, Strict(classes), reduction=reduction).sum().backward()
         np.testing.assert_array_equal(own.grad.hidden, z.grad)
     with pytest.raises(ValueError, match="classes"):
         F.cross_entropy(own, Strict(classes + 1))

@@ -29,11 +29,6 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-def bernoulli(z: Any, y: Any) -> Any:
-    """Nielsen's cross-entropy (ch. 3, eq. 63): over all outputs, the mean over the examples."""
-    return functional.binary_cross_entropy_with_logits(z, y, "sum") / len(y)
-
-
 class _Cost(NamedTuple):
     loss: Callable[[Any, Any], Any]
     included: type[nn.Module] | None  # the activation within the loss, which the model ends in
@@ -43,7 +38,7 @@ class _Cost(NamedTuple):
 
 COSTS: dict[Cost, _Cost] = {
     "quadratic": _Cost(functional.quadratic, None, 3.0, 0.5),
-    "cross-entropy": _Cost(bernoulli, nn.Sigmoid, 0.5, 0.1),
+    "cross-entropy": _Cost(functional.bernoulli, nn.Sigmoid, 0.5, 0.1),
     "softmax": _Cost(functional.cross_entropy, nn.Softmax, 0.5, 0.1),
 }
 

@@ -330,7 +330,7 @@ def glu(input: Any, dim: int = -1) -> Any:
 GLU = module_of("GLU", glu, 1)
 
 
-def in_dtype(x: Any, dtype: npt.DTypeLike | None) -> Any:
+def _in_dtype(x: Any, dtype: npt.DTypeLike | None) -> Any:
     return x if dtype is None else as_array(x).astype(dtype)
 
 
@@ -340,7 +340,7 @@ def softmax(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -> An
     >>> softmax(np.log([1.0, 3.0])).round(6)
     array([0.25, 0.75])
     """
-    return ops.softmax.softmax(in_dtype(input, dtype), axis=dim)
+    return ops.softmax.softmax(_in_dtype(input, dtype), axis=dim)
 
 
 Softmax = module_of("Softmax", softmax, 1)
@@ -352,7 +352,7 @@ def log_softmax(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return ops.softmax.log_softmax(in_dtype(input, dtype), axis=dim)
+    return ops.softmax.log_softmax(_in_dtype(input, dtype), axis=dim)
 
 
 LogSoftmax = module_of("LogSoftmax", log_softmax, 1)
@@ -364,7 +364,7 @@ def softmin(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -> An
     >>> softmin(np.log([1.0, 3.0])).round(6)
     array([0.75, 0.25])
     """
-    return ops.softmax.softmax(-in_dtype(as_array(input), dtype), axis=dim)
+    return ops.softmax.softmax(-_in_dtype(as_array(input), dtype), axis=dim)
 
 
 Softmin = module_of("Softmin", softmin, 1)

@@ -1,17 +1,29 @@
 """Losses, as functions and as Modules, with PyTorch's names and defaults.
 
-`reduction` is "mean" (over everything), "sum" or "none", as in PyTorch.
+`reduction` is "mean" (over everything), "sum" or "none", as in PyTorch, whose deprecated
+`size_average` and `reduce` are not taken. A mean of nothing, of an empty batch, is a ValueError
+(PyTorch's is NaN), and so are answers and targets of shapes that differ: they would broadcast, (n,
+1) and (n,) to n² losses.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tensorgrad.engine.arrays import same_shape, wrong
-from tensorgrad.nn.module import module_of
+from tensorgrad.engine.arrays import anywhere, as_array, same_shape, wrong
+from tensorgrad.engine.primitive import apply
+from tensorgrad.nn.distance import pairwise_distance
+from tensorgrad.nn.linear import Linear, linear
+from tensorgrad.nn.module import Module, module_of
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.nn.activation import floats
+from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot
 
 quadratic = ops.cost.quadratic
 QuadraticLoss = module_of(
@@ -22,91 +34,634 @@ QuadraticLoss = module_of(
 )
 
 
-def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
+def bernoulli(logits: Any, target: Any) -> Any:
+    """-Σ (y ln σ(z) + (1-y) ln(1-σ(z))) over the outputs, the mean over the examples.
+
+    Nielsen's cross-entropy cost (ch. 3, eq. 63), of the weighted sums z of the last layer. Same
+    shapes, (n, outputs) or (outputs).
+
+    >>> bernoulli(np.zeros((5, 2)), np.zeros((5, 2))).round(6)
+    np.float64(1.386294)
+    """
+    cost = ops.cost.binary_cross_entropy_with_logits(logits, target)
+    return _reduced(cost, "sum") / ops.cost.rows(cost)
+
+
+BernoulliLoss = module_of("BernoulliLoss", bernoulli, 2)
+
+
+def _reduced(loss: Any, reduction: str, n: Any = None) -> Any:
+    """The losses together; their mean over `n`, by default over all."""
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
+    if reduction == "sum":
+        return loss.sum()
+    if not loss.size:
+        raise ValueError(f"the mean of no losses (shape {loss.shape}): the batch is empty")
+    if n is None:
+        return loss.mean()
+    if wrong(n == 0):
+        raise ValueError("the mean of losses whose weights are 0 together: no target counts")
+    return loss.sum() / n
+
+
+def _weighted(loss: Any, weight: Any) -> Any:
+    """The losses times their weights, if there are any."""
+    return loss if weight is None else loss * _weights(weight, loss)
+
+
+def _weights(weight: Any, like: Any) -> Any:
+    """The weights in the dtype of the losses. TypeError for a word that was meant otherwise."""
+    if isinstance(weight, str):
+        raise TypeError(f"weight={weight!r} are no numbers: write reduction={weight!r}")
+    return as_array(weight, like.dtype)
+
+
+# Of classes.
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
     """-ln of the softmax probability of the right class.
 
-    `logits`: (n, classes) or (classes). `target`: class numbers (n), integers or booleans, or
-    probabilities like logits. TypeError for class numbers that are floats, and for names.
+    `input`: logits (n, classes), (classes) or (n, classes, d1, ...). `target`: class numbers (n),
+    (), (n, d1, ...), integers or booleans, or probabilities like `input`. `weight`: a number for
+    each class; a mean is then one by the weights. Class numbers that are `ignore_index` do not
+    count. `label_smoothing`: the share of the right class that all classes share.
+    TypeError for class numbers that are floats, and for names; ValueError for those that do not
+    exist, for shapes that do not fit, and for a mean of nothing.
 
     >>> cross_entropy(np.array([[0.0, 0.0], [0.0, 0.0]]), np.array([0, 1]))
     np.float64(0.6931471805599453)
+    >>> cross_entropy(np.array([[0.0, 0.0], [9.0, 0.0]]), np.array([0, -100]))
+    np.float64(0.6931471805599453)
     """
-    return ops.cost.cross_entropy(logits, target, reduction=reduction)
+    cost, y = ops.cost.cross_entropy, as_array(target)
+    if y.dtype.kind == "f" and y.ndim == np.ndim(input):
+        if weight is None and not label_smoothing:
+            return cost(input, y, reduction=reduction)
+        input = floats(as_array(input))
+        shares = classes_last(_smooth(y, label_smoothing))
+        return cost(input, classes_second(_scaled(shares, weight, input)), reduction=reduction)
+    z = as_array(input)
+    y, counts = _those_that_count(z, class_numbers(y), ignore_index)
+    if counts is True and weight is None and not label_smoothing:
+        return apply(cost, (z, y), {"reduction": reduction})  # straight to it: 1 µs less
+    z = floats(z)
+    each = cost(z, y)
+    w = _of_targets(weight, y, counts, each, classes_last(z).shape[-1])
+    if label_smoothing:
+        shares = one_hot(y, classes_last(z).shape[-1]).astype(z.dtype)
+        shares = _scaled(_smooth(shares, label_smoothing, -1), weight, z)
+        each = cost(z, classes_second(shares))
+    else:
+        each = w * each
+    return _reduced(np.where(counts, each, 0), reduction, w.sum())
 
 
 CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
 
 
-def nll_loss(log_probabilities: Any, target: Any, reduction: str = "mean") -> Any:
+def _those_that_count(z: Any, y: Any, ignore_index: int) -> tuple[Any, Any]:
+    """The class numbers, 0 where they are `ignore_index`, and where they count: True for all."""
+    classes = z.shape[1 if z.ndim > 1 else 0] if z.ndim else 0
+    outside = y // classes if classes else y == y  # 0 for 0..classes-1 alone
+    if not anywhere(outside) and not 0 <= ignore_index < classes:
+        return y, True
+    counts = y != ignore_index
+    if wrong(np.where(counts, outside, 0)):
+        way = ": of one logit for two classes binary_cross_entropy_with_logits" * (classes == 1)
+        raise ValueError(
+            f"cross_entropy: classes {y.min()}..{y.max()}, but there are {classes} logits{way}"
+        )
+    return np.where(counts, y, 0), counts
+
+
+def _of_targets(weight: Any, y: Any, counts: Any, like: Any, classes: int) -> Any:
+    """The weight of each target: that of its class, 0 for one that does not count."""
+    if weight is None:
+        return np.where(counts, np.ones_like(like), 0)
+    return np.where(counts, np.take(_of_classes(weight, like, classes), y), 0)
+
+
+def _of_classes(weight: Any, like: Any, classes: int) -> Any:
+    """The weights of the classes. ValueError unless there is one for each."""
+    weight = _weights(weight, like)
+    if weight.shape != (classes,):
+        raise ValueError(f"weight of shape {weight.shape}: there are {classes} classes")
+    return weight
+
+
+def _scaled(shares: Any, weight: Any, like: Any) -> Any:
+    """The shares of the classes, along the last axis, times the weights of these."""
+    return shares if weight is None else shares * _of_classes(weight, like, shares.shape[-1])
+
+
+def _smooth(shares: Any, label_smoothing: float, axis: int | None = None) -> Any:
+    """The shares of the classes, a part of them spread over all. PyTorch's layout, or `axis`."""
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing} is not in 0..1")
+    axis = min(1, shares.ndim - 1) if axis is None else axis
+    return (1 - label_smoothing) * shares + label_smoothing / shares.shape[axis]
+
+
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
     """Minus the log probability of the right class; (n, classes) and class numbers (n).
 
-    More axes of both may follow, or n be missing. Booleans are the classes 0 and 1. ValueError for
-    other shapes and for class numbers that are none, TypeError for floats and names.
+    More axes of both may follow, or n be missing. Booleans are the classes 0 and 1. `weight`,
+    `ignore_index`: as of `cross_entropy`. ValueError for other shapes and for class numbers that
+    are none, TypeError for floats and names.
 
     >>> nll_loss(np.log([[0.25, 0.75]]), [1]).round(6)
     np.float64(0.287682)
     """
-    target = ops.cost.class_numbers(target)
-    rows = ops.cost.classes_last(log_probabilities)
-    classes, shape = rows.shape[-1], log_probabilities.shape
-    if not same_shape(rows.shape[:-1], target.shape):
+    input, y = as_array(input), class_numbers(target)
+    rows = classes_last(input)
+    if not same_shape(rows.shape[:-1], y.shape):
         raise ValueError(
-            f"log probabilities of shape {shape} and class numbers of shape {target.shape}"
+            f"log probabilities of shape {input.shape} and class numbers of shape {y.shape}"
         )
-    if wrong((target < 0) | (target >= classes)):
-        raise ValueError(f"classes {target.min()}..{target.max()}, but there are {classes}")
-    chosen = np.take_along_axis(rows, target[..., None], -1)
-    return _reduce(-np.reshape(chosen, target.shape), reduction)
+    y, counts = _those_that_count(input, y, ignore_index)
+    each = -np.take_along_axis(rows, y[..., None], -1)[..., 0]
+    if counts is True and weight is None:
+        return _reduced(each, reduction)
+    w = _of_targets(weight, y, counts, each, rows.shape[-1])
+    return _reduced(np.where(counts, w * each, 0), reduction, w.sum())
 
 
 NLLLoss = module_of("NLLLoss", nll_loss, 2)
 
 
-def binary_cross_entropy(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63).
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Any:
+    """`cross_entropy` of `linear`: input (n, features), linear_weight (classes, ..., features).
 
-    As in PyTorch, no answer costs more than 100. ValueError for shapes that differ and for numbers
-    outside of 0..1.
-
-    >>> binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 1.0]), "sum").round(6)
+    >>> linear_cross_entropy(np.ones((2, 3)), np.zeros((2, 3)), np.array([0, 1])).round(6)
     np.float64(0.693147)
     """
-    return _reduce(ops.cost.binary_cross_entropy(a, y), reduction)
+    input, linear_weight = as_array(input), as_array(linear_weight)
+    rows = linear_weight.reshape(-1, linear_weight.shape[-1])
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, rows, bias).reshape(*input.shape[:-1], *linear_weight.shape[:-1])
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(logits, target, weight, ignored, reduction, label_smoothing)
+
+
+class LinearCrossEntropyLoss(Module):
+    """A linear layer without bias and the cross entropy of what it gives, as one.
+
+    >>> LinearCrossEntropyLoss(3, 2)(np.zeros((4, 3)), np.array([0, 1, 1, 0])).data.round(6)
+    np.float64(0.693147)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        dtype: npt.DTypeLike = np.float32,
+        reduction: str = "mean",
+        weight: Any = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        rng: Any = None,
+    ) -> None:
+        self.linear = Linear(in_features, num_classes, bias, dtype=dtype, rng=rng)
+        self.weight, self.ignore_index = weight, ignore_index
+        self.reduction, self.label_smoothing = reduction, label_smoothing
+
+    def forward(self, input: Any, target: Any) -> Any:
+        ignored = -100 if self.ignore_index is None else self.ignore_index
+        logits = self.linear(input)
+        return cross_entropy(
+            logits, target, self.weight, ignored, self.reduction, self.label_smoothing
+        )
+
+
+# Of probabilities.
+
+
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """-(y ln a + (1-y) ln(1-a)) for probabilities `a`; same shapes (Nielsen ch. 3, eq. 63).
+
+    `weight` broadcasts to them. As in PyTorch, no answer costs more than 100. ValueError for shapes
+    that differ and for numbers outside of 0..1.
+
+    >>> binary_cross_entropy(np.array([0.5, 1.0]), np.array([1.0, 1.0]), reduction="sum").round(6)
+    np.float64(0.693147)
+    """
+    return _reduced(_weighted(ops.cost.binary_cross_entropy(input, target), weight), reduction)
 
 
 BCELoss = module_of("BCELoss", binary_cross_entropy, 2)
 
 
-def binary_cross_entropy_with_logits(z: Any, y: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
     """`binary_cross_entropy` of σ(z), exact where σ(z) rounds to 0 or 1.
 
-    ValueError for shapes that differ.
+    `pos_weight`: what the term of y counts, times 1. ValueError for shapes that differ.
 
     >>> binary_cross_entropy_with_logits(np.array([-1000.0]), np.array([1.0]))
     np.float64(1000.0)
     """
-    return _reduce(ops.cost.binary_cross_entropy_with_logits(z, y), reduction)
+    if pos_weight is None:
+        each = ops.cost.binary_cross_entropy_with_logits(input, target)
+    else:
+        z, y = floats(as_array(input)), as_array(target)
+        ops.cost.same_shape(z, y)
+        positive = 1 + (_weights(pos_weight, z) - 1) * y
+        each = (1 - y) * z + positive * ops.activation.softplus(-z)
+    return _reduced(_weighted(each, weight), reduction)
 
 
 BCEWithLogitsLoss = module_of("BCEWithLogitsLoss", binary_cross_entropy_with_logits, 2)
 
 
-def mse_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
-    """(a - y)². ValueError for shapes that differ: (n, 1) against (n,) would make n² differences.
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """y (ln y - x) for log probabilities `x` and probabilities `y`; same shapes.
+
+    `log_target`: y is given as ln y. `reduction="batchmean"` divides the sum by the size of the
+    first axis: that is the Kullback-Leibler divergence.
+
+    >>> kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), "batchmean").round(6)
+    np.float64(0.693147)
+    """
+    x, y = floats(as_array(input)), floats(as_array(target))
+    ops.cost.same_shape(x, y)
+    if log_target:
+        each = np.exp(y) * (y - x)
+    else:
+        inside = np.where(y > 0, y, 1)  # 0 ln 0 is 0
+        each = inside * np.log(inside) - y * x
+    if reduction != "batchmean":
+        return _reduced(each, reduction)
+    return _reduced(each, "sum") / (each.shape[0] if each.ndim else 1)
+
+
+KLDivLoss = module_of("KLDivLoss", kl_div, 2)
+
+
+def poisson_nll_loss(
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Any:
+    """λ - y ln λ, of the rate λ of a Poisson distribution, given as ln λ unless `log_input=False`.
+
+    `full`: with Stirling's approximation of ln y! for y > 1. `eps` keeps ln λ finite.
+
+    >>> poisson_nll_loss(np.array([0.0]), np.array([2.0]))
+    np.float64(1.0)
+    """
+    x, y = floats(as_array(input)), as_array(target)
+    ops.cost.same_shape(x, y)
+    each = np.exp(x) - y * x if log_input else x - y * np.log(x + eps)
+    if full:
+        many = np.where(y > 1, y, 1)
+        stirling = many * np.log(many) - many + 0.5 * np.log(2 * math.pi * many)
+        each = each + np.where(y > 1, stirling, 0)
+    return _reduced(each, reduction)
+
+
+PoissonNLLLoss = module_of("PoissonNLLLoss", poisson_nll_loss, 2)
+
+
+def gaussian_nll_loss(
+    input: Any,
+    target: Any,
+    var: Any,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Any:
+    """½ (ln var + (x - y)² / var), of the mean x and variance of a normal distribution.
+
+    `var`: like `input`, without its last axis, or with one axis of size 1; one below `eps` counts
+    as `eps`, and has the gradient of that. `full`: with ½ ln 2π. ValueError for a negative one.
+
+    >>> gaussian_nll_loss(np.array([0.0]), np.array([2.0]), np.array([1.0]))
+    np.float64(2.0)
+    """
+    x, y, var = floats(as_array(input)), as_array(target), as_array(var)
+    if wrong(var < 0):
+        raise ValueError("gaussian_nll_loss: a variance is negative")
+    if var.ndim and var.shape == x.shape[:-1] and x.ndim:
+        var = var[..., None]
+    ones = sum(n != m for n, m in zip(x.shape, var.shape))
+    if var.ndim and (var.ndim != x.ndim or ones > 1):
+        raise ValueError(f"gaussian_nll_loss: var of shape {var.shape} for {x.shape}")
+    var = var + np.maximum(eps - getattr(var, "data", var), 0) if anywhere(var < eps) else var
+    each = 0.5 * (np.log(var) + np.square(x - y) / var)
+    return _reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
+
+
+GaussianNLLLoss = module_of("GaussianNLLLoss", gaussian_nll_loss, 3)
+
+
+# Of differences.
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """(a - y)². ValueError for shapes that differ. `weight` is like them: a mean is one by it.
 
     >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     np.float64(2.0)
     """
-    ops.cost.same_shape(a, y)
-    return _reduce(np.square(ops.activation.floats(a) - y), reduction)
+    ops.cost.same_shape(input, target)
+    each = np.square(floats(input) - target)
+    return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
 
 
 MSELoss = module_of("MSELoss", mse_loss, 2)
 
 
-def _reduce(loss: Any, reduction: str) -> Any:
-    if reduction == "none":
-        return loss
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
-    return loss.mean() if reduction == "mean" else loss.sum()
+def _by_weight(each: Any, weight: Any, reduction: str) -> Any:
+    """Losses times weights of the same shape, and their mean by these."""
+    weight = _weights(weight, each)
+    if not same_shape(weight.shape, each.shape):
+        raise ValueError(f"weight of shape {weight.shape} for losses of shape {each.shape}")
+    return _reduced(weight * each, reduction, weight.sum() if reduction == "mean" else None)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """|a - y|. ValueError for shapes that differ. `weight` is like them: a mean is one by it.
+
+    >>> l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    np.float64(1.0)
+    """
+    ops.cost.same_shape(input, target)
+    each = np.abs(floats(as_array(input)) - target)
+    return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
+
+
+L1Loss = module_of("L1Loss", l1_loss, 2)
+
+
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Any:
+    """½ (a - y)² up to |a - y| = delta, from there on delta (|a - y| - delta / 2) (Huber 1964).
+
+    `weight` is like `input`, and counts in no mean, as in PyTorch. ValueError unless delta > 0.
+
+    >>> huber_loss(np.array([1.0, 2.0]), np.array([0.0, -8.0]), "none")
+    array([0.5, 9.5])
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta={delta} is not positive")
+    return _reduced(_weighted(ops.cost.huber(input, target, delta=delta), weight), reduction)
+
+
+HuberLoss = module_of("HuberLoss", huber_loss, 2)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """`huber_loss` with delta = beta, divided by beta; |a - y| for beta = 0.
+
+    >>> smooth_l1_loss(np.array([1.0, 2.0]), np.array([0.0, -8.0]), "none", 2.0)
+    array([0.25, 9.  ])
+    """
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta={beta} is negative")
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    return _reduced(ops.cost.huber(input, target, delta=beta) / beta, reduction)
+
+
+SmoothL1Loss = module_of("SmoothL1Loss", smooth_l1_loss, 2)
+
+
+# Of margins. Where a margin is exactly met the slope is 0, that of relu.
+
+
+def _signs(target: Any) -> Any:
+    """Targets that are 1 or -1. ValueError for others, such as 0."""
+    y = as_array(target)
+    if wrong(np.abs(y) != 1):
+        raise ValueError("targets are 1 and -1: of labels 0 and 1 write 2 * y - 1")
+    return y
+
+
+def hinge_embedding_loss(
+    input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
+) -> Any:
+    """The distance x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> hinge_embedding_loss(np.array([2.0, 0.25]), np.array([1, -1]), reduction="none")
+    array([2.  , 0.75])
+    """
+    x, y = floats(as_array(input)), _signs(target)
+    return _reduced(np.where(y == 1, x, ops.activation.relu(margin - x)), reduction)
+
+
+HingeEmbeddingLoss = module_of("HingeEmbeddingLoss", hinge_embedding_loss, 2)
+
+
+def margin_ranking_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """max(0, margin - y (x1 - x2)): where y is 1, x1 should be the greater one.
+
+    >>> margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1]))
+    np.float64(2.0)
+    """
+    x = floats(as_array(input1)) - floats(as_array(input2))
+    return _reduced(ops.activation.relu(margin - _signs(target) * x), reduction)
+
+
+MarginRankingLoss = module_of("MarginRankingLoss", margin_ranking_loss, 3)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """ln(1 + e^(-y x)), y 1 or -1; same shapes.
+
+    >>> soft_margin_loss(np.array([0.0]), np.array([1])).round(6)
+    np.float64(0.693147)
+    """
+    x, y = floats(as_array(input)), as_array(target)
+    ops.cost.same_shape(x, y)
+    return _reduced(ops.activation.softplus(-y * x), reduction)
+
+
+SoftMarginLoss = module_of("SoftMarginLoss", soft_margin_loss, 2)
+
+
+def multi_margin_loss(
+    input: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    reduction: str = "mean",
+) -> Any:
+    """Σ max(0, margin - x_y + x_i)ᵖ / classes over i ≠ y, the class; (n, classes) and (n).
+
+    `weight`: a factor for each class. p is 1 or 2, else a ValueError.
+
+    >>> multi_margin_loss(np.array([[0.0, 1.0]]), np.array([1]), margin=2.0)
+    np.float64(0.5)
+    """
+    if p not in (1, 2):
+        raise ValueError(f"multi_margin_loss: p={p}; there are 1 and 2")
+    x, y = floats(as_array(input)), class_numbers(target)
+    if x.ndim == 1 and y.ndim == 1:
+        y = y.reshape(())
+    if not same_shape(x.shape[:-1], y.shape):
+        raise ValueError(f"scores of shape {x.shape} and class numbers of shape {y.shape}")
+    y, _ = _those_that_count(x, y, -100)
+    classes = x.shape[-1]
+    short = ops.activation.relu(margin - np.take_along_axis(x, y[..., None], -1) + x)
+    each = np.where(one_hot(y, classes), 0, short if p == 1 else np.square(short))
+    if weight is not None:
+        each = np.take(_of_classes(weight, x, classes), y)[..., None] * each
+    return _reduced(each.sum(axis=-1) / classes, reduction)
+
+
+MultiMarginLoss = module_of("MultiMarginLoss", multi_margin_loss, 2)
+
+
+def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """Σ max(0, 1 - (x_j - x_i)) / classes over right classes j and wrong ones i.
+
+    `target`: the numbers of the right classes in each row, up to the first -1; both (n, classes) or
+    (classes).
+
+    >>> multilabel_margin_loss(np.array([0.5, 1.0]), np.array([1, -1]))
+    np.float64(0.25)
+    """
+    x, y = floats(as_array(input)), class_numbers(target)
+    ops.cost.same_shape(x, y)
+    classes = x.shape[-1]
+    named = np.cumprod(y >= 0, axis=-1) > 0
+    if wrong(named & (y >= classes)):
+        raise ValueError(f"classes up to {y.max()}, but there are {classes}")
+    y = np.where(named, y, 0)
+    right = np.any(one_hot(y, classes) & named[..., None], axis=-2)
+    short = ops.activation.relu(1 - np.take_along_axis(x, y, -1)[..., None] + x[..., None, :])
+    counts = named[..., None] & ~right[..., None, :]
+    return _reduced(np.where(counts, short, 0).sum(axis=(-2, -1)) / classes, reduction)
+
+
+MultiLabelMarginLoss = module_of("MultiLabelMarginLoss", multilabel_margin_loss, 2)
+
+
+def multilabel_soft_margin_loss(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """The mean over the classes, along the last axis, of `binary_cross_entropy_with_logits`.
+
+    >>> multilabel_soft_margin_loss(np.zeros((1, 2)), np.array([[0, 1]])).round(6)
+    np.float64(0.693147)
+    """
+    each = _weighted(ops.cost.binary_cross_entropy_with_logits(input, target), weight)
+    return _reduced(each.sum(axis=-1) / each.shape[-1], reduction)
+
+
+MultiLabelSoftMarginLoss = module_of("MultiLabelSoftMarginLoss", multilabel_soft_margin_loss, 2)
+
+
+def cosine_embedding_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1; (n, size), (n).
+
+    >>> cosine_embedding_loss(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]), np.array([1]))
+    np.float64(1.0)
+    """
+    a, b, y = floats(as_array(input1)), floats(as_array(input2)), _signs(target)
+    if not same_shape(a.shape, b.shape) or not same_shape(a.shape[:-1], y.shape):
+        raise ValueError(f"vectors of shape {a.shape} and {b.shape}, targets of shape {y.shape}")
+    lengths = (np.sum(a * a, axis=-1) + 1e-12) * (np.sum(b * b, axis=-1) + 1e-12)
+    cosine = np.sum(a * b, axis=-1) / np.sqrt(lengths)
+    return _reduced(np.where(y == 1, 1 - cosine, ops.activation.relu(cosine - margin)), reduction)
+
+
+CosineEmbeddingLoss = module_of("CosineEmbeddingLoss", cosine_embedding_loss, 3)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Callable[[Any, Any], Any] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)).
+
+    `distance_function`: by default `pairwise_distance`. `swap`: d(positive, negative) where that is
+    smaller (Balntas et al. 2016). ValueError unless margin > 0.
+
+    >>> a, b, c = np.zeros((1, 2)), np.full((1, 2), 3.0), np.full((1, 2), 4.0)
+    >>> triplet_margin_with_distance_loss(a, b, c, margin=5.0).round(6)
+    np.float64(3.585786)
+    """
+    if not margin > 0:
+        raise ValueError(f"margin={margin} is not positive")
+    distance = distance_function or pairwise_distance
+    far = distance(anchor, negative)
+    if swap:
+        far = np.minimum(far, distance(positive, negative))
+    return _reduced(ops.activation.relu(margin + distance(anchor, positive) - far), reduction)
+
+
+TripletMarginWithDistanceLoss = module_of(
+    "TripletMarginWithDistanceLoss", triplet_margin_with_distance_loss, 3
+)
+
+
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Any:
+    """`triplet_margin_with_distance_loss` of `pairwise_distance` with `p` and `eps`.
+
+    >>> triplet_margin_loss(np.zeros((1, 2)), np.ones((1, 2)), np.ones((1, 2)))
+    np.float64(1.0)
+    """
+    distance = partial(pairwise_distance, p=p, eps=eps)
+    return triplet_margin_with_distance_loss(
+        *(anchor, positive, negative),
+        distance_function=distance,
+        margin=margin,
+        swap=swap,
+        reduction=reduction,
+    )
+
+
+TripletMarginLoss = module_of("TripletMarginLoss", triplet_margin_loss, 3)

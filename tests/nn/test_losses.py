@@ -42,10 +42,16 @@ def test_a_loss_is_its_closed_form_reduced_as_asked(
 ) -> None:
     reduced = {"none": each, "sum": each.sum(), "mean": each.mean()}
     for reduction, expected in reduced.items():
-        np.testing.assert_allclose(loss(answers, targets, reduction), expected, rtol=1e-12)
-        np.testing.assert_allclose(loss(Value(answers), targets, reduction).data, expected, 1e-12)
+        np.testing.assert_allclose(
+            loss(answers, targets, reduction=reduction), expected, rtol=1e-12
+        )
+        np.testing.assert_allclose(
+            loss(Value(answers), targets, reduction=reduction).data, expected, 1e-12
+        )
         if module is not None:
-            np.testing.assert_allclose(module(reduction)(answers, targets), expected, rtol=1e-12)
+            np.testing.assert_allclose(
+                module(reduction=reduction)(answers, targets), expected, rtol=1e-12
+            )
     np.testing.assert_allclose(loss(answers, targets), each.mean(), rtol=1e-12)
 
 
@@ -66,11 +72,11 @@ def test_quadratic_cost_is_half_the_squared_distance_averaged_over_the_examples(
 def test_the_class_axis_of_cross_entropy_is_the_second_as_in_pytorch() -> None:
     images = rng.normal(size=(2, 3, 4, 5))  # (n, classes, height, width)
     labels = rng.integers(0, 3, size=(2, 4, 5))
-    by_pixel = F.cross_entropy(images, labels, "none")
+    by_pixel = F.cross_entropy(images, labels, reduction="none")
     assert by_pixel.shape == (2, 4, 5)
     rows = images.transpose(0, 2, 3, 1).reshape(-1, 3)
     np.testing.assert_allclose(
-        by_pixel.ravel(), F.cross_entropy(rows, labels.ravel(), "none"), rtol=1e-12
+        by_pixel.ravel(), F.cross_entropy(rows, labels.ravel(), reduction="none"), rtol=1e-12
     )
     assert_gradient(lambda images: F.cross_entropy(images, labels), images, order=1)
 
@@ -90,12 +96,13 @@ def test_class_numbers_are_probabilities_with_a_single_one() -> None:
 
 def test_losses_stay_finite_where_probabilities_round_to_zero() -> None:
     far = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
-    np.testing.assert_allclose(F.cross_entropy(far, [1, 1], "none"), [1000, 0])
+    np.testing.assert_allclose(F.cross_entropy(far, [1, 1], reduction="none"), [1000, 0])
     np.testing.assert_allclose(
-        F.binary_cross_entropy_with_logits(far, 1 - (far > 0) * 1.0, "none")[:, 0], [1000, 1000]
+        F.binary_cross_entropy_with_logits(far, 1 - (far > 0) * 1.0, reduction="none")[:, 0],
+        [1000, 1000],
     )
     surprised = Value([0.0, 1.0])
-    loss = F.binary_cross_entropy(surprised, np.array([1.0, 0.0]), "sum")
+    loss = F.binary_cross_entropy(surprised, np.array([1.0, 0.0]), reduction="sum")
     loss.backward()
     assert loss.data == 200  # no answer costs more than 100, as in PyTorch
     assert np.isfinite(surprised.grad).all()
@@ -187,7 +194,9 @@ def test_class_numbers_of_one_example_and_of_places(loss: Any) -> None:
     places = np.stack([log_p, log_p[::-1]], axis=-1)
     expected = -np.stack([log_p[range(4), classes], log_p[::-1][range(4), classes]], axis=-1)
     both = np.stack([classes, classes], axis=-1)
-    np.testing.assert_allclose(loss(Value(places), both, "none").data, expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        loss(Value(places), both, reduction="none").data, expected, rtol=1e-12
+    )
     assert_gradient(lambda z: loss(z, both), places)
     for z, y in ((log_p, classes[:3]), (log_p, classes[:, None]), (log_p[0], classes[:1])):
         with pytest.raises(ValueError, match=r"of shape \(.*class numbers of shape \("):

@@ -285,7 +285,9 @@ def test_a_property_of_a_module_is_set_as_one() -> None:
 
 
 def test_modules_of_functions_are_copied_and_pickled() -> None:
-    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Softmax(0), nn.CrossEntropyLoss("sum"))
+    model = nn.Sequential(
+        nn.Linear(2, 2, rng=0), nn.Softmax(0), nn.CrossEntropyLoss(reduction="sum")
+    )
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert repr(twin) == repr(model)
         np.testing.assert_array_equal(twin[:2](np.eye(2)).data, model[:2](np.eye(2)).data)

@@ -181,8 +181,8 @@ def test_output_error_of_sigmoid_with_quadratic_cost() -> None:
 
 def test_output_error_of_sigmoid_with_cross_entropy_has_no_slope() -> None:
     delta = sigma(Z) - Y
-    close(error(lambda z: F.binary_cross_entropy(F.sigmoid(z), Y, "sum")), delta)
-    close(error(lambda z: F.binary_cross_entropy_with_logits(z, Y, "sum")), delta)
+    close(error(lambda z: F.binary_cross_entropy(F.sigmoid(z), Y, reduction="sum")), delta)
+    close(error(lambda z: F.binary_cross_entropy_with_logits(z, Y, reduction="sum")), delta)
     a = lambda z: 1 / (1 + np.exp(-z))
     close(error(lambda z: -(Y * np.log(a(z)) + (1 - Y) * np.log(1 - a(z)))), delta)
 
@@ -190,9 +190,9 @@ def test_output_error_of_sigmoid_with_cross_entropy_has_no_slope() -> None:
 def test_output_error_of_softmax_with_log_likelihood_has_no_slope() -> None:
     delta = np.exp(Z) / np.exp(Z).sum(1, keepdims=True) - Y
     right = Y.argmax(1)
-    close(error(lambda z: F.cross_entropy(z, right, "sum")), delta)
-    close(error(lambda z: F.cross_entropy(z, Y, "sum")), delta)
-    close(error(lambda z: F.nll_loss(F.log_softmax(z), right, "sum")), delta)
+    close(error(lambda z: F.cross_entropy(z, right, reduction="sum")), delta)
+    close(error(lambda z: F.cross_entropy(z, Y, reduction="sum")), delta)
+    close(error(lambda z: F.nll_loss(F.log_softmax(z), right, reduction="sum")), delta)
     close(error(lambda z: -np.log(F.softmax(z)[[0, 1], right])), delta)
     close(error(lambda z: -np.log((np.exp(z).T / np.exp(z).sum(1)).T[[0, 1], right])), delta)
 
@@ -203,7 +203,7 @@ def test_output_error_of_linear_neurons_with_quadratic_cost_has_no_slope() -> No
 
 def test_gradient_of_cross_entropy_by_an_activation() -> None:
     a, y = Value([0.2, 0.9, 0.5]), np.array([0.0, 1.0, 0.3])
-    F.binary_cross_entropy(a, y, "sum").backward()
+    F.binary_cross_entropy(a, y, reduction="sum").backward()
     close(a.grad, (a.data - y) / (a.data * (1 - a.data)), atol=1e-15)
 
 

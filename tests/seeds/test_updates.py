@@ -114,7 +114,7 @@ def test_newtons_step_reaches_the_minimum_of_a_quadratic_at_once() -> None:
 def test_newtons_step_for_a_neuron_with_cross_entropy() -> None:
     w, y = np.array([0.3, -0.2, 0.5]), np.array([1.0, 0.0, 1.0, 0.0])
     gradient, H = gradient_and_hessian(
-        lambda w: F.binary_cross_entropy_with_logits(X @ w, y, "sum"), w
+        lambda w: F.binary_cross_entropy_with_logits(X @ w, y, reduction="sum"), w
     )
     a = 1 / (1 + np.exp(-X @ w))
     H_by_hand = X.T @ np.diag(a * (1 - a)) @ X

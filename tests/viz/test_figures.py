@@ -15,9 +15,9 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.commands.classifier import bernoulli
 from tensorgrad.data import Dataset
 from tensorgrad.nn import functional as F
+from tensorgrad.nn.functional import bernoulli
 from tensorgrad.train import Epoch, predict
 from tensorgrad.viz import figures
 from tensorgrad.viz.figures.stepwise import nielsens

@@ -42,8 +42,8 @@ NAMES = (
 def class_numbers(y: Array) -> Array:
     """Targets that count classes: a boolean is 0 or 1. TypeError for others."""
     y = as_array(y)
-    if y.dtype.kind == "b":  # it would choose as a mask
-        return y.astype(np.intp)
+    if y.dtype.itemsize == 1 and y.dtype.kind in "biu":  # booleans would choose as a mask, and
+        return y.astype(np.intp)  # 8 bits do not hold the number of classes
     if y.dtype.kind in "fc":
         raise TypeError(
             f"class numbers are integers, not {y.dtype}: write y.astype(int) (probabilities of "
@@ -79,6 +79,28 @@ quadratic = primitive(
     notation=r"\frac{{1}}{{2n}} \sum \lVert {0} - {1} \rVert^2",
     domain=Domain(broadcast=False, params=lambda a, y: [{}] if 0 not in a else ()),
     batch=half_squares,
+)
+
+
+def bounded_square(a: Array, y: Array, delta: float = 1.0) -> Array:
+    same_shape(a, y)
+    d = floats(a) - y
+    near = np.minimum(np.maximum(d, -delta), delta)
+    return near * (d - near / 2)
+
+
+huber = primitive(
+    bounded_square,
+    lambda g, out, a, y, delta=1.0: g * np.clip(a - y, -delta, delta),
+    lambda g, out, a, y, delta=1.0: g * np.clip(y - a, -delta, delta),
+    name="huber",
+    notation=r"\operatorname{{huber}}_{{{delta}}}({0} - {1})",
+    domain=Domain(
+        broadcast=False,
+        kink=lambda a, y: np.abs(a - y) - 1,
+        params=lambda a, y: [{"delta": 1.0}],
+    ),
+    batch=alike,
 )
 
 
@@ -144,6 +166,18 @@ def classes_second(z: Array) -> Array:
     return z if z.ndim <= 2 else np.moveaxis(z, -1, 1)
 
 
+def way_to_fit(logits: Shape, numbers: Shape) -> str:
+    """What to write where class numbers have none of the shapes that belong to the logits."""
+    if numbers == logits:
+        return "; write probabilities as floats, y.astype(float)"
+    if len(logits) > 2 and numbers == logits[:-1]:
+        return (
+            "; the classes are axis 1, as in PyTorch: write logits.reshape(-1, "
+            f"{logits[-1]}) and targets.reshape(-1), or np.moveaxis(logits, -1, 1)"
+        )
+    return ""
+
+
 def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     """-ln of the softmax probability of the right class, of each row or together."""
     if reduction not in ("none", "sum", "mean"):
@@ -157,19 +191,17 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
         same_shape(z, y)
         cost = -np.sum(y * log_shares(z), axis=-1)
     else:
-        y = class_numbers(y)
         n, classes = y.size, z.shape[-1]
         if y.shape != z.shape[:-1]:
-            way = "; write probabilities as floats, y.astype(float)" * (y.shape == shape)
+            way = way_to_fit(shape, y.shape)
             raise ValueError(f"logits of shape {shape} and class numbers of shape {y.shape}{way}")
-        if wrong(y // classes if classes else y == y):  # 0 for 0..classes-1 alone, 1 µs less
-            way = ": of one logit for two classes binary_cross_entropy_with_logits" * (classes == 1)
-            raise ValueError(f"classes {y.min()}..{y.max()}, but there are {classes} logits{way}")
         z = z - top(z, -1)
         chosen = z.reshape(n, classes)[np.arange(n), y.ravel()].reshape(y.shape)
         cost = np.log(np.exp(z).sum(axis=-1)) - chosen
     if reduction == "none":
         return cost
+    if not cost.size and reduction == "mean":
+        raise ValueError(f"the mean of no losses (logits {shape}): the batch is empty")
     return cost.sum() / (cost.size if reduction == "mean" else 1)  # 3 µs less than mean()
 
 
