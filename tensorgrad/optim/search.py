@@ -72,7 +72,7 @@ class Search(Optimizer):
                 "calls zero_grad(), computes the loss, calls its backward() and returns it"
             )
         loss = closure()
-        f = float(data_of(loss))
+        f = float(loss.item() if hasattr(loss, "item") else loss)
         return loss, math.inf if math.isnan(f) else f, self.gradient()
 
     def curvature(self, loss: Any) -> Callable[[Array], Array]:

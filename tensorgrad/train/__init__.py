@@ -24,6 +24,7 @@ from tensorgrad.train.metrics import (
     r2,
     top_k_accuracy,
 )
+from tensorgrad.train.penalty import clipped, penalised
 from tensorgrad.train.run import Callback, Run
 from tensorgrad.train.step import Step
 
@@ -41,11 +42,13 @@ __all__ = [
     "Step",
     "TensorBoard",
     "accuracy",
+    "clipped",
     "confusion_matrix",
     "f1",
     "fit",
     "mean_absolute_error",
     "metrics",
+    "penalised",
     "perplexity",
     "predict",
     "r2",
