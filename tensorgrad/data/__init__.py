@@ -1,7 +1,7 @@
 """Data to learn from, as plain NumPy arrays: nothing here knows about gradients.
 
-`digits` comes with the package; `mnist`, its relatives and `cifar10` are read from disk or
-downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`, `spirals` and
+`digits` comes with the package; `mnist`, its relatives, `cifar10` and `tiny_shakespeare` are read
+from disk or downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`, `spirals` and
 `blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches, and the functions
 of `images.py` make other pictures of the same things.
 """
@@ -30,6 +30,7 @@ from tensorgrad.data.samplers import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from tensorgrad.data.shakespeare import Text, tiny_shakespeare
 from tensorgrad.data.subsets import (
     ConcatDataset,
     StackDataset,
@@ -51,6 +52,7 @@ __all__ = [
     "SubsetRandomSampler",
     "Table",
     "TensorDataset",
+    "Text",
     "WeightedRandomSampler",
     "blobs",
     "cifar10",
@@ -74,4 +76,5 @@ __all__ = [
     "rotate",
     "shift",
     "spirals",
+    "tiny_shakespeare",
 ]

@@ -162,8 +162,9 @@ class Builder:
             said = str(error) or type(error).__name__
             raise wrong(where, f"{name} cannot be built from its arguments: {said}") from error
         model._made_with = args, kwargs
-        if vars(model).get("rng") is self.rng:  # what draws while it runs: not zeros
-            model.rng = None
+        for _, part in model.named_modules():
+            if isinstance(vars(part).get("rng"), Blank):  # what draws while it runs: not zeros
+                part.rng = None
         self.built[place], self.calls[place] = model, self.called - before
         return model
 

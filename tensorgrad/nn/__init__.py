@@ -24,6 +24,7 @@ from tensorgrad.nn.recurrent import *  # noqa: F403
 from tensorgrad.nn.resampling import *  # noqa: F403
 from tensorgrad.nn.scalar import *  # noqa: F403
 from tensorgrad.nn.shape import *  # noqa: F403
+from tensorgrad.nn.transformer import *  # noqa: F403
 
 
 def _public(x: object) -> bool:
