@@ -7,8 +7,9 @@ A Module remembers the arguments it was made with; those are what is written, by
 {'class': 'Sequential', 'arguments': {'layers': {'tuple': [{'class': 'Linear', 'arguments': \
 {'in_features': 2, 'out_features': 1}}, {'class': 'Tanh', 'arguments': {}}]}}}
 
-What JSON does not know is an object with one key: a tuple, a dtype, or `{"again": n}` for the n-th
-Module of the description, met a second time. Generators are left out, for their numbers are drawn.
+What JSON does not know is an object with one key: a tuple, a dict, a dtype, or `{"again": n}` for
+the n-th Module of the description, met a second time. Generators are left out, for their numbers
+are drawn.
 
 A description may come from a stranger. It is followed only as far as the numbers go that it comes
 with, and only so deep and so often that what it makes can be run: see `Builder`.
@@ -51,10 +52,18 @@ def _describe(x: Any, where: str, seen: dict[int, int], depth: int = 0) -> Any:
     if isinstance(x, (list, tuple)):
         parts = [_describe(part, f"{where}[{i}]", seen, depth + 1) for i, part in enumerate(x)]
         return {"tuple": parts} if isinstance(x, tuple) else parts
+    if isinstance(x, dict) and all(isinstance(key, str) for key in x):
+        named = {k: _describe(part, f"{where}[{k!r}]", seen, depth + 1) for k, part in x.items()}
+        return {"dict": named}
     if not isinstance(x, Module):
         raise TypeError(
             f"cannot save {where} = {x!r}: an architecture is made of numbers, strings, lists, "
             "dtypes and Modules; put a function into forward() of a Module of your own"
+        )
+    if "parametrizations" in vars(x):
+        raise TypeError(
+            f"cannot save {where}: its parameters are computed of others, which its arguments do "
+            "not tell; save model.state_dict(), or remove_parametrizations first"
         )
     if id(x) in seen:
         return {"again": seen[id(x)]}
@@ -113,6 +122,8 @@ class Builder:
         match x:
             case {"tuple": list(parts)}:
                 return tuple(self.build(parts, where, depth))
+            case {"dict": dict(named)}:
+                return {k: self.build(part, f"{where}[{k!r}]", depth) for k, part in named.items()}
             case {"dtype": str(name)}:
                 return number_type(name, where)
             case {"again": bool()}:

@@ -34,3 +34,7 @@ def _public(x: object) -> bool:
 
 
 __all__ = _only(globals(), _public)
+
+from tensorgrad.value import Value as Parameter  # noqa: E402
+
+__all__ += ["Parameter"]

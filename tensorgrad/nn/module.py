@@ -16,19 +16,15 @@ from contextvars import copy_context
 from functools import partial, wraps
 from types import NoneType
 from typing import Any, NamedTuple, Self
-from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.calls import call_of, keeper
-from tensorgrad.engine.care import OPAQUE, bare
+from tensorgrad.engine.calls import call_of, forgetting_buffers, keeper
 from tensorgrad.engine.levels import alias
-from tensorgrad.engine.node import Array, Node, data_of, differentiated, entered, recorder
+from tensorgrad.engine.node import Array, data_of, differentiated, entered, recorder, within
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.transforms.call import requires_grad
-from tensorgrad.transforms.custom import one_node
-from tensorgrad.transforms.tree import flatten
+from tensorgrad.nn.hooks import Hooks, RemovableHandle
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]
@@ -59,6 +55,7 @@ class Module:
     training = True
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
     _hooks: Hooks | None = None
+    _transient: frozenset[str] = frozenset()  # the buffers that are not saved
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -98,6 +95,13 @@ class Module:
             )
         super().__setattr__(name, x)
 
+    def __getattr__(self, name: str) -> Any:
+        """A parameter that is computed of others: see `nn.utils.parametrize`."""
+        computed = vars(self).get("parametrizations")
+        if computed and name in computed:
+            return computed[name]()
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         args, kwargs = self._made_with
         given = [*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items() if k != "rng")]
@@ -124,6 +128,101 @@ class Module:
     def buffers(self) -> list[Array]:
         """Every buffer once, in the order of the attributes."""
         return [x for _, x in self.named_buffers()]
+
+    def modules(self) -> list[Module]:
+        """This Module and all Modules in it, each once."""
+        return [x for _, x in self.named_modules()]
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The Modules in it that are in no other of them, with their attribute paths."""
+        inside: set[int] = set()
+        for name, x in self.named_modules():
+            if x is not self and id(x) not in inside:
+                inside |= {id(y) for y in x.modules()}
+                yield name, x
+
+    def children(self) -> list[Module]:
+        """The Modules in it that are in no other of them."""
+        return [x for _, x in self.named_children()]
+
+    def get_submodule(self, target: str) -> Module:
+        """The Module at an attribute path, "" for this one; AttributeError where there is none."""
+        found: Module = self._found(target, Module, "Module") if target else self
+        return found
+
+    def get_parameter(self, target: str) -> Value:
+        """The parameter at an attribute path; AttributeError where there is none."""
+        found: Value = self._found(target, Value, "parameter")
+        return found
+
+    def get_buffer(self, target: str) -> Array:
+        """The buffer at an attribute path; AttributeError where there is none."""
+        return self._found(target, np.ndarray, "buffer")
+
+    def _found(self, path: str, kind: type[Any], what: str) -> Any:
+        found = at(self, path)
+        if not isinstance(found, kind):
+            raise AttributeError(f"{type(self).__name__} has no {what} {path!r}")
+        return found
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Remember an array, as `self.name = array` does; or not in files, if not `persistent`.
+
+        None stands for a buffer to come. A buffer that is not persistent is converted and copied as
+        others are, but is in no `state_dict`: a mask, say, that the constructor makes again.
+
+        >>> model = Module()
+        >>> model.register_buffer("mask", np.tri(3), persistent=False)
+        >>> len(model.buffers()), model.state_dict()
+        (1, {})
+        """
+        transient = self._transient - {name}
+        self._transient = transient if persistent else transient | {name}
+        setattr(self, name, tensor if tensor is None else np.array(data_of(tensor)))
+
+    def register_parameter(self, name: str, param: Value | None) -> None:
+        """Let a Value learn, as `self.name = value` does; None for none."""
+        setattr(self, name, param)
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` with every Module in it, inner ones first, and itself the last.
+
+        >>> from tensorgrad import nn
+        >>> def start(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.ones_(module.weight)
+        >>> nn.Sequential(nn.Linear(2, 1)).apply(start)[0].weight.data
+        array([[1., 1.]], dtype=float32)
+        """
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def activations(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What each Module within answers when this one is called so: arrays, by attribute path.
+
+        Nothing is recorded or remembered. Of a Module that is called several times: the last.
+
+        >>> from tensorgrad import nn
+        >>> model = nn.Sequential(nn.Identity(), nn.ReLU())
+        >>> model.activations(np.array([-1.0, 2.0]))
+        {'layers.0': array([-1.,  2.]), 'layers.1': array([0., 2.])}
+        """
+        found: dict[str, Any] = {}
+        handles = []
+        for name, module in list(self.named_modules())[1:]:
+
+            def keep(module: Module, args: Any, out: Any, name: str = name) -> None:
+                found[name] = data_of(out)
+
+            handles.append(module.register_forward_hook(keep))
+        try:
+            within(recorder, None, forgetting_buffers, ((), self, *args), kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
 
     def with_parameters(
         self, values: Iterable[Any], parameters: Iterable[Value] | None = None
@@ -184,6 +283,18 @@ class Module:
         replace(self, buffers)
         return self
 
+    def float(self) -> Self:
+        """Convert parameters and buffers to float32, in place."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Convert parameters and buffers to float64, in place."""
+        return self.to(np.float64)
+
+    def half(self) -> Self:
+        """Convert parameters and buffers to float16, in place."""
+        return self.to(np.float16)
+
     # Its state.
 
     def remember(self, **buffers: Any) -> None:
@@ -224,7 +335,7 @@ class Module:
         TypeError inside of a transform that differentiates by them; ValueError where two have the
         same name, as under the keys 1 and "1" of a dict.
         """
-        parts = arrays_of(self)
+        parts = saved_of(self)
         for name, x in parts.items():
             if differentiated(x):
                 raise TypeError(
@@ -243,7 +354,7 @@ class Module:
         its other names. With `strict=False` names may be missing or too many: they are returned.
         With `assign=True` numbers keep the dtype that they have in `state`.
         """
-        arrays = arrays_of(self)
+        arrays = saved_of(self)
         parts, ids = list(arrays.items()), {id(x) for x in arrays.values()}
         missing = [name for name in arrays if name not in state]
         extra = [name for name in state if name not in arrays]
@@ -360,6 +471,30 @@ def module_of(
     return type(name, (Function,), body)
 
 
+def dimensions(function: Callable[..., Any]) -> Any:
+    """`function(n, x, ...)` of n axes as three functions: `_max_pool` as `max_pool1d`, ..."""
+
+    def of(n: int) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(n, *args, **kwargs)
+
+        parameters = [*inspect.signature(function).parameters.values()][1:]
+        vars(call)["__signature__"] = inspect.Signature(parameters)
+        call.__name__ = call.__qualname__ = f"{function.__name__.strip('_')}{n}d"
+        call.__doc__, call.__module__ = function.__doc__, function.__module__
+        return call
+
+    return map(of, (1, 2, 3))
+
+
+def layers(name: str, *functions: Callable[..., Any]) -> Iterator[type[Function]]:
+    """The Modules `name`1d, ... of functions of one, two and three axes."""
+    for n, function in enumerate(functions, 1):
+        made = module_of(f"{name}{n}d", function, 1)
+        made.__module__ = function.__module__
+        yield made
+
+
 def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:
     """Delete from a namespace what is not wanted there, and return the names that stay."""
     for name in [name for name in names if name[:1] != "_" and not wanted(names[name])]:
@@ -395,6 +530,12 @@ def arrays_of(module: Module) -> dict[str, Any]:
             )
         found[name] = x
     return found
+
+
+def saved_of(module: Module) -> dict[str, Any]:
+    """Those that are saved: not the buffers that their Modules said are not persistent."""
+    left_out = {id(getattr(m, name, None)) for m in module.modules() for name in m._transient}
+    return {name: x for name, x in arrays_of(module).items() if id(x) not in left_out}
 
 
 def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
@@ -553,120 +694,3 @@ def functional_call(
     copy = rebuilt(module, made)
     result: Any = copy(*args if isinstance(args, tuple) else (args,), **(kwargs or {}))
     return result
-
-
-# Hooks.
-
-
-class RemovableHandle:
-    """A hook in its list; `remove()` takes it out."""
-
-    def __init__(self, hooks: list[Callable[..., Any]], hook: Callable[..., Any]) -> None:
-        self.hooks, self.hook = hooks, hook
-        hooks.append(hook)
-
-    def remove(self) -> None:
-        """Call the hook no more."""
-        if self.hook in self.hooks:
-            self.hooks.remove(self.hook)
-
-
-class Hooks:
-    """What is called around each forward of a Module, and in the sweep."""
-
-    def __init__(self) -> None:
-        self.before: list[Callable[..., Any]] = []
-        self.after: list[Callable[..., Any]] = []
-        self.backward: list[Callable[..., Any]] = []
-
-    def run(self, module: Module, *args: Any, **kwargs: Any) -> Any:
-        """The forward, with the hooks around it."""
-        for hook in tuple(self.before):  # one may remove itself
-            new = hook(module, args)
-            if new is not None:
-                args = new if isinstance(new, tuple) else (new,)
-        passed = Passage(module, tuple(self.backward)) if self.backward else None
-        out = module.forward(*(passed.inputs(args) if passed else args), **kwargs)
-        for hook in tuple(self.after):
-            new = hook(module, args, out)
-            out = out if new is None else new
-        return passed.outputs(out) if passed else out
-
-
-class Passage:
-    """A sweep's way through one call of a Module: past its outputs, then past its inputs.
-
-    Both are identities in the graph, each one node, whose rule sees the gradients.
-    """
-
-    def __init__(self, module: Module, hooks: tuple[Callable[..., Any], ...]) -> None:
-        self.module, self.hooks = ref(module), hooks  # a Module may keep a node: no cycle
-        self.by_output: tuple[Array | None, ...] = ()  # from its outputs to its inputs
-        self.watched: list[int] = []  # the arguments that a gradient goes to
-        self.n = 0
-
-    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, under new names."""
-        self.n = len(args)
-        self.watched = [i for i, x in enumerate(args) if requires_grad(x)]
-        given = [args[i] for i in self.watched]
-        if not given or recorder.get() is None:
-            return args
-        passed = dict(
-            zip(self.watched, one_node("hook", given, nodes_of(given), self.arrived, (OPAQUE,)))
-        )
-        return tuple(passed.get(i, x) for i, x in enumerate(args))
-
-    def outputs(self, out: Any) -> Any:
-        """What the forward returned, under new names."""
-        parts, rebuild = flatten(out)
-        made = [y for y in parts if requires_grad(y)]
-        if not made:
-            return out
-        self.by_output = (None,) * len(made)
-        passed = iter(one_node("hook", made, nodes_of(made), self.entered, (OPAQUE,)))
-        return rebuild([next(passed) if requires_grad(y) else y for y in parts])
-
-    def entered(self, gs: list[Array], keep: bool) -> list[Array]:
-        """The rule of the outputs."""
-        self.by_output = tuple(map(bare, gs))
-        return gs if self.watched else self.arrived(gs, keep)
-
-    def arrived(self, gs: list[Array], keep: bool) -> list[Array]:
-        """The rule of the inputs: the hooks' turn."""
-        found = dict(zip(self.watched, map(bare, gs)))
-        by_input = tuple(found.get(i) for i in range(self.n))
-        by_output, self.by_output = self.by_output, (None,) * len(self.by_output)
-        for hook in self.hooks:
-            new = hook(self.module(), by_input, by_output)
-            if new is not None:
-                by_input = new if isinstance(new, tuple) else (new,)
-        return [by_input[i] for i in self.watched] if self.watched else gs
-
-
-def nodes_of(values: Iterable[Value]) -> list[Node]:
-    return [x.node for x in values]
-
-
-def dimensions(function: Callable[..., Any]) -> Any:
-    """`function(n, x, ...)` of n axes as three functions: `_max_pool` as `max_pool1d`, ..."""
-
-    def of(n: int) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return function(n, *args, **kwargs)
-
-        parameters = [*inspect.signature(function).parameters.values()][1:]
-        vars(call)["__signature__"] = inspect.Signature(parameters)
-        call.__name__ = call.__qualname__ = f"{function.__name__.strip('_')}{n}d"
-        call.__doc__, call.__module__ = function.__doc__, function.__module__
-        return call
-
-    return map(of, (1, 2, 3))
-
-
-def layers(name: str, *functions: Callable[..., Any]) -> Iterator[type[Function]]:
-    """The Modules `name`1d, ... of functions of one, two and three axes."""
-    for n, function in enumerate(functions, 1):
-        made = module_of(f"{name}{n}d", function, 1)
-        made.__module__ = function.__module__
-        yield made
