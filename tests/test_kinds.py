@@ -304,6 +304,8 @@ MAKE = {
     "ops/shape.py rot90": "the same",
     "ops/sets.py read_values": "the same",
     "ops/write.py fill_diagonal": "a mask by shape, which is an index",
+    "ops/nn/ctc.py states": "of labels, which are static data",
+    "ops/nn/ctc.py short_targets": "what tests draw",
     "ops/fft.py multiplicity": "handed to `created`",
     "ops/decompositions.py": "what tests draw",
     "ops/decompositions.py kink": "what tests draw",

@@ -49,6 +49,8 @@ def _describe(x: Any, where: str, seen: dict[int, int], depth: int = 0) -> Any:
         return x.item()
     if isinstance(x, np.dtype) or (isinstance(x, type) and issubclass(x, np.generic)):
         return {"dtype": np.dtype(x).name}
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":  # weights of classes, say
+        return {"array": x.tolist(), "of": x.dtype.name}
     if isinstance(x, (list, tuple)):
         parts = [_describe(part, f"{where}[{i}]", seen, depth + 1) for i, part in enumerate(x)]
         return {"tuple": parts} if isinstance(x, tuple) else parts
@@ -126,6 +128,8 @@ class Builder:
                 return {k: self.build(part, f"{where}[{k!r}]", depth) for k, part in named.items()}
             case {"dtype": str(name)}:
                 return number_type(name, where)
+            case {"array": values, "of": str(name)}:
+                return array_of(values, number_type(name, where), where)
             case {"again": bool()}:
                 pass
             case {"again": int(n)} if 0 <= n < len(self.built):
@@ -234,6 +238,17 @@ def number_type(name: str, where: str) -> np.dtype[Any]:
     if dtype.kind not in "biufc" or dtype.name != name:
         raise wrong(where, f"no type of number is called {name!r:.60}")
     return dtype
+
+
+def array_of(numbers: Any, dtype: np.dtype[Any], where: str) -> np.ndarray[Any, Any]:
+    """Nested lists of numbers as an array."""
+    try:
+        array = np.array(numbers)
+    except ValueError:
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise wrong(where, f"no array of numbers: {numbers!r:.60}")
+    return array.astype(dtype)
 
 
 def _signature(cls: type[Module]) -> inspect.Signature:

@@ -129,23 +129,22 @@ LeakyReLU = module_of("LeakyReLU", leaky_relu, 1)
 def prelu(input: Any, weight: Any) -> Any:
     """max(0, x) + weight min(0, x), of a slope that learns (He et al. 2015).
 
-    `weight`: one number, or one for each channel, the second axis of `input` (the only one of a
-    vector). ValueError for another number.
+    `weight`: one number, or one for each channel, the second axis of `input`. ValueError for
+    another number.
 
     >>> prelu(np.array([[-2.0, -2.0]]), np.array([0.1, 0.2]))
     array([[-0.2, -0.4]])
     """
     input, weight = as_array(input), as_array(weight)
-    n, axis = weight.size, min(1, input.ndim - 1)
+    n = weight.size
     if n == 1:
         return ops.activation.leaky_relu(input, weight.reshape(()))
-    if weight.ndim != 1 or not input.ndim or input.shape[axis] != n:
+    if weight.ndim != 1 or input.ndim < 2 or input.shape[1] != n:
         raise ValueError(
             f"prelu: a weight of shape {weight.shape} for {input.shape}: one number, or one for "
             "each channel, the second axis"
         )
-    shape = [n if a == axis else 1 for a in range(input.ndim)]
-    return ops.activation.leaky_relu(input, weight.reshape(shape))
+    return ops.activation.leaky_relu(input, weight.reshape(n, *(1,) * (input.ndim - 2)))
 
 
 class PReLU(Module):

@@ -24,6 +24,7 @@ from tensorgrad.nn.module import Module, module_of
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
 from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot
+from tensorgrad.transforms.derivatives import stop_gradient
 
 quadratic = ops.cost.quadratic
 QuadraticLoss = module_of(
@@ -77,6 +78,13 @@ def _weights(weight: Any, like: Any) -> Any:
     if isinstance(weight, str):
         raise TypeError(f"weight={weight!r} are no numbers: write reduction={weight!r}")
     return as_array(weight, like.dtype)
+
+
+def _pair(input: Any, target: Any) -> tuple[Any, Any]:
+    """Both as arrays of one shape; targets that are integers in the dtype of the answers."""
+    x, y = floats(as_array(input)), as_array(target)
+    ops.cost.same_shape(x, y)
+    return x, y.astype(x.dtype) if y.dtype.kind in "biu" else y
 
 
 # Of classes.
@@ -149,7 +157,13 @@ def _of_targets(weight: Any, y: Any, counts: Any, like: Any, classes: int) -> An
     """The weight of each target: that of its class, 0 for one that does not count."""
     if weight is None:
         return np.where(counts, np.ones_like(like), 0)
-    return np.where(counts, np.take(_of_classes(weight, like, classes), y), 0)
+    return np.where(counts, _taken(_of_classes(weight, like, classes), y), 0)
+
+
+def _taken(weight: Any, y: Any) -> Any:
+    """The weight of each class number; inside vmap too, where an array takes no Value as index."""
+    table = np.broadcast_to(weight, (*y.shape, weight.size))
+    return np.take_along_axis(table, y[..., None], -1)[..., 0]
 
 
 def _of_classes(weight: Any, like: Any, classes: int) -> Any:
@@ -291,8 +305,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         each = ops.cost.binary_cross_entropy_with_logits(input, target)
     else:
-        z, y = floats(as_array(input)), as_array(target)
-        ops.cost.same_shape(z, y)
+        z, y = _pair(input, target)
         positive = 1 + (_weights(pos_weight, z) - 1) * y
         each = (1 - y) * z + positive * ops.activation.softplus(-z)
     return _reduced(_weighted(each, weight), reduction)
@@ -310,8 +323,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     >>> kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), "batchmean").round(6)
     np.float64(0.693147)
     """
-    x, y = floats(as_array(input)), floats(as_array(target))
-    ops.cost.same_shape(x, y)
+    x, y = _pair(input, target)
     if log_target:
         each = np.exp(y) * (y - x)
     else:
@@ -340,8 +352,7 @@ def poisson_nll_loss(
     >>> poisson_nll_loss(np.array([0.0]), np.array([2.0]))
     np.float64(1.0)
     """
-    x, y = floats(as_array(input)), as_array(target)
-    ops.cost.same_shape(x, y)
+    x, y = _pair(input, target)
     each = np.exp(x) - y * x if log_input else x - y * np.log(x + eps)
     if full:
         many = np.where(y > 1, y, 1)
@@ -377,7 +388,8 @@ def gaussian_nll_loss(
     ones = sum(n != m for n, m in zip(x.shape, var.shape))
     if var.ndim and (var.ndim != x.ndim or ones > 1):
         raise ValueError(f"gaussian_nll_loss: var of shape {var.shape} for {x.shape}")
-    var = var + np.maximum(eps - getattr(var, "data", var), 0) if anywhere(var < eps) else var
+    if anywhere(var < eps):
+        var = var + np.maximum(eps - stop_gradient(var), 0)
     each = 0.5 * (np.log(var) + np.square(x - y) / var)
     return _reduced(each + 0.5 * math.log(2 * math.pi) if full else each, reduction)
 
@@ -493,7 +505,7 @@ def margin_ranking_loss(
     np.float64(2.0)
     """
     x = floats(as_array(input1)) - floats(as_array(input2))
-    return _reduced(ops.activation.relu(margin - _signs(target) * x), reduction)
+    return _reduced(ops.activation.relu(margin - np.where(_signs(target) == 1, x, -x)), reduction)
 
 
 MarginRankingLoss = module_of("MarginRankingLoss", margin_ranking_loss, 3)
@@ -505,8 +517,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> soft_margin_loss(np.array([0.0]), np.array([1])).round(6)
     np.float64(0.693147)
     """
-    x, y = floats(as_array(input)), as_array(target)
-    ops.cost.same_shape(x, y)
+    x, y = _pair(input, target)
     return _reduced(ops.activation.softplus(-y * x), reduction)
 
 
@@ -540,7 +551,7 @@ def multi_margin_loss(
     short = ops.activation.relu(margin - np.take_along_axis(x, y[..., None], -1) + x)
     each = np.where(one_hot(y, classes), 0, short if p == 1 else np.square(short))
     if weight is not None:
-        each = np.take(_of_classes(weight, x, classes), y)[..., None] * each
+        each = _taken(_of_classes(weight, x, classes), y)[..., None] * each
     return _reduced(each.sum(axis=-1) / classes, reduction)
 
 
@@ -580,7 +591,7 @@ def multilabel_soft_margin_loss(
     >>> multilabel_soft_margin_loss(np.zeros((1, 2)), np.array([[0, 1]])).round(6)
     np.float64(0.693147)
     """
-    each = _weighted(ops.cost.binary_cross_entropy_with_logits(input, target), weight)
+    each = _weighted(ops.cost.binary_cross_entropy_with_logits(*_pair(input, target)), weight)
     return _reduced(each.sum(axis=-1) / each.shape[-1], reduction)
 
 
@@ -665,3 +676,76 @@ def triplet_margin_loss(
 
 
 TripletMarginLoss = module_of("TripletMarginLoss", triplet_margin_loss, 3)
+
+
+# Of sequences.
+
+
+def ctc_loss(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Any:
+    """-ln of the probability of labels whose times are not known (Graves et al. 2006).
+
+    `log_probs`: (time, n, classes), or (time, classes) of one example. `targets`: (n, longest), or
+    the labels of all examples in one row. `input_lengths`, `target_lengths`: (n). A mean is one of
+    the losses divided by the lengths of their targets. Labels that do not fit into their time cost
+    infinity; with `zero_infinity` nothing. ValueError for shapes, lengths and labels that do not
+    fit.
+
+    >>> quarter = np.log(np.full((2, 1, 2), 0.5))  # of 4 paths 1-, -1, 11 are read as 1
+    >>> ctc_loss(quarter, np.array([[1]]), [2], [1]).round(6)
+    np.float64(0.287682)
+    """
+    x = floats(as_array(log_probs))
+    single = x.ndim == 2
+    x = x[:, None] if single else x
+    if x.ndim != 3:
+        raise ValueError(f"ctc_loss takes (time, n, classes), not {x.shape}")
+    times = np.asarray(input_lengths).reshape(-1)
+    lengths = np.asarray(target_lengths).reshape(-1)
+    labels = _in_rows(np.asarray(targets), lengths)
+    steps, n, classes = x.shape
+    if times.shape != (n,) or lengths.shape != (n,) or len(labels) != n:
+        raise ValueError(
+            f"ctc_loss: {n} examples, {len(labels)} targets, {times.size} input lengths and "
+            f"{lengths.size} target lengths"
+        )
+    if wrong((times < 1) | (times > steps)):
+        raise ValueError(f"input_lengths {times.tolist()}: there are 1..{steps} times")
+    if wrong((lengths < 0) | (lengths > labels.shape[1])):
+        raise ValueError(f"target_lengths {lengths.tolist()}: there are {labels.shape[1]} labels")
+    labels = np.where(np.arange(labels.shape[1]) < lengths[:, None], labels, blank)
+    if not 0 <= blank < classes or wrong((labels < 0) | (labels >= classes)):
+        raise ValueError(
+            f"labels {labels.min()}..{labels.max()}, blank {blank}: there are {classes} classes"
+        )
+    each = ops.ctc.ctc(x, targets=labels, input_lengths=times, target_lengths=lengths, blank=blank)
+    if zero_infinity:
+        each = np.where(np.isinf(each), 0, each)
+    if single:
+        each = each[0]
+    if reduction == "mean":
+        each = each / np.maximum(lengths, 1).astype(x.dtype).reshape(each.shape)
+    return _reduced(each, reduction)
+
+
+CTCLoss = module_of("CTCLoss", ctc_loss, 4)
+
+
+def _in_rows(targets: Any, lengths: Any) -> Any:
+    """The labels of each example in its row; those that come in one row are cut by `lengths`."""
+    if targets.ndim == 2:
+        return targets
+    if len(lengths) == 1:
+        return targets.reshape(1, -1)
+    if lengths.sum() != targets.size:
+        raise ValueError(f"ctc_loss: {targets.size} labels, {lengths.sum()} by target_lengths")
+    rows = np.zeros((len(lengths), lengths.max(initial=0)), int)
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = targets
+    return rows
