@@ -239,5 +239,5 @@ def resume_from(path: PathLike, run: Run) -> None:
     state = load_checkpoint(path)
     try:
         run.load_state_dict(state)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from error

@@ -128,3 +128,21 @@ def test_a_model_is_no_checkpoint_and_a_checkpoint_no_model(tmp_path):
     io.save_checkpoint({"model": {}}, path)
     with pytest.raises(io.ModelFileError, match=r'load_checkpoint\(path\)\["model"\]'):
         io.load(path)
+
+
+def test_files_that_are_damaged_anywhere_are_read_or_refused(tmp_path):
+    path, rng = tmp_path / "x.safetensors", np.random.default_rng(0)
+    io.save_checkpoint(STATE, path)
+    content = path.read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(content)
+        for i in rng.integers(0, 8 + header, rng.integers(1, 4)):
+            damaged[i] = rng.choice([*b'{}[]",:019ae', rng.integers(256)])
+        path.write_bytes(damaged)
+        try:
+            io.load_checkpoint(path)
+        except io.ModelFileError:
+            refused += 1
+    assert refused > 60
