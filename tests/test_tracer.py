@@ -24,6 +24,8 @@ from tensorgrad.optim import rules
 from tensorgrad.optim.rules import adam, adamw, sgd
 from tensorgrad.testing.primitives import cases, checkable, has_rule
 
+pytestmark = pytest.mark.usefixtures("traced_arrays")
+
 Program = list[Any]
 """What is to be done, in order: (function, args, kwargs), and None where an input is read."""
 
@@ -193,8 +195,8 @@ def replay(program: Program, inputs: Sequence[Any]) -> list[Any]:
 # Steps: functions of arrays to arrays, which run on any kind.
 
 
-@pytest.fixture(autouse=True)
-def table() -> Iterator[None]:
+@pytest.fixture
+def traced_arrays() -> Iterator[None]:
     kinds[Traced] = Kind(numbers=False)
     yield
     del kinds[Traced]

@@ -16,7 +16,7 @@ from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
 from tensorgrad.value import Value
 
-Sizes = int | Sequence[int]
+Shape = int | Sequence[int]
 
 
 def in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def of_channels(name: str, x: Any, p: Any) -> Any:
     return np.reshape(p, (-1,) + (1,) * (x.ndim - 2))
 
 
-def trailing(name: str, x: Any, normalized_shape: Sizes) -> tuple[int, ...]:
+def trailing(name: str, x: Any, normalized_shape: Shape) -> tuple[int, ...]:
     """The last axes of `x`, which have these sizes."""
     sizes = as_sizes(normalized_shape)
     if not sizes or x.shape[-len(sizes) :] != sizes:
@@ -57,7 +57,7 @@ def trailing(name: str, x: Any, normalized_shape: Sizes) -> tuple[int, ...]:
     return tuple(range(-len(sizes), 0))
 
 
-def as_sizes(sizes: Sizes) -> tuple[int, ...]:
+def as_sizes(sizes: Shape) -> tuple[int, ...]:
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
@@ -68,7 +68,7 @@ def standardized(x: Any, weight: Any, bias: Any, axis: Any, eps: float) -> Any:
 
 @in_float32
 def layer_norm(
-    input: Any, normalized_shape: Sizes, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: Any, normalized_shape: Shape, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
     """(x - mean) / √(variance + eps) ⊙ weight + bias, over the last axes, of `normalized_shape`.
 
@@ -84,7 +84,7 @@ def layer_norm(
 
 @in_float32
 def rms_norm(
-    input: Any, normalized_shape: Sizes, weight: Any = None, eps: float | None = None
+    input: Any, normalized_shape: Shape, weight: Any = None, eps: float | None = None
 ) -> Any:
     """x / √(mean of x² + eps) ⊙ weight, over the last axes: Zhang and Sennrich (2019).
 
@@ -270,7 +270,7 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Sizes,
+        normalized_shape: Shape,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -296,7 +296,7 @@ class RMSNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Sizes,
+        normalized_shape: Shape,
         eps: float | None = None,
         elementwise_affine: bool = True,
         *,
