@@ -20,8 +20,8 @@ from tensorgrad.random import generator
 from tensorgrad.value import Value
 
 Size = int | Sequence[int]
-AXES = ("length", "height, width", "depth, height, width")
-MODES: dict[str, Any] = {
+_AXES = ("length", "height, width", "depth, height, width")
+_MODES: dict[str, Any] = {
     "zeros": "constant",
     "reflect": "reflect",
     "replicate": "edge",
@@ -63,8 +63,8 @@ def _images(n: int, x: Any, weight: Any, name: str) -> Any:
     """x as images in a batch; ValueError where axes are missing or too many."""
     if x.ndim not in (n + 1, n + 2):
         raise ValueError(
-            f"{name}{n}d of x of shape {x.shape}: it takes (N, C, {AXES[n - 1]}) or "
-            f"(C, {AXES[n - 1]})"
+            f"{name}{n}d of x of shape {x.shape}: it takes (N, C, {_AXES[n - 1]}) or "
+            f"(C, {_AXES[n - 1]})"
         )
     if weight.ndim != n + 2:
         raise ValueError(f"{name}{n}d: a weight of shape {weight.shape} has not {n + 2} axes")
@@ -113,7 +113,7 @@ def _padded(x: Any, around: list[tuple[int, int]], mode: str) -> Any:
     for pair, size in zip(around, x.shape[2:]):
         if max(pair) > size - (mode == "reflect"):
             raise ValueError(f"padding {around} of mode {mode!r} is more than {x.shape[2:]} has")
-    return np.pad(x, [(0, 0), (0, 0), *around], MODES[mode])
+    return np.pad(x, [(0, 0), (0, 0), *around], _MODES[mode])
 
 
 def conv1d(
@@ -291,8 +291,8 @@ class _Conv(Module):
         (groups,), kernel = _each(1, groups, "groups"), _each(n, kernel_size, "kernel_size")
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: {groups} groups do not divide both numbers of channels")
-        if padding_mode not in MODES:
-            raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(MODES)}")
+        if padding_mode not in _MODES:
+            raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(_MODES)}")
         self.stride, self.dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
         self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
         _paddings(n, padding, kernel, self.stride, self.dilation)  # the ValueError

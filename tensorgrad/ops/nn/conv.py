@@ -275,11 +275,12 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     channels, filters = x.shape[1] // groups, z.shape[1]
     z = np.swapaxes(in_rows(z, dtype), -4, -3)
     height = channels * prod(geo.kernel)
-    w = created(np.zeros, (groups, height, filters // groups), dtype, like=x)
+    w: Any = None
     for at in parts(geo, height, n):
         columns = np.reshape(met[at], (groups, height, -1))
         # as wᵀ, for which BLAS takes 0.8 of the time
-        w += columns @ np.swapaxes(np.reshape(z[at], (groups, w.shape[2], -1)), 1, 2)
+        made = columns @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
+        w = made if w is None else np.add(w, made, out=w)
     return np.reshape(np.swapaxes(w, 1, 2), (filters, channels, *geo.kernel))
 
 
