@@ -30,7 +30,7 @@ def _framed(x: Any, ends: list[tuple[int, int]], value: float) -> Any:
 
 def _max_pool(
     n: int,
-    x: Any,
+    input: Any,
     kernel_size: Size,
     stride: Size | None = None,
     padding: Size = 0,
@@ -48,7 +48,7 @@ def _max_pool(
     >>> max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
     array([[3., 5.]])
     """
-    x = planes(n, x, "max_pool")
+    x = planes(n, input, "max_pool")
     shape = x.shape[-n:]
     window, ends = windows_of("max_pool", shape, kernel_size, stride, padding, dilation, ceil_mode)
     x = _framed(x, ends, -np.inf)
@@ -102,7 +102,7 @@ class MaxPool3d(_MaxPool):
 
 def _avg_pool(
     n: int,
-    x: Any,
+    input: Any,
     kernel_size: Size,
     stride: Size | None = None,
     padding: Size = 0,
@@ -119,7 +119,7 @@ def _avg_pool(
     >>> avg_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
     array([[2. , 3.5]])
     """
-    x = planes(n, x, "avg_pool")
+    x = planes(n, input, "avg_pool")
     shape = x.shape[-n:]
     window, ends = windows_of("avg_pool", shape, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None and divisor_override < 1:
@@ -141,7 +141,7 @@ AvgPool1d, AvgPool2d, AvgPool3d = layers("AvgPool", avg_pool1d, avg_pool2d, avg_
 # Windows that are told by the size of the result.
 
 
-def _adaptive_avg_pool(n: int, x: Any, output_size: Any) -> Any:
+def _adaptive_avg_pool(n: int, input: Any, output_size: Any) -> Any:
     """The mean of each of `output_size` windows, which cover the axes and are nearly of one size.
 
     Window i of m begins at ⌊i size/m⌋ and ends before ⌈(i + 1) size/m⌉. None in `output_size`
@@ -150,7 +150,7 @@ def _adaptive_avg_pool(n: int, x: Any, output_size: Any) -> Any:
     >>> adaptive_avg_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
     array([[2. , 3.5]])
     """
-    x = planes(n, x, "adaptive_avg_pool")
+    x = planes(n, input, "adaptive_avg_pool")
     counts = output_sizes(n, x, output_size, "adaptive_avg_pool")
     if all(count == 1 for count in counts):
         return np.mean(x, axis=tuple(range(-n, 0)), keepdims=True)
@@ -165,7 +165,7 @@ AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d = layers(
 )
 
 
-def _adaptive_max_pool(n: int, x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def _adaptive_max_pool(n: int, input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The largest entry of each of `output_size` windows, those of `adaptive_avg_pool1d`.
 
     `return_indices`: also where these are, numbered within their channel.
@@ -173,7 +173,7 @@ def _adaptive_max_pool(n: int, x: Any, output_size: Any, return_indices: bool = 
     >>> adaptive_max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2)
     array([[3., 5.]])
     """
-    x = planes(n, x, "adaptive_max_pool")
+    x = planes(n, input, "adaptive_max_pool")
     counts = output_sizes(n, x, output_size, "adaptive_max_pool")
     if not any(size % count for size, count in zip(x.shape[-n:], counts)):
         sizes = [size // count for size, count in zip(x.shape[-n:], counts)]
@@ -193,7 +193,7 @@ AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d = layers(
 
 def _lp_pool(
     n: int,
-    x: Any,
+    input: Any,
     norm_type: float,
     kernel_size: Size,
     stride: Size | None = None,
@@ -207,7 +207,7 @@ def _lp_pool(
     >>> lp_pool1d(np.array([[3.0, 4.0, 0.0, 2.0]]), 2, 2)
     array([[5., 2.]])
     """
-    x, p = planes(n, x, "lp_pool"), norm_type
+    x, p = planes(n, input, "lp_pool"), norm_type
     if not p > 0:
         raise ValueError(f"lp_pool{n}d: norm_type={p!r} must be positive")
     mean = _avg_pool(n, x**p, kernel_size, stride, 0, ceil_mode)
@@ -222,7 +222,7 @@ LPPool1d, LPPool2d, LPPool3d = layers("LPPool", lp_pool1d, lp_pool2d, lp_pool3d)
 
 def _max_unpool(
     n: int,
-    x: Any,
+    input: Any,
     indices: Any,
     kernel_size: Size,
     stride: Size | None = None,
@@ -238,7 +238,7 @@ def _max_unpool(
     >>> max_unpool1d(out, indices, 2)
     array([[0., 3., 0., 5.]])
     """
-    x, indices = planes(n, x, "max_unpool"), as_array(data_of(indices))
+    x, indices = planes(n, input, "max_unpool"), as_array(data_of(indices))
     kernel_size = many(n, kernel_size, "kernel_size")
     stride = kernel_size if stride is None else many(n, stride, "stride")
     padding = many(n, padding, "padding", 0)
@@ -300,7 +300,7 @@ class MaxUnpool3d(_MaxUnpool):
 
 def _fractional_max_pool(
     n: int,
-    x: Any,
+    input: Any,
     kernel_size: Size,
     output_size: Size | None = None,
     output_ratio: float | Sequence[float] | None = None,
@@ -315,7 +315,7 @@ def _fractional_max_pool(
     `rng` draws. ValueError for windows that do not fit.
     """
     name = "fractional_max_pool"
-    x = planes(n, x, name)
+    x = planes(n, input, name)
     shape, kernel_size = x.shape[-n:], many(n, kernel_size, "kernel_size")
     if (output_size is None) == (output_ratio is None):
         raise ValueError(f"{name}{n}d: give either output_size or output_ratio")

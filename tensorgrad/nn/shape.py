@@ -91,7 +91,7 @@ def _beyond(x: Any, axis: int, low: int, high: int, mode: str) -> Any:
     return np.concatenate([part for part in (before, x, after) if part.shape[axis]], axis)
 
 
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
     """`x` with more entries around it: `pad` is (left, right) of the last axis, then (top, bottom)
     of the one before, and so on; a negative one takes entries away.
 
@@ -102,7 +102,7 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     >>> pad(np.array([[1.0, 2.0, 3.0]]), (1, 2), "reflect")
     array([[2., 1., 2., 3., 2., 1.]])
     """
-    x = as_array(x)
+    x = as_array(input)
     if mode not in PADDINGS:
         raise ValueError(f"pad: mode={mode!r}; there are {', '.join(map(repr, PADDINGS))}")
     if mode != "constant" and value is not None:
@@ -171,7 +171,7 @@ CircularPad1d, CircularPad2d, CircularPad3d = _padding_layers(
 # Shuffles.
 
 
-def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
+def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     """Channels as pixels, (..., C r², H, W) as (..., C, H r, W r) for r = `upscale_factor`.
 
     Shi et al. (2016), eq. 4. ValueError where the channels are no multiple of r².
@@ -180,7 +180,7 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
     array([[[0., 1.],
             [2., 3.]]])
     """
-    x, r = as_array(x), upscale_factor
+    x, r = as_array(input), upscale_factor
     if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
         raise ValueError(
             f"pixel_shuffle of shape {x.shape} by {r}: it takes (..., C r², height, width)"
@@ -193,7 +193,7 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Any:
     return np.reshape(np.transpose(apart, order), (*before, c, h * r, w * r))
 
 
-def pixel_unshuffle(x: Any, downscale_factor: int) -> Any:
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
     """Pixels as channels, (..., C, H r, W r) as (..., C r², H, W): `pixel_shuffle` undone.
 
     ValueError where height or width are no multiple of r = `downscale_factor`.
@@ -201,7 +201,7 @@ def pixel_unshuffle(x: Any, downscale_factor: int) -> Any:
     >>> pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).ravel()
     array([0., 1., 2., 3.])
     """
-    x, r = as_array(x), downscale_factor
+    x, r = as_array(input), downscale_factor
     if x.ndim < 3 or r < 1 or x.shape[-2] % r or x.shape[-1] % r:
         raise ValueError(
             f"pixel_unshuffle of shape {x.shape} by {r}: it takes (..., C, height r, width r)"
@@ -213,7 +213,7 @@ def pixel_unshuffle(x: Any, downscale_factor: int) -> Any:
     return np.reshape(np.transpose(apart, order), (*before, c * r * r, h // r, w // r))
 
 
-def channel_shuffle(x: Any, groups: int) -> Any:
+def channel_shuffle(input: Any, groups: int) -> Any:
     """(N, C, ...) with the channels of `groups` groups dealt in turn: the first of each, ...
 
     Zhang et al. (2017). ValueError where the channels are no multiple of `groups`.
@@ -221,7 +221,7 @@ def channel_shuffle(x: Any, groups: int) -> Any:
     >>> channel_shuffle(np.arange(6.0).reshape(1, 6, 1), 2).ravel()
     array([0., 3., 1., 4., 2., 5.])
     """
-    x = as_array(x)
+    x = as_array(input)
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
         raise ValueError(f"channel_shuffle of shape {x.shape}: axis 1 is no multiple of {groups}")
     n, c, *rest = x.shape
@@ -238,7 +238,7 @@ ChannelShuffle = module_of("ChannelShuffle", channel_shuffle, 1)
 
 
 def unfold(
-    x: Any, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+    input: Any, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
 ) -> Any:
     """Each window as a column: (N, C, H, W) or (C, H, W) to (N, C kh kw, windows).
 
@@ -250,7 +250,7 @@ def unfold(
            [3., 4.],
            [4., 5.]])
     """
-    x = floats(as_array(x))
+    x = floats(as_array(input))
     if x.ndim not in (3, 4):
         raise ValueError(f"unfold of shape {x.shape}: it takes (N, C, H, W) or (C, H, W)")
     window, p = _window(kernel_size, dilation, padding, stride)
@@ -261,7 +261,7 @@ def unfold(
 
 
 def fold(
-    x: Any,
+    input: Any,
     output_size: Size,
     kernel_size: Size,
     dilation: Size = 1,
@@ -276,7 +276,7 @@ def fold(
     array([[[1., 2., 1.],
             [1., 2., 1.]]])
     """
-    x = floats(as_array(x))
+    x = floats(as_array(input))
     window, p = _window(kernel_size, dilation, padding, stride)
     size = many(2, output_size, "output_size")
     whole = size[0] + 2 * p[0], size[1] + 2 * p[1]
@@ -321,7 +321,7 @@ Fold = module_of("Fold", fold, 1)
 # Rows: numbers of classes, lengths and distances.
 
 
-def one_hot(x: Any, num_classes: int = -1) -> Any:
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """Class numbers as rows of integers, 1 in the place of the class; by default as many as there
     are. ValueError for numbers out of range, TypeError for what counts no classes.
 
@@ -329,7 +329,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
     array([[1, 0, 0],
            [0, 0, 1]])
     """
-    x = ops.cost.class_numbers(data_of(x))
+    x = ops.cost.class_numbers(data_of(tensor))
     if num_classes < 0:
         if not x.size:
             raise ValueError("one_hot of no class numbers: give num_classes=")
@@ -344,13 +344,13 @@ def _length(x: Any, p: float, dim: Any, keepdims: bool = False) -> Any:
     return np.linalg.vector_norm(floats(x), ord=p, axis=dim, keepdims=keepdims)
 
 
-def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """x / max(‖x‖ₚ, eps) along `dim`.
 
     >>> normalize(np.array([[3.0, 4.0]]))
     array([[0.6, 0.8]])
     """
-    x = as_array(x)
+    x = as_array(input)
     return x / np.maximum(_length(x, p, dim, True), eps)
 
 
@@ -382,13 +382,13 @@ def pairwise_distance(
 PairwiseDistance = module_of("PairwiseDistance", pairwise_distance, 2)
 
 
-def pdist(x: Any, p: float = 2.0) -> Any:
+def pdist(input: Any, p: float = 2) -> Any:
     """‖xᵢ - xⱼ‖ₚ of the rows i < j of x (n, m): (n (n - 1) / 2).
 
     >>> pdist(np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])).round(4)
     array([5.    , 1.    , 4.2426])
     """
-    x = as_array(x)
+    x = as_array(input)
     if x.ndim != 2:
         raise ValueError(f"pdist of shape {x.shape}: it takes rows, (n, m)")
     i, j = np.triu_indices(x.shape[0], 1)
