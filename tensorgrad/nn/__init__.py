@@ -24,11 +24,12 @@ from tensorgrad.nn.recurrent import *  # noqa: F403
 from tensorgrad.nn.resampling import *  # noqa: F403
 from tensorgrad.nn.scalar import *  # noqa: F403
 from tensorgrad.nn.shape import *  # noqa: F403
+from tensorgrad.nn.summary import summary as summary
 from tensorgrad.nn.transformer import *  # noqa: F403
 
 
 def _public(x: object) -> bool:
-    return x in (functional, init, utils, functional_call, Module) or (
+    return x in (functional, init, utils, functional_call, summary, Module) or (
         isinstance(x, type) and issubclass(x, Module) and x.__module__ != Module.__module__
     )
 

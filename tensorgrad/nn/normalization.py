@@ -16,7 +16,7 @@ from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
 from tensorgrad.value import Value
 
-Shape = int | Sequence[int]
+LastSizes = int | Sequence[int]
 
 
 def in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def of_channels(name: str, x: Any, p: Any) -> Any:
     return np.reshape(p, (-1,) + (1,) * (x.ndim - 2))
 
 
-def trailing(name: str, x: Any, normalized_shape: Shape) -> tuple[int, ...]:
+def trailing(name: str, x: Any, normalized_shape: LastSizes) -> tuple[int, ...]:
     """The last axes of `x`, which have these sizes."""
     sizes = as_sizes(normalized_shape)
     if not sizes or x.shape[-len(sizes) :] != sizes:
@@ -57,7 +57,7 @@ def trailing(name: str, x: Any, normalized_shape: Shape) -> tuple[int, ...]:
     return tuple(range(-len(sizes), 0))
 
 
-def as_sizes(sizes: Shape) -> tuple[int, ...]:
+def as_sizes(sizes: LastSizes) -> tuple[int, ...]:
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
@@ -68,7 +68,7 @@ def standardized(x: Any, weight: Any, bias: Any, axis: Any, eps: float) -> Any:
 
 @in_float32
 def layer_norm(
-    input: Any, normalized_shape: Shape, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: Any, normalized_shape: LastSizes, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
     """(x - mean) / √(variance + eps) ⊙ weight + bias, over the last axes, of `normalized_shape`.
 
@@ -84,7 +84,7 @@ def layer_norm(
 
 @in_float32
 def rms_norm(
-    input: Any, normalized_shape: Shape, weight: Any = None, eps: float | None = None
+    input: Any, normalized_shape: LastSizes, weight: Any = None, eps: float | None = None
 ) -> Any:
     """x / √(mean of x² + eps) ⊙ weight, over the last axes: Zhang and Sennrich (2019).
 
@@ -155,10 +155,10 @@ def several(name: str, x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
     return axis
 
 
-def by_running(name: str, x: Any, running: Moments, eps: float) -> Any:
-    """What normalisation by given statistics makes of the input."""
+def by_running(name: str, x: Any, running: Moments, weight: Any, bias: Any, eps: float) -> Any:
+    """Normalisation by given statistics, with a weight and a bias, all broadcast to the input."""
     mean, variance = (of_channels(name, x, p) for p in running)
-    return (x - mean) / np.sqrt(variance + eps)
+    return scaled(x - mean, (1 if weight is None else weight) / np.sqrt(variance + eps), bias)
 
 
 def written(running: Moments, new: Moments, momentum: float) -> None:
@@ -193,7 +193,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: without training it takes a running mean and variance")
-        return scaled(by_running("batch_norm", input, running, eps), weight, bias)
+        return by_running("batch_norm", input, running, weight, bias, eps)
     axis = several("batch_norm", input, (0, *range(2, input.ndim)))
     if running_mean is not None:
         written(running, moments(input, axis), momentum)
@@ -227,7 +227,7 @@ def instance_norm(
             raise ValueError(
                 "instance_norm: without use_input_stats it takes a running mean and variance"
             )
-        return scaled(by_running("instance_norm", input, running, eps), weight, bias)
+        return by_running("instance_norm", input, running, weight, bias, eps)
     axis = several("instance_norm", input, tuple(range(2, input.ndim)))
     if running_mean is not None:
         written(running, over_examples(moments(input, axis)), momentum)
@@ -270,7 +270,7 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Shape,
+        normalized_shape: LastSizes,
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
@@ -296,7 +296,7 @@ class RMSNorm(Module):
 
     def __init__(
         self,
-        normalized_shape: Shape,
+        normalized_shape: LastSizes,
         eps: float | None = None,
         elementwise_affine: bool = True,
         *,
@@ -387,7 +387,7 @@ class _Running(Module):
         weight, bias = (of_channels(name, x, p) for p in (self.weight, self.bias))
         if self.track_running_stats and not self.training:
             running = self.running_mean, self.running_var
-            return scaled(by_running(name, x, running, self.eps), weight, bias)
+            return by_running(name, x, running, weight, bias, self.eps)
         axis = several(name, x, self.over(x))
         if self.track_running_stats:
             self.follow(moments(x, axis))

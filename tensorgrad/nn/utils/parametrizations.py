@@ -203,10 +203,10 @@ def orthogonal(
 ) -> Module:
     """Let `module.name` be a matrix with orthonormal rows, or columns where there are fewer.
 
-    `orthogonal_map`: "matrix_exp" (by default, of square ones), "cayley" or "householder" (else):
-    what makes it of the original. `use_trivialization`: it is that times the orthogonal factor of the
-    weight as it was, Lezcano-Casado (2019). ValueError for other maps and
-    a parameter of less than two axes.
+    `orthogonal_map`, what makes it of the original: "matrix_exp" (by default, of square ones),
+    "cayley" or "householder" (else). `use_trivialization`: it is that times the orthogonal factor
+    of the weight as it was, Lezcano-Casado (2019). ValueError for other maps and a parameter of
+    less than two axes.
 
     >>> from tensorgrad import nn
     >>> weight = orthogonal(nn.Linear(3, 2, rng=0)).weight
