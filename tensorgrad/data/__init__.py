@@ -1,9 +1,9 @@
 """Data to learn from, as plain NumPy arrays: nothing here knows about gradients.
 
 `digits` comes with the package; `mnist`, its relatives, `cifar10` and `tiny_shakespeare` are read
-from disk or downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`, `spirals` and
-`blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches, and the functions
-of `images.py` make other pictures of the same things.
+from disk or downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`,
+`spirals` and `blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches, and
+the functions of `images.py` make other pictures of the same things.
 """
 
 from tensorgrad.data.cifar import cifar10

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.node import within
+from tensorgrad.nn.init import taking
 from tensorgrad.nn.module import Module
 
 DEEPEST = 200  # levels of a description: a hundred Modules, each within the other's tuple
@@ -92,7 +94,8 @@ def build(description: Any, classes: Mapping[str, type[Module]], numbers: int) -
     Only `classes` are called. `numbers`: how many there are to be put in place of the zeros, in
     parameters and buffers. ValueError, with the place, where the description cannot be followed.
     """
-    model = Builder(classes, numbers).build(description, "architecture")
+    builder = Builder(classes, numbers)
+    model = within(taking, builder.rng.take, builder.build, (description, "architecture"), {})
     if not isinstance(model, Module):
         raise ValueError(f"architecture: {description!r:.60} is no model")
     return model
@@ -213,10 +216,13 @@ class Blank(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self.room = room
 
-    def zeros(self, size: Any) -> Any:
-        self.room -= 1 + (math.prod(size) if isinstance(size, (tuple, list)) else size or 0)
+    def take(self, n: int) -> None:
+        self.room -= 1 + n
         if self.room < 0:
-            raise ValueError(f"it draws {size} numbers, more than the file has")
+            raise ValueError(f"it makes {n} numbers, more than the file has")
+
+    def zeros(self, size: Any) -> Any:
+        self.take(math.prod(size) if isinstance(size, (tuple, list)) else size or 0)
         return np.zeros(() if size is None else size)
 
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, created
+from tensorgrad.nn.init import full
 from tensorgrad.nn.module import Module, learning, module_of
 from tensorgrad.ops import nn as ops
 from tensorgrad.random import generator
@@ -157,7 +158,7 @@ class PReLU(Module):
     def __init__(
         self, num_parameters: int = 1, init: float = 0.25, *, dtype: npt.DTypeLike = np.float32
     ) -> None:
-        self.weight = Value(np.full(num_parameters, init, learning(dtype)))
+        self.weight = Value(full(init, num_parameters, learning(dtype)))
 
     def forward(self, input: Any) -> Any:
         return prelu(input, self.weight)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, same_shape
 from tensorgrad.nn.dropout import dropout
+from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
@@ -312,7 +313,7 @@ class MultiheadAttention(Module):
             self.q_proj_weight = matrix(e, e, 2 * e)
             self.k_proj_weight = matrix(e, kdim, e + kdim)
             self.v_proj_weight = matrix(e, vdim, e + vdim)
-        self.in_proj_bias = Value(np.zeros(3 * e, dtype)) if bias else None
+        self.in_proj_bias = Value(full(0, 3 * e, dtype)) if bias else None
         self.bias_k: Value | None = None
         self.bias_v: Value | None = None
         if add_bias_kv:

@@ -11,7 +11,8 @@ PyTorch, whose names end in _, fill what there is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ from tensorgrad.random import generator
 
 Parameters = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 Initialiser = Callable[[np.random.Generator, int, int], Parameters]
+
+# Told how many numbers a Module is about to make: who builds one from a file that is not trusted
+# has room for so many.
+taking: ContextVar[Callable[[int], object]] = ContextVar("taking", default=lambda n: None)
+
+
+def full(value: float, shape: int | Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array of one value, for a parameter or buffer that is not drawn."""
+    taking.get()(math.prod(shape) if isinstance(shape, Sequence) else shape)
+    return np.full(shape, value, dtype)
 
 
 def normal(rng: np.random.Generator, out: int, n: int) -> Parameters:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arrays import in_place
 from tensorgrad.engine.node import data_of, detached
+from tensorgrad.nn.init import full
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
 from tensorgrad.value import Value
@@ -280,8 +281,8 @@ class LayerNorm(Module):
         dtype = learning(dtype)
         self.normalized_shape, self.eps = as_sizes(normalized_shape), eps
         sizes = self.normalized_shape
-        self.weight = Value(np.ones(sizes, dtype)) if elementwise_affine else None
-        self.bias = Value(np.zeros(sizes, dtype)) if elementwise_affine and bias else None
+        self.weight = Value(full(1, sizes, dtype)) if elementwise_affine else None
+        self.bias = Value(full(0, sizes, dtype)) if elementwise_affine and bias else None
 
     def forward(self, input: Any) -> Any:
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -303,7 +304,7 @@ class RMSNorm(Module):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape, self.eps = as_sizes(normalized_shape), eps
-        ones = np.ones(self.normalized_shape, learning(dtype))
+        ones = full(1, self.normalized_shape, learning(dtype))
         self.weight = Value(ones) if elementwise_affine else None
 
     def forward(self, input: Any) -> Any:
@@ -330,8 +331,8 @@ class GroupNorm(Module):
             raise ValueError(f"GroupNorm: {num_channels} channels are not {num_groups} groups")
         dtype = learning(dtype)
         self.num_groups, self.eps = num_groups, eps
-        self.weight = Value(np.ones(num_channels, dtype)) if affine else None
-        self.bias = Value(np.zeros(num_channels, dtype)) if affine else None
+        self.weight = Value(full(1, num_channels, dtype)) if affine else None
+        self.bias = Value(full(0, num_channels, dtype)) if affine else None
 
     def forward(self, input: Any) -> Any:
         return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
@@ -365,11 +366,11 @@ class _Running(Module):
         dtype = learning(dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.track_running_stats = track_running_stats
-        self.weight = Value(np.ones(num_features, dtype)) if affine else None
-        self.bias = Value(np.zeros(num_features, dtype)) if affine else None
+        self.weight = Value(full(1, num_features, dtype)) if affine else None
+        self.bias = Value(full(0, num_features, dtype)) if affine else None
         if track_running_stats:
-            self.running_mean = np.zeros(num_features, dtype)
-            self.running_var = np.ones(num_features, dtype)
+            self.running_mean = full(0, num_features, dtype)
+            self.running_var = full(1, num_features, dtype)
             self.num_batches_tracked = np.array(0)
 
     def forward(self, input: Any) -> Any:
