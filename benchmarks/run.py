@@ -29,11 +29,13 @@ import machine  # noqa: E402
 import memory  # noqa: E402
 import scalar  # noqa: E402
 import steps  # noqa: E402
+import transformer  # noqa: E402
 from result import Result  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "import": imports.run,
     **{name: partial(steps.run, problem) for name, problem in steps.PROBLEMS.items()},
+    "transformer": transformer.run,
     "scalar": scalar.run,
     "chain": chain.run,
     "memory": memory.run,

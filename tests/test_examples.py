@@ -225,6 +225,21 @@ def test_a_pendulum_is_measured_through_a_runge_kutta_integrator(tmp_path):
     assert checkpointed[-1] < kept[-1] / 5  # megabytes
 
 
+@pytest.mark.skipif(
+    not Path(os.environ.get("TENSORGRAD_DATA", "nowhere"), "tinyshakespeare").is_dir(),
+    reason="needs tiny Shakespeare in $TENSORGRAD_DATA",
+)
+@pytest.mark.parametrize(
+    ("steps", "most"), [("2", 4.5), pytest.param("2000", 1.9, marks=pytest.mark.nightly)]
+)
+def test_a_transformer_learns_to_write(steps, most, tmp_path):
+    output = run("shakespeare.py", "0", steps, folder=tmp_path)
+    ((_, loss),) = numbers("validation loss", output)
+    assert loss <= most
+    _, written = output.split("\n", 1)
+    assert len(written) > 300
+
+
 @needs_mnist
 @pytest.mark.parametrize(
     ("name", "seed", "floor"), [("mnist_30.py", 0, 87), ("mnist_100.py", 0, 60)]
