@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.extras import missing
+from tensorgrad.data.store import fetch, search
 
-_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SUM = "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+FILE = "input.txt"
 
 
 class Text(NamedTuple):
@@ -48,12 +49,13 @@ def tiny_shakespeare(root: str | os.PathLike[str] | None = None) -> Text:
     Traceback (most recent call last):
     FileNotFoundError: tiny_shakespeare: no/such/folder lacks input.txt: put it there, or ...
     """
-    path = _search() or _download() if root is None else Path(root, "input.txt")
-    if not path.is_file():
+    path = search("tinyshakespeare", find) if root is None else find(Path(root))
+    if path is None and root is not None:
         raise FileNotFoundError(
-            f"tiny_shakespeare: {root} lacks input.txt: put it there, or call tiny_shakespeare() "
-            "to find or download it"
+            f"tiny_shakespeare: {root} lacks {FILE}: put it there, or call tiny_shakespeare() to "
+            "find or download it"
         )
+    path = path or fetch("tinyshakespeare", URL, SUM, FILE)
     try:
         text = path.read_text(encoding="utf8")
     except UnicodeDecodeError as error:
@@ -66,31 +68,7 @@ def tiny_shakespeare(root: str | os.PathLike[str] | None = None) -> Text:
     return Text(numbers[:end], numbers[end:], "".join(characters))
 
 
-def _search() -> Path | None:
-    """The file in the first of the usual folders that has it."""
-    data = os.environ.get("TENSORGRAD_DATA")
-    folders = [Path(data, "tinyshakespeare"), _cache()] if data else [_cache()]
-    paths = (folder / "input.txt" for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _cache() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "tensorgrad", "tinyshakespeare")
-
-
-def _download() -> Path:
-    """The file, fetched into the cache and checked by pooch."""
-    try:
-        import pooch  # type: ignore[import-untyped]
-    except ImportError:
-        needs = "tiny_shakespeare is not on disk, and to download it needs pooch"
-        raise missing(needs, "data") from None
-    try:
-        return Path(pooch.retrieve(_URL, _SHA256, "input.txt", _cache()))
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"tiny_shakespeare: could not download {_URL} to {_cache()}: put input.txt in a folder "
-            "and call tiny_shakespeare(folder), or put it in $TENSORGRAD_DATA/tinyshakespeare. "
-            f"Reason: {error}"
-        ) from error
+def find(folder: Path) -> Path | None:
+    """The file, if the folder has it."""
+    path = folder / FILE
+    return path if path.is_file() else None
