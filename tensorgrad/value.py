@@ -44,13 +44,13 @@ from tensorgrad.engine.node import (
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.strangers import called, is_foreign, way_out
-from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead
+from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead, as_in_pytorch
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, rounding, shape
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
 from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
-from tensorgrad.ops.nn import activation
+from tensorgrad.ops.nn import activation, softmax
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
 Operator = Callable[[Any, Any], Any]
@@ -65,9 +65,9 @@ def method(name: str) -> Callable[..., Any]:
         try:
             return implementations[function](self, *args, **kwargs)
         except TypeError:
-            for word in kwargs.keys() & ARGUMENTS.keys():
-                raise TypeError(f"{name}: write {ARGUMENTS[word]} for {word}=, as NumPy") from None
-            raise
+            if not kwargs.keys() & ARGUMENTS.keys():
+                raise
+        return as_in_pytorch(self, name, args, kwargs)
 
     return call
 
@@ -722,6 +722,14 @@ class Value(Handle):
     def relu(self) -> Value:
         """max(0, x) of each element, with gradient 0 at 0."""
         return run(activation.relu, (self,), NO_PARAMS)
+
+    def softmax(self, axis: int = -1, dim: int | None = None) -> Value:
+        """e^x / Σ e^x along an axis, which PyTorch calls `dim`."""
+        return run(softmax.softmax, (self,), {"axis": axis if dim is None else dim})
+
+    def log_softmax(self, axis: int = -1, dim: int | None = None) -> Value:
+        """The logarithm of `softmax`, without underflow."""
+        return run(softmax.log_softmax, (self,), {"axis": axis if dim is None else dim})
 
 
 class Flat:

@@ -885,12 +885,8 @@ def test_filling_in_place_is_differentiated() -> None:
 @pytest.mark.parametrize(
     ("habit", "written"),
     [
-        (lambda v: v.sum(dim=1), "write axis="),
-        (lambda v: v.mean(axis=1, keepdim=True), "write keepdims="),
-        (lambda v: v.argmax(dim=1), "write axis="),
-        (lambda v: v.cumsum(dim=0), "write axis="),
-        (lambda v: v.std(unbiased=False), "write ddof="),
-        (lambda v: v.any(dim=0), "write axis="),
+        (lambda v: v.std(dim=0), "PyTorch divides by n - 1, NumPy by n: write correction=1"),
+        (lambda v: v.sum(dim=0, axis=0), "dim= and axis= are the same: give one"),
         (lambda v: v.view(-1), "write v.reshape"),
         (lambda v: v.permute(1, 0), "write v.transpose"),
         (lambda v: v.unsqueeze(0), "write np.expand_dims"),
@@ -900,7 +896,6 @@ def test_filling_in_place_is_differentiated() -> None:
         (lambda v: v.clone(), "write v.copy()"),
         (lambda v: v.clamp(0), "write np.clip(v, low, high)"),
         (lambda v: v._prev, "tg.viz.graph(v)"),
-        (lambda v: v.softmax(-1), "tg.nn.functional.softmax(v)"),
         (lambda v: v.max(v), "np.maximum(a, b)"),
         (lambda v: v.strides, "write v.data.strides"),
         (lambda v: v.tobytes(), "write v.data.tobytes"),
@@ -914,6 +909,36 @@ def test_habits_of_other_libraries_are_told_what_to_write(habit: Any, written: s
     with pytest.raises((AttributeError, TypeError)) as caught:
         habit(Value(np.ones((2, 3))))
     assert written in str(caught.value)
+
+
+X = np.array([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    ("habit", "expected"),
+    [
+        (lambda v: v.sum(dim=1), X.sum(1)),
+        (lambda v: v.sum(dim=[0, 1], keepdim=True), X.sum(keepdims=True)),
+        (lambda v: v.mean(axis=1, keepdim=True), X.mean(1, keepdims=True)),
+        (lambda v: v.prod(dim=0), X.prod(0)),
+        (lambda v: v.argmax(dim=1), X.argmax(1)),
+        (lambda v: v.cumsum(dim=0), X.cumsum(0)),
+        (lambda v: (v > 2).any(axis=0), [True, True, True]),
+        (lambda v: v.std(unbiased=False), X.std()),
+        (lambda v: v.std(dim=1, unbiased=True), X.std(1, ddof=1)),
+        (lambda v: v.var(dim=0, correction=0, keepdim=True), X.var(0, keepdims=True)),
+        (lambda v: v.max(dim=1).values, X.max(1)),
+        (lambda v: v.max(dim=1)[1], X.argmax(1)),
+        (lambda v: v.min(dim=0, keepdim=True).indices, X.argmin(0)[None]),
+        (lambda v: v.max(axis=1), X.max(1)),
+        (lambda v: v.softmax(0), np.exp(X) / np.exp(X).sum(0)),
+        (lambda v: v.softmax(dim=1), np.exp(X) / np.exp(X).sum(1, keepdims=True)),
+        (lambda v: v.log_softmax(axis=0), X - np.log(np.exp(X).sum(0))),
+    ],
+)
+def test_methods_take_the_words_of_pytorch_for_axes(habit: Any, expected: Any) -> None:
+    found = habit(Value(X))
+    np.testing.assert_allclose(getattr(found, "data", found), expected, rtol=1e-12)
 
 
 def test_an_attribute_that_nobody_has() -> None:

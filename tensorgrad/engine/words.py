@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, NamedTuple
 
 import numpy as np
 
-ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof="}
+ARGUMENTS = {"dim": "axis=", "keepdim": "keepdims=", "unbiased": "ddof=", "correction": "ddof="}
 """What NumPy calls the arguments of PyTorch's methods."""
 
 ATTRIBUTES = {
@@ -25,8 +27,6 @@ ATTRIBUTES = {
     "norm": "np.linalg.norm(v)",
     "pow": "v ** n",
     "mm": "v @ w",
-    "softmax": "tg.nn.functional.softmax(v)",
-    "log_softmax": "tg.nn.functional.log_softmax(v)",
     "clone": "v.copy()",
     "clamp": "np.clip(v, low, high)",
     "zero_": "v[...] = 0",
@@ -59,3 +59,62 @@ class Instead:
 
     def __get__(self, value: Any, owner: type) -> Any:
         raise AttributeError(f"a Value has no attribute {self.name!r}: write {self.way_out}")
+
+
+class Found(NamedTuple):
+    """What PyTorch's `max(dim=)` returns: the largest entries, and where they are."""
+
+    values: Any
+    indices: Any
+
+
+def in_other_words(kwargs: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments under the names that `words` has for them. TypeError where both are given."""
+    for theirs in kwargs.keys() & words.keys():
+        if words[theirs] in kwargs:
+            raise TypeError(f"{theirs}= and {words[theirs]}= are the same: give one")
+    return {words.get(name, name): x for name, x in kwargs.items()}
+
+
+NUMPYS = {name: ours.rstrip("=") for name, ours in ARGUMENTS.items()}
+TORCHS = {"axis": "dim", "keepdims": "keepdim"}
+ARG = {"max": "argmax", "min": "argmin"}
+
+
+def as_in_pytorch(value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A method that is called with PyTorch's words: `v.sum(dim=0, keepdim=True)`.
+
+    Where a word means more than its name, so it does here: `max` and `min` along a `dim` return
+    the indices too, and a standard deviation has no default of its own, for NumPy's is another.
+    """
+    given = in_other_words(kwargs, NUMPYS)
+    if isinstance(given.get("axis"), list):
+        given["axis"] = tuple(given["axis"])
+    if name in ("std", "var") and "ddof" not in given:
+        raise TypeError(
+            f"{name}: PyTorch divides by n - 1, NumPy by n: write correction=1, or correction=0"
+        )
+    if name in ("std", "var"):
+        given["ddof"] = int(given["ddof"])  # unbiased=True
+    found = getattr(value, name)(*args, **given)
+    if name in ARG and "dim" in kwargs:
+        return Found(found, getattr(value, ARG[name])(**given))
+    return found
+
+
+def in_both_words(function: Callable[..., Any], home: str) -> Callable[..., Any]:
+    """`function`; if it takes `dim` or `keepdim`, one that takes `axis` and `keepdims` too.
+
+    `home`: the module where that one is found, by `pickle` say.
+    """
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    if not {*TORCHS.values()} & {*names}:
+        return function
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **(in_other_words(kwargs, TORCHS) if kwargs else kwargs))
+
+    call.__module__ = home
+    return call

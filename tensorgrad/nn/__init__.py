@@ -10,7 +10,6 @@ from tensorgrad.nn.activation import *  # noqa: F403
 from tensorgrad.nn.attention import *  # noqa: F403
 from tensorgrad.nn.container import *  # noqa: F403
 from tensorgrad.nn.conv import *  # noqa: F403
-from tensorgrad.nn.distance import *  # noqa: F403
 from tensorgrad.nn.dropout import *  # noqa: F403
 from tensorgrad.nn.embedding import *  # noqa: F403
 from tensorgrad.nn.linear import *  # noqa: F403

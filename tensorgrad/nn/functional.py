@@ -1,15 +1,16 @@
 """Functions of networks, with PyTorch's names and defaults. They take Values or plain arrays.
 
-Each stands in the file of its family, with the Module that follows from it.
+Each stands in the file of its family, with the Module that follows from it. What takes PyTorch's
+`dim` and `keepdim` takes NumPy's `axis` and `keepdims` too.
 """
 
 from inspect import isfunction
 
 from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.words import in_both_words as _in_both_words
 from tensorgrad.nn.activation import *  # noqa: F403
 from tensorgrad.nn.attention import *  # noqa: F403
 from tensorgrad.nn.conv import *  # noqa: F403
-from tensorgrad.nn.distance import *  # noqa: F403
 from tensorgrad.nn.dropout import *  # noqa: F403
 from tensorgrad.nn.embedding import *  # noqa: F403
 from tensorgrad.nn.linear import *  # noqa: F403
@@ -30,3 +31,5 @@ def _public(x: object) -> bool:
 
 
 __all__ = _only(globals(), _public)
+
+globals().update({name: _in_both_words(globals()[name], __name__) for name in __all__})

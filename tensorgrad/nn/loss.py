@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arrays import anywhere, as_array, same_shape, wrong
 from tensorgrad.engine.primitive import apply
-from tensorgrad.nn.distance import pairwise_distance
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, module_of
+from tensorgrad.nn.shape import pairwise_distance
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
 from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot

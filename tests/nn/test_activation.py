@@ -213,3 +213,15 @@ def test_a_dtype_is_what_is_computed_in() -> None:
 def test_mistakes_are_named(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_functions_take_the_words_of_numpy_for_axes() -> None:
+    np.testing.assert_array_equal(F.softmax(x, axis=0), F.softmax(x, dim=0))
+    np.testing.assert_array_equal(F.glu(x, axis=0), F.glu(x, 0))
+    kept = F.pairwise_distance(x, 2 * x, keepdims=True)
+    np.testing.assert_array_equal(kept, F.pairwise_distance(x, 2 * x, keepdim=True))
+    assert pickle.loads(pickle.dumps(F.softmax)) is F.softmax
+    with pytest.raises(TypeError, match="axis= and dim= are the same"):
+        F.softmax(x, axis=0, dim=1)
+    with pytest.raises(TypeError, match="axes"):
+        F.softmax(x, axes=0)
