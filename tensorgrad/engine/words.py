@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, NamedTuple
@@ -102,10 +103,10 @@ def as_in_pytorch(value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str
     return found
 
 
-def in_both_words(function: Callable[..., Any], home: str) -> Callable[..., Any]:
+def in_both_words(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`; if it takes `dim` or `keepdim`, one that takes `axis` and `keepdims` too.
 
-    `home`: the module where that one is found, by `pickle` say.
+    It stands in the place of the other in its module, where `pickle` looks for it.
     """
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
@@ -116,5 +117,5 @@ def in_both_words(function: Callable[..., Any], home: str) -> Callable[..., Any]
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **(in_other_words(kwargs, TORCHS) if kwargs else kwargs))
 
-    call.__module__ = home
+    setattr(sys.modules[function.__module__], function.__name__, call)
     return call

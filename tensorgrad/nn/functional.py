@@ -32,4 +32,4 @@ def _public(x: object) -> bool:
 
 __all__ = _only(globals(), _public)
 
-globals().update({name: _in_both_words(globals()[name], __name__) for name in __all__})
+globals().update({name: _in_both_words(globals()[name]) for name in __all__})
