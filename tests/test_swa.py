@@ -139,6 +139,17 @@ def test_statistics_are_made_anew_over_one_pass() -> None:
     swa_utils.update_bn(iter(()), nn.Linear(1, 1))
 
 
+def test_statistics_of_a_batchnorm_are_made_anew() -> None:
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(size=(5, 2)) for _ in range(3)]
+    model = nn.Sequential(nn.BatchNorm1d(2, dtype=np.float64)).eval()
+    model[0].running_mean = np.full(2, 99.0)
+    swa_utils.update_bn(batches, model)
+    close(model[0].running_mean, np.mean(batches, axis=(0, 1)))
+    close(model[0].running_var, np.mean(np.var(batches, axis=1, ddof=1), axis=0))
+    assert model[0].num_batches_tracked == 3
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

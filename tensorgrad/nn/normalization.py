@@ -394,6 +394,13 @@ class _Running(Module):
             self.follow(moments(x, axis))
         return standardized(x, weight, bias, axis, self.eps)
 
+    def reset_running_stats(self) -> None:
+        """Forget all batches."""
+        if self.track_running_stats:
+            self.running_mean = np.zeros_like(self.running_mean)
+            self.running_var = np.ones_like(self.running_var)
+            self.num_batches_tracked = np.array(0)
+
     def over(self, x: Any) -> tuple[int, ...]:
         """The axes that statistics go over."""
         raise NotImplementedError

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.node import Array
 from tensorgrad.nn.module import Module
-from tensorgrad.optim import Optimizer
+from tensorgrad.nn.utils import clip_grad_norm_, clip_grad_value_
 from tensorgrad.train.step import Step
 from tensorgrad.value import Value
 
@@ -113,19 +113,10 @@ def clipped(
     class Clipped(step):  # type: ignore[misc, valid-type]
         def backward(self, loss: Value) -> None:
             super().backward(loss)
-            params = [p for p in learning(self.optimizer) if p.node.grad is not None]
-            gradients = [data_of(p.node.grad) for p in params]
+            params = [p for group in self.optimizer.param_groups for p in group["params"]]
             if norm is None:
-                new = [np.clip(g, -most, most) for g in gradients]
+                clip_grad_value_(params, most)
             else:
-                total = sum(float(np.sum(np.abs(g) ** 2)) for g in gradients) ** 0.5
-                new = [g * min(1.0, most / (total + 1e-6)) for g in gradients]
-            for p, g in zip(params, new):
-                p.node.grad = g
+                clip_grad_norm_(params, most)
 
     return Clipped
-
-
-def learning(optimizer: Optimizer) -> list[Value]:
-    """All parameters of an optimiser."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
