@@ -500,6 +500,42 @@ def test_an_optimiser_shows_its_groups_as_pytorchs_does() -> None:
     assert "Parameter Group 1\n    eps: 1e-06\n    lr: 0.5" in repr(optimizer)
 
 
+def test_parameters_may_come_with_their_names() -> None:
+    model = nn.Linear(2, 1)
+    optimizer = optim.SGD(model.named_parameters())
+    assert [p.shape for p in optimizer.param_groups[0]["params"]] == [(1, 2), (1,)]
+
+
+def test_a_rate_that_has_become_no_number_stops_the_step_and_changes_nothing() -> None:
+    for lr in (float("nan"), -0.1, np.inf):
+        p = Value(1.0)
+        optimizer = optim.Adam([p])
+        p.grad = 1.0
+        optimizer.param_groups[0]["lr"] = lr
+        with pytest.raises(ValueError, match=f"lr={lr}: must be 0 or more"):
+            optimizer.step()
+        assert p.data == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "one", "other"),
+    [
+        (optim.Muon, np.ones((2, 3)), np.ones((3, 2))),
+        (optim.Adafactor, np.ones((2, 3)), np.ones((3, 2))),
+        (optim.Adafactor, np.ones(3), np.ones(2)),
+        (optim.Adafactor, np.ones((2, 3)), np.ones(3)),
+    ],
+)
+def test_a_state_of_a_parameter_as_a_whole_is_of_its_shape(make: Any, one: Any, other: Any) -> None:
+    w = Value(one)
+    optimizer = make([w])
+    w.grad = 1.0
+    optimizer.step()
+    make([Value(one)]).load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="for parameter 0 of shape"):
+        make([Value(other)]).load_state_dict(optimizer.state_dict())
+
+
 def test_parameters_may_come_from_a_generator() -> None:
     model = nn.Linear(2, 1)
     optimizer = optim.SGD((p for p in model.parameters()), lr=0.1)
@@ -531,6 +567,7 @@ w = Value(1.0)
             ValueError,
             "no dampening",
         ),
+        (lambda: optim.Adam([w], fused=True), TypeError, "Adam: .*'fused'; it has lr, betas, eps"),
         (lambda: optim.SGD([w], lr="0.1"), TypeError, "lr='0.1': must be a number"),
         (lambda: optim.SGD([w], lr=1j), TypeError, "must be a number"),
         (lambda: optim.Adam([w], betas=0.9 * w), TypeError, "must be a number"),

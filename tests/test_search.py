@@ -176,6 +176,14 @@ def test_lbfgs_goes_on_from_its_saved_state_as_if_nothing_had_been() -> None:
     np.testing.assert_array_equal(one.data, other.data)
 
 
+def test_a_state_of_lbfgs_is_of_as_many_numbers() -> None:
+    w = Value([-1.2, 1.0])
+    optimizer = optim.LBFGS([w])
+    optimizer.step(closure_of(optimizer, lambda: valley(w)))
+    with pytest.raises(ValueError, match=r"shape \(2,\) for parameter 0 of shape \(3,\)"):
+        optim.LBFGS([Value(np.ones(3))]).load_state_dict(optimizer.state_dict())
+
+
 # Newton's method.
 
 A = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]])

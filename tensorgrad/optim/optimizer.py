@@ -65,7 +65,12 @@ class Optimizer:
             cls.__signature__ = signature  # type: ignore[attr-defined]
 
     def __init__(self, params: Iterable[Any], *args: Any, **settings: Any) -> None:
-        given = inspect.signature(type(self)).bind(params, *args, **settings)
+        signature = inspect.signature(type(self))
+        try:
+            given = signature.bind(params, *args, **settings)
+        except TypeError as error:
+            known = ", ".join(list(signature.parameters)[1:])
+            raise TypeError(f"{type(self).__name__}: {error}; it has {known}") from None
         given.apply_defaults()
         self.defaults = {k: v for k, v in given.arguments.items() if k != "params"}
         self.param_groups: list[dict[str, Any]] = []
@@ -85,6 +90,7 @@ class Optimizer:
             raise ValueError(f"a group is a dict with its 'params', not {dict(group)!r:.60}")
         params = group["params"]
         params = [params] if isinstance(params, Value) else list(params)
+        params = [p[1] if isinstance(p, tuple) else p for p in params]  # of named_parameters()
         new = {**self.defaults, **group, "params": params}
         if unknown := group.keys() - self.defaults.keys() - {"params"}:
             raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
@@ -127,6 +133,9 @@ class Optimizer:
                 for k, v in group.items()
                 if k in self.defaults
             }
+            lr = settings.get("lr")
+            if type(lr) is float and not 0 <= lr < math.inf:  # set since, by a schedule, say
+                self._check(**{**group, "params": []})
             climb = settings.pop("maximize", False)
             for p in group["params"]:
                 node = p.node
@@ -237,9 +246,8 @@ class Optimizer:
         for i, p in zip(numbers, params):
             if i not in state["state"]:
                 continue
-            shape = (*p.shape, 2) if p.dtype.kind == "c" else p.shape  # as `pairs`
             for x in state["state"][i]:
-                if self.entrywise and np.shape(x) not in ((), shape):
+                if np.shape(x) and not self.fits(np.shape(x), p):
                     raise ValueError(
                         f"state of shape {np.shape(x)} for parameter {i} of shape {p.shape}"
                     )
@@ -248,6 +256,10 @@ class Optimizer:
                 for x in state["state"][i]
             )
         return new
+
+    def fits(self, shape: tuple[int, ...], p: Value) -> bool:
+        """Whether an array of a parameter's state may have this shape."""
+        return shape == ((*p.shape, 2) if self.entrywise and p.dtype.kind == "c" else p.shape)
 
 
 def number(x: Any) -> Any:

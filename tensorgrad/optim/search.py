@@ -31,6 +31,9 @@ class Search(Optimizer):
             self.param_groups.pop()
             raise ValueError(f"{type(self).__name__} has one group: its parameters are one vector")
 
+    def fits(self, shape: tuple[int, ...], p: Value) -> bool:
+        return bool(shape == self.vector().shape)
+
     @property
     def _params(self) -> list[Value]:
         params: list[Value] = self.param_groups[0]["params"]
@@ -77,6 +80,8 @@ class Search(Optimizer):
 
     def curvature(self, loss: Any) -> Callable[[Array], Array]:
         """The Hessian of a loss that was computed here, times a vector: two sweeps each."""
+        if not isinstance(loss, Value):
+            raise TypeError(f"{type(self).__name__} differentiates the loss twice: it is no Value")
         self.zero_grad()
         loss.backward(create_graph=True)
         gradients = [(i, p.node.grad) for i, p in enumerate(self._params)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from tensorgrad.engine.node import Array
 from tensorgrad.optim.optimizer import Optimizer, State
+from tensorgrad.value import Value
 
 
 def adagrad(
@@ -165,6 +166,10 @@ class Adafactor(Optimizer):
 
     rule = staticmethod(adafactor)
     entrywise = False
+
+    def fits(self, shape: tuple[int, ...], p: Value) -> bool:
+        rows, columns = (*p.shape[:-1], 1), (*p.shape[:-2], 1, *p.shape[-1:])
+        return shape in ((rows, columns) if p.ndim > 1 else (p.shape,))
 
     def _check(self, params: list[Any], **settings: Any) -> None:
         super()._check(params, **settings)
