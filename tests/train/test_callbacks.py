@@ -511,6 +511,13 @@ def test_batches_measure_what_all_examples_at_once_do() -> None:
             assert line.measures["f1"] == same.measures["f1"]
 
 
+def test_the_try_before_training_draws_nothing() -> None:
+    loader = data.DataLoader(X, Y, shuffle=True)
+    before = loader.state_dict()
+    classified(validation=loader, epochs=0)
+    assert loader.state_dict() == before
+
+
 def test_the_model_sees_no_more_than_a_batch() -> None:
     class Sizes(nn.Linear):
         seen: list[int] = []

@@ -20,7 +20,7 @@ import tensorgrad as tg
 from tensorgrad import Value, data, io, nn, optim
 from tensorgrad.nn import functional as F
 from tensorgrad.random import generator
-from tensorgrad.train import Callback, Checkpoint, EarlyStopping, Run, Schedule, fit
+from tensorgrad.train import Callback, Checkpoint, EarlyStopping, GradientNorms, Run, Schedule, fit
 
 ROOT = Path(__file__).parents[2]
 X = np.random.default_rng(0).normal(size=(70, 3))
@@ -78,10 +78,12 @@ def training(seed: int = 5, **options: Any) -> tuple[Any, Any]:
     callbacks = [
         Schedule(Halving(optimizer), each="step"),
         EarlyStopping("loss", patience=50, restore_best=False),
+        GradientNorms(),
         *options.pop("callbacks", []),
     ]
     options = {"epochs": 3, "validation": (X, Y), "callbacks": callbacks} | options
-    return model, fit(model, options.pop("batches", loader), F.cross_entropy, optimizer, **options)
+    batches = options.pop("batches", lambda rng: loader)(rng)
+    return model, fit(model, batches, F.cross_entropy, optimizer, **options)
 
 
 def bits(model: Any) -> dict[str, bytes]:
@@ -132,22 +134,22 @@ def test_what_goes_on_after_a_crash_is_what_would_have_come(
 
 def test_batches_of_any_kind_go_on(tmp_path: Path) -> None:
     class Drawn:
-        """Batches that are drawn as they are asked for."""
+        """Batches in an order that is drawn first, with noise that is drawn as they are asked for,
+        by a generator that a layer draws from too."""
 
-        def __init__(self) -> None:
-            self.rng = np.random.default_rng(3)
+        def __init__(self, rng: Any) -> None:
+            self.rng = rng
 
         def __iter__(self) -> Iterator[Any]:
-            for _ in range(5):
-                rows = self.rng.integers(0, 70, 9)
-                yield X[rows], Y[rows]
+            for i in self.rng.permutation(5):
+                yield X[i::5] + 0.1 * self.rng.normal(size=X[i::5].shape), Y[i::5]
 
     path = tmp_path / "run.safetensors"
-    for batches in (Drawn, lambda: [(X[i::5], Y[i::5]) for i in range(5)]):
-        expected, history = training(batches=batches())
+    for batches in (Drawn, lambda rng: [(X[i::5], Y[i::5]) for i in range(5)]):
+        expected, history = training(batches=batches)
         with pytest.raises(RuntimeError, match="crash"):
-            training(batches=batches(), callbacks=[Checkpoint(path, every=1), Break(8)])
-        model, resumed = training(batches=batches(), resume=path, seed=9)
+            training(batches=batches, callbacks=[Checkpoint(path, every=1), Break(8)])
+        model, resumed = training(batches=batches, resume=path, seed=9)
         assert bits(model) == bits(expected)
         assert lines(resumed) == lines(history)
 
@@ -232,11 +234,12 @@ def test_another_optimiser_or_loader_is_refused_and_nothing_has_changed(tmp_path
     loader = data.DataLoader(X, Y, batch_size=9, shuffle=True)
     state = loader.state_dict()
     with pytest.raises(ValueError, match="the state is of batch_size=8, not 9"):
-        training(batches=loader, resume=path)
+        training(batches=lambda rng: loader, resume=path)
     assert loader.state_dict() == state
-    rng = np.random.Generator(np.random.SFC64(0))
+    sfc = np.random.Generator(np.random.SFC64(0))
+    loader = data.DataLoader(X, Y, batch_size=8, shuffle=True, rng=sfc)
     with pytest.raises(ValueError, match="does not fit"):
-        training(batches=data.DataLoader(X, Y, batch_size=8, shuffle=True, rng=rng), resume=path)
+        training(batches=lambda rng: loader, resume=path)
 
 
 def test_what_does_not_fit_a_callback_is_refused_and_nothing_has_changed(tmp_path: Path) -> None:
