@@ -306,12 +306,13 @@ def seen_in_a_terminal(progress: bool) -> tuple[str, str]:
     return shown.decode(), out.decode()
 
 
-def test_in_a_terminal_a_bar_shows_epoch_loss_and_accuracy() -> None:
+def test_in_a_terminal_a_bar_shows_epoch_losses_and_accuracy() -> None:
     shown, out = seen_in_a_terminal(progress=True)
     assert "epoch 3/3" in shown
     assert "loss 0." in shown
     assert "accuracy 9" in shown
     assert "━" in shown
+    assert "█▁" in shown  # the losses of two epochs
     assert out == "done\n"
 
 
