@@ -31,7 +31,6 @@ from tensorgrad.nn.module import Module
 DEEPEST = 200  # levels of a description: a hundred Modules, each within the other's tuple
 MOST_CALLS = 10_000  # of Modules in one forward, a Module that is met again counted again
 HOLDERS = (dict, list)
-MOST_ONES = 1_000_000  # numbers of one layer that are made without being drawn, whatever the file
 SPARE = 10_000  # numbers that may be drawn besides those of the file, for Modules made of others
 
 
@@ -175,8 +174,6 @@ class Builder:
         bound = inspect.BoundArguments(signature, values)
         args, kwargs = bound.args, bound.kwargs
         drawn = {"rng": self.rng} if self.draws(cls, signature) else {}
-        if cls.__module__.startswith("tensorgrad.nn.") and not drawn:
-            self.fits(arguments, where)  # layers of ones and zeros
         try:
             model = cls(*args, **kwargs, **drawn)
         except Exception as error:  # a class may meet anything in its arguments
@@ -195,18 +192,6 @@ class Builder:
             parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()
         )
         return takes and cls.__module__.startswith("tensorgrad.nn.")
-
-    def fits(self, x: Any, where: str) -> None:
-        """ValueError for sizes of more numbers than the file can have for them."""
-        parts = [*(x.values() if isinstance(x, dict) else x)]
-        for part in parts:
-            if isinstance(part, HOLDERS):
-                self.fits(part, where)
-        sizes = [part for part in parts if type(part) is int]
-        if max(sizes, default=0) > max(self.rng.room, MOST_ONES):
-            raise wrong(where, f"a size of {max(sizes)} is more than the file has numbers")
-        if isinstance(x, list) and math.prod(sizes) > max(self.rng.room, MOST_ONES):
-            raise wrong(where, f"sizes {sizes!r:.60} are more than the file has numbers")
 
     def keywords(self, x: Any, where: str, depth: int) -> dict[str, Any]:
         if not isinstance(x, dict) or "rng" in x:
