@@ -188,6 +188,7 @@ WITHOUT = {
         ["foreach", "fused", "capturable", "differentiable"], "how PyTorch runs it, not what it is"
     ),
     **dict.fromkeys(["min_value", "max_value"], "deprecated: `min_val=`, `max_val=`"),
+    **dict.fromkeys(["enable_nested_tensor", "mask_check", "options"], "how PyTorch runs it"),
     "generator": "`rng=`, a NumPy generator or a seed",
 }
 """Arguments of PyTorch's that are not here, and why."""
@@ -204,6 +205,8 @@ DIFFERENT = {
     "torch.utils.data.DataLoader": "takes arrays too; `prefetch=` in place of workers; by name",
     "torch.utils.data.Dataset": "what `tg.data.mnist()` returns; a data set needs no base class",
     "torch.optim.Optimizer": "the rule has the defaults",
+    **under("torch.nn", "ModuleList ModuleDict ParameterList ParameterDict", "a list, a dict"),
+    "torch.nn.utils.parametrize.ParametrizationList": "made by `register_parametrization`",
 }
 """Names that are here, with other arguments, and why."""
 
@@ -220,6 +223,7 @@ MISSING = {
     **under("torch.nn", "DataParallel SyncBatchNorm", "one process, one device"),
     **under("torch.nn", "Buffer", "an array attribute is a buffer"),
     **under("torch.nn", "Container factory_kwargs RNNBase RNNCellBase", "PyTorch's own base"),
+    **under("torch.nn", "LinearCrossEntropyOptions", "how PyTorch runs it, not what it is"),
     **under("torch.nn", "CrossMapLRN2d", "`nn.LocalResponseNorm`"),
     **under("torch.nn", "NLLLoss2d", "deprecated: `nn.NLLLoss` takes images"),
     **under(
@@ -244,6 +248,12 @@ MISSING = {
         "deprecated: the name with `_`",
     ),
     **under("torch.nn.utils", "clip_grad_norm", "deprecated: `clip_grad_norm_`"),
+    **under("torch.nn.utils.rnn", "invert_permutation", "`np.argsort(permutation)`"),
+    **under(
+        "torch.nn.utils.parametrize",
+        "cached transfer_parametrizations_and_params type_before_parametrizations",
+        "how PyTorch stores it, not what it is",
+    ),
     **under(
         "torch.nn.utils",
         "spectral_norm weight_norm remove_spectral_norm remove_weight_norm",
@@ -266,6 +276,9 @@ MISSING = {
         "deprecated by PyTorch",
     ),
     **under("torch.utils.data", "DistributedSampler get_worker_info", "one process"),
+    **under("torch.utils.data", "IterableDataset ChainDataset", "pass `fit` what is iterated"),
+    **under("torch.utils.data", "Sampler", "anything that yields numbers, and has a length"),
+    **under("torch.utils.data", "default_convert", "arrays are arrays"),
 }
 """Names that are not here, and why."""
 
@@ -341,9 +354,15 @@ def differences(theirs: list[list[str]], ours: Any) -> list[str]:
             )
             if place != right:
                 found.append(f"{name} is number {place}, not {right}")
-        elif kind != "KEYWORD_ONLY" and name != "dtype":
+        elif kind != "KEYWORD_ONLY" and name != "dtype" and not left_out_before(name, theirs):
             found.append(f"{name} by name only")
     return found
+
+
+def left_out_before(name: str, theirs: list[list[str]]) -> bool:
+    """Whether the place of an argument is another here, so that it goes by name."""
+    before = theirs[: [a[0] for a in theirs].index(name)]
+    return any(a[0] in WITHOUT for a in before)
 
 
 def alike(ours: str, theirs: str) -> bool:
@@ -351,7 +370,7 @@ def alike(ours: str, theirs: str) -> bool:
     try:
         return bool(ast.literal_eval(ours) == ast.literal_eval(theirs))
     except (ValueError, SyntaxError):
-        return ours == theirs
+        return ours.strip("'") == theirs  # a function, or its name
 
 
 def page(names: dict[str, dict[str, Signature]]) -> str:
