@@ -25,6 +25,7 @@ import chain  # noqa: E402
 import checkpoint  # noqa: E402
 import derivatives  # noqa: E402
 import imports  # noqa: E402
+import lstm  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
 import scalar  # noqa: E402
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "import": imports.run,
     **{name: partial(steps.run, problem) for name, problem in steps.PROBLEMS.items()},
     "transformer": transformer.run,
+    "lstm": lstm.run,
     "scalar": scalar.run,
     "chain": chain.run,
     "memory": memory.run,

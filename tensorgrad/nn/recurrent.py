@@ -253,8 +253,7 @@ class _Layers(_Recurrent):
         end = slice(-sizes[0], None) if equal else last_rows(sizes)
         ends: list[States] = []
         for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                x = dropped(x, self.dropout, rng=self.rng)
+            x = dropped(x, self.dropout, bool(layer) and self.training, rng=self.rng)
             outs = []
             for direction in self.directions:
                 first = tuple(state[len(ends)] for state in before)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created
+from tensorgrad.engine.arrays import created, is_numpy
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
@@ -54,7 +54,8 @@ def through_time(
         return out
 
     def rule(g: Array, out: Array, a: Array, *operands: Array, sizes: Sizes) -> Parts:
-        weights, times, found = operands[states:], spans(sizes), []
+        weights, times = operands[states:], spans(sizes)
+        by_a, by_product, hs = Rows(len(a)), Rows(len(a)), []
         before: Parts
         later: list[Array] = []
         for t, rows in reversed([*enumerate(times)]):
@@ -67,16 +68,42 @@ def through_time(
             if later:
                 gs[-states:] = map(plus, gs[-states:], later)
             da, dz, *later = back(gs, at(out, rows), before, *weights)
-            found.append((da, dz, before[0]))
-        if not found:
+            by_a.put(rows, da)
+            if dz is not da:
+                by_product.put(rows, dz)
+            hs.append(before[0])
+        if not times:
             return [0.0] * (1 + len(operands))
-        das, dzs, hs = map(list, zip(*reversed(found)))
-        da = np.concatenate(das)
-        dz = da if das[0] is dzs[0] else np.concatenate(dzs)
+        da = by_a.joined()
+        dz = by_product.joined() if by_product.parts else da
         biases = [np.sum(dz, axis=0, keepdims=True) for _ in weights[1:]]
-        return [da, *later, dz.T @ np.concatenate(hs), *biases]
+        return [da, *later, dz.T @ np.concatenate(hs[::-1]), *biases]
 
     return forward, Together(rule)
+
+
+class Rows:
+    """The rows of all times, of which the last are found first.
+
+    NumPy's are written where they belong: without a second copy the step of an LSTM asks the system
+    for half as many pages. Others are joined at the end.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.parts: list[Array] = []
+
+    def put(self, rows: slice, x: Array) -> None:
+        if not is_numpy(x):
+            self.parts.append(x)
+            return
+        if not self.parts:
+            self.parts.append(created(np.empty, (self.n, x.shape[1]), x.dtype, like=x))
+        self.parts[0][rows] = x
+
+    def joined(self) -> Array:
+        first = self.parts[0]
+        return first if is_numpy(first) else np.concatenate(self.parts[::-1])
 
 
 def spans(sizes: Sizes) -> list[slice]:
