@@ -27,8 +27,8 @@ from tensorgrad.random import generator
 from tensorgrad.value import Value
 
 States = tuple[Any, ...]
-Sizes = tuple[int, ...]
-Shapes = dict[str, tuple[int, ...]]
+BatchSizes = tuple[int, ...]
+ParameterShapes = dict[str, tuple[int, ...]]
 
 
 class _Recurrent(Module):
@@ -49,13 +49,15 @@ class _Recurrent(Module):
             raise ValueError(f"{name}({input_size}, {hidden_size}): both sizes must be positive")
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
 
-    def shapes(self, input_size: int) -> Shapes:
+    def shapes(self, input_size: int) -> ParameterShapes:
         """Those of the parameters of a layer."""
         rows = self.gates * self.hidden_size
         weights = {"weight_ih": (rows, input_size), "weight_hh": (rows, self.features[0])}
         return weights | ({"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else {})
 
-    def draw(self, shapes: Shapes, suffix: str, rng: np.random.Generator, dtype: Any) -> None:
+    def draw(
+        self, shapes: ParameterShapes, suffix: str, rng: np.random.Generator, dtype: Any
+    ) -> None:
         """Parameters from U(-1/√hidden_size, 1/√hidden_size)."""
         limit = 1 / math.sqrt(self.hidden_size)
         for name, shape in shapes.items():
@@ -67,7 +69,7 @@ class _Recurrent(Module):
         """Of each state."""
         return (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
 
-    def through(self, x: Any, before: States, sizes: Sizes, suffix: str = "") -> States:
+    def through(self, x: Any, before: States, sizes: BatchSizes, suffix: str = "") -> States:
         """The states (rows, features) after every step, from inputs (times, n, input_size)."""
         raise NotImplementedError
 
@@ -105,7 +107,7 @@ class _RNN(_Recurrent):
             raise ValueError(f"nonlinearity={nonlinearity!r}: there are 'tanh' and 'relu'")
         self.nonlinearity = nonlinearity
 
-    def through(self, x: Any, before: States, sizes: Sizes, suffix: str = "") -> States:
+    def through(self, x: Any, before: States, sizes: BatchSizes, suffix: str = "") -> States:
         op = ops.rnn_tanh if self.nonlinearity == "tanh" else ops.rnn_relu
         a = self.given(x, suffix, "bias_ih", "bias_hh")
         return (op(a, *before, self.part("weight_hh", suffix), sizes=sizes)[0],)
@@ -114,7 +116,7 @@ class _RNN(_Recurrent):
 class _GRU(_Recurrent):
     gates = 3
 
-    def through(self, x: Any, before: States, sizes: Sizes, suffix: str = "") -> States:
+    def through(self, x: Any, before: States, sizes: BatchSizes, suffix: str = "") -> States:
         a = self.given(x, suffix, "bias_ih")
         if self.bias:
             bias = self.part("bias_hh", suffix)[None]
@@ -131,7 +133,7 @@ class _LSTM(_Recurrent):
         self.peephole, self.coupled, self.proj_size = peephole, coupled, proj_size
         self.gates = 3 if coupled else 4
 
-    def shapes(self, input_size: int) -> Shapes:
+    def shapes(self, input_size: int) -> ParameterShapes:
         n, found = self.hidden_size, super().shapes(input_size)
         if self.proj_size:
             found["weight_hr"] = (self.proj_size, n)
@@ -139,7 +141,7 @@ class _LSTM(_Recurrent):
             found["weight_ch"] = ((self.gates - 1) * n, n)
         return found
 
-    def through(self, x: Any, before: States, sizes: Sizes, suffix: str = "") -> States:
+    def through(self, x: Any, before: States, sizes: BatchSizes, suffix: str = "") -> States:
         a, weight = self.given(x, suffix, "bias_ih", "bias_hh"), self.part("weight_hh", suffix)
         if not (self.peephole or self.coupled or self.proj_size):
             made = ops.lstm(a, *before, weight, sizes=sizes)
@@ -243,7 +245,7 @@ class _Layers(_Recurrent):
         ends = ends if back is None else [state[:, back] for state in ends]
         return PackedSequence(out[0], sizes, order, back), self.as_given(ends)
 
-    def over(self, x: Any, sizes: Sizes, hx: Any) -> tuple[Any, list[Any]]:
+    def over(self, x: Any, sizes: BatchSizes, hx: Any) -> tuple[Any, list[Any]]:
         """h of the last layer, and the last states of all, of inputs (times, n, input_size), or of
         packed ones (1, rows, input_size)."""
         count = self.num_layers * len(self.directions)
@@ -275,14 +277,14 @@ def batch_of_one(state: Any) -> Any:
     return np.expand_dims(as_array(state), 1)
 
 
-def turned(sizes: Sizes) -> npt.NDArray[np.intp]:
+def turned(sizes: BatchSizes) -> npt.NDArray[np.intp]:
     """The packed rows with each sequence backwards; done twice, they are as before."""
     lengths, starts = lengths_of(sizes), np.cumsum((0, *sizes))
     rows = [starts[lengths[:n] - 1 - t] + np.arange(n) for t, n in enumerate(sizes)]
     return np.concatenate(rows)
 
 
-def last_rows(sizes: Sizes) -> npt.NDArray[np.intp]:
+def last_rows(sizes: BatchSizes) -> npt.NDArray[np.intp]:
     """The packed row in which each sequence ends."""
     lengths, starts = lengths_of(sizes), np.cumsum((0, *sizes))
     return np.asarray(starts[lengths - 1] + np.arange(len(lengths)))
