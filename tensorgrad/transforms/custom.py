@@ -50,7 +50,7 @@ def checkpoint(f: Function) -> Function:
     for one more forward (T. Chen et al., "Training deep nets with sublinear memory cost", 2016).
 
     `f` may read any Values, also those that it closes over, and must compute the same when called
-    again (a random generator must be made inside).
+    again. Dropout draws the same again; a random generator of your own must be made inside.
 
     >>> x = Value([1.0, 2.0])
     >>> checkpoint(lambda x: np.sum(np.exp(np.sin(x))))(x).backward()
