@@ -202,6 +202,9 @@ LEFT_OUT = {
     "another definition (middle of an even number, dtype of the result, branch of a logarithm)": (
         r"^(nan)?median.*value|^(log_)?softmax with_dtype complex|^log(det|sumexp) *complex.*value"
     ),
+    "each draws its own": (
+        r"^nn.functional.(scaled_dot_product_a.*dropout_p=0.5|multi_head_attention.*False, 0.5)"
+    ),
     "PyTorch's own answer is NaN": r"PyTorch's nan",
     "PyTorch computes in float32": r"^cov.*aweights=\(",
     "a stated choice: the norm of 0 has gradient 0": r"^linalg.norm subgradients.*: 0[-+0j]*, Py",

@@ -18,7 +18,6 @@ from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
-from tensorgrad.ops.nn.attention import EVERYWHERE
 from tensorgrad.random import generator
 from tensorgrad.value import Value
 
@@ -59,8 +58,8 @@ def scaled_dot_product_attention(
     mask = _mask_of(attn_mask, is_causal, query, key)
     params = {} if scale is None else {"scale": scale}
     if not dropout_p:
-        return ops.attention.attention(query, key, value, mask, **params)
-    weights = ops.attention.attention_weights(query, key, mask, **params)
+        return ops.attention.attention(query, key, value, *mask, **params)
+    weights = ops.attention.attention_weights(query, key, *mask, **params)
     return dropout(weights, dropout_p, rng=rng) @ value
 
 
@@ -92,8 +91,8 @@ def _check(query: Any, key: Any, value: Any) -> None:
         raise ValueError(f"{given}: the axes before the last two do not broadcast{way}") from None
 
 
-def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> Any:
-    """The mask that the operation takes."""
+def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> tuple[Any, ...]:
+    """The mask that the operation takes, or none."""
     sizes = query.shape[-2], key.shape[-2]
     if is_causal:
         if attn_mask is not None:
@@ -101,9 +100,9 @@ def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> Any:
                 "attn_mask and is_causal=True: pass one of them, or attn_mask & np.tri(L, S, "
                 "dtype=bool)"
             )
-        return np.tri(*sizes, dtype=bool)
+        return (np.tri(*sizes, dtype=bool),)
     if attn_mask is None:
-        return EVERYWHERE
+        return ()
     mask = as_array(attn_mask)
     if mask.dtype.kind not in "bf":
         raise TypeError(
@@ -119,8 +118,8 @@ def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> Any:
             f"{scores}: a row for each query, a column for each key"
         )
     if mask.dtype.kind == "b":
-        return mask
-    return as_array(mask, np.result_type(query.dtype, np.float16))  # float32 stays float32
+        return (mask,)
+    return (as_array(mask, np.result_type(query.dtype, np.float16)),)  # float32 stays float32
 
 
 def multi_head_attention_forward(
@@ -191,6 +190,7 @@ def multi_head_attention_forward(
     biases = [None if in_proj_bias is None else in_proj_bias[i : i + e] for i in (0, e, 2 * e)]
     q, k, v = map(linear, (query, key, value), matrices, biases)
     if bias_k is not None:  # one more key and value, for all
+        bias_k, bias_v = (np.reshape(b, (1, 1, e)) for b in (bias_k, bias_v))
         k = np.concatenate([k, np.repeat(bias_k, n, axis=0)], axis=1)
         v = np.concatenate([v, np.repeat(bias_v, n, axis=0)], axis=1)
     size = e // num_heads
@@ -208,7 +208,7 @@ def multi_head_attention_forward(
     )
     weights = None
     if need_weights:
-        weights = ops.attention.attention_weights(q, k, _mask_of(mask, False, q, k))
+        weights = ops.attention.attention_weights(q, k, *_mask_of(mask, False, q, k))
         weights = dropout(weights, dropout_p, training, rng=rng) if dropout_p else weights
         out = weights @ v
         weights = np.mean(weights, axis=1) if average_attn_weights else weights

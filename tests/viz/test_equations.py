@@ -220,6 +220,18 @@ BOOK: dict[str, tuple[Callable[..., Any], str, str]] = {
         r"\operatorname{softmax}_{j} x",
         r"O \odot (G - \sum_{j} {(G \odot O)}_{ij})",
     ),
+    "attention": (
+        lambda x, y, m: registry["attention"](x, y.data, m.data),
+        r"\operatorname{softmax}(x c_{1}^{\top} / \sqrt{d}) c_{2}",
+        r"0.5774 \odot (\operatorname{softmax}(x c_{1}^{\top} / \sqrt{d})"
+        r" \odot (G c_{2}^{\top} - \sum_{j} {(G \odot O)}_{ij}) c_{1})",
+    ),
+    "attention, with a mask": (
+        lambda x, a: registry["attention"](x, X, X, a),
+        r"\operatorname{softmax}(x c_{1}^{\top} / \sqrt{d} + a) c_{1}",
+        r"0.5774 \odot (\operatorname{softmax}(x c_{1}^{\top} / \sqrt{d} + a)"
+        r" \odot (G c_{1}^{\top} - \sum_{j} {(G \odot O)}_{ij}) c_{1})",
+    ),
     "log_softmax": (
         lambda x: F.log_softmax(x),
         r"\ln \operatorname{softmax}_{j} x",
