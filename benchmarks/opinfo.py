@@ -1,12 +1,14 @@
 """PyTorch's samples of its own operations (OpInfo), given to tensorgrad.
 
-    python benchmarks/opinfo.py [NAME OF AN OPERATION ...]
+    python benchmarks/opinfo.py [NAME OF AN OPERATION, OR nn.functional. FOR ALL OF THESE ...]
 
 Wanted are PyTorch, with expecttest and pytest, and SciPy. Nothing is fetched. Of each operation
 that is here too (in NumPy, `scipy.special`, `nn.functional`: opinfo_names.py) PyTorch's samples are
 taken, real and complex, and compared: values, the gradient of Re<c, y> for a random c, and the
 derivative of that gradient in a random direction. PyTorch's gradients by complex numbers are the
-conjugates of ours. Each failure is a line; so is each reason to leave samples out.
+conjugates of ours. Each failure is a line; so is each reason to leave samples out, and each name of
+`torch.nn.functional` that is not here, with the number of its samples (of dense floats; what draws
+at random is not compared).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from opinfo_names import HERMITIAN, LEFT_OUT, OUTCOME, function_of  # noqa: E402
+from opinfo_names import HERMITIAN, LEFT_OUT, OUTCOME, RANDOM, function_of  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 
 import tensorgrad as tg  # noqa: E402
@@ -44,6 +46,8 @@ def numbers(x: Any) -> Any:
     """Tensors as arrays, in their containers."""
     if isinstance(x, torch.Tensor):
         return x.detach().numpy(force=True).copy()[()]
+    if isinstance(x, torch.nn.Module):  # a distance function
+        return getattr(tg.nn, type(x).__name__)()
     if isinstance(x, torch.dtype):
         return np.dtype(str(x).removeprefix("torch."))
     if isinstance(x, (list, tuple)):
@@ -104,6 +108,9 @@ def compare(op: Any, sample: Any) -> None:
     hermitian = op.name in HERMITIAN or sample.kwargs.get("hermitian")
 
     def income(x: Any) -> Any:
+        if op.name == "nn.functional.ctc_loss":  # PyTorch's gradient is right for what comes
+            home: Any = torch if isinstance(x, torch.Tensor) else tg.nn.functional  # of a softmax
+            return home.log_softmax(x, -1)
         return (x + x.mT.conj()) / 2 if hermitian else x
 
     def outs(*xs: Any) -> Any:
@@ -150,7 +157,8 @@ def reason(error: Exception, line: str) -> str | None:
     if why := next((why for why, how in LEFT_OUT.items() if re.search(how, line)), None):
         return why
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if not isinstance(error, Different) and not any(f.startswith(PACKAGE) for f in files):
+    numpys = not line.startswith("nn.") and not any(f.startswith(PACKAGE) for f in files)
+    if not isinstance(error, Different) and numpys:
         return "NumPy refuses what PyTorch takes"
     return None
 
@@ -161,8 +169,20 @@ def main() -> int:
     counts: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     for op in op_db:
-        wanted = op.name in sys.argv[1:] or not sys.argv[1:]
-        if not wanted or not op.supports_autograd or function_of(op.name) is None:
+        wanted = not sys.argv[1:] or any(
+            op.name == given or (given.endswith(".") and op.name.startswith(given))
+            for given in sys.argv[1:]
+        )
+        if not wanted or not op.supports_autograd:
+            continue
+        if op.name in RANDOM:
+            counts["operations that draw at random"] += 1
+            continue
+        if function_of(op.name) is None:
+            if op.name.startswith("nn.functional."):
+                samples = [*op.sample_inputs("cpu", torch.float64, requires_grad=True)]
+                print("MISSING", op.name, f"({len(samples)} samples)")
+                counts["samples of missing functions"] += len(samples)
             continue
         counts["operations"] += 1
         for dtype in op.supported_backward_dtypes("cpu") & {torch.float64, torch.complex128}:

@@ -24,7 +24,7 @@ OF_NUMPY = """
 """
 OF_SCIPY = """
     igamma=gammainc igammac=gammaincc lgamma=gammaln mvlgamma=multigammaln
-    nn.functional.logsigmoid=log_expit special.bessel_j0=j0 special.bessel_j1=j1
+    special.bessel_j0=j0 special.bessel_j1=j1
     special.bessel_y0=y0 special.bessel_y1=y1 special.modified_bessel_i0=i0
     special.modified_bessel_i1=i1 special.modified_bessel_k0=k0 special.modified_bessel_k1=k1
 """
@@ -174,6 +174,8 @@ OURS: dict[str, Function | None] = {  # what differs by more than the names of a
     "tensordot": lambda x, y, dims: np.tensordot(x, y, dims),
     "trapezoid": lambda y, x=None, dx=1.0, dim=-1: np.trapezoid(y, x, dx, dim),
     "unbind": lambda x, dim=0: np.unstack(x, axis=dim),
+    "nn.functional.embedding": lambda w, i, **how: F.embedding(i, w, **how),
+    "nn.functional.embedding_bag": lambda w, i, **how: F.embedding_bag(i, w, **how),
     "where": lambda x, condition, y: np.where(condition, x, y),
 }
 
@@ -194,7 +196,6 @@ OUTCOME = {
 }
 HERMITIAN = ("linalg.cholesky", "linalg.eigh", "linalg.eigvalsh")  # here both triangles share
 LEFT_OUT = {
-    "a parameter that is not here": r"^nn.* argument '(\w*weight|ignore_index|label_|beta|thresh)",
     "SciPy has no empty stacks, NumPy no axis of a number": (
         r"^linalg.solve_triangular.*\(\(0, \d.*ValueError|^index_select .*\(\(\)"
         r"|^logsumexp.*AxisError|\(\(\), 0, \): Different: value: shape"
@@ -202,8 +203,9 @@ LEFT_OUT = {
     "another definition (middle of an even number, dtype of the result, branch of a logarithm)": (
         r"^(nan)?median.*value|^(log_)?softmax with_dtype complex|^log(det|sumexp) *complex.*value"
     ),
-    "each draws its own": (
-        r"^nn.functional.(scaled_dot_product_a.*dropout_p=0.5|multi_head_attention.*False, 0.5)"
+    "it draws at random": r"dropout_p=0.[1-9]|^nn.functional.multi_head_attention.*False, 0.5",
+    "PyTorch's gradient also goes to numbers that another was written over": (
+        r"^nn.functional.max_unpool.*gradient: 0, Py"
     ),
     "PyTorch's own answer is NaN": r"PyTorch's nan",
     "PyTorch computes in float32": r"^cov.*aweights=\(",
@@ -224,4 +226,14 @@ def function_of(name: str) -> Function | None:
     names = () if ufunc else inspect.signature(function).parameters
     axis = "axes" if "axes" in names else "axis"
     spelled = {**pairs(OF_ARGUMENTS), "dim": axis, "dims": axis}
+    spelled = {} if home == ["nn", "functional"] else spelled
     return lambda *args, **kw: function(*args, **{spelled.get(k, k): v for k, v in kw.items()})
+
+
+RANDOM = [
+    f"nn.functional.{name}"
+    for name in (
+        *("dropout", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu"),
+        *("fractional_max_pool2d", "fractional_max_pool3d"),
+    )
+]

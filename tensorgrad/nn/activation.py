@@ -20,13 +20,11 @@ from tensorgrad.transforms.derivatives import stop_gradient
 from tensorgrad.value import Value
 
 sigmoid = ops.activation.sigmoid
-softsign = ops.activation.softsign
 tanhshrink = ops.activation.tanhshrink
 softshrink = ops.activation.softshrink
 hardshrink = ops.activation.hardshrink
 logsigmoid = ops.activation.logsigmoid
 Sigmoid = module_of("Sigmoid", sigmoid, 1, "1 / (1 + e⁻ˣ).")
-Softsign = module_of("Softsign", softsign, 1, "x / (1 + |x|).")
 Tanhshrink = module_of("Tanhshrink", tanhshrink, 1, "x - tanh x.")
 Softshrink = module_of("Softshrink", softshrink, 1, "x moved towards 0 by `lambd`, 0 within.")
 Hardshrink = module_of("Hardshrink", hardshrink, 1, "x where |x| > `lambd`, else 0.")
@@ -39,6 +37,19 @@ def tanh(input: Any) -> Any:
 
 
 Tanh = module_of("Tanh", tanh, 1)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|).
+
+    >>> softsign(np.array([-1.0, 3.0]))
+    array([-0.5 ,  0.75])
+    """
+    x = as_array(input)
+    return x / (1 + np.abs(x)) if x.dtype.kind == "c" else ops.activation.softsign(x)
+
+
+Softsign = module_of("Softsign", softsign, 1)
 
 
 def relu(input: Any, inplace: bool = False) -> Any:

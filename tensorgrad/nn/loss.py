@@ -226,8 +226,11 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: Any = None,
 ) -> Any:
     """`cross_entropy` of `linear`: input (n, features), linear_weight (classes, ..., features).
+
+    `options`, how PyTorch cuts the work into pieces, has no effect.
 
     >>> linear_cross_entropy(np.ones((2, 3)), np.zeros((2, 3)), np.array([0, 1])).round(6)
     np.float64(0.693147)
@@ -474,9 +477,9 @@ SmoothL1Loss = module_of("SmoothL1Loss", smooth_l1_loss, 2)
 
 
 def _signs(target: Any) -> Any:
-    """Targets that are 1 or -1. ValueError for others, such as 0."""
+    """Targets that are 1 or -1. ValueError for 0."""
     y = as_array(target)
-    if wrong(np.abs(y) != 1):
+    if wrong(y == 0):
         raise ValueError("targets are 1 and -1: of labels 0 and 1 write 2 * y - 1")
     return y
 
@@ -490,7 +493,8 @@ def hinge_embedding_loss(
     array([2.  , 0.75])
     """
     x, y = floats(as_array(input)), _signs(target)
-    return _reduced(np.where(y == 1, x, ops.activation.relu(margin - x)), reduction)
+    far = ops.activation.relu(margin - x)
+    return _reduced(np.where(y != 1, far, 0) + np.where(y != -1, x, 0), reduction)
 
 
 HingeEmbeddingLoss = module_of("HingeEmbeddingLoss", hinge_embedding_loss, 2)
@@ -504,8 +508,8 @@ def margin_ranking_loss(
     >>> margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1]))
     np.float64(2.0)
     """
-    x = floats(as_array(input1)) - floats(as_array(input2))
-    return _reduced(ops.activation.relu(margin - np.where(_signs(target) == 1, x, -x)), reduction)
+    x, y = floats(as_array(input1)) - floats(as_array(input2)), _signs(target)
+    return _reduced(ops.activation.relu(margin - y.astype(x.dtype) * x), reduction)
 
 
 MarginRankingLoss = module_of("MarginRankingLoss", margin_ranking_loss, 3)
@@ -541,7 +545,7 @@ def multi_margin_loss(
     """
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p={p}; there are 1 and 2")
-    x, y = floats(as_array(input)), class_numbers(target)
+    x, y = np.atleast_1d(floats(as_array(input))), class_numbers(target)
     if x.ndim == 1 and y.ndim == 1:
         y = y.reshape(())
     if not same_shape(x.shape[:-1], y.shape):
@@ -567,7 +571,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     >>> multilabel_margin_loss(np.array([0.5, 1.0]), np.array([1, -1]))
     np.float64(0.25)
     """
-    x, y = floats(as_array(input)), class_numbers(target)
+    x, y = np.atleast_1d(floats(as_array(input)), class_numbers(target))
     ops.cost.same_shape(x, y)
     classes = x.shape[-1]
     named = np.cumprod(y >= 0, axis=-1) > 0
@@ -611,7 +615,8 @@ def cosine_embedding_loss(
         raise ValueError(f"vectors of shape {a.shape} and {b.shape}, targets of shape {y.shape}")
     lengths = (np.sum(a * a, axis=-1) + 1e-12) * (np.sum(b * b, axis=-1) + 1e-12)
     cosine = np.sum(a * b, axis=-1) / np.sqrt(lengths)
-    return _reduced(np.where(y == 1, 1 - cosine, ops.activation.relu(cosine - margin)), reduction)
+    unlike = np.where(y == -1, ops.activation.relu(cosine - margin), 0)
+    return _reduced(np.where(y == 1, 1 - cosine, unlike), reduction)
 
 
 CosineEmbeddingLoss = module_of("CosineEmbeddingLoss", cosine_embedding_loss, 3)
