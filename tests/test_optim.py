@@ -339,6 +339,25 @@ def test_defaults_and_their_order_are_pytorchs(kind: Any) -> None:
     assert group["maximize"] is False
 
 
+def test_radam_divides_once_the_variance_is_known() -> None:
+    """Liu et al. (2020), algorithm 2, line by line."""
+    rng = np.random.default_rng(0)
+    p, state, expected, m, v = p0, (), p0, 0, 0
+    rho = 2 / (1 - 0.8) - 1
+    for t in range(1, 13):
+        g = rng.normal(size=2)
+        p, state = optim.radam(p, g, state, lr=0.1, betas=(0.7, 0.8))
+        m, v = 0.7 * m + 0.3 * g, 0.8 * v + 0.2 * g**2
+        length = rho - 2 * t * 0.8**t / (1 - 0.8**t)
+        step = m / (1 - 0.7**t)
+        if length > 5:
+            r = (length - 4) * (length - 2) * rho / ((rho - 4) * (rho - 2) * length)
+            step = step * np.sqrt(r) * np.sqrt(1 - 0.8**t) / (np.sqrt(v) + 1e-8)
+        expected = expected - 0.1 * step
+        close(p, expected)
+    assert length > 5 > rho - 2 * 0.8 / 0.2
+
+
 def test_a_mean_square_of_rows_and_columns_is_that_of_a_product() -> None:
     """Adafactor's first step, where the gradient is an outer product: by its signs, as Adam's."""
     w, g = np.full((3, 2), 2.0), np.outer([1.0, -2.0, 3.0], [0.5, -4.0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -102,15 +104,46 @@ def test_two_loops_are_the_inverse_hessian_that_bfgs_updates() -> None:
     close(inverse_hessian([], g), g)
 
 
-@pytest.mark.parametrize("t", [1e-3, 0.1, 1.0, 30.0])
-def test_a_line_search_ends_where_wolfes_conditions_hold(t: float) -> None:
-    def at(t: float) -> Point:
-        return Point(t, t**4 - 3 * t**2 - t, np.zeros(1), 4 * t**3 - 6 * t - 1)
+LINES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "quartic": (lambda t: t**4 - 3 * t**2 - t, lambda t: 4 * t**3 - 6 * t - 1),
+    "waves": (lambda t: -math.sin(3 * t) + t * t / 10, lambda t: -3 * math.cos(3 * t) + t / 5),
+    "steep": (
+        lambda t: math.exp(2 * t) - 4 * t - math.log1p(t),
+        lambda t: 2 * math.exp(2 * t) - 4 - 1 / (1 + t),
+    ),
+}
+# PyTorch 2.13: where it looks, from the first t on, and what it takes after at most so many.
+LOOKS: list[tuple[str, int, list[float], float]] = [
+    ("quartic", 25, [1e-3, 0.01, 0.1, 1.0, 1.4196129596249838, 1.299934112717194], -1),
+    ("quartic", 3, [1e-3, 0.01, 0.1, 1.0], 1.0),
+    ("quartic", 25, [3.0, 1.3737734478532144, 1.280584780307375], -1),
+    ("quartic", 3, [30, 10.033887012635141, 3.4491071275203202, 1.4724496891272514], -1),
+    ("waves", 25, [1e-3, 0.01, 0.1, 0.46718555507521276], -1),
+    ("waves", 25, [30, 6.37619369133623, 1.2425483093707426, 0.44183601251342275], -1),
+    ("steep", 25, [3.0, 1.5197747436486106, 0.5757839784528633], -1),
+    ("steep", 3, [30, 19.655172413793103, 12.752246797119, 8.13980116078176], 0.0),
+]
 
-    point, looks = strong_wolfe(at, at(0.0), t, 1e-9, 25)
-    assert point.f <= 1e-4 * point.t * at(0.0).slope
-    assert abs(point.slope) <= 0.9 * abs(at(0.0).slope)
-    assert looks <= 12
+
+@pytest.mark.parametrize(("name", "most", "looks", "taken"), LOOKS)
+def test_a_line_search_looks_where_pytorchs_does(
+    name: str, most: int, looks: list[float], taken: float
+) -> None:
+    f, slope = LINES[name]
+    seen: list[float] = []
+
+    def at(t: float) -> Point:
+        seen.append(t)
+        return Point(t, f(t), np.zeros(1), slope(t))
+
+    start = Point(0.0, f(0), np.zeros(1), slope(0))
+    point, n = strong_wolfe(at, start, looks[0], 1e-9, most)
+    close(seen, looks)
+    assert n == len(looks)
+    close(point.t, looks[-1] if taken < 0 else taken)
+    if most > n:
+        assert point.f <= start.f + 1e-4 * point.t * start.slope
+        assert abs(point.slope) <= 0.9 * abs(start.slope)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +306,22 @@ def test_fit_trains_with_optimisers_that_look_at_several_points(make: Any) -> No
     optimizer = make(model.parameters())
     history = tg.fit(model, [(x, y)], nn.functional.cross_entropy, optimizer, epochs=9)
     assert history[-1].loss < 0.15
+
+
+@pytest.mark.parametrize("make", [optim.LBFGS, optim.NewtonCG, optim.SciPy])
+def test_what_begins_with_no_number_ends_there_and_changes_nothing(make: Any) -> None:
+    for start in (-1.0, 0.0):  # a logarithm that is none, and a slope that is infinite
+        p = Value([start])
+        optimizer = make([p])
+        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="as they were"):
+            optimizer.step(closure_of(optimizer, lambda p=p: np.sqrt(p).sum()))
+        assert p.data == start
+
+
+def test_a_missing_scipy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ImportError, match=r"optim.SciPy needs SciPy: pip install .*\[scipy\]"):
+        optim.SciPy([w]).step(lambda: w.sum())
 
 
 w = Value([1.0, 2.0])

@@ -65,7 +65,7 @@ class SciPy(Search):
         def look(x: Array) -> tuple[float, Array]:
             nonlocal first
             self.put(x)
-            loss, f, g = self.evaluate(closure)
+            loss, f, g = (self.begin if first is None else self.evaluate)(closure)
             first = loss if first is None else first
             return f, np.asarray(g, float)
 

@@ -78,6 +78,16 @@ class Search(Optimizer):
         f = float(loss.item() if hasattr(loss, "item") else loss)
         return loss, math.inf if math.isnan(f) else f, self.gradient()
 
+    def begin(self, closure: Closure | None) -> tuple[Any, float, Array]:
+        """`evaluate`; FloatingPointError, before anything changes, unless all is finite."""
+        loss, f, g = self.evaluate(closure)
+        if not math.isfinite(f) or not np.isfinite(g).all():
+            raise FloatingPointError(
+                f"{type(self).__name__}: the loss is {loss.item()}, and it or its gradient is not "
+                "finite. The parameters are as they were"
+            )
+        return loss, f, g
+
     def curvature(self, loss: Any) -> Callable[[Array], Array]:
         """The Hessian of a loss that was computed here, times a vector: two sweeps each."""
         if not isinstance(loss, Value):
@@ -225,7 +235,7 @@ class LBFGS(Search):
         """Up to `max_iter` steps; the loss from before."""
         s = self.param_groups[0]
         tolerance, most = s["tolerance_change"], s["max_eval"]
-        first, f, g = self.evaluate(closure)
+        first, f, g = self.begin(closure)
         looks = 1
         if np.max(np.abs(g)) <= s["tolerance_grad"]:
             return first
@@ -314,7 +324,7 @@ class NewtonCG(Search):
     def step(self, closure: Closure | None = None) -> Any:
         """One step of Newton's method; the loss from before."""
         s = self.param_groups[0]
-        first, f, g = self.evaluate(closure)
+        first, f, g = self.begin(closure)
         if np.max(np.abs(g)) <= s["tolerance_grad"]:
             return first
         x = self.vector()
