@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pickle
 from collections.abc import Callable
@@ -171,6 +172,23 @@ def test_a_rate_set_by_hand_is_where_a_factor_goes_on_from(name: str) -> None:
             scheduler.step()
     low = getattr(make(sgd()), "eta_min", 0)
     close(other.param_groups[0]["lr"] - low, 2 * (one.param_groups[0]["lr"] - low))
+
+
+def test_a_schedule_may_begin_after_a_step_of_what_was_saved() -> None:
+    for name in ("StepLR", "LinearLR", "ExponentialLR", "CosineAnnealingLR"):
+        make, formula = FORMULAS[name]
+        made = make(sgd())
+        kind, names = type(made), list(inspect.signature(type(made)).parameters)[1:]
+        arguments = {name: getattr(made, name) for name in names}
+        optimizer = sgd(formula(8))
+        optimizer.param_groups[0]["initial_lr"] = LR
+        kind(optimizer, **arguments | {"last_epoch": 8})
+        close(optimizer.param_groups[0]["lr"], formula(9))
+
+
+def test_a_warm_up_from_all_of_the_rate_is_none() -> None:
+    close(rates(lambda o: schedules.LinearLR(o, 1.0, 0.5, 2))[:3], [LR, 0.75 * LR, 0.5 * LR])
+    close(rates(lambda o: schedules.LinearLR(o, 0.5, 0.0, 1))[:2], [0.5 * LR, 0])
 
 
 def test_each_group_has_its_own_rate_and_may_have_its_own_function() -> None:

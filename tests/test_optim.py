@@ -339,6 +339,27 @@ def test_defaults_and_their_order_are_pytorchs(kind: Any) -> None:
     assert group["maximize"] is False
 
 
+L2 = ["sgd", "asgd", "adam", "nadam", "radam", "adamax", "rmsprop", "adagrad", "adadelta"]
+
+
+@pytest.mark.parametrize("name", L2)
+def test_weight_decay_is_an_l2_term_in_the_gradient(name: str) -> None:
+    rule = getattr(optim, name)
+    p, state = rule(p0, g1, weight_decay=0.2)
+    expected, plain = rule(p0, g1 + 0.2 * p0)
+    for x, y in zip((p, *state), (expected, *plain), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("rule", [optim.adam, optim.nadam, optim.radam])
+def test_a_decoupled_decay_shrinks_the_parameter_and_is_no_part_of_the_gradient(rule: Any) -> None:
+    p, state = rule(p0, g1, lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
+    expected, plain = rule((1 - 0.1 * 0.2) * p0, g1, lr=0.1)
+    close(p, expected)
+    for x, y in zip(state, plain, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def test_radam_divides_once_the_variance_is_known() -> None:
     """Liu et al. (2020), algorithm 2, line by line."""
     rng = np.random.default_rng(0)
@@ -363,6 +384,31 @@ def test_a_mean_square_of_rows_and_columns_is_that_of_a_product() -> None:
     w, g = np.full((3, 2), 2.0), np.outer([1.0, -2.0, 3.0], [0.5, -4.0])
     p, _ = optim.adafactor(w, g, lr=0.1)
     close(p, w - 0.1 * 2 * np.sign(g))  # relative to the size of w
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (5,)])
+def test_adafactor_is_its_algorithm_line_by_line(shape: Any) -> None:
+    """Shazeer and Stern (2018), algorithms 4 and 5, with PyTorch's eps of the dtype."""
+    rng = np.random.default_rng(0)
+    p, state = rng.normal(size=shape), ()
+    expected, rows, columns, whole = p, 0, 0, 0
+    tiny, lr = np.finfo(float).eps, 0.3
+    for t in range(1, 5):
+        g = rng.normal(size=shape) * 10.0**-t
+        p, state = optim.adafactor(p, g, state, lr=lr, weight_decay=0.1, d=1.5)
+        keep = 1 - t**-0.8
+        size = max(1e-3, np.sqrt(np.mean(expected**2)))
+        if len(shape) == 1:
+            whole = v = keep * whole + (1 - keep) * g**2
+        else:
+            rows = keep * rows + (1 - keep) * np.mean(g**2, axis=-1)
+            columns = keep * columns + (1 - keep) * np.mean(g**2, axis=-2)
+            mean = np.maximum(np.mean(rows, axis=-1), tiny)
+            v = np.einsum("...i,...j->...ij", rows, columns) / mean[..., None, None]
+        step = g / np.sqrt(np.maximum(v, tiny**2))
+        step = step / max(1, np.sqrt(np.mean(step**2)) / 1.5)
+        expected = (1 - lr * 0.1) * expected - min(lr, t**-0.5) * size * step
+        close(p, expected)
 
 
 def test_averaged_sgd_keeps_the_mean_of_where_it_was() -> None:
