@@ -69,7 +69,7 @@ class Step:
 
     def __call__(self, *batch: Any) -> Value:
         """Take the step; the loss that the model had before it."""
-        loss: Value = self._take(lambda forward: forward(*batch))
+        loss: Value = self._take(lambda again: self.once(again)(*batch))
         return loss
 
     def accumulate(self, batches: Sequence[Any]) -> Any:
@@ -78,15 +78,14 @@ class Step:
         The loss is the mean over all examples, for a loss that is the mean over a batch's. A
         Module that looks at a batch as a whole, such as BatchNorm, sees each by itself.
         """
-        return self._take(lambda forward: Accumulated(self, forward, batches))
+        return self._take(lambda again: Accumulated(self, batches, again))
 
-    def _take(self, loss_of: Callable[[Any], Any]) -> Any:
+    def _take(self, loss_of: Callable[[bool], Any]) -> Any:
         again = False
 
         def evaluate() -> Any:
             nonlocal again
-            # Again by a line search, say: what the model remembers of a batch, it remembers once.
-            loss = loss_of(partial(forgetting_buffers, (), self.forward) if again else self.forward)
+            loss = loss_of(again)
             self.backward(loss)
             if not again:
                 self.check(loss)
@@ -94,6 +93,11 @@ class Step:
             return loss
 
         return self.update(evaluate)
+
+    def once(self, again: bool) -> Callable[..., Value]:
+        """The forward. Again, by a line search, say, what the model remembers of a batch, it does
+        not remember twice."""
+        return partial(forgetting_buffers, (), self.forward) if again else self.forward
 
     def forward(self, *batch: Any) -> Value:
         """The loss: of what the model makes of all but the last, and the last, the targets."""
@@ -146,21 +150,24 @@ class Accumulated:
 
     node: Any = None  # of the last batch's loss
 
-    def __init__(self, step: Step, forward: Callable[..., Value], batches: Sequence[Any]) -> None:
-        self.step, self.forward, self.batches = step, forward, batches
+    def __init__(self, step: Step, batches: Sequence[Any], again: bool) -> None:
+        self.step, self.batches, self.again = step, batches, again
         self.data = np.float64(0.0)
 
-    def backward(self) -> None:
+    def backward(self, create_graph: bool = False) -> None:
         """Add the gradients."""
         sizes = [rows(batch[-1]) for batch in self.batches]
+        self.data = np.float64(0.0)
         for batch, size in zip(self.batches, sizes):
             self.node = None  # the graph before is gone when the next is made
-            self.node = self._add(batch, size / sum(sizes))
+            self.node = self._add(batch, size / sum(sizes), create_graph)
+        self.again = True
 
-    def _add(self, batch: Any, share: float) -> Any:
-        loss = self.forward(*batch) * share
-        loss.backward()
-        self.step.check(loss)  # while there is a graph to look for its first NaN in
+    def _add(self, batch: Any, share: float, create_graph: bool) -> Any:
+        loss = self.step.once(self.again)(*batch) * share
+        loss.backward(create_graph=create_graph)
+        if not self.again:
+            self.step.check(loss)  # while there is a graph to look for its first NaN in
         self.data += loss.item()
         return loss.node
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -10,7 +11,7 @@ import pytest
 
 from tensorgrad import data, nn, optim
 from tensorgrad.nn import functional as F
-from tensorgrad.train import Step, fit
+from tensorgrad.train import Step, clipped, fit, penalised
 
 X = np.random.default_rng(0).normal(size=(70, 3))
 Y = (X[:, 0] > X[:, 1]).astype(int)
@@ -39,7 +40,7 @@ def run(size: int, **options: Any) -> Any:
     return model, fit(model, batches, F.cross_entropy, optimizer, epochs=3, **options)
 
 
-@pytest.mark.parametrize("step", [Step, Careful])
+@pytest.mark.parametrize("step", [Step, Careful, clipped(penalised(l2=0.1), norm=0.1)])
 @pytest.mark.parametrize(("size", "accumulate"), [(8, 4), (16, 2), (32, 1), (1, 32), (8, 9)])
 def test_accumulated_batches_are_one_large_batch(step: Any, size: int, accumulate: int) -> None:
     large, expected = run(min(size * accumulate, 70), step=step)
@@ -48,6 +49,19 @@ def test_accumulated_batches_are_one_large_batch(step: Any, size: int, accumulat
         np.testing.assert_allclose(p.data, q.data, rtol=1e-10, atol=1e-12)
     for line, same in zip(history, expected, strict=True):
         assert line.loss == pytest.approx(same.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make", [partial(optim.LBFGS, line_search_fn="strong_wolfe"), optim.NewtonCG]
+)
+def test_a_search_goes_over_the_same_loss(make: Any) -> None:
+    def search(size: int, **options: Any) -> Any:
+        model = nn.Linear(3, 2, rng=0).to(np.float64)
+        batches, optimizer = data.DataLoader(X, Y, batch_size=size), make(model.parameters())
+        history = fit(model, batches, F.cross_entropy, optimizer, epochs=2, **options)
+        return history.column("loss")
+
+    np.testing.assert_allclose(search(20, accumulate=4), search(70), rtol=1e-6)
 
 
 def test_an_optimiser_that_looks_twice_sees_one_loss_and_the_model_remembers_once() -> None:
