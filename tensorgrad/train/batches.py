@@ -81,7 +81,7 @@ def validation_sets(validation: Any, batch_size: int) -> dict[str, Any]:
 def _validation_set(name: str, x: Any, batch_size: int) -> Any:
     if not isinstance(name, str):
         raise TypeError(f"validation sets have names that are strings, not {name!r:.60}")
-    if is_data(x) or isinstance(x, tuple):
+    if is_data(x) or (isinstance(x, (tuple, list)) and holds_arrays(tuple(x))):
         arrays = arrays_of(name, x)
         return [
             tuple([a[i : i + batch_size] for a in arrays])

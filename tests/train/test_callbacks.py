@@ -504,6 +504,9 @@ def test_batches_measure_what_all_examples_at_once_do() -> None:
         {"validation_batch_size": 32},
         {"validation": loader},
         {"validation": [(X[:3], Y[:3]), (X[3:], Y[3:])]},
+        {"validation": ((X[:3], Y[:3]), (X[3:], Y[3:]))},
+        {"validation": [X, Y]},
+        {"validation": [X.tolist(), Y.tolist()]},
     ):
         for line, same in zip(classified(metric=[accuracy, f1], **options), expected, strict=True):
             assert line.validation_loss == pytest.approx(same.validation_loss, rel=1e-6)

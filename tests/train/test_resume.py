@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -378,6 +379,39 @@ def test_a_process_that_was_killed_goes_on_bit_for_bit(whole: Any, tmp_path: Pat
         np.testing.assert_array_equal(np.array(state[name], x.dtype), x)
 
 
+SLOW = """
+import sys, time
+sys.path.insert(0, {folder!r})
+from test_resume import *
+
+class Slow(Callback):
+    def on_step(self, run):
+        time.sleep(0.02)
+
+options = dict(callbacks=[Checkpoint(sys.argv[1], every=1), Slow()], resume=True, epochs=12)
+model, history = training(**options)
+state = {{name: x.tolist() for name, x in model.state_dict().items()}}
+print(json.dumps([state, lines(history)]))
+"""
+
+
+@pytest.mark.nightly
+def test_a_process_that_is_killed_again_and_again_comes_to_the_same_end(tmp_path: Path) -> None:
+    program = SLOW.format(folder=str(Path(__file__).parent))
+    expected, _ = start(program, str(tmp_path / "whole.safetensors")).communicate()
+    path, rng = str(tmp_path / "run.safetensors"), np.random.default_rng(0)
+    out = ""
+    for n in range(100):
+        process = start(program, path)
+        try:
+            out, _ = process.communicate(timeout=rng.uniform(1, 3 + n / 4))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    assert out == expected
+
+
 INTERRUPTED = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -437,6 +471,24 @@ def test_ctrl_c_lets_the_step_end_and_a_second_one_does_not(times: int, tmp_path
     assert said == "returned Ctrl-C in epoch 1, after 3 batches of it"
     assert steps == "[[3.0], [3.0]]"
     assert io.load_checkpoint(path)["batch"] == 3
+
+
+def test_handlers_of_ones_own_and_other_threads_are_left_alone() -> None:
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    mine = signal.getsignal(signal.SIGINT)
+    seen: list[Any] = []
+
+    def run() -> None:
+        training(epochs=1, on_epoch=lambda line: seen.append(signal.getsignal(signal.SIGINT)))
+
+    try:
+        run()
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [mine, mine]
 
 
 def test_ctrl_c_while_it_validates_returns_the_epochs_before() -> None:
