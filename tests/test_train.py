@@ -157,7 +157,7 @@ def test_ctrl_c_returns_the_history_and_the_model_keeps_what_it_has_learned() ->
     history = fit(model, Interrupted(), half_square, optimizer, epochs=5)
     assert history == []
     assert history.interrupted
-    assert history.stopped == "Ctrl-C in epoch 1, after 1 batches of it"
+    assert history.stopped == "Ctrl-C in epoch 1, after batch 1"
     np.testing.assert_allclose(model.w.data, 0.9)
     assert (model.w * 2).requires_grad  # and operations on it are recorded
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ class Counted:
         if left_out:
             self._set(self.now)
         return batches
+
+    def __length_hint__(self) -> int:
+        return length_hint(self.batches, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """As that of a DataLoader. The position is the caller's to say: it counts."""

@@ -118,10 +118,10 @@ def fit(
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
     path = first_checkpoint(run.callbacks) if resume is True else resume
-    if not model.training:
-        model.train()
     if path:
         resume_from(path, run)
+    if not model.training:
+        model.train()
     return run.go(progress)
 
 

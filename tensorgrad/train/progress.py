@@ -26,9 +26,10 @@ def sparkline(numbers: Sequence[float]) -> str:
 
 @contextmanager
 def progress_bar(
-    epochs: int, batches: Any, wanted: bool, done: int = 0
+    epochs: int, batches: int | None, wanted: bool, done: int = 0
 ) -> Iterator[Callable[[int, float, Any], None]]:
-    """A progress bar, or nothing where nobody looks. `done`: batches of an earlier run."""
+    """A progress bar, or nothing where nobody looks. `batches`: of an epoch, where that is known;
+    `done`: those of an earlier run."""
     if not (wanted and sys.stderr.isatty()):
         yield lambda batches_done, loss, history: None
         return
@@ -44,8 +45,7 @@ def progress_bar(
     above = sys.stdout.isatty()
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=above) as bar:
-        total = epochs * len(batches) if hasattr(batches, "__len__") else None
-        task = bar.add_task("", total=total, completed=done)
+        task = bar.add_task("", total=epochs * batches if batches else None, completed=done)
 
         def advance(done: int, loss: float, history: list[Any]) -> None:
             text = f"epoch {len(history) + 1}/{epochs}  loss {loss:.4f}"

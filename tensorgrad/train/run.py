@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -114,11 +115,12 @@ class Run:
 
     def go(self, progress: bool) -> History:
         """Train, from wherever this run is, to the end."""
-        done = len(self.history) * len(self.batches) if hasattr(self.batches, "__len__") else 0
+        n = length_hint(self.batches, 0)
+        done = len(self.history) * n + self.batch
         begun = []
         with (
             Interrupts() as interrupts,
-            progress_bar(self.epochs, self.batches, progress, done + self.batch) as advance,
+            progress_bar(self.epochs, n or None, progress, done) as advance,
         ):
             try:
                 for callback in self.callbacks:
@@ -131,7 +133,7 @@ class Run:
                     raise
                 interrupts.held = interrupts.pressed = False
                 self.history.interrupted = True
-                self.stop(f"Ctrl-C in epoch {self.epoch}, after {self.batch} batches of it")
+                self.stop(f"Ctrl-C in epoch {self.epoch}, after batch {self.batch}")
             finally:
                 for callback in begun:
                     callback.on_end(self)
@@ -295,19 +297,17 @@ class Run:
         own, given = self.model.state_dict(), state["model"]
         wrong += [f"missing {name!r}" for name in own if name not in given]
         wrong += [f"unexpected {name!r}" for name in given if name not in own]
-        for name in own.keys() & given.keys():
+        for name in [name for name in own if name in given]:
             a, b = given[name], own[name]
             if (a.shape, a.dtype) != (b.shape, b.dtype):
                 wrong.append(f"{name!r} is {a.dtype} {a.shape}, expected {b.dtype} {b.shape}")
-        for name in generators.keys() ^ state["generators"].keys():
-            wrong.append(f"the generator {name} is in one of them only")
-        for name in generators.keys() & state["generators"].keys():
-            kinds = [
-                s["bit_generator"]
-                for s in (state["generators"][name], generators[name].bit_generator.state)
-            ]
-            if kinds[0] != kinds[1]:
-                wrong.append(f"the generator {name} is a {kinds[0]}, not a {kinds[1]}")
+        kinds = {name: type(rng.bit_generator).__name__ for name, rng in generators.items()}
+        given = {name: s["bit_generator"] for name, s in state["generators"].items()}
+        wrong += [
+            f"the generator {name} is {given.get(name)}, not {kinds.get(name)}"
+            for name in kinds | given
+            if given.get(name) != kinds.get(name)
+        ]
         return wrong
 
     def classes(self) -> dict[str, str]:

@@ -243,6 +243,23 @@ def test_another_optimiser_or_loader_is_refused_and_nothing_has_changed(tmp_path
         training(batches=lambda rng: loader, resume=path)
 
 
+def test_generators_that_are_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+
+    def run(rng: Any, **options: Any) -> Any:
+        model = nn.Sequential(nn.Linear(3, 2, rng=0), Noise(rng))
+        adam = optim.Adam(model.parameters())
+        return fit(model, (X, Y), F.cross_entropy, adam, epochs=1, **options)
+
+    run(np.random.default_rng(0), callbacks=[Checkpoint(path)])
+    for rng, message in (
+        (None, "the generator model.layers.1.rng is PCG64, not None"),
+        (np.random.Generator(np.random.SFC64(0)), "layers.1.rng is PCG64, not SFC64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(rng, resume=path)
+
+
 def test_what_does_not_fit_a_callback_is_refused_and_nothing_has_changed(tmp_path: Path) -> None:
     class Refuses(Callback):
         def state_dict(self) -> dict[str, Any]:
@@ -468,7 +485,7 @@ def test_ctrl_c_lets_the_step_end_and_a_second_one_does_not(times: int, tmp_path
     if times == 2:
         assert said == "raised"
         return
-    assert said == "returned Ctrl-C in epoch 1, after 3 batches of it"
+    assert said == "returned Ctrl-C in epoch 1, after batch 3"
     assert steps == "[[3.0], [3.0]]"
     assert io.load_checkpoint(path)["batch"] == 3
 
