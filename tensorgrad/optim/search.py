@@ -90,7 +90,7 @@ class Search(Optimizer):
 
     def curvature(self, loss: Any) -> Callable[[Array], Array]:
         """The Hessian of a loss that was computed here, times a vector: two sweeps each."""
-        if not isinstance(loss, Value):
+        if not hasattr(loss, "backward"):
             raise TypeError(f"{type(self).__name__} differentiates the loss twice: it is no Value")
         self.zero_grad()
         loss.backward(create_graph=True)
