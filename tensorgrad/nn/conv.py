@@ -117,7 +117,7 @@ def _padded(x: Any, around: list[tuple[int, int]], mode: str) -> Any:
 
 
 def conv1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -125,17 +125,17 @@ def conv1d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
-    """`conv2d` over one axis: x (N, C, L) or (C, L), weight (O, C / groups, k).
+    """`conv2d` over one axis: input (N, C, L) or (C, L), weight (O, C / groups, k).
 
     >>> x, difference = np.array([[1.0, 4.0, 9.0, 16.0]]), np.array([[[-1.0, 1.0]]])
     >>> conv1d(x, difference)
     array([[3., 5., 7.]])
     """
-    return _conv(1, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -145,20 +145,20 @@ def conv2d(
 ) -> Any:
     """Σ w_clm x_c,j+l,k+m + b at each place j, k: Nielsen ch. 6, eq. 125 for several channels.
 
-    x (N, C, H, W) or (C, H, W), weight (O, C / groups, kH, kW), bias (O). Numbers are one for both
-    axes, or a pair. `stride`: how far apart the places are. `padding`: how many zeros around x, or
-    'same', which keeps its size, or 'valid', none. `dilation`: how far apart the entries of x are
-    that a kernel meets. In each of `groups` a part of the outputs sees a part of the channels.
-    ValueError where channels do not fit, or a kernel does not fit into x.
+    The input x is (N, C, H, W) or (C, H, W), the weight (O, C / groups, kH, kW), the bias (O).
+    Numbers are one for both axes, or a pair. `stride`: how far apart the places are. `padding`: how
+    many zeros around x, or 'same', which keeps its size, or 'valid', none. `dilation`: how far
+    apart the entries of x are that a kernel meets. In each of `groups` a part of the outputs sees a
+    part of the channels. ValueError where channels do not fit, or a kernel does not fit into x.
 
     >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist()
     [[[[4.0, 4.0], [4.0, 4.0]]]]
     """
-    return _conv(2, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv3d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -166,12 +166,12 @@ def conv3d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
-    """`conv2d` over three axes: x (N, C, D, H, W) or (C, D, H, W).
+    """`conv2d` over three axes: input (N, C, D, H, W) or (C, D, H, W).
 
     >>> conv3d(np.ones((1, 1, 2, 2, 2)), np.ones((3, 1, 2, 2, 2)), padding=1).shape
     (1, 3, 3, 3, 3)
     """
-    return _conv(3, x, weight, bias, stride, padding, dilation, groups)
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
 
 
 def _conv_transpose(
@@ -202,7 +202,7 @@ def _conv_transpose(
 
 
 def conv_transpose1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -211,17 +211,17 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Any:
-    """`conv_transpose2d` over one axis: x (N, C, L) or (C, L).
+    """`conv_transpose2d` over one axis: input (N, C, L) or (C, L).
 
     >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.array([[[1.0, 1.0, 1.0]]]), stride=2)
     array([[1., 1., 3., 2., 2.]])
     """
     given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(1, x, weight, bias, *given)
+    return _conv_transpose(1, input, weight, bias, *given)
 
 
 def conv_transpose2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -232,7 +232,7 @@ def conv_transpose2d(
 ) -> Any:
     """The transposed map of `conv2d`: what its gradient by its input does.
 
-    x (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW), bias (O). Each axis has
+    input (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW), bias (O). Each axis has
     (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding entries in the result.
     ValueError where channels do not fit, or for an output_padding that is not smaller than stride
     or dilation.
@@ -241,11 +241,11 @@ def conv_transpose2d(
     [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
     """
     given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(2, x, weight, bias, *given)
+    return _conv_transpose(2, input, weight, bias, *given)
 
 
 def conv_transpose3d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -254,13 +254,13 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Size = 1,
 ) -> Any:
-    """`conv_transpose2d` over three axes: x (N, C, D, H, W) or (C, D, H, W).
+    """`conv_transpose2d` over three axes: input (N, C, D, H, W) or (C, D, H, W).
 
     >>> conv_transpose3d(np.ones((1, 2, 2, 2, 2)), np.ones((2, 1, 3, 3, 3)), padding=1).shape
     (1, 1, 2, 2, 2)
     """
     given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(3, x, weight, bias, *given)
+    return _conv_transpose(3, input, weight, bias, *given)
 
 
 class _Conv(Module):

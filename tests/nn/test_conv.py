@@ -280,7 +280,7 @@ def test_a_layer_survives_what_is_done_to_layers(name: str, tmp_path: Path) -> N
 
 
 def eval_of(text: str) -> Any:
-    return eval(text, vars(nn))
+    return eval(text, dict(vars(nn)))
 
 
 def test_images_of_bytes_are_taken_and_no_image_gives_none() -> None:
