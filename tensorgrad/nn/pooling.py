@@ -122,8 +122,8 @@ def _avg_pool(
     x = planes(n, input, "avg_pool")
     shape = x.shape[-n:]
     window, ends = windows_of("avg_pool", shape, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and divisor_override < 1:
-        raise ValueError(f"avg_pool{n}d: divisor_override={divisor_override} is no count")
+    if divisor_override == 0:
+        raise ValueError(f"avg_pool{n}d: divisor_override=0: nothing can be divided by it")
     total = ops.pooling.sum_pool(_framed(x, ends, 0), **window)
     if divisor_override is not None:
         return total / divisor_override
@@ -232,7 +232,8 @@ def _max_unpool(
     """Zeros with the entries of `x` at `indices`: max pooling undone, as far as it can be.
 
     `indices`: what a max pooling of the same settings returns. `output_size`: that of its operand,
-    where it is not the smallest. ValueError where indices lie outside.
+    where it is not the smallest. Of entries with one index the last is there, and has the gradient
+    (in PyTorch all have it). ValueError where indices lie outside.
 
     >>> out, indices = max_pool1d(np.array([[1.0, 3.0, 2.0, 5.0]]), 2, return_indices=True)
     >>> max_unpool1d(out, indices, 2)
@@ -240,7 +241,7 @@ def _max_unpool(
     """
     x, indices = planes(n, input, "max_unpool"), as_array(data_of(indices))
     kernel_size = many(n, kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else many(n, stride, "stride")
+    stride = kernel_size if stride in (None, (), []) else many(n, stride, "stride")
     padding = many(n, padding, "padding", 0)
     if indices.dtype.kind not in "iu" or indices.shape != x.shape:
         raise ValueError(

@@ -112,21 +112,28 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
             f"pad={tuple(pad)} of shape {x.shape}: give two for each axis, beginning with the last"
         )
     widths = [(0, 0)] * (x.ndim - len(pad) // 2) + [*zip(pad[::2], pad[1::2])][::-1]
+    least = {"reflect": 1, "circular": 0}
     for axis, (n, (low, high)) in enumerate(zip(x.shape, widths)):
-        most = {"reflect": n - 1, "circular": n}.get(mode, math.inf)
-        if n + low + high < 0 or max(low, high) > most or (mode == "replicate" and not n):
+        most = n - least[mode] if mode in least else math.inf if n or mode == "constant" else 0
+        if n + low + high < 0 or max(low, high) > max(most, 0):
             raise ValueError(
                 f"pad={tuple(pad)} of shape {x.shape}: axis {axis} has {n} entries, "
                 f"and {max(low, high)} more cannot be taken by {mode!r}"
             )
-    more = [(max(low, 0), max(high, 0)) for low, high in widths]
-    if mode != "constant":
-        for axis, (low, high) in enumerate(more):
-            if low or high:
-                x = _beyond(x, axis, low, high, mode)
-    elif any(map(any, more)):
-        x = pad_constant(x, pad_width=more, constant_values=value or 0)
-    if more == widths:
+    if mode in ("constant", "circular"):  # what is taken away is gone before anything is added
+        x, widths = _cut(x, widths), [(max(low, 0), max(high, 0)) for low, high in widths]
+    if mode == "constant":
+        added = any(map(any, widths))
+        return pad_constant(x, pad_width=widths, constant_values=value or 0) if added else x
+    for axis, (low, high) in enumerate(widths):
+        if low > 0 or high > 0:
+            x = _beyond(x, axis, max(low, 0), max(high, 0), mode)
+    return _cut(x, widths)
+
+
+def _cut(x: Any, widths: Sequence[tuple[int, int]]) -> Any:
+    """`x` without the entries that negative widths take away."""
+    if all(low >= 0 and high >= 0 for low, high in widths):
         return x
     kept = (slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(x.shape, widths))
     return x[tuple(kept)]
@@ -257,7 +264,8 @@ def unfold(
     x = pad(x, (p[1], p[1], p[0], p[0]))
     _counts("unfold", x.shape[-2:], **window)
     columns = ops.pooling.unfold(x, **window)
-    return np.reshape(columns, (*x.shape[:-3], -1, total(columns.shape[-2:])))
+    rows = total(columns.shape[-4:-2])
+    return np.reshape(columns, (*x.shape[:-3], rows, total(columns.shape[-2:])))
 
 
 def fold(

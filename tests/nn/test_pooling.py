@@ -209,10 +209,14 @@ def test_windows_in_random_places() -> None:
         (lambda: F.avg_pool1d(np.ones((1, 4)), 2, padding=2), ValueError, "more than half of a"),
         (lambda: F.avg_pool1d(np.ones((1, 4)), 0), ValueError, "kernel_size=0: sizes begin at 1"),
         (lambda: F.avg_pool1d(np.ones((1, 4)), 2, -1), ValueError, "stride=-1"),
-        (lambda: F.max_pool2d(np.ones((1, 4, 4)), (2,)), TypeError, "or 2 of them"),
+        (lambda: F.max_pool2d(np.ones((1, 4, 4)), (2, 2, 2)), TypeError, "or 2 of them"),
         (lambda: F.max_pool2d(np.ones((1, 4, 4)), 2.0), TypeError, "give an integer"),
         (lambda: F.max_pool2d(np.ones((1, 0, 4)), 2), ValueError, "in an axis of 0"),
-        (lambda: F.avg_pool1d(np.ones((1, 4)), 2, divisor_override=0), ValueError, "is no count"),
+        (
+            lambda: F.avg_pool1d(np.ones((1, 4)), 2, divisor_override=0),
+            ValueError,
+            "nothing can be divided",
+        ),
         (lambda: F.adaptive_avg_pool2d(np.ones((1, 4, 4)), (1, 2, 3)), TypeError, "or 2 of them"),
         (lambda: F.adaptive_max_pool1d(np.ones((1, 0)), 1), ValueError, "of an empty axis"),
         (lambda: F.lp_pool1d(np.ones((1, 4)), 0, 2), ValueError, "must be positive"),
@@ -235,6 +239,11 @@ def test_windows_in_random_places() -> None:
 def test_mistakes_are_named(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_one_size_is_for_all_axes_also_in_a_list() -> None:
+    x = rng.normal(size=(2, 6, 6))
+    np.testing.assert_array_equal(F.max_pool2d(x, [2], []), F.max_pool2d(x, (2, 2)))
 
 
 def test_layers_are_the_functions() -> None:

@@ -40,7 +40,19 @@ def test_a_negative_pad_takes_entries_away() -> None:
     np.testing.assert_array_equal(F.pad(x, (-1, 2), value=9), [1, 2, 3, 4, 9, 9])
     np.testing.assert_array_equal(F.pad(x, (-1, -3)), [1])
     np.testing.assert_array_equal(F.pad(x, (-1, 1), "reflect"), [1, 2, 3, 4, 3])
+    np.testing.assert_array_equal(F.pad(x, (-1, 1), "replicate"), [1, 2, 3, 4, 4])
+    np.testing.assert_array_equal(F.pad(x, (-1, 1), "circular"), [1, 2, 3, 4, 1])
     assert F.pad(x, (0, 0)) is x
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    x = np.zeros((0, 2, 3, 3))
+    assert F.pad(x, (1, 1), "reflect").shape == (0, 2, 3, 5)
+    assert F.unfold(x, 2).shape == (0, 8, 4)
+    assert F.fold(np.zeros((0, 8, 4)), (3, 3), 2).shape == (0, 2, 3, 3)
+    assert F.max_pool2d(x, 2).shape == F.avg_pool2d(x, 2).shape == (0, 2, 1, 1)
+    assert F.interpolate(x, 5, mode="bilinear").shape == (0, 2, 5, 5)
+    assert F.adaptive_max_pool2d(x, 2).shape == F.adaptive_avg_pool2d(x, 2).shape == (0, 2, 2, 2)
 
 
 def test_a_constant_pad_keeps_the_order_in_memory() -> None:

@@ -16,7 +16,8 @@ AXES = ("length", "height, width", "depth, height, width")
 
 def many(n: int, given: Any, name: str, least: int | None = 1) -> tuple[int, ...]:
     """n integers, of one or of n. TypeError for others, ValueError for less than `least`."""
-    found = tuple(given) if isinstance(given, Sequence) else (given,) * n
+    found = tuple(given) if isinstance(given, Sequence) else (given,)
+    found = found * n if len(found) == 1 else found
     if len(found) != n or not all(isinstance(k, (int, np.integer)) for k in found):
         raise TypeError(f"{name}={given!r}: give an integer, or {n} of them")
     if least is not None and any(k < least for k in found):
@@ -48,7 +49,7 @@ def windows_of(
     """The windows over axes of this shape, and how many entries to add before and after each."""
     n = len(shape)
     kernel_size = many(n, kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else many(n, stride, "stride")
+    stride = kernel_size if stride in (None, (), []) else many(n, stride, "stride")
     padding, dilation = many(n, padding, "padding", 0), many(n, dilation, "dilation")
     ends = []
     for size, k, s, p, d in zip(shape, kernel_size, stride, padding, dilation):
