@@ -38,6 +38,11 @@ def save_checkpoint(state: Mapping[str, Any], path: PathLike) -> None:
     ...     load_checkpoint(path)["epoch"]
     3
     """
+    write(path, bytes_of(state))
+
+
+def bytes_of(state: Mapping[str, Any]) -> bytes:
+    """What `save_checkpoint` writes."""
     from tensorgrad import __version__
 
     arrays: dict[str, Any] = {}
@@ -45,7 +50,7 @@ def save_checkpoint(state: Mapping[str, Any], path: PathLike) -> None:
     content = to_bytes(arrays, json.dumps(header))
     if (length := int.from_bytes(content[:8], "little")) > LONGEST:
         raise ValueError(f"cannot save: besides arrays there are {length:,} bytes")
-    write(path, content)
+    return content
 
 
 def load_checkpoint(path: PathLike) -> Any:

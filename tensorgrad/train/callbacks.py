@@ -18,7 +18,7 @@ import numpy as np
 
 from tensorgrad.engine.node import data_of
 from tensorgrad.extras import missing
-from tensorgrad.io.checkpoint import save_checkpoint
+from tensorgrad.io.checkpoint import bytes_of, save_checkpoint
 from tensorgrad.io.files import PathLike, check_writable, write
 from tensorgrad.train.history import Epoch, unknown
 from tensorgrad.train.run import Callback, Run
@@ -133,7 +133,8 @@ class Checkpoint(Callback):
     also after so many steps, within epochs. A training that ends within an epoch, such as by
     Ctrl-C, is written too. `fit(..., resume=True)` goes on from the file; the model in it is
     `io.load_checkpoint(path)["model"]`, for `load_state_dict`. The file is replaced whole or not at
-    all. OSError before training where it could not be written.
+    all. Before training OSError where it could not be written, TypeError for state that is not made
+    of numbers, ImportError without safetensors (extra `io`).
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Checkpoint(Callback):
 
     def on_start(self, run: Run) -> None:
         check_writable(self.path)
+        bytes_of(run.state_dict())  # what could not be saved is found now, not after an epoch
         if self.monitor is not None:
             self.monitor.on_start(run)
 

@@ -262,6 +262,22 @@ def test_the_best_and_the_last_are_kept(tmp_path: Path) -> None:
     assert io.load_checkpoint(last)["model"]["w"] == 4.0
 
 
+def test_what_could_not_be_saved_is_found_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Keeps(Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {"function": print}
+
+    told, path = Told(), tmp_path / "x.safetensors"
+    with pytest.raises(TypeError, match=r"cannot save callbacks.Keeps.function"):
+        descend(1.0, callbacks=[told, Keeps(), Checkpoint(path)])
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(ImportError, match=r"tensorgrad-engine\[io\]"):
+        descend(1.0, callbacks=[told, Checkpoint(path)])
+    assert told.calls == ["start", "end"] * 2
+
+
 # Schedules.
 
 
