@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from derivatives import ALIKE
 from result import Result, ratio_text, time_text
-from timing import Apart, Here, Runner, alternate, quartiles
+from timing import Apart, Runner, alternate, quartiles
 
 TIMES, PIXELS, UNITS, BATCH, CLASSES = 28, 28, 128, 64, 10
 LR = 1e-3
@@ -147,9 +148,9 @@ def training_step(model: Any, cost: Any, optimizer: Any, x: Any, y: Any) -> Call
     return step
 
 
-def run(rounds: int, together: bool = False) -> Iterator[Result]:
-    runners: dict[str, Runner] = {HAND: Here(by_hand()), OURS: Here(ours())}
-    runners[PEER] = Apart(torchs, env={})
+def run(rounds: int) -> Iterator[Result]:
+    makers = {HAND: by_hand, OURS: ours, PEER: torchs}
+    runners: dict[str, Runner] = {name: Apart(m, env=ALIKE) for name, m in makers.items()}
     right = runners[HAND].first(5)
     for name in (OURS, PEER):
         try:

@@ -1,17 +1,20 @@
-"""An LSTM reads MNIST row by row, 28 pixels at each of 28 times: 98.5 % and more.
+"""An LSTM learns to read MNIST row by row, 28 pixels at each of 28 times, to 99 %.
 
-    python examples/lstm_rows.py [epochs [images]]
+    python examples/lstm_rows.py [epochs [images [seed]]]
 
-After the last row, what it remembers tells the digit. Adam, its rate falling to 0 on half a cosine.
-MNIST is read from $TENSORGRAD_DATA/mnist, or downloaded once.
+What it remembers after the last row tells the digit. Adam, with a rate that falls along half a
+cosine. Measured on the 10,000 test images. MNIST is read from $TENSORGRAD_DATA/mnist, or downloaded
+once.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
+from tensorgrad.train import Schedule
 
 BATCH = 64
 
@@ -21,41 +24,32 @@ class Reader(nn.Module):
         self.lstm = nn.LSTM(28, 128, batch_first=True, rng=rng)
         self.answer = nn.Linear(128, 10, rng=rng)
 
-    def forward(self, images: np.ndarray) -> tg.Value:
-        h, _ = self.lstm(images.reshape(-1, 28, 28))
+    def forward(self, images: Any) -> tg.Value:
+        h, _ = self.lstm(images)
         return self.answer(h[:, -1])
 
 
-class Cosine(tg.Step):
-    """A step whose rate falls from step to step."""
-
-    steps, done = 1, 0
-
-    def __call__(self, *batch: np.ndarray) -> tg.Value:
-        self.optimizer.param_groups[0]["lr"] = 1e-3 * (1 + np.cos(np.pi * self.done / self.steps))
-        self.done += 1
-        return super().__call__(*batch)
-
-
-def train(epochs: int = 10, images: int = 60_000) -> None:
+def train(epochs: int = 10, images: int = 60_000, seed: int = 0) -> None:
     x_train, y_train, x_test, y_test = data.mnist()
-    rng = np.random.default_rng(0)
+    x_train, x_test = (x.reshape(-1, 28, 28) for x in (x_train[:images], x_test))
+
+    rng = np.random.default_rng(seed)
     model = Reader(rng)
-    batches = data.DataLoader(
-        x_train[:images], y_train[:images], batch_size=BATCH, shuffle=True, rng=rng
-    )
-    Cosine.steps = epochs * -(-images // BATCH)
+    batches = data.DataLoader(x_train, y_train[:images], batch_size=BATCH, shuffle=True, rng=rng)
+    optimizer = optim.Adam(model.parameters(), lr=2e-3)
+    cosine = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * len(batches))
     history = tg.fit(
         model,
         batches,
         nn.functional.cross_entropy,
-        optim.Adam(model.parameters()),
+        optimizer,
         epochs=epochs,
         validation=(x_test, y_test),
-        step=Cosine,
+        callbacks=[Schedule(cosine, each="step")],
         on_epoch=lambda e: print(f"Epoch {e.epoch}: {e.accuracy:.2%}", flush=True),
     )
-    print(f"After {history[-1].seconds:.0f} s: {history[-1].accuracy:.2%}")
+    last = history[-1]
+    print(f"At the end {last.accuracy:.2%} of the test images, in {last.seconds:.1f} s.")
 
 
 if __name__ == "__main__":

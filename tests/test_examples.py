@@ -251,6 +251,12 @@ def test_one_epoch_of_nielsens_network_reads_most_of_mnist(name, seed, floor, tm
 
 
 @needs_mnist
+def test_an_lstm_reads_rows_of_mnist_after_a_hundred_steps(tmp_path):
+    output = run("lstm_rows.py", "1", "6400", folder=tmp_path)
+    assert percent("Epoch 1: PERCENT", output) > 55
+
+
+@needs_mnist
 def test_lenet_reads_most_of_mnist_after_a_hundred_steps(tmp_path):
     output = run("lenet.py", "1", "6400", folder=tmp_path)
     assert re.match(r"Epoch 1: \d\d\.\d\d%\nAt the end ", output)

@@ -132,9 +132,8 @@ def split(z: Array, k: int) -> Parts:
 
 
 def lstm_step(a: Array, h: Array, c: Array, weight: Array) -> Parts:
-    z = a + h @ weight
-    i, f, _, o = split(logistic(z), 4)  # one call: three would take longer
-    u = np.tanh(split(z, 4)[2])
+    i, f, u, o = split(a + h @ weight, 4)
+    i, f, u, o = logistic(i), logistic(f), np.tanh(u), logistic(o)
     c = f * c + i * u
     return i, f, u, o, o * np.tanh(c), c
 
