@@ -151,6 +151,14 @@ def test_gradients_by_a_transform_and_of_higher_order_are_those_of_the_mask_that
     np.testing.assert_allclose(v.grad, np.where(out.data != 0, 2 * 6 * 2.0, 0))
 
 
+def test_an_entry_is_taken_apart_into_the_number_it_was_made_of() -> None:
+    x = Value(np.array([1.0, -3.0, 5.0]), name="x")
+    out = F.dropout(x, 0.5, rng=0)
+    entry = tg.viz.zoom(out, (1,))
+    assert entry.data == out.data[1] == -6
+    assert "x[1] = -3" in map(str, tg.viz.steps(entry))
+
+
 def test_custom_vjp_and_a_line_search_draw_the_same_again() -> None:
     layer = nn.Dropout(0.5, rng=0)
     f = tg.custom_vjp(lambda x: layer(x))

@@ -68,7 +68,7 @@ sum_product = primitive(
     lambda g, out, x, y, axis=-1: g * y,
     lambda g, out, x, y, axis=-1: g * x,
     name="sum_product",
-    notation=r"\sum_{{{axis}}} {0} \odot {1}",
+    notation=r"\sum_{{{axis}}} {{{0}}}_{{{indices}}} {{{1}}}_{{{indices}}}",
     domain=Domain(broadcast=False, params=over),
     batch=alike_over,
     care=contraction,
@@ -79,7 +79,7 @@ sum_over = primitive(
     lambda x, axis=-1: summed(x, None, axis),
     lambda g, out, x, axis=-1: g,
     name="sum_over",
-    notation=r"\sum_{{{axis}}} {0}",
+    notation=r"\sum_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=Domain(params=over),
     batch=reduction,
 )
@@ -158,8 +158,8 @@ standard_slope: Primitive = primitive(
     lambda q, out, g, x, axis=-1, eps=1e-5: standard_slope(q, x, axis=axis, eps=eps),
     standard_bend,
     name="standard_slope",
-    notation=r"\frac{{{0} - \operatorname{{mean}}_{{{axis}}} {0} - u"
-    r" \operatorname{{mean}}_{{{axis}}}({0} \odot u)}}"
+    notation=r"\frac{{{0} - \operatorname{{mean}}_{{{axis}}} {0} - \hat{{{1}}}"
+    r" \operatorname{{mean}}_{{{axis}}}({0} \odot \hat{{{1}}})}}"
     r"{{\sqrt{{\operatorname{{var}}_{{{axis}}} {1} + {eps}}}}}",
     domain=Domain(broadcast=False, params=over_each),
     batch=alike_over,
@@ -187,7 +187,7 @@ rms_slope: Primitive = primitive(
     lambda q, out, g, x, axis=-1, eps=1e-5: rms_slope(q, x, axis=axis, eps=eps),
     rms_bend,
     name="rms_slope",
-    notation=r"\frac{{{0} - u \operatorname{{mean}}_{{{axis}}}({0} \odot u)}}"
+    notation=r"\frac{{{0} - \hat{{{1}}} \operatorname{{mean}}_{{{axis}}}({0} \odot \hat{{{1}}})}}"
     r"{{\sqrt{{\operatorname{{mean}}_{{{axis}}} {1}^2 + {eps}}}}}",
     domain=Domain(broadcast=False, params=over_each),
     batch=alike_over,
@@ -196,12 +196,6 @@ rms_slope: Primitive = primitive(
 
 
 # The weight and the bias after it.
-
-
-def shared(p: Array, shape: Shape) -> tuple[int, ...]:
-    """The axes of an array of `shape` that the entries of `p`, broadcast to it, are shared over."""
-    sizes = (1,) * (len(shape) - np.ndim(p)) + np.shape(p)
-    return tuple(a for a, n in enumerate(sizes) if n == 1)
 
 
 def scaled(x: Array, weight: Array, bias: Array) -> Array:
@@ -219,8 +213,8 @@ def of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any
 scale = primitive(
     scaled,
     lambda g, out, x, weight, bias: g * weight,
-    lambda g, out, x, weight, bias: sum_product(g, x, axis=shared(weight, x.shape)),
-    lambda g, out, x, weight, bias: sum_over(g, axis=shared(bias, x.shape)),
+    lambda g, out, x, weight, bias: g * x,
+    lambda g, out, x, weight, bias: g,
     name="scale",
     notation=r"{0} \odot {1} + {2}",
     domain=Domain(signature="(i),(i),(i)", broadcast=False),

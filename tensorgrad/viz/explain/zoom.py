@@ -112,7 +112,7 @@ def taken_apart(
     replay = Replay(value, wrt, names)
     if wrt is None:
         inner = {value.node}
-        edge = {x for x in value.node.operands if x is not None}
+        edge = {x for x in value.node.operands if x is not None and x.requires_grad}
     else:
         edge = {v.node for v in (wrt if isinstance(wrt, (list, tuple)) else [wrt])}
         if not edge:
