@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, same_shape
-from tensorgrad.nn.dropout import dropout
+from tensorgrad.nn.dropout import dropout, probability
 from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, learning
@@ -295,7 +295,8 @@ class MultiheadAttention(Module):
                 f"MultiheadAttention({embed_dim}, {num_heads}): the number of heads must divide "
                 "that of the features, each head has its own"
             )
-        self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
+        self.embed_dim, self.num_heads = embed_dim, num_heads
+        self.dropout = probability("MultiheadAttention", dropout)
         self.add_zero_attn, self.batch_first = add_zero_attn, batch_first
         self.rng = None if rng is None else generator(rng)
         draw, dtype, e = generator(self.rng), learning(dtype), embed_dim
@@ -398,6 +399,8 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Any:
     array([[1.    , 0.    ],
            [0.5403, 0.8415]])
     """
+    if x.ndim < 2:
+        raise ValueError(f"x of shape {x.shape} has no positions: (..., length, features)")
     length, dim = x.shape[-2:]
     positions = np.arange(length) if positions is None else np.asarray(positions)
     if positions.shape != (length,):
@@ -421,6 +424,8 @@ class SinusoidalEmbedding(Module):
         self.base = base
 
     def forward(self, x: Any) -> Any:
+        if x.ndim < 2:
+            raise ValueError(f"x of shape {x.shape} has no positions: (..., length, features)")
         length, dim = x.shape[-2:]
         return x + sinusoidal(length, dim, self.base, dtype=np.result_type(x.dtype, np.float16))
 

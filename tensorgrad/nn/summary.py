@@ -22,8 +22,8 @@ MULTIPLY_ADDS: Mapping[str, Callable[..., int]] = {
     "conv": lambda out, x, weight: out.size * (weight.size // weight.shape[0]),
     "conv_bias": lambda out, x, weight, bias: out.size * (weight.size // weight.shape[0]),
     "conv_transpose": lambda out, x, weight: x.size * (weight.size // weight.shape[0]),
-    "attention_weights": lambda out, q, k, mask: out.size * q.shape[-1],
-    "attention": lambda out, q, k, v, mask: (
+    "attention_weights": lambda out, q, k, *mask: out.size * q.shape[-1],
+    "attention": lambda out, q, k, v, *mask: (
         out.size // v.shape[-1] * k.shape[-2] * (k.shape[-1] + v.shape[-1])
     ),
     "lstm": lambda out, x, h, c, weight: len(x) * weight.size,

@@ -304,7 +304,14 @@ def test_dropout_draws_in_training_alone() -> None:
     np.testing.assert_array_equal(layer(x, x, x)[0].data, layer(x, x, x)[0].data)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_summary_counts_its_multiplications(causal: bool) -> None:
+    attend = nn.Lambda(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=causal))
+    assert nn.summary(attend, (2, 3, 4)).flops == 2 * (2 * 3 * 3 * (4 + 4))
+
+
 BAD_HEADS: dict[str, tuple[Any, type[Exception], str]] = {
+    "dropout": (lambda: nn.MultiheadAttention(4, 2, 1.5), ValueError, "between 0 and 1, not 1.5"),
     "heads": (lambda: nn.MultiheadAttention(4, 3), ValueError, r"\(4, 3\).*must divide"),
     "first": (
         lambda: nn.MultiheadAttention(4, 2)(np.ones((2, 3, 4)), *[np.ones((2, 5, 4))] * 2),
@@ -379,6 +386,9 @@ def test_rotary_turns_each_pair() -> None:
     assert_gradient(F.rotary, x)
     with pytest.raises(ValueError, match="an even number"):
         F.rotary(draw(3, 3))
+    for layer in (nn.RotaryEmbedding(), nn.SinusoidalEmbedding()):
+        with pytest.raises(ValueError, match=r"shape \(4,\) has no positions"):
+            layer(draw(4))
     with pytest.raises(ValueError, match=r"positions of shape \(2,\)"):
         nn.RotaryEmbedding()(x, np.arange(2))
 
