@@ -64,7 +64,7 @@ def weights_rule(
 ) -> tuple[Array, ...]:
     """Through the softmax, ds = a (g - Σ g a)."""
     ds = out * (g - np.sum(wide(g * out), axis=-1, keepdims=True))
-    return (*pulled(ds, q, k, scale), ds)[: 2 + len(mask)]
+    return *pulled(ds, q, k, scale), ds
 
 
 def mean_rule(
@@ -76,7 +76,7 @@ def mean_rule(
     """
     a = attention_weights(q, k, *mask, scale=scale)
     ds = a * (g @ transposed(v) - np.sum(wide(g * out), axis=-1, keepdims=True))
-    return (*pulled(ds, q, k, scale), transposed(a) @ g, ds)[: 3 + len(mask)]
+    return *pulled(ds, q, k, scale), transposed(a) @ g, ds  # ds is the mask's, if there is one
 
 
 SOFTMAX = r"\operatorname{{softmax}}({0} {1}^{{\top}} / \sqrt{{d}}"
