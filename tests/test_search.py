@@ -111,6 +111,10 @@ LINES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
         lambda t: math.exp(2 * t) - 4 * t - math.log1p(t),
         lambda t: 2 * math.exp(2 * t) - 4 - 1 / (1 + t),
     ),
+    "wall": (  # looks that come too near to an end of the bracket
+        lambda t: (1 - t) ** 1.2 if t < 1 else (t - 1) ** 1.2 + 20 * (t - 1),
+        lambda t: -1.2 * (1 - t) ** 0.2 if t < 1 else 1.2 * (t - 1) ** 0.2 + 20,
+    ),
 }
 # PyTorch 2.13: where it looks, from the first t on, and what it takes after at most so many.
 LOOKS: list[tuple[str, int, list[float], float]] = [
@@ -121,6 +125,12 @@ LOOKS: list[tuple[str, int, list[float], float]] = [
     ("waves", 25, [1e-3, 0.01, 0.1, 0.46718555507521276], -1),
     ("waves", 25, [30, 6.37619369133623, 1.2425483093707426, 0.44183601251342275], -1),
     ("steep", 25, [3.0, 1.5197747436486106, 0.5757839784528633], -1),
+    (
+        *("wall", 25),
+        [2.0, 0.10714285714285698, 0.29642857142857126, 0.3535746606431962, 0.5182171945788766],
+        -1,
+    ),
+    ("wall", 25, [9.0, 0.14515393559042167, 1.0306385420313795, 0.733646010879238], -1),
     ("steep", 3, [30, 19.655172413793103, 12.752246797119, 8.13980116078176], 0.0),
 ]
 
