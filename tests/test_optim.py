@@ -394,8 +394,8 @@ def test_adafactor_is_its_algorithm_line_by_line(shape: Any) -> None:
     expected, rows, columns, whole = p, 0, 0, 0
     tiny, lr = np.finfo(float).eps, 0.3
     for t in range(1, 5):
-        g = rng.normal(size=shape) * 10.0**-t
-        p, state = optim.adafactor(p, g, state, lr=lr, weight_decay=0.1, d=1.5)
+        g = rng.normal(size=shape) * 10.0**t  # so that d is met
+        p, state = optim.adafactor(p, g, state, lr=lr, weight_decay=0.1, d=1.1)
         keep = 1 - t**-0.8
         size = max(1e-3, np.sqrt(np.mean(expected**2)))
         if len(shape) == 1:
@@ -406,7 +406,7 @@ def test_adafactor_is_its_algorithm_line_by_line(shape: Any) -> None:
             mean = np.maximum(np.mean(rows, axis=-1), tiny)
             v = np.einsum("...i,...j->...ij", rows, columns) / mean[..., None, None]
         step = g / np.sqrt(np.maximum(v, tiny**2))
-        step = step / max(1, np.sqrt(np.mean(step**2)) / 1.5)
+        step = step / max(1, np.sqrt(np.mean(step**2)) / 1.1)
         expected = (1 - lr * 0.1) * expected - min(lr, t**-0.5) * size * step
         close(p, expected)
 
