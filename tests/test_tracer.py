@@ -114,15 +114,16 @@ class Line:
         self.at = x.at
 
 
-class Drawing:
+class Drawing(np.random.Generator):
     """A generator that is an input."""
 
     def __init__(self, program: Program) -> None:
+        super().__init__(np.random.PCG64(0))
         self.program, self.at = program, len(program)
         program.append(None)
 
-    def random(self, shape: Any) -> Any:
-        return write(self.program, np.random.Generator.random, (self, shape), {})
+    def random(self, shape: Any, **how: Any) -> Any:
+        return write(self.program, np.random.Generator.random, (self, shape), how)
 
 
 def with_items(x: Any, index: Any, value: Any) -> Any:
@@ -341,6 +342,18 @@ def test_a_step_of_every_update_rule(name: str) -> None:
         return lambda: [p, g, *(x if np.ndim(x) else np.float64(x) for x in counts)]
 
     assert_same_bits(step, draw(0, 1), draw(1, 50))
+
+
+def test_a_layer_of_dropout_and_a_layer_norm_are_traced() -> None:
+    def step(rng: Any, x: Any, w: Any) -> Any:
+        v = Value(w)
+        hidden = F.dropout(F.layer_norm(x @ v.T, 4), 0.3, rng=rng)
+        return updated(sgd, (hidden**3).sum(), [v], [()], momentum=0.9)
+
+    def draw(seed: int) -> Callable[[], list[Any]]:
+        return lambda: [np.random.default_rng(seed), *draws((5, 3), (4, 3))()]
+
+    assert_same_bits(step, draw(0), draw(1))
 
 
 def test_what_nobody_asks_for_adds_0_in_a_program_too() -> None:

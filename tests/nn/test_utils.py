@@ -157,8 +157,9 @@ def test_weight_norm_splits_a_weight_into_length_and_direction(dim: int | None) 
 
 def test_a_spectral_norm_follows_the_largest_singular_value_while_it_trains() -> None:
     layer = nn.Linear(6, 4, dtype=np.float64, rng=0)
-    original = layer.weight.data
     parametrizations.spectral_norm(layer, rng=0)
+    original = rng.normal(size=(4, 6))  # it was followed elsewhere
+    layer.parametrizations["weight"].original.data = original
     for _ in range(200):
         layer(rng.normal(size=(1, 6)))
     largest = np.linalg.svd(original)[1][0]

@@ -32,8 +32,7 @@ def kept(x: Array, p: float, rng: Any, whole: int | None = None) -> Array:
 
 def kept_in_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
     """Every example of a vmap has its own."""
-    x = np.broadcast_to(xs[0], batch + xs[0].shape[len(batch) :])
-    whole = params.get("whole")
+    (x,), whole = xs, params.get("whole")
     whole = x.ndim if whole is None else whole + len(batch)
     return kept(x, **{**params, "whole": whole})
 
