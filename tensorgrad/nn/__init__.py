@@ -7,6 +7,7 @@ from tensorgrad.nn import functional as functional
 from tensorgrad.nn import init as init
 from tensorgrad.nn import utils as utils
 from tensorgrad.nn.activation import *  # noqa: F403
+from tensorgrad.nn.adaptive import *  # noqa: F403
 from tensorgrad.nn.attention import *  # noqa: F403
 from tensorgrad.nn.container import *  # noqa: F403
 from tensorgrad.nn.conv import *  # noqa: F403

@@ -134,6 +134,11 @@ CASES: dict[str, Case] = {
     "LinearCrossEntropyLoss": Case(
         lambda: nn.LinearCrossEntropyLoss(3, 5), (normal(4, 3),), (np.array([0, 4, 1, 2]),)
     ),
+    "AdaptiveLogSoftmaxWithLoss": Case(
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 6, [2, 4], 2.0),
+        (normal(4, 4),),
+        (np.array([0, 3, 5, 3]),),
+    ),
     **losses(
         "BCEWithLogitsLoss BernoulliLoss MultiLabelSoftMarginLoss",
         (PROBABILITIES > 0.5) * np.float32(1),

@@ -655,3 +655,33 @@ def test_losses_are_copied_pickled_and_saved(loss: Any, tmp_path: Any) -> None:
     loaded = tg.io.load(tmp_path / "loss.safetensors")
     for name, x in loss.state_dict().items():
         np.testing.assert_array_equal(loaded.state_dict()[name], x)
+
+
+def test_an_adaptive_softmax_is_one_softmax_within_another() -> None:
+    model = nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 6], 2.0, True, dtype=np.float64, rng=0)
+    x, y = rng.normal(size=(7, 8)), np.array([0, 2, 3, 5, 6, 11, 1])
+    head = F.log_softmax(x @ model.head.weight.data.T + model.head.bias.data)
+    every = [head[:, :3]]
+    for i, (first, second) in enumerate(model.tail):
+        assert first.weight.shape == (4 >> i, 8)
+        within = F.log_softmax(x @ first.weight.data.T @ second.weight.data.T)
+        every.append(head[:, 3 + i, None] + within)
+    expected = np.concatenate(every, axis=1)
+    np.testing.assert_allclose(model.log_prob(x).data, expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(expected).sum(1), 1)
+    np.testing.assert_array_equal(model.predict(x), expected.argmax(1))
+    output, loss = model(Value(x), y)
+    np.testing.assert_allclose(output.data, expected[range(7), y], rtol=1e-12)
+    np.testing.assert_allclose(loss.data, -output.data.mean())
+    np.testing.assert_allclose(model(x[3], 5).output.data, output.data[3])
+    assert_gradient(lambda x: model(x, y).loss, x, order=2)
+    by_sub = tg.grad(lambda model: model(x, y).loss)(model)
+    whole = tg.grad(lambda model: F.nll_loss(model.log_prob(x), y))(model)
+    for p, q in zip(by_sub.parameters(), whole.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, atol=1e-12)
+    assert "tail.1.0.weight" in model.state_dict()
+    for cutoffs in ([], [3, 3], [0, 2], [12], [5, 3]):
+        with pytest.raises(ValueError, match="cutoffs="):
+            nn.AdaptiveLogSoftmaxWithLoss(8, 12, cutoffs)
+    with pytest.raises(ValueError, match=r"classes 3\.\.12, but there are 12"):
+        model(x[:2], np.array([3, 12]))
