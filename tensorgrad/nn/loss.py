@@ -147,8 +147,11 @@ def _those_that_count(z: Any, y: Any, ignore_index: int) -> tuple[Any, Any]:
     counts = y != ignore_index
     if wrong(np.where(counts, outside, 0)):
         way = ": of one logit for two classes binary_cross_entropy_with_logits" * (classes == 1)
+        way = ops.cost.way_to_fit(z.shape, y.shape) or way
+        found = np.where(counts, y, 0)
         raise ValueError(
-            f"cross_entropy: classes {y.min()}..{y.max()}, but there are {classes} logits{way}"
+            f"cross_entropy: classes {found.min()}..{found.max()}, but there are {classes} logits"
+            + way
         )
     return np.where(counts, y, 0), counts
 
