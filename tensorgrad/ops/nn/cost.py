@@ -13,7 +13,7 @@ from tensorgrad.engine.batching import alike, full
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
-from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats
+from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats, smooth_max
 from tensorgrad.ops.nn.softmax import log_shares, log_softmax, softmax, top
 from tensorgrad.ops.reduce import divided, wide
 
@@ -139,7 +139,7 @@ binary_cross_entropy = primitive(
 
 def surprise_of_logits(z: Array, y: Array) -> Array:
     same_shape(z, y)
-    return np.logaddexp(floats(z), 0) - y * z
+    return smooth_max(z) - y * z
 
 
 binary_cross_entropy_with_logits = primitive(
