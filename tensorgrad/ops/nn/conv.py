@@ -12,8 +12,9 @@ entry is left over between strides (a negative one cuts off). So two arrays tell
 For any kind of array, each is computed by a formula. For numbers in NumPy's arrays there is another
 way, up to 3 times as fast, and 80 times for images of one channel. It holds images in rows, in
 memory (H, C, W, N), and multiplies the kernels with the columns of a few output rows at a time:
-those stay in the cache, and the matrix of all columns (im2col) is never made. Results are that memory, transposed to (N, C, H, W); what is
-computed from them entry by entry lies in rows again, so that a chain of layers moves nothing.
+those stay in the cache, and the matrix of all columns (im2col) is never made. Results are that
+memory, transposed to (N, C, H, W); what is computed from them entry by entry lies in rows again, so
+that a chain of layers moves nothing.
 """
 
 from __future__ import annotations
