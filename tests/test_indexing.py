@@ -333,3 +333,19 @@ def test_under_no_grad_the_functions_write_into_the_leaf() -> None:
         np.fill_diagonal(x, 5.0)
         np.put(x, 1, Value(7.0))
     assert (x.data.tolist(), x.requires_grad) == ([[5, 7], [0, 5]], True)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_long_slices_that_are_read_twice_receive_both_cotangents(axis: int) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 20, 20))
+    places = np.array([3, 0, 3, -1, 19, 3])
+    g = np.random.default_rng(1).normal(size=np.take(x, places, axis).shape)
+    _, pullback = tg.vjp(lambda x: np.take(x, places, axis), x)
+    expected = np.zeros_like(x)
+    for i, place in enumerate(places):
+        part = (*[slice(None)] * axis, place)
+        expected[part] += np.take(g, i, axis)
+    np.testing.assert_allclose(pullback(g)[0], expected, rtol=1e-12)
+    v = Value(x)
+    np.sum(v[:, places] * 2.0 + v[:, places]).backward()
+    np.testing.assert_allclose(v.grad[0, :, 0], 3 * np.bincount(places % 20, minlength=20))

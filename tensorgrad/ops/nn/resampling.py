@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import created, total
 from tensorgrad.engine.node import Array
+from tensorgrad.ops.nn.pooling import sum_pool_spread
 from tensorgrad.ops.nn.sizes import bounds
 
 
@@ -113,22 +114,15 @@ def smooth(size: int, n: int, step: float, order: int) -> Any:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def repeated(x: Array, axis: int, times: int) -> Array:
-    """Each entry along an axis so many times; the gradient is a sum."""
-    shape = x.shape
-    wide = np.broadcast_to(
-        np.expand_dims(x, axis + 1), (*shape[: axis + 1], times, *shape[axis + 1 :])
-    )
-    return np.reshape(wide, (*shape[:axis], shape[axis] * times, *shape[axis + 1 :]))
-
-
 def nearest(x: Array, counts: Sequence[int], steps: Sequence[float], exact: bool) -> Array:
     """The old entry that a new one lies in, by its beginning or, exactly, by its middle."""
+    sizes = x.shape[x.ndim - len(counts) :]
+    times = tuple(n // size for n, size in zip(counts, sizes))
+    if all(
+        n == k * size and k * step == 1 for n, k, size, step in zip(counts, times, sizes, steps)
+    ):
+        return sum_pool_spread(x, size=tuple(counts), kernel_size=times)
     for axis, (n, step) in enumerate(zip(counts, steps), x.ndim - len(counts)):
-        size = x.shape[axis]
-        places = np.minimum(((np.arange(n) + 0.5 * exact) * step).astype(int), size - 1)
-        if n % size == 0 and (places == np.arange(n) // (n // size)).all():
-            x = repeated(x, axis, n // size)
-        else:
-            x = np.take(x, places, axis=axis)
+        places = ((np.arange(n) + 0.5 * exact) * step).astype(int)
+        x = np.take(x, np.minimum(places, x.shape[axis] - 1), axis=axis)
     return x
