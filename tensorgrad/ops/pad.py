@@ -14,7 +14,8 @@ import numpy as np
 
 from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array, created, is_numpy
-from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.batching import full, one_by_one
+from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
 
@@ -29,6 +30,14 @@ def framed(x: Array, pad_width: Any, constant_values: Array = 0) -> Array:
     return out
 
 
+def framed_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """Examples of a vmap are axes in front, with nothing around them."""
+    if np.ndim(params.get("constant_values", 0)):  # of each axis
+        return one_by_one(op, batch, xs, params)
+    widths = [(0, 0)] * len(batch) + [*params["pad_width"]]
+    return op.forward(full(xs[0], batch), **{**params, "pad_width": widths})
+
+
 pad_constant = primitive(
     framed,
     lambda g, out, x, pad_width=(), constant_values=0: g[
@@ -38,6 +47,7 @@ pad_constant = primitive(
     domain=Domain(
         params=lambda shape: [{"pad_width": [(1, 2)] * len(shape)}] if shape else (), complex=True
     ),
+    batch=framed_examples,
 )
 
 
