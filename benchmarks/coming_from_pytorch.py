@@ -204,6 +204,10 @@ DIFFERENT = {
     **under("torch.nn.functional", "log_softmax softmax softmin", GUESSED),
     "torch.utils.data.DataLoader": "takes arrays too; `prefetch=` in place of workers; by name",
     "torch.utils.data.Dataset": "what `tg.data.mnist()` returns; a data set needs no base class",
+    **under(
+        "torch.nn.init", "normal uniform", "draws a layer's weights and biases: Nielsen's, gonn's"
+    ),
+    "torch.nn.LinearCrossEntropyLoss": "without `out_features=`, classes in several axes",
     "torch.optim.Optimizer": "the rule has the defaults",
     **under("torch.nn", "ModuleList ModuleDict ParameterList ParameterDict", "a list, a dict"),
     "torch.nn.utils.parametrize.ParametrizationList": "made by `register_parametrization`",
@@ -222,7 +226,7 @@ MISSING = {
     ),
     **under("torch.nn", "DataParallel SyncBatchNorm", "one process, one device"),
     **under("torch.nn", "Buffer", "an array attribute is a buffer"),
-    **under("torch.nn", "Container factory_kwargs RNNBase RNNCellBase", "PyTorch's own base"),
+    **under("torch.nn", "Container RNNBase RNNCellBase", "PyTorch's own base"),
     **under("torch.nn", "LinearCrossEntropyOptions", "how PyTorch runs it, not what it is"),
     **under("torch.nn", "CrossMapLRN2d", "`nn.LocalResponseNorm`"),
     **under("torch.nn", "NLLLoss2d", "deprecated: `nn.NLLLoss` takes images"),
@@ -238,13 +242,13 @@ MISSING = {
     ),
     **under(
         "torch.nn.functional",
-        "upsample upsample_bilinear upsample_nearest",
+        "upsample",
         "deprecated: `F.interpolate`",
     ),
     **under(
         "torch.nn.init",
-        """constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform
-        xavier_normal xavier_uniform""",
+        """constant dirac eye kaiming_normal kaiming_uniform orthogonal sparse xavier_normal
+        xavier_uniform""",
         "deprecated: the name with `_`",
     ),
     **under("torch.nn.utils", "clip_grad_norm", "deprecated: `clip_grad_norm_`"),
@@ -386,7 +390,8 @@ def page(names: dict[str, dict[str, Signature]]) -> str:
         others = [row for row in mine if row.what != "same"]
         if others:
             parts.append("| PyTorch | here |\n|---|---|")
-            parts += [f"| `{row.name}` | {row.why} |" for row in others]
+            why = {row.why: [o.name for o in others if o.why == row.why] for row in others}
+            parts += [f"| {', '.join(map('`{}`'.format, them))} | {w} |" for w, them in why.items()]
             parts.append("")
     return "\n".join(parts)
 

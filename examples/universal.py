@@ -14,7 +14,7 @@ import numpy as np
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.commands.classifier import bernoulli
+from tensorgrad.nn.functional import sigmoid_cross_entropy
 from tensorgrad.viz import figures
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
@@ -28,13 +28,13 @@ layers = []
 for inputs in (64, 30, 30, 30):
     layers += [nn.Linear(inputs, 30, init="lecun", rng=rng), nn.Sigmoid()]
 model = nn.Sequential(*layers, nn.Linear(30, 10, init="lecun", rng=rng))
-norms = figures.GradientNorms(model, bernoulli, x, y)
+norms = figures.GradientNorms(model, sigmoid_cross_entropy, x, y)
 print("Length of the gradient by the biases, first layer to last:")
 print(" ", *(f"{norm[0]:.4f}" for norm in norms.by_layer().values()))
 tg.fit(
     model,
     [(x, y)],  # all of them at once, as in the book
-    bernoulli,
+    sigmoid_cross_entropy,
     optim.SGD(model.parameters(), lr=0.1),
     epochs=30,
     on_epoch=norms,

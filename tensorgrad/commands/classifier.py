@@ -38,7 +38,7 @@ class _Cost(NamedTuple):
 
 COSTS: dict[Cost, _Cost] = {
     "quadratic": _Cost(functional.quadratic, None, 3.0, 0.5),
-    "cross-entropy": _Cost(functional.bernoulli, nn.Sigmoid, 0.5, 0.1),
+    "cross-entropy": _Cost(functional.sigmoid_cross_entropy, nn.Sigmoid, 0.5, 0.1),
     "softmax": _Cost(functional.cross_entropy, nn.Softmax, 0.5, 0.1),
 }
 

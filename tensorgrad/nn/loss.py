@@ -35,20 +35,20 @@ QuadraticLoss = module_of(
 )
 
 
-def bernoulli(logits: Any, target: Any) -> Any:
+def sigmoid_cross_entropy(logits: Any, target: Any) -> Any:
     """-Σ (y ln σ(z) + (1-y) ln(1-σ(z))) over the outputs, the mean over the examples.
 
     Nielsen's cross-entropy cost (ch. 3, eq. 63), of the weighted sums z of the last layer. Same
     shapes, (n, outputs) or (outputs).
 
-    >>> bernoulli(np.zeros((5, 2)), np.zeros((5, 2))).round(6)
+    >>> sigmoid_cross_entropy(np.zeros((5, 2)), np.zeros((5, 2))).round(6)
     np.float64(1.386294)
     """
     cost = ops.cost.binary_cross_entropy_with_logits(logits, target)
     return _reduced(cost, "sum") / ops.cost.rows(cost)
 
 
-BernoulliLoss = module_of("BernoulliLoss", bernoulli, 2)
+SigmoidCrossEntropyLoss = module_of("SigmoidCrossEntropyLoss", sigmoid_cross_entropy, 2)
 
 
 def _reduced(loss: Any, reduction: str, n: Any = None) -> Any:

@@ -325,6 +325,7 @@ class GroupNorm(Module):
         eps: float = 1e-5,
         affine: bool = True,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         if num_groups < 1 or num_channels % num_groups:
@@ -332,7 +333,7 @@ class GroupNorm(Module):
         dtype = learning(dtype)
         self.num_groups, self.eps = num_groups, eps
         self.weight = Value(full(1, num_channels, dtype)) if affine else None
-        self.bias = Value(full(0, num_channels, dtype)) if affine else None
+        self.bias = Value(full(0, num_channels, dtype)) if affine and bias else None
 
     def forward(self, input: Any) -> Any:
         return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
@@ -361,13 +362,14 @@ class _Running(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         dtype = learning(dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.track_running_stats = track_running_stats
         self.weight = Value(full(1, num_features, dtype)) if affine else None
-        self.bias = Value(full(0, num_features, dtype)) if affine else None
+        self.bias = Value(full(0, num_features, dtype)) if affine and bias else None
         if track_running_stats:
             self.running_mean = full(0, num_features, dtype)
             self.running_var = full(1, num_features, dtype)
@@ -456,9 +458,12 @@ class _InstanceNorm(_Running):
         affine: bool = False,
         track_running_stats: bool = False,
         *,
+        bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype=dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias=bias, dtype=dtype
+        )
 
     def forward(self, input: Any) -> Any:
         if input.ndim + 1 in self.axes:  # one example

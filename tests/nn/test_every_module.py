@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
         (np.array([0, 3, 5, 3]),),
     ),
     **losses(
-        "BCEWithLogitsLoss BernoulliLoss MultiLabelSoftMarginLoss",
+        "BCEWithLogitsLoss SigmoidCrossEntropyLoss MultiLabelSoftMarginLoss",
         (PROBABILITIES > 0.5) * np.float32(1),
     ),
     **losses("KLDivLoss", PROBABILITIES),

@@ -564,10 +564,10 @@ def test_the_divergence_of_a_batch_is_divided_by_its_size() -> None:
 
 def test_nielsens_cross_entropy_is_summed_over_outputs_and_averaged_over_examples() -> None:
     each = np.log(1 + np.exp(-z)) + (1 - y) * z
-    np.testing.assert_allclose(F.bernoulli(z, y), each.sum(1).mean(), rtol=1e-12)
-    np.testing.assert_allclose(nn.BernoulliLoss()(Value(z[0]), y[0]).data, each[0].sum())
+    np.testing.assert_allclose(F.sigmoid_cross_entropy(z, y), each.sum(1).mean(), rtol=1e-12)
+    np.testing.assert_allclose(nn.SigmoidCrossEntropyLoss()(Value(z[0]), y[0]).data, each[0].sum())
     v = Value(z)
-    F.bernoulli(v, y).backward()
+    F.sigmoid_cross_entropy(v, y).backward()
     np.testing.assert_allclose(v.grad, (1 / (1 + np.exp(-z)) - y) / 4, rtol=1e-12)  # a - y
 
 

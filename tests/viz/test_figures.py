@@ -17,7 +17,7 @@ import tensorgrad as tg
 from tensorgrad import data, nn, optim
 from tensorgrad.data import Dataset
 from tensorgrad.nn import functional as F
-from tensorgrad.nn.functional import bernoulli
+from tensorgrad.nn.functional import sigmoid_cross_entropy
 from tensorgrad.train import Epoch, predict
 from tensorgrad.viz import figures
 from tensorgrad.viz.figures.stepwise import nielsens
@@ -100,10 +100,10 @@ def test_gradient_norms_are_those_that_backward_leaves() -> None:
     model = network(64, 5, 10)
     x, y = DIGITS.x_train[:20].astype(float), ONE_HOT[:20]
     model[0].bias.grad = 7.0
-    norms = figures.GradientNorms(model, bernoulli, x, y)
+    norms = figures.GradientNorms(model, sigmoid_cross_entropy, x, y)
     assert set(model[0].bias.grad) == {7.0}
     model.zero_grad()
-    bernoulli(model(x), y).backward()
+    sigmoid_cross_entropy(model(x), y).backward()
     for name, p in model.named_parameters():
         close(norms.norms[name], [np.linalg.norm(p.grad)], rtol=1e-9)
     w, b = (np.linalg.norm(p.grad) for p in model[2].parameters())
@@ -134,15 +134,15 @@ def test_scalar_neurons_make_one_layer() -> None:
 def test_gradient_norms_are_drawn_from_before_training_on() -> None:
     model = network(64, 5, 10)
     x, y = DIGITS.x_train[:20].astype(float), ONE_HOT[:20]
-    norms = figures.GradientNorms(model, bernoulli, x, y)
+    norms = figures.GradientNorms(model, sigmoid_cross_entropy, x, y)
     sgd = optim.SGD(model.parameters(), lr=0.1)
-    tg.fit(model, [(x, y)], bernoulli, sgd, epochs=2, on_epoch=norms)
+    tg.fit(model, [(x, y)], sigmoid_cross_entropy, sgd, epochs=2, on_epoch=norms)
     (axes,) = figures.gradient_norms(norms).axes
     assert [list(line.get_xdata()) for line in axes.lines] == [[0, 1, 2]] * 2
     for line, layer in zip(axes.lines, norms.by_layer().values(), strict=True):
         close(line.get_ydata(), layer)
     assert axes.get_yscale() == "log"
-    assert figures.GradientNorms(model, bernoulli, x, y, epoch=2).epochs == [2]
+    assert figures.GradientNorms(model, sigmoid_cross_entropy, x, y, epoch=2).epochs == [2]
 
 
 def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: Dataset) -> None:
@@ -150,7 +150,7 @@ def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: Dataset) -> 
     runs = []
     for seed in range(5):
         model = network(784, 30, 30, 30, 30, 10, seed=seed, end=False)
-        layers = figures.GradientNorms(model, bernoulli, x, y).by_layer().values()
+        layers = figures.GradientNorms(model, sigmoid_cross_entropy, x, y).by_layer().values()
         runs.append([norms[0] for norms in layers][:4])
     assert (np.diff(runs) > 0).all()
     ratio = np.exp(np.log(runs).mean(axis=0)) / [0.0030, 0.0171, 0.0695, 0.2851]  # ch. 5

@@ -18,6 +18,7 @@ from tensorgrad.value import Value
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
     "parametrizations",
@@ -65,10 +66,22 @@ def clip_grad_norm_(
     """
     found = learnt(parameters)
     total = get_total_norm([p.grad for p in found], norm_type, error_if_nonfinite)
-    scale = min(1.0, max_norm / (float(total) + 1e-6))
-    for p in found:
-        p.grad = p.grad * scale
+    clip_grads_with_norm_(found, max_norm, total)
     return total
+
+
+def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any) -> None:
+    """The same for a norm that is known, such as one that processes have added up.
+
+    >>> p = Value([3.0, 4.0])
+    >>> p.grad = np.array([6.0, 8.0])
+    >>> clip_grads_with_norm_([p], 1.0, 10.0)
+    >>> p.grad.round(3)
+    array([0.6, 0.8])
+    """
+    scale = min(1.0, max_norm / (float(total_norm) + 1e-6))
+    for p in learnt(parameters):
+        p.grad = p.grad * scale
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
