@@ -106,6 +106,13 @@ def test_a_nan_is_the_largest_and_receives_the_gradient() -> None:
     np.testing.assert_array_equal(x.grad, [[0, 1, 0, 1]])
 
 
+def test_what_was_added_around_an_array_is_never_the_largest() -> None:
+    x = np.full((1, 3), -np.inf)
+    out, places = F.max_pool1d(x, 2, padding=1, return_indices=True)
+    np.testing.assert_array_equal(out, [[-np.inf, -np.inf]])
+    np.testing.assert_array_equal(places, [[0, 1]])
+
+
 def test_a_divisor_of_choice() -> None:
     np.testing.assert_array_equal(F.avg_pool2d(np.ones((1, 2, 2)), 2, divisor_override=1), [[[4]]])
 

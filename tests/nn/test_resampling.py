@@ -101,6 +101,8 @@ def test_a_factor_may_be_taken_as_given_or_as_it_came_out() -> None:
     made = F.interpolate(x, scale_factor=1.5, mode="linear", recompute_scale_factor=True)
     np.testing.assert_allclose(given[0, 0, 3], 3.5 / 1.5 - 0.5)
     np.testing.assert_allclose(made[0, 0, 3], 3.5 * 5 / 7 - 0.5)
+    # two pixels of 1.2 times two: the second begins at 1 / 1.2, within the first old one
+    np.testing.assert_array_equal(F.interpolate(x[..., 1:3], scale_factor=1.2), [[[1, 1]]])
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest", "area"])
