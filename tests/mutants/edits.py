@@ -34,6 +34,8 @@ def pairs(definition: Definition) -> Iterator[tuple[str, str]]:
     """Two operands; where there is one only, that and the output."""
     args = definition.args
     names = [arg.arg for arg in args.args][: len(args.args) - len(args.defaults)]
+    if "out" not in names:  # the derivative of a step, which the rule of many steps wraps
+        return
     out, *xs = names[names.index("out") :]
     if len(xs) == 1:
         yield xs[0], out

@@ -413,6 +413,9 @@ def test_dropout_is_between_layers_in_training() -> None:
     state = {k.replace("l1", "l0"): a for k, a in arrays(model).items() if "l1" in k}
     second.load_state_dict(state)
     np.testing.assert_allclose(unlike.data, second(np.zeros((5, 2, 8)))[0].data, **close)
+    _, (h, _) = model(x)
+    np.testing.assert_array_equal(h.data[0], model.eval()(x)[1][0].data[0])  # of the inputs none
+    model.train()
     model.dropout = 0.5
     a, b = model(x)[0].data, model(x)[0].data
     assert not np.allclose(a, b)
