@@ -349,7 +349,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
 
 def _length(x: Any, p: float, dim: Any, keepdims: bool = False) -> Any:
     """(Σ |x|^p)^(1/p) along `dim`."""
-    return np.linalg.vector_norm(floats(x), ord=p, axis=dim, keepdims=keepdims)
+    axis: Any = dim if np.ndim(x) else None  # PyTorch's numbers have an axis 0
+    return np.linalg.vector_norm(floats(x), ord=p, axis=axis, keepdims=keepdims)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
@@ -370,7 +371,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """
     x1, x2 = np.broadcast_arrays(as_array(x1), as_array(x2))
     one, two = (np.maximum(_length(x, 2, dim), eps) for x in (x1, x2))
-    return np.sum(x1 * x2, axis=dim) / (one * two)
+    return np.sum(x1 * x2, axis=dim if x1.ndim else None) / (one * two)
 
 
 CosineSimilarity = module_of("CosineSimilarity", cosine_similarity, 2)

@@ -199,3 +199,8 @@ def test_layers_that_move_entries_work_inside_vmap() -> None:
 def test_mistakes_are_named(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make(np.ones((2, 3, 4, 4)))
+
+
+def test_a_number_is_a_vector_of_one_entry_as_in_pytorch() -> None:
+    assert F.normalize(np.float64(-3.0), dim=0) == -1
+    assert F.cosine_similarity(2.0, -3.0, dim=0) == -1
