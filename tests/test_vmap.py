@@ -293,7 +293,7 @@ def test_few_operations_are_looped_over() -> None:
     looped = {name for name, op in registry.items() if op.batch is one_by_one and ours(op)}
     assert looped <= {
         *("convolve", "convolve_valid", "interp"),
-        "solve_sylvester",
+        *("solve_sylvester", "ctc"),
     }
 
 
