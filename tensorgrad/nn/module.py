@@ -10,10 +10,13 @@ activation to look at later.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from functools import partial, wraps
+from itertools import groupby
+from reprlib import recursive_repr
 from types import NoneType
 from typing import Any, NamedTuple, Self
 
@@ -79,9 +82,13 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run = self.forward if self._hooks is None else partial(self._hooks.run, self)
         outer = recorder.get()
-        if outer is None:
-            return run(*args, **kwargs)
-        return copy_context().run(entered, recorder, call_of(self, outer), run, args, kwargs)
+        try:
+            if outer is None:
+                return run(*args, **kwargs)
+            return copy_context().run(entered, recorder, call_of(self, outer), run, args, kwargs)
+        except Exception as error:
+            locate(error, self)
+            raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
@@ -102,10 +109,28 @@ class Module:
             return computed[name]()
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    @recursive_repr()
     def __repr__(self) -> str:
+        """The call that makes it; below, the Modules in it that this does not show, or not well."""
         args, kwargs = self._made_with
-        given = [*map(repr, args), *(f"{k}={v!r}" for k, v in kwargs.items() if k != "rng")]
-        return f"{type(self).__name__}({', '.join(given)})"
+        kwargs = {
+            k: x for k, x in kwargs.items() if k != "rng" and not (k == "dtype" and is_usual(x))
+        }
+        children = [(name, x, repr(x)) for name, x in self.named_children()]
+        texts = {id(x): text for _, x, text in children}  # each written once, however deep
+        given = [texts.get(id(x)) or repr(x) for x in (*args, *kwargs.values())]
+        given[len(args) :] = [f"{k}={text}" for k, text in zip(kwargs, given[len(args) :])]
+        call = f"{type(self).__name__}({', '.join(given)})"
+        shown: list[Part] = []
+        collect((args, kwargs), "", set(), shown)
+        if texts.keys() <= {id(x) for _, x in shown} and plain(call):
+            return call
+        head = ", ".join(text if plain(text) and "(" not in text else "..." for text in given)
+        lines = [f"{type(self).__name__}({re.sub(r'[.]{3}(, [.]{3})+', '...', head)})"]
+        for text, alike in groupby(children, lambda child: child[2]):
+            names = [name for name, _, _ in alike]
+            lines += f"{' to '.join(dict.fromkeys([names[0], names[-1]]))}: {text}".splitlines()
+        return "\n  ".join(lines)
 
     # What it holds.
 
@@ -500,6 +525,27 @@ def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:
     for name in [name for name in names if name[:1] != "_" and not wanted(names[name])]:
         del names[name]
     return sorted(name for name in names if name[:1] != "_")
+
+
+def is_usual(dtype: Any) -> bool:
+    """Whether that is float32, what a layer computes in where nothing is said."""
+    return dtype in (np.float32, np.dtype(np.float32), "float32")
+
+
+def plain(text: str) -> bool:
+    """Whether it is a line, and short."""
+    return len(text) <= 100 and "\n" not in text
+
+
+def locate(error: Exception, module: Module) -> None:
+    """Note with an error in which Module it came up: the innermost, by its path in `module`."""
+    inner = vars(error).setdefault("_inner", id(module))
+    found = next(((name, x) for name, x in module.named_modules() if id(x) == inner), None)
+    if found is None:  # made anew for this call
+        return
+    path, text = found[0], repr(found[1]).splitlines()[0]
+    notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith("in layer ")]
+    error.__notes__ = [*notes, f"in layer {path}, {text}" if path else f"in layer {text}"]
 
 
 # What a Module is made of.

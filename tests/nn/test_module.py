@@ -7,6 +7,7 @@ import gc
 import inspect
 import pickle
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,40 @@ def test_it_prints_as_it_was_made() -> None:
     assert repr(nn.Linear(2, 1, bias=False, rng=0)) == "Linear(2, 1, bias=False)"
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Softmax(dim=0))
     assert repr(model) == "Sequential(Linear(2, 3), ReLU(), Softmax(dim=0))"
+
+
+def test_a_model_of_ones_own_prints_the_modules_in_it_by_their_paths() -> None:
+    class Net(nn.Module):
+        def __init__(self, n: int) -> None:
+            self.body = nn.Sequential(nn.Linear(n, n), nn.ReLU())
+            self.heads = [nn.Linear(n, 1, dtype=np.float32), nn.Linear(n, 1), nn.Linear(n, 2)]
+            self.itself = {"x": self}
+
+    written = """Net(3)
+  body: Sequential(Linear(3, 3), ReLU())
+  heads.0 to heads.1: Linear(3, 1)
+  heads.2: Linear(3, 2)"""
+    assert repr(Net(3)) == written
+    long = nn.Sequential(*[nn.Linear(100, 100) for _ in range(12)], nn.ReLU())
+    assert repr(long).splitlines() == [
+        "Sequential(...)",
+        "  layers.0 to layers.11: Linear(100, 100)",
+        "  layers.12: ReLU()",
+    ]
+    outer = repr(nn.Sequential(Net(3), nn.Tanh())).splitlines()
+    assert outer[:3] == ["Sequential(...)", "  layers.0: Net(3)", f"  {written.splitlines()[1]}"]
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_an_error_says_in_which_layer_it_came_up(record: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Sequential(nn.ReLU(), nn.Linear(9, 2)))
+    x, deep = np.ones((3, 4)), r"takes 9\nin layer layers.1.layers.1, Linear\(9, 2\)$"
+    with nullcontext() if record else tg.no_grad(), pytest.raises(ValueError, match=deep):
+        model(x)
+    with pytest.raises(ValueError, match=deep):
+        tg.grad(lambda model: np.sum(model(x)))(model)
+    with pytest.raises(ValueError, match=r"takes 9\nin layer Linear\(9, 2\)$"):
+        nn.Linear(9, 2)(x)
 
 
 # state_dict
