@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, created
+from tensorgrad.engine.arrays import as_array
+from tensorgrad.engine.node import detached
 from tensorgrad.nn.init import full
 from tensorgrad.nn.module import Module, learning, module_of
 from tensorgrad.ops import nn as ops
@@ -196,8 +197,8 @@ def rrelu(
     slope: Any = (lower + upper) / 2
     if training:
         input = ops.activation.floats(as_array(input))
-        draw = generator(rng).uniform
-        slope = created(draw, lower, upper, input.shape, like=input).astype(input.dtype)
+        shares = ops.dropout.uniform(detached(input), rng=generator(rng)).astype(input.dtype)
+        slope = lower + (upper - lower) * shares
     return ops.activation.leaky_relu(input, slope)
 
 
@@ -416,8 +417,9 @@ def gumbel_softmax(
     if not tau > 0:
         raise ValueError(f"gumbel_softmax: tau={tau} is not positive")
     logits = ops.activation.floats(as_array(logits))
-    noise = created(generator(rng).gumbel, size=logits.shape, like=logits).astype(logits.dtype)
-    soft = softmax((logits + noise) / tau, dim)
+    shares = ops.dropout.uniform(detached(logits), rng=generator(rng))
+    noise = -np.log(-np.log(np.maximum(shares, 1e-300)))
+    soft = softmax((logits + noise.astype(logits.dtype)) / tau, dim)
     if not hard:
         return soft
     chosen = ops.cost.one_hot(np.argmax(soft, axis=dim), soft.shape[dim]).astype(soft.dtype)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import as_array, created, total, wrong
-from tensorgrad.engine.node import data_of
+from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.module import Function, dimensions, layers
 from tensorgrad.nn.shape import pad
 from tensorgrad.ops import nn as ops
@@ -331,11 +331,14 @@ def _fractional_max_pool(
             f"{name}{n}d: {counts} windows of {kernel_size} do not fit in {shape} entries"
         )
     lead = (1,) * (n + 2 - x.ndim) + x.shape[:-n]
-    u = generator(rng).random((*lead, n)) if _random_samples is None else _random_samples
-    u = np.broadcast_to(data_of(u), (*lead, n)).reshape(-1, n)
+    rows = np.reshape(x, (math.prod(lead), math.prod(shape)))
+    if _random_samples is None:
+        of_each = detached(np.repeat(rows[:, :1], n, axis=1))
+        u = ops.dropout.uniform(of_each, rng=generator(rng))
+    else:
+        u = np.broadcast_to(data_of(_random_samples), (*lead, n)).reshape(len(rows), n)
     index = ops.pooling.random_windows(u, shape, counts, kernel_size)
-    rows = np.reshape(x, (len(u), math.prod(shape)))
-    entries = np.take_along_axis(rows, index.reshape(len(u), -1), axis=-1)
+    entries = np.take_along_axis(rows, index.reshape(len(rows), math.prod(index.shape[1:])), axis=1)
     entries = np.reshape(entries, index.shape)
     out = np.reshape(np.max(entries, axis=-1), (*x.shape[:-n], *counts))
     if not return_indices:

@@ -354,3 +354,46 @@ def test_it_is_a_program_that_computes_the_same_on_other_numbers(name: str) -> N
             found = made_of_them[out.at] if isinstance(out, Traced) else out
             assert found.dtype == right.dtype
             np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-6)
+
+
+@cases
+def test_a_checkpoint_draws_the_same_again(name: str) -> None:
+    def step(run: Callable[..., Any]) -> list[Any]:
+        model, case = made(name).to(np.float64), CASES[name]
+        xs = [Value(x.astype(float)) for x in case.inputs]
+        others = [x.astype(float) if x.dtype.kind == "f" else x for x in case.others]
+        tg.manual_seed(1)
+        out = run(lambda *xs: total([y for y in flatten(model(*xs, *others))[0] if of_floats(y)]))
+        out(*xs).backward()
+        grads = [x.grad for x in [*xs, *model.parameters()] if x.grad is not None]
+        return [*grads, *model.state_dict().values(), nn.functional.dropout(np.ones(9))]
+
+    for x, y in zip(step(tg.checkpoint), step(lambda f: f), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-15)
+
+
+def of_floats(x: Any) -> bool:
+    return isinstance(x, Value) and x.dtype.kind == "f"
+
+
+F = nn.functional
+DRAWING: dict[str, Callable[[Any], Any]] = {
+    "dropout": F.dropout,
+    "dropout2d": F.dropout2d,
+    "alpha_dropout": lambda x: F.alpha_dropout(x, training=True),
+    "rrelu": lambda x: F.rrelu(x, training=True),
+    "gumbel_softmax": F.gumbel_softmax,
+    "fractional_max_pool2d": lambda x: F.fractional_max_pool2d(x, 2, output_size=4),
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_function_draws_for_each_example_of_a_vmap_and_in_a_checkpoint_once(name: str) -> None:
+    draw, x = DRAWING[name], normal(1, 3, 7, 7)
+    examples = tg.vmap(draw)(np.stack([x] * 6))
+    assert any(not np.array_equal(y, examples[0]) for y in examples[1:])
+    grads = []
+    for wrap in (tg.checkpoint, lambda f: f):
+        tg.manual_seed(0)
+        grads.append(tg.grad(wrap(lambda x: np.sum(draw(x) ** 2)))(x))
+    np.testing.assert_array_equal(*grads)

@@ -259,3 +259,7 @@ def test_layers_are_the_functions() -> None:
         layer = getattr(nn, name)(3, stride=2, padding=1, ceil_mode=True)
         expected = function(x, 3, 2, 1, ceil_mode=True)
         np.testing.assert_array_equal(layer(x), expected)
+
+
+def test_random_windows_of_no_examples() -> None:
+    assert F.fractional_max_pool2d(np.zeros((0, 2, 6, 6)), 2, output_size=3).shape == (0, 2, 3, 3)

@@ -1,15 +1,17 @@
 """Dropout: Srivastava et al. (2014), with what is kept scaled up, so that its mean stays.
 
 Which entries are kept is drawn first, and is an operand like any other; nothing is differentiated
-by it. What is drawn again when a checkpoint computes again is the same: `engine/calls.py`.
+by it. Every layer that draws as it runs draws here, for what is drawn again when a checkpoint
+computes again is the same: `engine/calls.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.batching import elementwise
@@ -21,28 +23,41 @@ from tensorgrad.engine.rules import flat
 from tensorgrad.ops.elementwise import only
 
 
-def kept(x: Array, p: float, rng: Any, whole: int | None = None) -> Array:
-    """True with probability 1 - p, for each entry of `x`, or each part x[i, j, ...] of `whole`
-    numbers."""
+def numbers(
+    x: Array, rng: Any, whole: int | None = None, dtype: npt.DTypeLike = np.float64
+) -> Array:
+    """Of 0..1, one for each entry of `x`, or each part x[i, j, ...] of `whole` numbers."""
     drawing.get()(rng)
     whole = x.ndim if whole is None else whole
     shape = x.shape[:whole] + (1,) * (x.ndim - whole)
-    return created(rng.random, shape, dtype=np.float32, like=x) >= p
+    return created(rng.random, shape, dtype=dtype, like=x)
 
 
-def kept_in_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
-    """Every example of a vmap has its own."""
-    (x,), whole = xs, params.get("whole")
-    whole = x.ndim if whole is None else whole + len(batch)
-    return kept(x, **{**params, "whole": whole})
+def kept(x: Array, p: float, rng: Any, whole: int | None = None) -> Array:
+    """True with probability 1 - p, for each entry of `x`, or each part."""
+    return numbers(x, rng, whole, np.float32) >= p
 
 
-def flat_draw(g: Array, out: Array, x: Array, p: float, rng: Any, whole: Any = None) -> Array:
-    return 0.0
+def drawn(name: str, draw: Callable[..., Array]) -> Primitive:
+    """The primitive that draws: nothing is differentiated by it.
+
+    It is not in the registry, for its result is another each time.
+    """
+
+    def in_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+        """Every example of a vmap has its own."""
+        (x,), whole = xs, params.get("whole")
+        whole = x.ndim if whole is None else whole + len(batch)
+        return draw(x, **{**params, "whole": whole})
+
+    def flat_draw(g: Array, out: Array, x: Array, **params: Any) -> Array:
+        return 0.0
+
+    return Primitive(draw, (flat_draw,), name, batch=in_examples)
 
 
-# Not in the registry: its result is another each time.
-bernoulli = Primitive(kept, (flat_draw,), "bernoulli", batch=kept_in_examples)
+bernoulli = drawn("bernoulli", kept)
+uniform = drawn("uniform", numbers)
 
 
 def scale(p: float) -> float:
