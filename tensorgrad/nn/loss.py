@@ -23,7 +23,7 @@ from tensorgrad.nn.module import Module, module_of
 from tensorgrad.nn.shape import pairwise_distance
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
-from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot
+from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot, pair
 from tensorgrad.transforms.derivatives import stop_gradient
 
 quadratic = ops.cost.quadratic
@@ -78,13 +78,6 @@ def _weights(weight: Any, like: Any) -> Any:
     if isinstance(weight, str):
         raise TypeError(f"weight={weight!r} are no numbers: write reduction={weight!r}")
     return as_array(weight, like.dtype)
-
-
-def _pair(input: Any, target: Any) -> tuple[Any, Any]:
-    """Both as arrays of one shape; targets that are integers in the dtype of the answers."""
-    x, y = floats(as_array(input)), as_array(target)
-    ops.cost.same_shape(x, y)
-    return x, y.astype(x.dtype) if y.dtype.kind in "biu" else y
 
 
 # Of classes.
@@ -311,7 +304,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         each = ops.cost.binary_cross_entropy_with_logits(input, target)
     else:
-        z, y = _pair(input, target)
+        z, y = pair(input, target)
         positive = 1 + (_weights(pos_weight, z) - 1) * y
         each = (1 - y) * z + positive * ops.activation.softplus(-z)
     return _reduced(_weighted(each, weight), reduction)
@@ -329,7 +322,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     >>> kl_div(np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]]), "batchmean").round(6)
     np.float64(0.693147)
     """
-    x, y = _pair(input, target)
+    x, y = pair(input, target)
     if log_target:
         each = np.exp(y) * (y - x)
     else:
@@ -358,7 +351,7 @@ def poisson_nll_loss(
     >>> poisson_nll_loss(np.array([0.0]), np.array([2.0]))
     np.float64(1.0)
     """
-    x, y = _pair(input, target)
+    x, y = pair(input, target)
     each = np.exp(x) - y * x if log_input else x - y * np.log(x + eps)
     if full:
         many = np.where(y > 1, y, 1)
@@ -386,7 +379,7 @@ def gaussian_nll_loss(
     >>> gaussian_nll_loss(np.array([0.0]), np.array([2.0]), np.array([1.0]))
     np.float64(2.0)
     """
-    x, y, var = floats(as_array(input)), as_array(target), as_array(var)
+    (x, y), var = pair(input, target), as_array(var)
     if wrong(var < 0):
         raise ValueError("gaussian_nll_loss: a variance is negative")
     if var.ndim and var.shape == x.shape[:-1] and x.ndim:
@@ -412,8 +405,8 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
     >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     np.float64(2.0)
     """
-    ops.cost.same_shape(input, target)
-    each = np.square(floats(input) - target)
+    a, y = pair(input, target)
+    each = np.square(a - y)
     return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
 
 
@@ -434,8 +427,8 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None
     >>> l1_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     np.float64(1.0)
     """
-    ops.cost.same_shape(input, target)
-    each = np.abs(floats(as_array(input)) - target)
+    a, y = pair(input, target)
+    each = np.abs(a - y)
     return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
 
 
@@ -495,7 +488,7 @@ def hinge_embedding_loss(
     >>> hinge_embedding_loss(np.array([2.0, 0.25]), np.array([1, -1]), reduction="none")
     array([2.  , 0.75])
     """
-    x, y = floats(as_array(input)), _signs(target)
+    x, y = pair(input, _signs(target))
     far = ops.activation.relu(margin - x)
     return _reduced(np.where(y != 1, far, 0) + np.where(y != -1, x, 0), reduction)
 
@@ -511,8 +504,8 @@ def margin_ranking_loss(
     >>> margin_ranking_loss(np.array([1.0]), np.array([3.0]), np.array([1]))
     np.float64(2.0)
     """
-    x, y = floats(as_array(input1)) - floats(as_array(input2)), _signs(target)
-    return _reduced(ops.activation.relu(margin - y.astype(x.dtype) * x), reduction)
+    x, y = pair(as_array(input1) - input2, _signs(target))
+    return _reduced(ops.activation.relu(margin - y * x), reduction)
 
 
 MarginRankingLoss = module_of("MarginRankingLoss", margin_ranking_loss, 3)
@@ -524,7 +517,7 @@ def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> soft_margin_loss(np.array([0.0]), np.array([1])).round(6)
     np.float64(0.693147)
     """
-    x, y = _pair(input, target)
+    x, y = pair(input, target)
     return _reduced(ops.activation.softplus(-y * x), reduction)
 
 
@@ -575,7 +568,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     np.float64(0.25)
     """
     x, y = np.atleast_1d(floats(as_array(input)), class_numbers(target))
-    ops.cost.same_shape(x, y)
+    pair(x, y)  # the ValueError
     classes = x.shape[-1]
     named = np.cumprod(y >= 0, axis=-1) > 0
     if wrong(named & (y >= classes)):
@@ -598,7 +591,7 @@ def multilabel_soft_margin_loss(
     >>> multilabel_soft_margin_loss(np.zeros((1, 2)), np.array([[0, 1]])).round(6)
     np.float64(0.693147)
     """
-    each = _weighted(ops.cost.binary_cross_entropy_with_logits(*_pair(input, target)), weight)
+    each = _weighted(ops.cost.binary_cross_entropy_with_logits(input, target), weight)
     return _reduced(each.sum(axis=-1) / each.shape[-1], reduction)
 
 

@@ -689,3 +689,34 @@ def test_an_adaptive_softmax_is_one_softmax_within_another() -> None:
             nn.AdaptiveLogSoftmaxWithLoss(8, 12, cutoffs)
     with pytest.raises(ValueError, match=r"classes 3\.\.12, but there are 12"):
         model(x[:2], np.array([3, 12]))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(F.mse_loss, F.l1_loss, F.huber_loss, F.smooth_l1_loss, F.quadratic, F.kl_div),
+        *(F.binary_cross_entropy, F.binary_cross_entropy_with_logits, F.sigmoid_cross_entropy),
+        *(F.poisson_nll_loss, F.soft_margin_loss, F.hinge_embedding_loss),
+        *(F.multilabel_soft_margin_loss, lambda a, y: F.gaussian_nll_loss(a, y, a)),
+        lambda a, y: F.margin_ranking_loss(a, a, y),
+    ],
+)
+def test_integer_targets_leave_a_loss_the_dtype_of_the_answers(loss: Any, dtype: Any) -> None:
+    ones = np.ones((4, 3), int)
+    answers = a.astype(dtype)
+    assert loss(answers, ones).dtype == loss(Value(answers), ones).dtype == dtype
+    np.testing.assert_allclose(loss(answers, ones), loss(answers, ones.astype(dtype)))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        F.hinge_embedding_loss,
+        lambda a, y: F.gaussian_nll_loss(a, y, np.ones(4)),
+        lambda a, y: F.margin_ranking_loss(a, a, y),
+    ],
+)
+def test_answers_and_targets_of_different_shapes_are_refused(loss: Any) -> None:
+    with pytest.raises(ValueError, match=r"shape \(4, 1\), the targets \(4,\)"):
+        loss(np.ones((4, 1)), np.ones(4))
