@@ -20,6 +20,7 @@ from benchmarks.coming_from_pytorch import (
     rows,
     variables,
 )
+from tensorgrad.nn import functional
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming-from-pytorch.md"
 TORCH = json.loads(NAMES.read_text())
@@ -51,3 +52,8 @@ def test_what_to_write_instead_runs(spelling: str) -> None:
     made = eval(spelling, variables("numpy"))
     assert made is not None
     assert np.size(getattr(made, "data", made)) > 0
+
+
+def test_functional_has_pytorchs_names_and_ours_and_no_helper_of_a_family() -> None:
+    ours = {"quadratic", "sigmoid_cross_entropy", "rotary", "sinusoidal"}
+    assert {*functional.__all__} - {*TORCH["torch.nn.functional"]} == ours

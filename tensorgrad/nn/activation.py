@@ -1,8 +1,4 @@
-"""Activations. Each is one declaration: its Module and documentation follow from the function.
-
-`inplace=` is taken, as PyTorch's code writes it, and changes nothing: an operation makes a new
-Value, and what it was given stays.
-"""
+"""Activations. Each is one declaration: its Module and documentation follow from the function."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, same_shape
-from tensorgrad.nn.dropout import dropout, probability
+from tensorgrad.nn.dropout import dropout
 from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, learning
@@ -296,7 +296,7 @@ class MultiheadAttention(Module):
                 "that of the features, each head has its own"
             )
         self.embed_dim, self.num_heads = embed_dim, num_heads
-        self.dropout = probability("MultiheadAttention", dropout)
+        self.dropout = ops.dropout.probability("MultiheadAttention", dropout)
         self.add_zero_attn, self.batch_first = add_zero_attn, batch_first
         self.rng = None if rng is None else generator(rng)
         draw, dtype, e = generator(self.rng), learning(dtype), embed_dim

@@ -1,7 +1,6 @@
 """Dropout: what a training step leaves out is drawn anew each time.
 
 `rng`: a NumPy generator, or a seed for one; None is the program's, which `tg.manual_seed` seeds.
-`inplace=` is taken, as PyTorch's programs give it, and means nothing: a result is a new array.
 """
 
 from __future__ import annotations
@@ -14,26 +13,20 @@ import numpy as np
 from tensorgrad.engine.node import detached
 from tensorgrad.nn.module import Module
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.nn.dropout import probability
 from tensorgrad.random import generator
 
 
-def probability(name: str, p: float) -> float:
-    """`p`; ValueError unless it is one."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"{name}: the probability p is between 0 and 1, not {p}")
-    return p
-
-
-def kept(x: Any, p: float, rng: Any, whole: int | None = None) -> Any:
+def _kept(x: Any, p: float, rng: Any, whole: int | None = None) -> Any:
     """Which entries stay; `whole`: the number of axes, beyond which parts stay or go as one."""
     return ops.dropout.bernoulli(detached(x), p=p, rng=generator(rng), whole=whole)
 
 
-def dropped(name: str, x: Any, p: float, training: bool, rng: Any, whole: int | None) -> Any:
+def _dropped(name: str, x: Any, p: float, training: bool, rng: Any, whole: int | None) -> Any:
     """`x` with what is not kept 0; as it is without training."""
     if probability(name, p) == 0 or not training:
         return x
-    return ops.dropout.dropout(x, kept(x, p, rng, whole), p=p)
+    return ops.dropout.dropout(x, _kept(x, p, rng, whole), p=p)
 
 
 def dropout(
@@ -46,16 +39,16 @@ def dropout(
     >>> dropout(np.ones(5), 0.5, rng=0)
     array([2., 2., 2., 0., 0.])
     """
-    return dropped("dropout", input, p, training, rng, None)
+    return _dropped("dropout", input, p, training, rng, None)
 
 
-def channels_dropped(x: Any, n: int, p: float, training: bool, rng: Any) -> Any:
+def _channels_dropped(x: Any, n: int, p: float, training: bool, rng: Any) -> Any:
     """Whole channels of an input with `n` axes after them dropped; without its first, of one."""
     name = f"dropout{n}d"
     if x.ndim not in (n + 1, n + 2):
         sizes = ("length", "height, width", "depth, height, width")[n - 1]
         raise ValueError(f"{name}: an input (n, channels, {sizes}), not of shape {x.shape}")
-    return dropped(name, x, p, training, rng, x.ndim - n)
+    return _dropped(name, x, p, training, rng, x.ndim - n)
 
 
 def dropout1d(
@@ -68,7 +61,7 @@ def dropout1d(
             [0., 0.],
             [0., 0.]]])
     """
-    return channels_dropped(input, 1, p, training, rng)
+    return _channels_dropped(input, 1, p, training, rng)
 
 
 def dropout2d(
@@ -79,28 +72,28 @@ def dropout2d(
     As in PyTorch an input of three axes is (n, channels, length).
     """
     if input.ndim == 3:
-        return dropped("dropout2d", input, p, training, rng, 2)
-    return channels_dropped(input, 2, p, training, rng)
+        return _dropped("dropout2d", input, p, training, rng, 2)
+    return _channels_dropped(input, 2, p, training, rng)
 
 
 def dropout3d(
     input: Any, p: float = 0.5, training: bool = True, inplace: bool = False, *, rng: Any = None
 ) -> Any:
     """Dropout of whole channels of (n, channels, depth, height, width), or of one example."""
-    return channels_dropped(input, 3, p, training, rng)
+    return _channels_dropped(input, 3, p, training, rng)
 
 
 LOWEST = -1.7580993408473766  # selu(-∞): -λα of Klambauer et al. (2017)
 
 
-def alpha_dropped(name: str, x: Any, p: float, training: bool, rng: Any, whole: Any) -> Any:
+def _alpha_dropped(name: str, x: Any, p: float, training: bool, rng: Any, whole: Any) -> Any:
     """Mean 0 and variance 1 stay: Klambauer et al. (2017), section 3."""
     if probability(name, p) == 0 or not training:
         return x
     if p == 1:
-        return ops.dropout.dropout(x, kept(x, p, rng, whole), p=p)
+        return ops.dropout.dropout(x, _kept(x, p, rng, whole), p=p)
     a = 1 / math.sqrt((1 - p) * (1 + p * LOWEST**2))
-    return a * np.where(kept(x, p, rng, whole), x, LOWEST) - a * p * LOWEST
+    return a * np.where(_kept(x, p, rng, whole), x, LOWEST) - a * p * LOWEST
 
 
 def alpha_dropout(
@@ -111,7 +104,7 @@ def alpha_dropout(
     Klambauer et al., "Self-normalizing neural networks" (2017), section 3. As in PyTorch, not in
     training by default.
     """
-    return alpha_dropped("alpha_dropout", input, p, training, rng, None)
+    return _alpha_dropped("alpha_dropout", input, p, training, rng, None)
 
 
 def feature_alpha_dropout(
@@ -120,7 +113,7 @@ def feature_alpha_dropout(
     """`alpha_dropout` of whole channels of (n, channels, ...)."""
     if input.ndim < 2:
         raise ValueError(f"feature_alpha_dropout: (n, channels, ...), not shape {input.shape}")
-    return alpha_dropped("feature_alpha_dropout", input, p, training, rng, 2)
+    return _alpha_dropped("feature_alpha_dropout", input, p, training, rng, 2)
 
 
 class _Dropout(Module):
@@ -129,7 +122,7 @@ class _Dropout(Module):
     function: Any
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Any = None) -> None:
-        self.p, self.inplace = probability(type(self).__name__, p), inplace
+        self.p = probability(type(self).__name__, p)
         self.rng = None if rng is None else generator(rng)
 
     def forward(self, input: Any) -> Any:

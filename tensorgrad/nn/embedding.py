@@ -35,15 +35,15 @@ def embedding(
     array([[5., 6.],
            [1., 2.]])
     """
-    padding_idx = padding_row(padding_idx, weight)
+    padding_idx = _padding_row(padding_idx, weight)
     if max_norm is not None:
-        shortened(weight, input, max_norm, norm_type)
+        _shortened(weight, input, max_norm, norm_type)
     return ops.embedding.embedding(
         weight, input, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
     )
 
 
-def padding_row(padding_idx: int | None, weight: Any) -> int | None:
+def _padding_row(padding_idx: int | None, weight: Any) -> int | None:
     """The number of the row, counted from the front; ValueError where there is none."""
     n: int = weight.shape[0]
     if padding_idx is None:
@@ -53,7 +53,7 @@ def padding_row(padding_idx: int | None, weight: Any) -> int | None:
     return padding_idx % n
 
 
-def shortened(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
+def _shortened(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
     """Rows of the table that are used and too long, made as long as `max_norm`; in place."""
     table = data_of(weight)
     used = np.unique(ops.embedding.row_numbers(data_of(input), table.shape[0]))
@@ -97,15 +97,15 @@ def embedding_bag(
             f"embedding_bag: per_sample_weights of shape {np.shape(per_sample_weights)} for "
             f"an input of shape {input.shape}"
         )
-    starts, size = bags(input, offsets, include_last_offset)
+    starts, size = _bags(input, offsets, include_last_offset)
     sizes = np.diff(np.append(starts, size))
     bag = np.repeat(np.arange(len(starts)), sizes)
-    numbers, padding = input.reshape(-1), padding_row(padding_idx, weight)
+    numbers, padding = input.reshape(-1), _padding_row(padding_idx, weight)
     rows = embedding(numbers, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     present = np.ones(size, bool) if padding is None else numbers != padding
     counts = np.bincount(bag[present], minlength=len(starts))[:, None]
     if mode == "max":
-        return largest(rows, bag, np.arange(size) - starts[bag], present, counts)
+        return _largest(rows, bag, np.arange(size) - starts[bag], present, counts)
     if per_sample_weights is not None:
         rows = rows * np.reshape(per_sample_weights, (-1, 1))
     if padding is not None:
@@ -114,7 +114,7 @@ def embedding_bag(
     return total if mode == "sum" else total / np.maximum(counts, 1).astype(rows.dtype)
 
 
-def bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int]:
+def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int]:
     """Where each bag begins in the flat input, and where that ends."""
     if input.ndim == 2:
         if offsets is not None:
@@ -136,7 +136,7 @@ def bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int]
     return offsets, size
 
 
-def largest(rows: Any, bag: Any, place: Any, present: Any, counts: Any) -> Any:
+def _largest(rows: Any, bag: Any, place: Any, present: Any, counts: Any) -> Any:
     """The largest entries of each bag, of its rows side by side."""
     widest = int(place.max(initial=-1)) + 1
     index = np.zeros((len(counts), max(widest, 1)), int)
@@ -158,7 +158,7 @@ class _Table(Module):
         if n < 1 or features < 1:
             raise ValueError(f"{name}({n}, {features}): both sizes must be positive")
         table = generator(rng).standard_normal((n, features)).astype(learning(dtype))
-        self.padding_idx = padding_row(padding_idx, table)
+        self.padding_idx = _padding_row(padding_idx, table)
         if self.padding_idx is not None:
             table[self.padding_idx] = 0
         self.weight = Value(table)

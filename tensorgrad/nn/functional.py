@@ -1,7 +1,10 @@
 """Functions of networks, with PyTorch's names and defaults. They take Values or plain arrays.
 
 Each stands in the file of its family, with the Module that follows from it. What takes PyTorch's
-`dim` and `keepdim` takes NumPy's `axis` and `keepdims` too.
+`dim` and `keepdim` takes NumPy's `axis` and `keepdims` too; `inplace` has no effect, an operation
+makes a new Value.
+
+What a family keeps to itself begins with an underscore.
 """
 
 from inspect import isfunction

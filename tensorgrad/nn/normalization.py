@@ -20,7 +20,7 @@ from tensorgrad.value import Value
 LastSizes = int | Sequence[int]
 
 
-def in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
+def _in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose input in float16 it computes with in float32: squares end at 65504."""
 
     @wraps(normalization)
@@ -32,14 +32,14 @@ def in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
     return wide
 
 
-def scaled(x: Any, weight: Any, bias: Any) -> Any:
+def _scaled(x: Any, weight: Any, bias: Any) -> Any:
     """x ⊙ weight + bias, where there are these."""
     if weight is None:
         return x if bias is None else x + bias
     return x * weight if bias is None else ops.normalization.scale(x, weight, bias)
 
 
-def of_channels(name: str, x: Any, p: Any) -> Any:
+def _of_channels(name: str, x: Any, p: Any) -> Any:
     """A number for each channel, to be broadcast to x (n, channels, ...)."""
     if p is None:
         return None
@@ -50,24 +50,24 @@ def of_channels(name: str, x: Any, p: Any) -> Any:
     return np.reshape(p, (-1,) + (1,) * (x.ndim - 2))
 
 
-def trailing(name: str, x: Any, normalized_shape: LastSizes) -> tuple[int, ...]:
+def _trailing(name: str, x: Any, normalized_shape: LastSizes) -> tuple[int, ...]:
     """The last axes of `x`, which have these sizes."""
-    sizes = as_sizes(normalized_shape)
+    sizes = _as_sizes(normalized_shape)
     if not sizes or x.shape[-len(sizes) :] != sizes:
         raise ValueError(f"{name}: the input, of shape {x.shape}, does not end in {sizes}")
     return tuple(range(-len(sizes), 0))
 
 
-def as_sizes(sizes: LastSizes) -> tuple[int, ...]:
+def _as_sizes(sizes: LastSizes) -> tuple[int, ...]:
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
-def standardized(x: Any, weight: Any, bias: Any, axis: Any, eps: float) -> Any:
+def _standardized(x: Any, weight: Any, bias: Any, axis: Any, eps: float) -> Any:
     """(x - mean) / √(variance + eps) ⊙ weight + bias, over `axis`."""
-    return scaled(ops.normalization.standardize(x, axis=axis, eps=eps), weight, bias)
+    return _scaled(ops.normalization.standardize(x, axis=axis, eps=eps), weight, bias)
 
 
-@in_float32
+@_in_float32
 def layer_norm(
     input: Any, normalized_shape: LastSizes, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -79,11 +79,11 @@ def layer_norm(
     >>> layer_norm(np.array([[1.0, 3.0]]), 2).round(3)
     array([[-1.,  1.]])
     """
-    axis = trailing("layer_norm", input, normalized_shape)
-    return standardized(input, weight, bias, axis, eps)
+    axis = _trailing("layer_norm", input, normalized_shape)
+    return _standardized(input, weight, bias, axis, eps)
 
 
-@in_float32
+@_in_float32
 def rms_norm(
     input: Any, normalized_shape: LastSizes, weight: Any = None, eps: float | None = None
 ) -> Any:
@@ -95,12 +95,12 @@ def rms_norm(
     >>> rms_norm(np.array([[3.0, 4.0]]), 2).round(3)
     array([[0.849, 1.131]])
     """
-    axis = trailing("rms_norm", input, normalized_shape)
+    axis = _trailing("rms_norm", input, normalized_shape)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
-    return scaled(ops.normalization.rms_norm(input, axis=axis, eps=eps), weight, None)
+    return _scaled(ops.normalization.rms_norm(input, axis=axis, eps=eps), weight, None)
 
 
-@in_float32
+@_in_float32
 def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
@@ -118,15 +118,15 @@ def group_norm(
     if num_groups < 1 or channels % num_groups:
         raise ValueError(f"group_norm: {channels} channels are not {num_groups} equal groups")
     size = math.prod(input.shape[2:]) * (channels // num_groups)
-    groups = standardized(np.reshape(input, (n, num_groups, size)), None, None, -1, eps)
-    weight, bias = (of_channels("group_norm", input, p) for p in (weight, bias))
-    return scaled(np.reshape(groups, input.shape), weight, bias)
+    groups = _standardized(np.reshape(input, (n, num_groups, size)), None, None, -1, eps)
+    weight, bias = (_of_channels("group_norm", input, p) for p in (weight, bias))
+    return _scaled(np.reshape(groups, input.shape), weight, bias)
 
 
 Moments = tuple[Any, Any]
 
 
-def moments(x: Any, axis: tuple[int, ...]) -> Moments:
+def _moments(x: Any, axis: tuple[int, ...]) -> Moments:
     """The mean and the unbiased variance over `axis`, as numbers: nothing learns by them."""
     x, n = detached(x), math.prod(x.shape[a] for a in axis)
     mean = ops.normalization.sum_over(x, axis=axis) / n
@@ -135,19 +135,19 @@ def moments(x: Any, axis: tuple[int, ...]) -> Moments:
     return np.squeeze(mean, axis), np.squeeze(variance, axis)
 
 
-def over_examples(new: Moments) -> Moments:
+def _over_examples(new: Moments) -> Moments:
     """The means of the statistics of each example."""
     mean, variance = new
     return np.mean(mean, axis=0), np.mean(variance, axis=0)
 
 
-def averaged(running: Moments, new: Moments, momentum: Any) -> Moments:
+def _averaged(running: Moments, new: Moments, momentum: Any) -> Moments:
     """Running statistics, after one more batch."""
     mean, variance = ((1 - momentum) * r + momentum * x for r, x in zip(running, new))
     return mean, variance
 
 
-def several(name: str, x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
+def _several(name: str, x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
     """`axis`, over which there are several values to take a variance of."""
     if math.prod(x.shape[a] for a in axis) < 2:
         raise ValueError(
@@ -156,19 +156,19 @@ def several(name: str, x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
     return axis
 
 
-def by_running(name: str, x: Any, running: Moments, weight: Any, bias: Any, eps: float) -> Any:
+def _by_running(name: str, x: Any, running: Moments, weight: Any, bias: Any, eps: float) -> Any:
     """Normalisation by given statistics, with a weight and a bias, all broadcast to the input."""
-    mean, variance = (of_channels(name, x, p) for p in running)
-    return scaled(x - mean, (1 if weight is None else weight) / np.sqrt(variance + eps), bias)
+    mean, variance = (_of_channels(name, x, p) for p in running)
+    return _scaled(x - mean, (1 if weight is None else weight) / np.sqrt(variance + eps), bias)
 
 
-def written(running: Moments, new: Moments, momentum: float) -> None:
+def _written(running: Moments, new: Moments, momentum: float) -> None:
     """Running statistics that a function is given are written into, as in PyTorch."""
-    for old, x in zip(running, averaged(running, new, momentum)):
+    for old, x in zip(running, _averaged(running, new, momentum)):
         in_place(data_of(old))[...] = data_of(x)
 
 
-@in_float32
+@_in_float32
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -189,19 +189,19 @@ def batch_norm(
     >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True).round(3).ravel()
     array([-1.,  1.])
     """
-    weight, bias = (of_channels("batch_norm", input, p) for p in (weight, bias))
+    weight, bias = (_of_channels("batch_norm", input, p) for p in (weight, bias))
     running = running_mean, running_var
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: without training it takes a running mean and variance")
-        return by_running("batch_norm", input, running, weight, bias, eps)
-    axis = several("batch_norm", input, (0, *range(2, input.ndim)))
+        return _by_running("batch_norm", input, running, weight, bias, eps)
+    axis = _several("batch_norm", input, (0, *range(2, input.ndim)))
     if running_mean is not None:
-        written(running, moments(input, axis), momentum)
-    return standardized(input, weight, bias, axis, eps)
+        _written(running, _moments(input, axis), momentum)
+    return _standardized(input, weight, bias, axis, eps)
 
 
-@in_float32
+@_in_float32
 def instance_norm(
     input: Any,
     running_mean: Any = None,
@@ -221,18 +221,18 @@ def instance_norm(
     >>> instance_norm(np.array([[[1.0, 3.0]]])).round(3)
     array([[[-1.,  1.]]])
     """
-    weight, bias = (of_channels("instance_norm", input, p) for p in (weight, bias))
+    weight, bias = (_of_channels("instance_norm", input, p) for p in (weight, bias))
     running = running_mean, running_var
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise ValueError(
                 "instance_norm: without use_input_stats it takes a running mean and variance"
             )
-        return by_running("instance_norm", input, running, weight, bias, eps)
-    axis = several("instance_norm", input, tuple(range(2, input.ndim)))
+        return _by_running("instance_norm", input, running, weight, bias, eps)
+    axis = _several("instance_norm", input, tuple(range(2, input.ndim)))
     if running_mean is not None:
-        written(running, over_examples(moments(input, axis)), momentum)
-    return standardized(input, weight, bias, axis, eps)
+        _written(running, _over_examples(_moments(input, axis)), momentum)
+    return _standardized(input, weight, bias, axis, eps)
 
 
 def local_response_norm(
@@ -279,7 +279,7 @@ class LayerNorm(Module):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         dtype = learning(dtype)
-        self.normalized_shape, self.eps = as_sizes(normalized_shape), eps
+        self.normalized_shape, self.eps = _as_sizes(normalized_shape), eps
         sizes = self.normalized_shape
         self.weight = Value(full(1, sizes, dtype)) if elementwise_affine else None
         self.bias = Value(full(0, sizes, dtype)) if elementwise_affine and bias else None
@@ -303,7 +303,7 @@ class RMSNorm(Module):
         *,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        self.normalized_shape, self.eps = as_sizes(normalized_shape), eps
+        self.normalized_shape, self.eps = _as_sizes(normalized_shape), eps
         ones = full(1, self.normalized_shape, learning(dtype))
         self.weight = Value(ones) if elementwise_affine else None
 
@@ -383,18 +383,18 @@ class _Running(Module):
                 f"{name}: an input of {axes} axes, (n, {self.num_features}, ...), not of shape "
                 f"{input.shape}"
             )
-        return in_float32(self.normalized)(input)
+        return _in_float32(self.normalized)(input)
 
     def normalized(self, x: Any) -> Any:
         name = type(self).__name__
-        weight, bias = (of_channels(name, x, p) for p in (self.weight, self.bias))
+        weight, bias = (_of_channels(name, x, p) for p in (self.weight, self.bias))
         if self.track_running_stats and not self.training:
             running = self.running_mean, self.running_var
-            return by_running(name, x, running, weight, bias, self.eps)
-        axis = several(name, x, self.over(x))
+            return _by_running(name, x, running, weight, bias, self.eps)
+        axis = _several(name, x, self.over(x))
         if self.track_running_stats:
-            self.follow(moments(x, axis))
-        return standardized(x, weight, bias, axis, self.eps)
+            self.follow(_moments(x, axis))
+        return _standardized(x, weight, bias, axis, self.eps)
 
     def reset_running_stats(self) -> None:
         """Forget all batches."""
@@ -411,7 +411,7 @@ class _Running(Module):
         """Remember the statistics of one more batch."""
         n = self.num_batches_tracked + 1
         momentum = 1 / n if self.momentum is None else self.momentum
-        mean, variance = averaged((self.running_mean, self.running_var), new, momentum)
+        mean, variance = _averaged((self.running_mean, self.running_var), new, momentum)
         self.remember(running_mean=mean, running_var=variance, num_batches_tracked=n)
 
 
@@ -474,7 +474,7 @@ class _InstanceNorm(_Running):
         return tuple(range(2, x.ndim))
 
     def follow(self, new: Moments) -> None:
-        super().follow(over_examples(new))
+        super().follow(_over_examples(new))
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -17,7 +17,7 @@ from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.module import Function, dimensions, layers
 from tensorgrad.nn.shape import pad
 from tensorgrad.ops import nn as ops
-from tensorgrad.ops.index import setitem
+from tensorgrad.ops.index import setitem as _setitem
 from tensorgrad.ops.nn.resampling import means, resampled
 from tensorgrad.ops.nn.sizes import Size, bounds, many, output_sizes, planes, windows_of
 from tensorgrad.random import generator
@@ -263,7 +263,7 @@ def _max_unpool(
     rows = np.reshape(x, (math.prod(before), total(x.shape[-n:])))
     blank = created(np.zeros, (rows.shape[0], math.prod(size)), x.dtype, like=x)
     index = np.arange(rows.shape[0])[:, None], np.reshape(indices, rows.shape)
-    return np.reshape(setitem(blank, rows, index=index), (*before, *size))
+    return np.reshape(_setitem(blank, rows, index=index), (*before, *size))
 
 
 max_unpool1d, max_unpool2d, max_unpool3d = dimensions(_max_unpool)

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from tensorgrad.engine.arrays import as_array, created
 from tensorgrad.nn.activation import sigmoid
 from tensorgrad.nn.dropout import dropout as dropped
-from tensorgrad.nn.dropout import probability
 from tensorgrad.nn.linear import linear
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.nn.utils.rnn import PackedSequence, lengths_of
 from tensorgrad.ops.nn import recurrent as ops
+from tensorgrad.ops.nn.dropout import probability
 from tensorgrad.random import generator
 from tensorgrad.value import Value
 

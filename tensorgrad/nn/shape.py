@@ -17,7 +17,7 @@ from tensorgrad.nn.module import Module, module_of
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.activation import floats
 from tensorgrad.ops.nn.sizes import Size, many
-from tensorgrad.ops.pad import pad_constant
+from tensorgrad.ops.pad import pad_constant as _pad_constant
 
 
 class Flatten(Module):
@@ -124,7 +124,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         x, widths = _cut(x, widths), [(max(low, 0), max(high, 0)) for low, high in widths]
     if mode == "constant":
         added = any(map(any, widths))
-        return pad_constant(x, pad_width=widths, constant_values=value or 0) if added else x
+        return _pad_constant(x, pad_width=widths, constant_values=value or 0) if added else x
     for axis, (low, high) in enumerate(widths):
         if low > 0 or high > 0:
             x = _beyond(x, axis, max(low, 0), max(high, 0), mode)

@@ -60,6 +60,13 @@ bernoulli = drawn("bernoulli", kept)
 uniform = drawn("uniform", numbers)
 
 
+def probability(name: str, p: float) -> float:
+    """`p`; ValueError unless it is one."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: the probability p is between 0 and 1, not {p}")
+    return p
+
+
 def scale(p: float) -> float:
     """What those that are kept are multiplied with; if none is, 0."""
     return 1 / (1 - p) if p < 1 else 0.0
