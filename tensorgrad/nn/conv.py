@@ -15,29 +15,11 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.nn.module import Module, learning
+from tensorgrad.nn.shape import PADDINGS, pad
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.nn.sizes import Size, images, many
 from tensorgrad.random import generator
 from tensorgrad.value import Value
-
-Size = int | Sequence[int]
-_AXES = ("length", "height, width", "depth, height, width")
-_MODES: dict[str, Any] = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "circular": "wrap",
-}
-
-
-def _each(n: int, given: Any, name: str, least: int = 1) -> tuple[int, ...]:
-    """One integer for each of n axes, where one is given for all or one for each."""
-    one = isinstance(given, (int, np.integer))
-    many = (given,) * n if one else tuple(np.ravel(given).tolist())
-    if len(many) != n or not all(isinstance(k, (int, np.integer)) for k in many):
-        raise TypeError(f"{name}={given!r}: give an integer, or one for each of {n} axes")
-    if any(k < least for k in many):
-        raise ValueError(f"{name}={given!r}: it is {least} or more")
-    return tuple(map(int, many))
 
 
 def _paddings(
@@ -56,19 +38,15 @@ def _paddings(
         return [(m // 2, m - m // 2) for m in around]
     if isinstance(padding, str):
         raise ValueError(f"padding={padding!r}; there are 'same', 'valid' and numbers")
-    return [(p, p) for p in _each(n, padding, "padding", 0)]
+    return [(p, p) for p in many(n, padding, "padding", 0)]
 
 
-def _images(n: int, x: Any, weight: Any, name: str) -> Any:
-    """x as images in a batch; ValueError where axes are missing or too many."""
-    if x.ndim not in (n + 1, n + 2):
-        raise ValueError(
-            f"{name}{n}d of x of shape {x.shape}: it takes (N, C, {_AXES[n - 1]}) or "
-            f"(C, {_AXES[n - 1]})"
-        )
+def _given(n: int, x: Any, weight: Any, name: str) -> tuple[Any, Any]:
+    """x as images in a batch, and the weight; ValueError where axes are missing or too many."""
+    x, weight = images(n, x, name), as_array(weight)
     if weight.ndim != n + 2:
         raise ValueError(f"{name}{n}d: a weight of shape {weight.shape} has not {n + 2} axes")
-    return x if x.ndim == n + 2 else x[None]
+    return x if x.ndim == n + 2 else x[None], weight
 
 
 def _settings(n: int, stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
@@ -89,31 +67,23 @@ def _conv(
     groups: int,
     mode: str = "zeros",
 ) -> Any:
-    x, weight = as_array(x), as_array(weight)
-    images = _images(n, x, weight, "conv")
-    kernel, (groups,) = weight.shape[2:], _each(1, groups, "groups")
-    stride, dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
+    batch, weight = _given(n, x, weight, "conv")
+    kernel, (groups,) = weight.shape[2:], many(1, groups, "groups")
+    stride, dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
     around = _paddings(n, padding, kernel, stride, dilation)
     if mode != "zeros":
-        images, around = _padded(images, around, mode), [(0, 0)] * n
+        batch = pad(batch, [m for pair in reversed(around) for m in pair], mode)
+        around = [(0, 0)] * n
     exact = []
-    for (low, high), size, k, s, d in zip(around, images.shape[2:], kernel, stride, dilation):
+    for (low, high), size, k, s, d in zip(around, batch.shape[2:], kernel, stride, dilation):
         room = size + low + high - d * (k - 1) - 1  # the kernel moves over it, in steps of s
         exact.append((low, high - max(room, 0) % s))
     params = _settings(n, stride, tuple(exact), dilation, groups)
     if bias is None:
-        out = ops.conv.conv(images, weight, **params)
+        out = ops.conv.conv(batch, weight, **params)
     else:
-        out = ops.conv.conv_bias(images, weight, bias, **params)
-    return out if x.ndim == n + 2 else out[0]
-
-
-def _padded(x: Any, around: list[tuple[int, int]], mode: str) -> Any:
-    """x with entries of its own around it."""
-    for pair, size in zip(around, x.shape[2:]):
-        if max(pair) > size - (mode == "reflect"):
-            raise ValueError(f"padding {around} of mode {mode!r} is more than {x.shape[2:]} has")
-    return np.pad(x, [(0, 0), (0, 0), *around], _MODES[mode])
+        out = ops.conv.conv_bias(batch, weight, bias, **params)
+    return out if np.ndim(x) == n + 2 else out[0]
 
 
 def conv1d(
@@ -185,20 +155,20 @@ def _conv_transpose(
     groups: int,
     dilation: Any,
 ) -> Any:
-    x, weight = as_array(x), as_array(weight)
-    images, (groups,) = _images(n, x, weight, "conv_transpose"), _each(1, groups, "groups")
-    stride, dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
-    more = _each(n, output_padding, "output_padding", 0)
+    batch, weight = _given(n, x, weight, "conv_transpose")
+    (groups,) = many(1, groups, "groups")
+    stride, dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
+    more = many(n, output_padding, "output_padding", 0)
     if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation)):
         raise ValueError(
             f"output_padding={more}: it is smaller than the stride {stride} or dilation {dilation}"
         )
-    around = tuple((p, p - m) for p, m in zip(_each(n, padding, "padding", 0), more))
+    around = tuple((p, p - m) for p, m in zip(many(n, padding, "padding", 0), more))
     params = _settings(n, stride, around, dilation, groups)
-    out = ops.conv.conv_transpose(images, weight, **params)
+    out = ops.conv.conv_transpose(batch, weight, **params)
     if bias is not None:
         out = out + np.reshape(bias, (-1,) + (1,) * n)
-    return out if x.ndim == n + 2 else out[0]
+    return out if np.ndim(x) == n + 2 else out[0]
 
 
 def conv_transpose1d(
@@ -288,12 +258,13 @@ class _Conv(Module):
         name, n = f"{type(self).__name__}({in_channels}, {out_channels})", self.axes
         if in_channels < 1 or out_channels < 1:
             raise ValueError(f"{name}: both numbers of channels must be positive")
-        (groups,), kernel = _each(1, groups, "groups"), _each(n, kernel_size, "kernel_size")
+        (groups,), kernel = many(1, groups, "groups"), many(n, kernel_size, "kernel_size")
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"{name}: {groups} groups do not divide both numbers of channels")
-        if padding_mode not in _MODES:
-            raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(_MODES)}")
-        self.stride, self.dilation = _each(n, stride, "stride"), _each(n, dilation, "dilation")
+        modes = ("zeros", *PADDINGS[1:])
+        if padding_mode not in modes:
+            raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(modes)}")
+        self.stride, self.dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
         self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
         _paddings(n, padding, kernel, self.stride, self.dilation)  # the ValueError
         sides = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
@@ -367,7 +338,7 @@ class _ConvTranspose(_Conv):
             raise ValueError(f"{type(self).__name__} takes padding in numbers, of zeros")
         given = stride, padding, dilation, groups, bias
         super().__init__(in_channels, out_channels, kernel_size, *given, dtype=dtype, rng=rng)
-        self.output_padding = _each(self.axes, output_padding, "output_padding", 0)
+        self.output_padding = many(self.axes, output_padding, "output_padding", 0)
 
     def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
         more = self.output_padding if output_size is None else self._missing(x, output_size)
@@ -378,7 +349,7 @@ class _ConvTranspose(_Conv):
         """The output_padding for this size, of the axes that are convolved or of all."""
         n = self.axes
         wanted, kernel = list(output_size)[-n:], self.weight.shape[2:]
-        numbers = zip(x.shape[-n:], self.stride, _each(n, self.padding, "padding", 0), kernel)
+        numbers = zip(x.shape[-n:], self.stride, many(n, self.padding, "padding", 0), kernel)
         least = [
             (m - 1) * s - 2 * p + d * (k - 1) + 1 for (m, s, p, k), d in zip(numbers, self.dilation)
         ]

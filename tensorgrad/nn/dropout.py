@@ -14,6 +14,7 @@ from tensorgrad.engine.node import detached
 from tensorgrad.nn.module import Module
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.dropout import probability
+from tensorgrad.ops.nn.sizes import images
 from tensorgrad.random import generator
 
 
@@ -44,11 +45,8 @@ def dropout(
 
 def _channels_dropped(x: Any, n: int, p: float, training: bool, rng: Any) -> Any:
     """Whole channels of an input with `n` axes after them dropped; without its first, of one."""
-    name = f"dropout{n}d"
-    if x.ndim not in (n + 1, n + 2):
-        sizes = ("length", "height, width", "depth, height, width")[n - 1]
-        raise ValueError(f"{name}: an input (n, channels, {sizes}), not of shape {x.shape}")
-    return _dropped(name, x, p, training, rng, x.ndim - n)
+    x = images(n, x, "dropout")
+    return _dropped(f"dropout{n}d", x, p, training, rng, x.ndim - n)
 
 
 def dropout1d(

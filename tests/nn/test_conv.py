@@ -307,7 +307,7 @@ def test_images_of_bytes_are_taken_and_no_image_gives_none() -> None:
         (lambda: nn.Conv2d(1, 1, 3, stride=2, padding="same"), "same.*stride"),
         (lambda: nn.Conv2d(1, 1, 3, padding="full"), "'same', 'valid' and numbers"),
         (lambda: nn.Conv2d(1, 1, 3, padding_mode="edge"), "replicate"),
-        (lambda: nn.Conv2d(1, 1, 0), "kernel_size=0: it is 1 or more"),
+        (lambda: nn.Conv2d(1, 1, 0), "kernel_size=0: sizes begin at 1"),
         (lambda: nn.Conv2d(0, 1, 1), "must be positive"),
         (lambda: F.conv2d(draw(1, 1, 3, 3), draw(1, 1, 3)), "a weight of shape"),
         (lambda: F.conv2d(draw(1, 1, 3, 3), draw(2, 1, 3, 3), draw(3)), r"bias of shape \(3,\)"),
@@ -328,7 +328,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(
 
 
 def test_a_size_for_each_axis_is_an_integer() -> None:
-    with pytest.raises(TypeError, match="one for each of 2 axes"):
+    with pytest.raises(TypeError, match="give an integer, or 2 of them"):
         nn.Conv2d(1, 1, (3, 3, 3))
     with pytest.raises(TypeError, match="give an integer"):
         nn.Conv2d(1, 1, 2.5)

@@ -189,7 +189,7 @@ def test_dtype_and_settings_stay_in_files_copies_and_pickles(tmp_path: Any) -> N
         (lambda: nn.Dropout(1.5), r"Dropout: the probability p is between 0 and 1, not 1.5"),
         (lambda: F.dropout(ONES, -0.1), "dropout: the probability p is between 0 and 1"),
         (lambda: F.alpha_dropout(ONES, np.nan), "not nan"),
-        (lambda: F.dropout1d(np.ones(3)), r"dropout1d: an input \(n, channels, length\)"),
+        (lambda: F.dropout1d(np.ones(3)), r"dropout1d of shape \(3,\): it takes \(N, C, length\)"),
         (lambda: F.feature_alpha_dropout(np.ones(3)), r"\(n, channels, ...\)"),
     ],
 )

@@ -19,22 +19,25 @@ def many(n: int, given: Any, name: str, least: int | None = 1) -> tuple[int, ...
     found = tuple(given) if isinstance(given, Sequence) else (given,)
     found = found * n if len(found) == 1 else found
     if len(found) != n or not all(isinstance(k, (int, np.integer)) for k in found):
-        raise TypeError(f"{name}={given!r}: give an integer, or {n} of them")
+        raise TypeError(f"{name}={given!r}: give an integer" + f", or {n} of them" * (n > 1))
     if least is not None and any(k < least for k in found):
         raise ValueError(f"{name}={given!r}: sizes begin at {least}")
     return tuple(map(int, found))
 
 
-def planes(n: int, x: Any, name: str) -> Any:
-    """`x` as floats; ValueError unless it has n axes behind one or two others."""
-    x = floats(as_array(x))
+def images(n: int, x: Any, name: str) -> Any:
+    """`x` as an array; ValueError unless it has n axes behind one or two others."""
+    x = as_array(x)
     if x.ndim not in (n + 1, n + 2):
-        axes = AXES[n - 1]
         raise ValueError(
-            f"{name}{n}d of shape {x.shape}: it takes (examples, channels, {axes}) or "
-            f"(channels, {axes})"
+            f"{name}{n}d of shape {x.shape}: it takes (N, C, {AXES[n - 1]}) or (C, {AXES[n - 1]})"
         )
     return x
+
+
+def planes(n: int, x: Any, name: str) -> Any:
+    """The same as floats."""
+    return floats(images(n, x, name))
 
 
 def windows_of(
