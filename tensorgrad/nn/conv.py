@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array
-from tensorgrad.nn.module import Module, learning
+from tensorgrad.nn.module import Module, dimensions, learning
 from tensorgrad.nn.shape import PADDINGS, pad
 from tensorgrad.ops import nn as ops
 from tensorgrad.ops.nn.sizes import Size, images, many
@@ -58,53 +58,6 @@ def _settings(n: int, stride: Any, padding: Any, dilation: Any, groups: int) -> 
 
 def _conv(
     n: int,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-    mode: str = "zeros",
-) -> Any:
-    batch, weight = _given(n, x, weight, "conv")
-    kernel, (groups,) = weight.shape[2:], many(1, groups, "groups")
-    stride, dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
-    around = _paddings(n, padding, kernel, stride, dilation)
-    if mode != "zeros":
-        batch = pad(batch, [m for pair in reversed(around) for m in pair], mode)
-        around = [(0, 0)] * n
-    exact = []
-    for (low, high), size, k, s, d in zip(around, batch.shape[2:], kernel, stride, dilation):
-        room = size + low + high - d * (k - 1) - 1  # the kernel moves over it, in steps of s
-        exact.append((low, high - max(room, 0) % s))
-    params = _settings(n, stride, tuple(exact), dilation, groups)
-    if bias is None:
-        out = ops.conv.conv(batch, weight, **params)
-    else:
-        out = ops.conv.conv_bias(batch, weight, bias, **params)
-    return out if np.ndim(x) == n + 2 else out[0]
-
-
-def conv1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Size = 1,
-    padding: str | Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-) -> Any:
-    """`conv2d` over one axis: input (N, C, L) or (C, L), weight (O, C / groups, k).
-
-    >>> x, difference = np.array([[1.0, 4.0, 9.0, 16.0]]), np.array([[[-1.0, 1.0]]])
-    >>> conv1d(x, difference)
-    array([[3., 5., 7.]])
-    """
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
     input: Any,
     weight: Any,
     bias: Any = None,
@@ -115,47 +68,56 @@ def conv2d(
 ) -> Any:
     """Σ w_clm x_c,j+l,k+m + b at each place j, k: Nielsen ch. 6, eq. 125 for several channels.
 
-    The input x is (N, C, H, W) or (C, H, W), the weight (O, C / groups, kH, kW), the bias (O).
-    Numbers are one for both axes, or a pair. `stride`: how far apart the places are. `padding`: how
-    many zeros around x, or 'same', which keeps its size, or 'valid', none. `dilation`: how far
-    apart the entries of x are that a kernel meets. In each of `groups` a part of the outputs sees a
-    part of the channels. ValueError where channels do not fit, or a kernel does not fit into x.
+    The input x is (N, C, H, W) or (C, H, W), the weight (O, C / groups, kH, kW), the bias (O);
+    with one axis, L, or three, D, H, W, in place of H and W for `conv1d` and `conv3d`. Numbers are
+    one for all axes, or one for each. `stride`: how far apart the places are. `padding`: how many
+    zeros around x, or 'same', which keeps its size, or 'valid', none. `dilation`: how far apart the
+    entries of x are that a kernel meets. In each of `groups` a part of the outputs sees a part of
+    the channels. ValueError where channels do not fit, or a kernel does not fit into x.
 
-    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist()
-    [[[[4.0, 4.0], [4.0, 4.0]]]]
+    >>> x, difference = np.array([[1.0, 4.0, 9.0, 16.0]]), np.array([[[-1.0, 1.0]]])
+    >>> conv1d(x, difference)
+    array([[3., 5., 7.]])
     """
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Size = 1,
-    padding: str | Size = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-) -> Any:
-    """`conv2d` over three axes: input (N, C, D, H, W) or (C, D, H, W).
-
-    >>> conv3d(np.ones((1, 1, 2, 2, 2)), np.ones((3, 1, 2, 2, 2)), padding=1).shape
-    (1, 3, 3, 3, 3)
-    """
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+    x, weight = _given(n, input, weight, "conv")
+    kernel, (groups,) = weight.shape[2:], many(1, groups, "groups")
+    stride, dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
+    exact = []
+    around = _paddings(n, padding, kernel, stride, dilation)
+    for (low, high), size, k, s, d in zip(around, x.shape[2:], kernel, stride, dilation):
+        room = size + low + high - d * (k - 1) - 1  # the kernel moves over it, in steps of s
+        exact.append((low, high - max(room, 0) % s))
+    params = _settings(n, stride, tuple(exact), dilation, groups)
+    if bias is None:
+        out = ops.conv.conv(x, weight, **params)
+    else:
+        out = ops.conv.conv_bias(x, weight, bias, **params)
+    return out if np.ndim(input) == n + 2 else out[0]
 
 
 def _conv_transpose(
     n: int,
-    x: Any,
+    input: Any,
     weight: Any,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
 ) -> Any:
-    batch, weight = _given(n, x, weight, "conv_transpose")
+    """The transposed map of a convolution: what its gradient by its input does.
+
+    input (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW), bias (O); with one axis or
+    three in place of H and W for `conv_transpose1d` and `conv_transpose3d`. Each axis has
+    (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding entries in the result.
+    ValueError where channels do not fit, or for an output_padding that is not smaller than stride
+    or dilation.
+
+    >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.array([[[1.0, 1.0, 1.0]]]), stride=2)
+    array([[1., 1., 3., 2., 2.]])
+    """
+    x, weight = _given(n, input, weight, "conv_transpose")
     (groups,) = many(1, groups, "groups")
     stride, dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
     more = many(n, output_padding, "output_padding", 0)
@@ -165,72 +127,14 @@ def _conv_transpose(
         )
     around = tuple((p, p - m) for p, m in zip(many(n, padding, "padding", 0), more))
     params = _settings(n, stride, around, dilation, groups)
-    out = ops.conv.conv_transpose(batch, weight, **params)
+    out = ops.conv.conv_transpose(x, weight, **params)
     if bias is not None:
         out = out + np.reshape(bias, (-1,) + (1,) * n)
-    return out if np.ndim(x) == n + 2 else out[0]
+    return out if np.ndim(input) == n + 2 else out[0]
 
 
-def conv_transpose1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> Any:
-    """`conv_transpose2d` over one axis: input (N, C, L) or (C, L).
-
-    >>> conv_transpose1d(np.array([[1.0, 2.0]]), np.array([[[1.0, 1.0, 1.0]]]), stride=2)
-    array([[1., 1., 3., 2., 2.]])
-    """
-    given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(1, input, weight, bias, *given)
-
-
-def conv_transpose2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> Any:
-    """The transposed map of `conv2d`: what its gradient by its input does.
-
-    input (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW), bias (O). Each axis has
-    (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding entries in the result.
-    ValueError where channels do not fit, or for an output_padding that is not smaller than stride
-    or dilation.
-
-    >>> conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))).tolist()
-    [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
-    """
-    given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(2, input, weight, bias, *given)
-
-
-def conv_transpose3d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> Any:
-    """`conv_transpose2d` over three axes: input (N, C, D, H, W) or (C, D, H, W).
-
-    >>> conv_transpose3d(np.ones((1, 2, 2, 2, 2)), np.ones((2, 1, 3, 3, 3)), padding=1).shape
-    (1, 1, 2, 2, 2)
-    """
-    given = stride, padding, output_padding, groups, dilation
-    return _conv_transpose(3, input, weight, bias, *given)
+conv1d, conv2d, conv3d = dimensions(_conv)
+conv_transpose1d, conv_transpose2d, conv_transpose3d = dimensions(_conv_transpose)
 
 
 class _Conv(Module):
@@ -275,8 +179,13 @@ class _Conv(Module):
         self.bias = Value(draw(-limit, limit, out_channels).astype(dtype)) if bias else None
 
     def forward(self, x: Any) -> Any:
-        given = self.stride, self.padding, self.dilation, self.groups, self.padding_mode
-        return _conv(self.axes, x, self.weight, self.bias, *given)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            given = padding, self.weight.shape[2:], self.stride, self.dilation
+            around, padding = _paddings(self.axes, *given), 0
+            x = pad(x, [m for pair in reversed(around) for m in pair], self.padding_mode)
+        settings = self.stride, padding, self.dilation, self.groups
+        return _conv(self.axes, x, self.weight, self.bias, *settings)
 
 
 class Conv1d(_Conv):
@@ -342,7 +251,7 @@ class _ConvTranspose(_Conv):
 
     def forward(self, x: Any, output_size: Sequence[int] | None = None) -> Any:
         more = self.output_padding if output_size is None else self._missing(x, output_size)
-        given = self.stride, self.padding, more, self.groups, self.dilation
+        given: Any = self.stride, self.padding, more, self.groups, self.dilation
         return _conv_transpose(self.axes, x, self.weight, self.bias, *given)
 
     def _missing(self, x: Any, output_size: Sequence[int]) -> list[int]:
