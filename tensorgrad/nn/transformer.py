@@ -46,78 +46,11 @@ def _copies(layer: Module, n: int) -> list[Module]:
     return [copy.deepcopy(layer, dict(drawn_from)) for _ in range(n)]  # or all would drop the same
 
 
-class TransformerEncoderLayer(Module):
-    """Self-attention, then two linear maps with an `activation` between, each around x and a norm.
+class _Layer(Module):
+    """What the layers share: attention to themselves, in a decoder to others too, and two linear
+    maps with an activation between."""
 
-    x ← norm(x + f(x)) for both, or with `norm_first` x ← x + f(norm(x)). `activation`: "relu",
-    "gelu" or a function. `rng`: a NumPy generator or a seed, also for dropout.
-
-    >>> layer = TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
-    >>> layer(np.zeros((3, 5, 8), np.float32)).shape
-    (3, 5, 8)
-    """
-
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: npt.DTypeLike = np.float32,
-        rng: Any = None,
-    ) -> None:
-        rng = None if rng is None else generator(rng)
-        made: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, batch_first=batch_first, rng=rng, **made
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, rng=rng, **made)
-        self.dropout = Dropout(dropout, rng=rng)
-        self.linear2 = Linear(dim_feedforward, d_model, rng=rng, **made)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, **made)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, **made)
-        self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)
-        self.activation, self.norm_first = _activation(activation), norm_first
-
-    def forward(
-        self,
-        src: Any,
-        src_mask: Any = None,
-        src_key_padding_mask: Any = None,
-        is_causal: bool = False,
-    ) -> Any:
-        x, masks = src, (src_mask, src_key_padding_mask, is_causal)
-        if self.norm_first:
-            x = x + self._attend(self.norm1(x), *masks)
-            return x + self._feed(self.norm2(x))
-        x = self.norm1(x + self._attend(x, *masks))
-        return self.norm2(x + self._feed(x))
-
-    def _attend(self, x: Any, mask: Any, padding: Any, is_causal: bool) -> Any:
-        x, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(x)
-
-    def _feed(self, x: Any) -> Any:
-        return self.dropout2(
-            self.linear2(self.dropout(_activated(self.linear1(x), self.activation)))
-        )
-
-
-class TransformerDecoderLayer(Module):
-    """Self-attention, attention to `memory`, and two linear maps, each around x and a norm.
-
-    As `TransformerEncoderLayer`; `forward(tgt, memory)`, with masks of each.
-
-    >>> layer = TransformerDecoderLayer(8, 2, dim_feedforward=16, batch_first=True)
-    >>> layer(np.zeros((3, 5, 8), np.float32), np.zeros((3, 4, 8), np.float32)).shape
-    (3, 5, 8)
-    """
+    others = False
 
     def __init__(
         self,
@@ -138,16 +71,64 @@ class TransformerDecoderLayer(Module):
         made: dict[str, Any] = {"bias": bias, "dtype": dtype}
         attention = {"dropout": dropout, "batch_first": batch_first, "rng": rng, **made}
         self.self_attn = MultiheadAttention(d_model, nhead, **attention)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, **attention)
+        if self.others:
+            self.multihead_attn = MultiheadAttention(d_model, nhead, **attention)
         self.linear1 = Linear(d_model, dim_feedforward, rng=rng, **made)
         self.dropout = Dropout(dropout, rng=rng)
         self.linear2 = Linear(dim_feedforward, d_model, rng=rng, **made)
         self.norm1 = LayerNorm(d_model, layer_norm_eps, **made)
         self.norm2 = LayerNorm(d_model, layer_norm_eps, **made)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, **made)
         self.dropout1, self.dropout2 = Dropout(dropout, rng=rng), Dropout(dropout, rng=rng)
-        self.dropout3 = Dropout(dropout, rng=rng)
+        if self.others:
+            self.norm3 = LayerNorm(d_model, layer_norm_eps, **made)
+            self.dropout3 = Dropout(dropout, rng=rng)
         self.activation, self.norm_first = _activation(activation), norm_first
+
+    def _attend(self, x: Any, mask: Any, padding: Any, is_causal: bool) -> Any:
+        x, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
+        return self.dropout1(x)
+
+    def _feed(self, x: Any) -> Any:
+        return self.linear2(self.dropout(_activated(self.linear1(x), self.activation)))
+
+
+class TransformerEncoderLayer(_Layer):
+    """Self-attention, then two linear maps with an `activation` between, each around x and a norm.
+
+    x ← norm(x + f(x)) for both, or with `norm_first` x ← x + f(norm(x)). `activation`: "relu",
+    "gelu" or a function. `rng`: a NumPy generator or a seed, also for dropout.
+
+    >>> layer = TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
+    >>> layer(np.zeros((3, 5, 8), np.float32)).shape
+    (3, 5, 8)
+    """
+
+    def forward(
+        self,
+        src: Any,
+        src_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+    ) -> Any:
+        x, masks = src, (src_mask, src_key_padding_mask, is_causal)
+        if self.norm_first:
+            x = x + self._attend(self.norm1(x), *masks)
+            return x + self.dropout2(self._feed(self.norm2(x)))
+        x = self.norm1(x + self._attend(x, *masks))
+        return self.norm2(x + self.dropout2(self._feed(x)))
+
+
+class TransformerDecoderLayer(_Layer):
+    """Self-attention, attention to `memory`, and two linear maps, each around x and a norm.
+
+    As `TransformerEncoderLayer`; `forward(tgt, memory)`, with masks of each.
+
+    >>> layer = TransformerDecoderLayer(8, 2, dim_feedforward=16, batch_first=True)
+    >>> layer(np.zeros((3, 5, 8), np.float32), np.zeros((3, 4, 8), np.float32)).shape
+    (3, 5, 8)
+    """
+
+    others = True
 
     def forward(
         self,
@@ -166,23 +147,14 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + self._attend(self.norm1(x), *own)
             x = x + self._look(self.norm2(x), memory, *others)
-            return x + self._feed(self.norm3(x))
+            return x + self.dropout3(self._feed(self.norm3(x)))
         x = self.norm1(x + self._attend(x, *own))
         x = self.norm2(x + self._look(x, memory, *others))
-        return self.norm3(x + self._feed(x))
-
-    def _attend(self, x: Any, mask: Any, padding: Any, is_causal: bool) -> Any:
-        x, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)
-        return self.dropout1(x)
+        return self.norm3(x + self.dropout3(self._feed(x)))
 
     def _look(self, x: Any, memory: Any, mask: Any, padding: Any, is_causal: bool) -> Any:
         x, _ = self.multihead_attn(x, memory, memory, padding, False, mask, is_causal=is_causal)
         return self.dropout2(x)
-
-    def _feed(self, x: Any) -> Any:
-        return self.dropout3(
-            self.linear2(self.dropout(_activated(self.linear1(x), self.activation)))
-        )
 
 
 class TransformerEncoder(Module):
