@@ -182,8 +182,8 @@ def rrelu(
 ) -> Any:
     """A leaky ReLU whose slopes are drawn from lower..upper, for each entry (Xu et al. 2015).
 
-    Unless `training`, their mean. `rng`: a NumPy generator, or a seed. ValueError for limits in
-    the wrong order.
+    Unless `training`, as a Module is until `eval()`, their mean. `rng`: a NumPy generator, or a
+    seed. ValueError for limits in the wrong order.
 
     >>> rrelu(np.array([-2.0, 3.0]), 0.25, 0.75)
     array([-1.,  3.])
@@ -198,21 +198,7 @@ def rrelu(
     return ops.activation.leaky_relu(input, slope)
 
 
-class RReLU(Module):
-    """`rrelu`: random slopes while it is trained, their mean after `eval()`.
-
-    >>> RReLU().eval()(np.array([3.0]))
-    array([3.])
-    """
-
-    def __init__(
-        self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, *, rng: Any = None
-    ) -> None:
-        self.lower, self.upper = lower, upper
-        self.rng = None if rng is None else generator(rng)
-
-    def forward(self, input: Any) -> Any:
-        return rrelu(input, self.lower, self.upper, self.training, rng=self.rng)
+RReLU = module_of("RReLU", rrelu, 1)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:

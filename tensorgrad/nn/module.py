@@ -28,6 +28,7 @@ from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, data_of, differentiated, entered, recorder, within
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.nn.hooks import Hooks, RemovableHandle
+from tensorgrad.random import generator
 from tensorgrad.value import Value
 
 State = dict[str, np.ndarray[Any, Any]]
@@ -463,7 +464,8 @@ def module_of(
     """The Module class `name` of a function of so many operands: a layer in one declaration.
 
     Its arguments are those of `function` after the operands, its documentation is `doc` or that of
-    the function. A primitive without a documentation of its own gets `doc`.
+    the function. A primitive without a documentation of its own gets `doc`. `training` is what the
+    Module knows, `rng` is kept as a generator, `inplace` has no effect.
 
     >>> Power = module_of("Power", lambda x, exponent=2: x**exponent, 1, "x to the exponent.")
     >>> Power(exponent=3)(2.0), Power(3)
@@ -473,15 +475,18 @@ def module_of(
         function.__doc__ = doc
     forward = function.forward if isinstance(function, Primitive) else function
     parameters = list(inspect.signature(forward).parameters.values())[operands:]
-    settings = tuple(p.name for p in parameters if p.name != "inplace")  # that has no effect
+    settings = tuple(p.name for p in parameters if p.name != "inplace")
+    parameters = [p for p in parameters if p.name != "training"]
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.Signature([itself, *parameters])
 
     def __init__(self: Function, *args: Any, **kwargs: Any) -> None:
         given = signature.bind(self, *args, **kwargs)
         given.apply_defaults()
-        for setting in settings:
-            setattr(self, setting, given.arguments[setting])
+        for setting, x in given.arguments.items():
+            if setting in settings:
+                draws = setting == "rng" and x is not None
+                setattr(self, setting, generator(x) if draws else x)
 
     vars(__init__)["__signature__"] = signature
     body = {

@@ -348,46 +348,6 @@ def _fractional_max_pool(
 
 
 _, fractional_max_pool2d, fractional_max_pool3d = dimensions(_fractional_max_pool)
-
-
-class _FractionalMaxPool(Function):
-    settings = (
-        "kernel_size",
-        "output_size",
-        "output_ratio",
-        "return_indices",
-        "_random_samples",
-        "rng",
-    )
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        output_size: Size | None = None,
-        output_ratio: float | Sequence[float] | None = None,
-        return_indices: bool = False,
-        _random_samples: Any = None,
-        rng: Any = None,
-    ) -> None:
-        self.kernel_size, self.return_indices = kernel_size, return_indices
-        self.output_size, self.output_ratio = output_size, output_ratio
-        self._random_samples = _random_samples
-        self.rng = None if rng is None else generator(rng)
-
-
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """`fractional_max_pool2d`, the largest entry of windows in random places: (N, C, H, W).
-
-    `rng`: a NumPy generator or a seed; None is that of `tg.manual_seed`.
-    """
-
-    function = staticmethod(fractional_max_pool2d)
-
-
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """`fractional_max_pool3d`, the largest entry of windows in random places: (N, C, D, H, W).
-
-    `rng`: a NumPy generator or a seed; None is that of `tg.manual_seed`.
-    """
-
-    function = staticmethod(fractional_max_pool3d)
+_, FractionalMaxPool2d, FractionalMaxPool3d = layers(
+    "FractionalMaxPool", _, fractional_max_pool2d, fractional_max_pool3d
+)
