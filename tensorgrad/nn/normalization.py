@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -127,18 +127,14 @@ Moments = tuple[Any, Any]
 
 
 def _moments(x: Any, axis: tuple[int, ...]) -> Moments:
-    """The mean and the unbiased variance over `axis`, as numbers: nothing learns by them."""
+    """The mean and the unbiased variance of each channel over `axis`, as numbers: nothing learns by
+    them. Where each example has its own, their means."""
     x, n = detached(x), math.prod(x.shape[a] for a in axis)
     mean = ops.normalization.sum_over(x, axis=axis) / n
     d = x - mean
     variance = ops.normalization.sum_product(d, d, axis=axis) / (n - 1)
-    return np.squeeze(mean, axis), np.squeeze(variance, axis)
-
-
-def _over_examples(new: Moments) -> Moments:
-    """The means of the statistics of each example."""
-    mean, variance = new
-    return np.mean(mean, axis=0), np.mean(variance, axis=0)
+    mean, variance = np.squeeze(mean, axis), np.squeeze(variance, axis)
+    return (mean, variance) if 0 in axis else (np.mean(mean, axis=0), np.mean(variance, axis=0))
 
 
 def _averaged(running: Moments, new: Moments, momentum: Any) -> Moments:
@@ -147,25 +143,38 @@ def _averaged(running: Moments, new: Moments, momentum: Any) -> Moments:
     return mean, variance
 
 
-def _several(name: str, x: Any, axis: tuple[int, ...]) -> tuple[int, ...]:
-    """`axis`, over which there are several values to take a variance of."""
+def _written(running: Moments, momentum: float, new: Moments) -> None:
+    """Running statistics that a function is given are written into, as in PyTorch."""
+    for old, x in zip(running, _averaged(running, new, momentum)):
+        in_place(data_of(old))[...] = data_of(x)
+
+
+def _by_channels(
+    name: str,
+    x: Any,
+    axis: tuple[int, ...],
+    running: Moments,
+    weight: Any,
+    bias: Any,
+    eps: float,
+    own: bool,
+    follow: Callable[[Moments], None],
+) -> Any:
+    """Channels normalised by statistics of their `own` over `axis`, which running ones `follow`, or
+    by the running ones."""
+    weight, bias = (_of_channels(name, x, p) for p in (weight, bias))
+    if not own:
+        if any(p is None for p in running):
+            raise ValueError(f"{name}: there are no running mean and variance to normalise by")
+        mean, variance = (_of_channels(name, x, p) for p in running)
+        return _scaled(x - mean, (1 if weight is None else weight) / np.sqrt(variance + eps), bias)
     if math.prod(x.shape[a] for a in axis) < 2:
         raise ValueError(
             f"{name}: an input of shape {x.shape} has no two values to take a variance of"
         )
-    return axis
-
-
-def _by_running(name: str, x: Any, running: Moments, weight: Any, bias: Any, eps: float) -> Any:
-    """Normalisation by given statistics, with a weight and a bias, all broadcast to the input."""
-    mean, variance = (_of_channels(name, x, p) for p in running)
-    return _scaled(x - mean, (1 if weight is None else weight) / np.sqrt(variance + eps), bias)
-
-
-def _written(running: Moments, new: Moments, momentum: float) -> None:
-    """Running statistics that a function is given are written into, as in PyTorch."""
-    for old, x in zip(running, _averaged(running, new, momentum)):
-        in_place(data_of(old))[...] = data_of(x)
+    if running[0] is not None:
+        follow(_moments(x, axis))
+    return _standardized(x, weight, bias, axis, eps)
 
 
 @_in_float32
@@ -189,16 +198,9 @@ def batch_norm(
     >>> batch_norm(np.array([[1.0], [3.0]]), None, None, training=True).round(3).ravel()
     array([-1.,  1.])
     """
-    weight, bias = (_of_channels("batch_norm", input, p) for p in (weight, bias))
-    running = running_mean, running_var
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: without training it takes a running mean and variance")
-        return _by_running("batch_norm", input, running, weight, bias, eps)
-    axis = _several("batch_norm", input, (0, *range(2, input.ndim)))
-    if running_mean is not None:
-        _written(running, _moments(input, axis), momentum)
-    return _standardized(input, weight, bias, axis, eps)
+    axis, running = (0, *range(2, input.ndim)), (running_mean, running_var)
+    follow = partial(_written, running, momentum)
+    return _by_channels("batch_norm", input, axis, running, weight, bias, eps, training, follow)
 
 
 @_in_float32
@@ -221,18 +223,9 @@ def instance_norm(
     >>> instance_norm(np.array([[[1.0, 3.0]]])).round(3)
     array([[[-1.,  1.]]])
     """
-    weight, bias = (_of_channels("instance_norm", input, p) for p in (weight, bias))
-    running = running_mean, running_var
-    if not use_input_stats:
-        if running_mean is None or running_var is None:
-            raise ValueError(
-                "instance_norm: without use_input_stats it takes a running mean and variance"
-            )
-        return _by_running("instance_norm", input, running, weight, bias, eps)
-    axis = _several("instance_norm", input, tuple(range(2, input.ndim)))
-    if running_mean is not None:
-        _written(running, _over_examples(_moments(input, axis)), momentum)
-    return _standardized(input, weight, bias, axis, eps)
+    axis, running = tuple(range(2, input.ndim)), (running_mean, running_var)
+    settings = weight, bias, eps, use_input_stats, partial(_written, running, momentum)
+    return _by_channels("instance_norm", input, axis, running, *settings)
 
 
 def local_response_norm(
@@ -386,15 +379,10 @@ class _Running(Module):
         return _in_float32(self.normalized)(input)
 
     def normalized(self, x: Any) -> Any:
-        name = type(self).__name__
-        weight, bias = (_of_channels(name, x, p) for p in (self.weight, self.bias))
-        if self.track_running_stats and not self.training:
-            running = self.running_mean, self.running_var
-            return _by_running(name, x, running, weight, bias, self.eps)
-        axis = _several(name, x, self.over(x))
-        if self.track_running_stats:
-            self.follow(_moments(x, axis))
-        return _standardized(x, weight, bias, axis, self.eps)
+        kept = self.track_running_stats
+        running = (self.running_mean, self.running_var) if kept else (None, None)
+        settings = self.weight, self.bias, self.eps, self.training or not kept, self.follow
+        return _by_channels(type(self).__name__, x, self.over(x), running, *settings)
 
     def reset_running_stats(self) -> None:
         """Forget all batches."""
@@ -472,9 +460,6 @@ class _InstanceNorm(_Running):
 
     def over(self, x: Any) -> tuple[int, ...]:
         return tuple(range(2, x.ndim))
-
-    def follow(self, new: Moments) -> None:
-        super().follow(_over_examples(new))
 
 
 class InstanceNorm1d(_InstanceNorm):
