@@ -314,7 +314,8 @@ adam = optim.Adam([Value(1.0)])
     ("make", "error", "message"),
     [
         (lambda: schedules.StepLR([Value(1.0)], 2), TypeError, "one of an optimizer, not of list"),
-        (lambda: schedules.StepLR(adam, 0), ValueError, "step_size=0: must be a positive"),
+        (lambda: schedules.StepLR(adam, 0), ValueError, "step_size=0: must be 1 or more"),
+        (lambda: schedules.StepLR(adam, 1.5), TypeError, "step_size=1.5: must be a whole number"),
         (lambda: schedules.StepLR(adam, 2, warmup=-1), ValueError, "warmup=-1"),
         (lambda: schedules.StepLR(sgd(), 2, last_epoch=3), KeyError, "load the optimizer's state"),
         (lambda: schedules.ConstantLR(adam, 2.0), ValueError, "from 0 to 1"),

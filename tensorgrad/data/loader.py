@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.data.samplers import positive
+from tensorgrad.extras import whole
 
 
 class DataLoader:
@@ -82,14 +82,13 @@ class DataLoader:
             raise ValueError(
                 "DataLoader: rows of arrays are a batch: pass transform=, or a dataset"
             )
-        if prefetch < 0:
-            raise ValueError(f"DataLoader: prefetch={prefetch} must not be negative")
         self.rows = len(self.arrays[0] if self.dataset is None else self.dataset)
-        self.batch_size = positive("DataLoader: batch_size", batch_size)
+        self.batch_size = whole("DataLoader: batch_size", batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
         self.sampler, self.batch_sampler = sampler, batch_sampler
         self.collate_fn = collate_fn or default_collate
-        self.transform, self.prefetch = transform, prefetch
+        self.transform = transform
+        self.prefetch = whole("DataLoader: prefetch", prefetch, 0)
         self._takes_rng = transform is not None and "rng" in inspect.signature(transform).parameters
         self._rng = np.random.default_rng(rng)
         self._begun: list[Any] | None = None  # the generators before the epoch under way

@@ -6,13 +6,13 @@ many these are. One that draws has its generator as `rng`, which a loader's stat
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tensorgrad.extras import whole
 from tensorgrad.random import generator
 
 
@@ -53,7 +53,7 @@ class RandomSampler:
         self.data_source, self.replacement = data_source, replacement
         self.num_samples = len(data_source)
         if num_samples is not None:
-            self.num_samples = positive("num_samples", num_samples)
+            self.num_samples = whole("num_samples", num_samples)
         self.rng = generator(rng)
 
     def __iter__(self) -> Iterator[int]:
@@ -103,7 +103,7 @@ class WeightedRandomSampler:
         rng: Any = None,
     ) -> None:
         self.weights = np.asarray(weights, float)
-        self.num_samples = positive("num_samples", num_samples)
+        self.num_samples = whole("num_samples", num_samples)
         self.replacement, self.rng = replacement, generator(rng)
         if self.weights.ndim != 1 or not np.all(self.weights >= 0) or not self.total() > 0:
             raise ValueError("weights are numbers of 0 or more, one for each example, not all 0")
@@ -131,7 +131,7 @@ class BatchSampler:
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         self.sampler, self.drop_last = sampler, drop_last
-        self.batch_size = positive("batch_size", batch_size)
+        self.batch_size = whole("batch_size", batch_size)
 
     @property
     def rng(self) -> Any:
@@ -150,14 +150,3 @@ class BatchSampler:
     def __len__(self) -> int:
         n: int = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-
-
-def positive(name: str, n: Any) -> int:
-    """`n` as an integer of at least 1."""
-    try:
-        n = operator.index(n)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {n!r}") from None
-    if n < 1:
-        raise ValueError(f"{name} must be at least 1, got {n}")
-    return int(n)

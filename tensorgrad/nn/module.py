@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial, wraps
 from itertools import groupby
@@ -523,6 +524,18 @@ def layers(name: str, *functions: Callable[..., Any]) -> Iterator[type[Function]
         made = module_of(f"{name}{n}d", function, 1)
         made.__module__ = function.__module__
         yield made
+
+
+@contextmanager
+def in_mode(model: Module, training: bool) -> Iterator[None]:
+    """The model in training or evaluation mode, and then each Module within as it was."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def only(names: dict[str, Any], wanted: Callable[[Any], bool]) -> list[str]:

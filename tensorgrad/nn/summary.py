@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.node import Node, data_of, record, recorder, within
-from tensorgrad.nn.module import Module
+from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.value import Value
 
 MULTIPLY_ADDS: Mapping[str, Callable[..., int]] = {
@@ -249,17 +249,14 @@ def run(model: Module, inputs: list[Any]) -> tuple[list[tuple[Module, Any]], lis
         nodes.append(record(*operation))
         return nodes[-1]
 
-    modes = [(module, module.training) for module in model.modules()]
     handles = [
         module.register_forward_hook(lambda module, args, out: outputs.append((module, out)))
-        for module, _ in modes
+        for module in model.modules()
     ]
     try:
-        model.eval()
-        within(recorder, note, forgetting_buffers, ((), model, *inputs), {})
+        with in_mode(model, False):
+            within(recorder, note, forgetting_buffers, ((), model, *inputs), {})
     finally:
-        for module, training in modes:
-            module.training = training
         for handle in handles:
             handle.remove()
     return outputs, nodes

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tensorgrad.engine.node import data_of
+from tensorgrad.extras import whole
 from tensorgrad.optim.optimizer import Optimizer
 
 Each = float | Sequence[float]
@@ -93,13 +94,6 @@ def for_each(name: str, x: Each, optimizer: Optimizer) -> list[float]:
     return list(x)
 
 
-def positive(**settings: Any) -> None:
-    """ValueError for one that is no positive whole number."""
-    for name, x in settings.items():
-        if not isinstance(x, int) or x <= 0:
-            raise ValueError(f"{name}={x!r}: must be a positive whole number")
-
-
 class LambdaLR(LRScheduler):
     """lr = initial lr times `lr_lambda(step)`; a list has a function for each group.
 
@@ -139,9 +133,7 @@ class Factor(LRScheduler):
     eta_min = 0.0
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, warmup: int = 0) -> None:
-        if not isinstance(warmup, int) or warmup < 0:
-            raise ValueError(f"warmup={warmup!r}: must be a number of steps")
-        self.warmup = warmup
+        self.warmup = whole("warmup", warmup, 0)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, step: int) -> float:
@@ -188,8 +180,7 @@ class StepLR(Factor):
         *,
         warmup: int = 0,
     ) -> None:
-        positive(step_size=step_size)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size, self.gamma = whole("step_size", step_size), gamma
         super().__init__(optimizer, last_epoch, warmup)
 
     def factor(self, step: int) -> float:
@@ -284,8 +275,7 @@ class PolynomialLR(Factor):
         *,
         warmup: int = 0,
     ) -> None:
-        positive(total_iters=total_iters)
-        self.total_iters, self.power = total_iters, power
+        self.total_iters, self.power = whole("total_iters", total_iters), power
         super().__init__(optimizer, last_epoch, warmup)
 
     def factor(self, step: int) -> float:
@@ -314,8 +304,7 @@ class CosineAnnealingLR(Factor):
         *,
         warmup: int = 0,
     ) -> None:
-        positive(T_max=T_max)
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max, self.eta_min = whole("T_max", T_max), eta_min
         super().__init__(optimizer, last_epoch, warmup)
 
     def factor(self, step: int) -> float:
@@ -336,8 +325,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
-        positive(T_0=T_0, T_mult=T_mult)
-        self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
+        self.T_0, self.T_mult, self.eta_min = whole("T_0", T_0), whole("T_mult", T_mult), eta_min
         super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
@@ -409,10 +397,10 @@ class CyclicLR(WithMomentum):
     ) -> None:
         if mode not in SCALES and scale_fn is None:
             raise ValueError(f"mode={mode!r}: must be one of {', '.join(SCALES)}")
-        positive(step_size_up=step_size_up)
         self.min_lrs = for_each("base_lr", base_lr, optimizer)
         self.max_lrs = for_each("max_lr", max_lr, optimizer)
-        self.up, self.down = step_size_up, step_size_down or step_size_up
+        self.up = whole("step_size_up", step_size_up)
+        self.down = whole("step_size_down", step_size_down or self.up)
         self.mode, self.gamma = mode, gamma
         self.scale_fn, self.scale_mode = scale_fn, scale_mode
         self.cycle_momentum = cycle_momentum
@@ -474,15 +462,13 @@ class OneCycleLR(WithMomentum):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("needs total_steps, or epochs and steps_per_epoch")
-            positive(epochs=epochs, steps_per_epoch=steps_per_epoch)
-            total_steps = epochs * steps_per_epoch
-        positive(total_steps=total_steps)
+            total_steps = whole("epochs", epochs) * whole("steps_per_epoch", steps_per_epoch)
         if not 0 <= pct_start <= 1:
             raise ValueError(f"pct_start={pct_start}: must be from 0 to 1")
         if anneal_strategy not in ANNEAL:
             raise ValueError(f"anneal_strategy={anneal_strategy!r}: must be 'cos' or 'linear'")
-        self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
-        self.cycle_momentum = cycle_momentum
+        self.total_steps = total_steps = whole("total_steps", total_steps)
+        self.anneal_strategy, self.cycle_momentum = anneal_strategy, cycle_momentum
         top, end = pct_start * total_steps - 1, total_steps - 1
         names = ["initial_lr", "max_lr", "min_lr"]
         self.ends, self.rates = [0.0, top, end], names
@@ -599,7 +585,7 @@ class HalvingLR(ReduceLROnPlateau):
     def __init__(
         self, optimizer: Optimizer, mode: str = "min", patience: int = 10, end: float = 1 / 128
     ) -> None:
-        positive(patience=patience)
+        patience = whole("patience", patience)
         super().__init__(optimizer, mode, 0.5, patience - 1, threshold=0.0, eps=0.0)
         self.ends = [end * lr for lr in self._last_lr]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.node import Array
-from tensorgrad.nn.module import Module, replace
+from tensorgrad.extras import whole
+from tensorgrad.nn.module import Module, in_mode, replace
 from tensorgrad.optim.lr_scheduler import ANNEAL, Each, LRScheduler, for_each
 from tensorgrad.optim.optimizer import Optimizer
 from tensorgrad.value import no_grad
@@ -117,21 +118,17 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
     norms: list[Any] = [m for _, m in model.named_modules() if hasattr(m, "reset_running_stats")]
     if not norms:
         return
-    modes = [(m, m.training) for _, m in model.named_modules()]
     momenta = [m.momentum for m in norms]
-    model.train()
     try:
         for m in norms:
             m.reset_running_stats()
             m.momentum = None
-        with no_grad():
+        with in_mode(model, True), no_grad():
             for batch in loader:
                 model(batch[0] if isinstance(batch, (tuple, list)) else batch)
     finally:
         for m, momentum in zip(norms, momenta):
             m.momentum = momentum
-        for m, training in modes:
-            m.training = training
 
 
 class SWALR(LRScheduler):
@@ -147,11 +144,10 @@ class SWALR(LRScheduler):
     ) -> None:
         if anneal_strategy not in ANNEAL:
             raise ValueError(f"anneal_strategy={anneal_strategy!r}: must be 'cos' or 'linear'")
-        if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
-            raise ValueError(f"anneal_epochs={anneal_epochs!r}: must be a number of steps")
         for group, lr in zip(optimizer.param_groups, for_each("swa_lr", swa_lr, optimizer)):
             group["swa_lr"] = lr
-        self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy
+        self.anneal_epochs = whole("anneal_epochs", anneal_epochs, 0)
+        self.anneal_strategy = anneal_strategy
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:

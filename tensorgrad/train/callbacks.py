@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tensorgrad.engine.node import data_of
-from tensorgrad.extras import missing
+from tensorgrad.extras import missing, whole
 from tensorgrad.io.checkpoint import bytes_of, save_checkpoint
 from tensorgrad.io.files import PathLike, check_writable, write
 from tensorgrad.train.history import Epoch, unknown
@@ -92,9 +92,7 @@ class EarlyStopping(Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, min_delta, mode)
-        if patience < 1:
-            raise ValueError(f"patience={patience}: must be 1 epoch or more")
-        self.patience, self.restore_best = patience, restore_best
+        self.patience, self.restore_best = whole("patience", patience), restore_best
         self.kept: dict[str, Any] | None = None  # the best model's state
 
     def on_start(self, run: Run) -> None:
@@ -144,9 +142,7 @@ class Checkpoint(Callback):
         mode: Mode | None = None,
         every: int | None = None,
     ) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"every={every}: must be 1 step or more")
-        self.path, self.every = Path(path), every
+        self.path, self.every = Path(path), None if every is None else whole("every", every)
         self.monitor = None if monitor is None else Monitor(monitor, mode=mode)
 
     def on_start(self, run: Run) -> None:
@@ -310,7 +306,8 @@ class TensorBoard(Callback):
             import tensorboardX
         except ImportError:
             raise missing("logs for TensorBoard need tensorboardX", "logging") from None
-        self.folder, self.every, self.make = fspath(folder), every, tensorboardX.SummaryWriter
+        self.folder, self.make = fspath(folder), tensorboardX.SummaryWriter
+        self.every = None if every is None else whole("every", every)
 
     def on_start(self, run: Run) -> None:
         self.writer = self.make(self.folder)

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.node import data_of
+from tensorgrad.extras import whole
 from tensorgrad.io.checkpoint import load_checkpoint
 from tensorgrad.io.files import PathLike
-from tensorgrad.nn.module import Module
+from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.train import metrics
 from tensorgrad.train.batches import Counted, as_batches, classifies, first_of, validation_sets
 from tensorgrad.train.callbacks import Checkpoint, OnEpoch
 from tensorgrad.train.history import Epoch, History
-from tensorgrad.train.run import Callback, Run, evaluation
+from tensorgrad.train.run import Callback, Run
 from tensorgrad.train.step import Step
 from tensorgrad.value import Value, no_grad
 
@@ -99,8 +100,8 @@ def fit(
     True
     """
     check(model, loss, optimizer, epochs)
-    whole("accumulate", accumulate, 1)
-    whole("validation_batch_size", validation_batch_size, 1)
+    accumulate = whole("accumulate", accumulate)
+    validation_batch_size = whole("validation_batch_size", validation_batch_size)
     batches = as_batches(batches, epochs)
     sets = validation_sets(validation, validation_batch_size)
     run = Run(
@@ -148,13 +149,6 @@ def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:
         )
 
 
-def whole(name: str, n: Any, least: int) -> None:
-    if not hasattr(n, "__index__"):
-        raise TypeError(f"{name}={n!r:.60}: must be a whole number")
-    if n < least:
-        raise ValueError(f"{name}={n}: must be {least} or more")
-
-
 def tried(
     model: Module, loss: Callable[..., Any], sets: Mapping[str, Any], metric: Any
 ) -> dict[str, Metric]:
@@ -163,7 +157,7 @@ def tried(
     for name, batches in sets.items():
         *inputs, targets = first_of(name, batches)
         try:
-            with evaluation(model), no_grad():
+            with in_mode(model, False), no_grad():
                 answers = data_of(model(*(x[:2] for x in inputs)))
                 loss(answers, targets[:2])
             if metric == "accuracy" and not classifies(answers, targets):

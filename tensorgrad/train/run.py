@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from operator import length_hint
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.node import data_of
-from tensorgrad.nn.module import Module
+from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.random import default, generators_of
 from tensorgrad.train.batches import groups, is_data, rows
@@ -353,7 +352,7 @@ def measured(
     total, examples = 0.0, 0
     answers: list[Any] = []
     right: list[Any] = []
-    with evaluation(model), no_grad():
+    with in_mode(model, False), no_grad():
         for *inputs, targets in batches:
             out = data_of(model(*inputs))
             size = rows(targets)
@@ -371,15 +370,3 @@ def measured(
     return total / examples, {
         name: metric(all_answers, all_targets) for name, metric in metrics.items()
     }
-
-
-@contextmanager
-def evaluation(model: Module) -> Iterator[None]:
-    """The model in evaluation mode, and then as it was."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -109,10 +109,12 @@ def test_any_number_of_arrays_and_lists():
         ([[1, 2], 32], {}, ValueError, r"shapes \[\(2,\), \(\)\] \(batch_size is given by name"),
         ([[1, 2], [1]], {}, ValueError, r"equally long, got shapes \[\(2,\), \(1,\)\]"),
         ([[], []], {}, ValueError, "0 rows make no batch of 32"),
-        ([[1, 2]], {"batch_size": 0}, ValueError, "at least 1, got 0"),
-        ([[1, 2]], {"batch_size": -3}, ValueError, "at least 1, got -3"),
-        ([[1, 2]], {"batch_size": 2.0}, TypeError, r"integer, got 2\.0"),
-        ([[1, 2]], {"batch_size": None}, TypeError, "integer, got None"),
+        ([[1, 2]], {"batch_size": 0}, ValueError, "batch_size=0: must be 1 or more"),
+        ([[1, 2]], {"batch_size": -3}, ValueError, "batch_size=-3: must be 1"),
+        ([[1, 2]], {"batch_size": 2.0}, TypeError, r"batch_size=2\.0: must be a whole"),
+        ([[1, 2]], {"batch_size": None}, TypeError, "batch_size=None: must be a whole"),
+        ([[1, 2]], {"prefetch": -1}, ValueError, "prefetch=-1: must be 0 or more"),
+        ([[1, 2]], {"prefetch": 0.5}, TypeError, "prefetch=0.5: must be a whole"),
     ],
 )
 def test_what_cannot_be_loaded_is_refused(arrays, options, error, message):

@@ -464,6 +464,8 @@ def test_tensorboard_gets_every_number(monkeypatch: pytest.MonkeyPatch, tmp_path
     fake = type(sys)("tensorboardX")
     fake.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorboardX", fake)
+    with pytest.raises(ValueError, match="every=0"):
+        TensorBoard(tmp_path, every=0)
     descend(2.0, 1.0, callbacks=[TensorBoard(tmp_path, every=1)])
     tags = [(tag, x, n) for tag, x, n in Writer.scalars if tag != "seconds"]
     assert tags == [

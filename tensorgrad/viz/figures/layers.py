@@ -6,7 +6,7 @@ Modules of other forms can be drawn where only their answers count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn import MLP, Layer, Linear, Module, Sequential, Sigmoid
+from tensorgrad.nn.module import in_mode
 from tensorgrad.nn.scalar import ACTIVATIONS
 from tensorgrad.ops.nn.activation import sigmoid
 from tensorgrad.train import predict
@@ -69,18 +70,9 @@ def activations_of(layers: Sequence[LayerView], x: Array) -> list[Array]:
     return out
 
 
-@contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    """The model in eval mode, and afterwards as it was."""
-    modules = [m for _, m in model.named_modules()] if isinstance(model, Module) else []
-    modes = [m.training for m in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes):
-            module.training = mode
+def evaluating(model: Any) -> AbstractContextManager[None]:
+    """A Module in evaluation mode, and afterwards as it was; any other function as it is."""
+    return in_mode(model, False) if isinstance(model, Module) else nullcontext()
 
 
 def answers_of(model: Any, x: Array, where: str) -> Array:
