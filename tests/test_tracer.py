@@ -16,12 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorgrad import Value
+from tensorgrad import Value, optim
 from tensorgrad.engine.arrays import Kind, kinds, met
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
-from tensorgrad.optim import rules
-from tensorgrad.optim.rules import adam, adamw, sgd
+from tensorgrad.optim import adam, adamw, sgd
 from tensorgrad.testing.primitives import cases, checkable, has_rule
 
 pytestmark = pytest.mark.usefixtures("traced_arrays")
@@ -326,10 +325,10 @@ def test_dropout_draws_anew_from_the_generator_it_is_given() -> None:
     assert_same_bits(step, draw(0), draw(1))
 
 
-@pytest.mark.parametrize("name", [name for name in rules.__all__ if name.islower()])
-def test_a_step_of_every_update_rule(name: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in vars(optim).values() if hasattr(kind, "rule")])
+def test_a_step_of_every_update_rule(kind: Any) -> None:
     """Its counts are inputs too: after one step and after many, it is one program."""
-    rule = getattr(rules, name)
+    rule = kind.rule
 
     def step(p: Any, g: Any, *state: Any) -> Any:
         p, state = rule(p, g, state)

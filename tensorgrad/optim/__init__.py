@@ -5,75 +5,27 @@ returns the new parameter and state. `rules/` has them, `optimizer.py` what they
 look at several points for a step are in `search.py`.
 """
 
-from tensorgrad.optim import lr_scheduler, swa_utils
-from tensorgrad.optim.optimizer import Optimizer
-from tensorgrad.optim.rules import (
-    ASGD,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
-    Muon,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Rprop,
-    adadelta,
-    adafactor,
-    adagrad,
-    adam,
-    adamax,
-    adamw,
-    asgd,
-    lion,
-    muon,
-    nadam,
-    radam,
-    rmsprop,
-    rprop,
-    sgd,
-)
-from tensorgrad.optim.scipy import SciPy, minimize
-from tensorgrad.optim.search import LBFGS, NewtonCG
+from inspect import isfunction
 
-__all__ = [
-    "ASGD",
-    "LBFGS",
-    "SGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Lion",
-    "Muon",
-    "NAdam",
-    "NewtonCG",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "SciPy",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "asgd",
-    "lion",
-    "lr_scheduler",
-    "minimize",
-    "muon",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "swa_utils",
-]
+from tensorgrad.nn.module import only as _only
+from tensorgrad.optim import lr_scheduler as lr_scheduler
+from tensorgrad.optim import swa_utils as swa_utils
+from tensorgrad.optim.optimizer import Optimizer as Optimizer
+from tensorgrad.optim.rules.adam import *  # noqa: F403
+from tensorgrad.optim.rules.descent import *  # noqa: F403
+from tensorgrad.optim.rules.scale import *  # noqa: F403
+from tensorgrad.optim.scipy import SciPy as SciPy
+from tensorgrad.optim.scipy import minimize as minimize
+from tensorgrad.optim.search import LBFGS as LBFGS
+from tensorgrad.optim.search import NewtonCG as NewtonCG
+
+
+def _public(x: object) -> bool:
+    return x in (lr_scheduler, swa_utils, minimize) or (
+        issubclass(x, Optimizer)
+        if isinstance(x, type)
+        else isfunction(x) and x.__module__.startswith("tensorgrad.optim.rules.")
+    )
+
+
+__all__ = _only(globals(), _public)

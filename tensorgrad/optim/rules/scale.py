@@ -140,7 +140,7 @@ def adafactor(
     *squares, t = state or (0.0, 0.0, 0)
     t = t + 1
     new = t**beta2_decay
-    size = np.maximum(rms(p), eps[1])
+    size = np.maximum(_rms(p), eps[1])
     p = (1 - lr * weight_decay) * p
     if g.ndim > 1:
         row, column = squares
@@ -153,10 +153,10 @@ def adafactor(
         squares = [v, 0.0]
     step = g / np.sqrt(np.maximum(v, tiny * tiny))
     rate = np.minimum(lr * size, t**-0.5 * size)
-    return p - rate / np.maximum(rms(step) / d, 1) * step, (*squares, t)
+    return p - rate / np.maximum(_rms(step) / d, 1) * step, (*squares, t)
 
 
-def rms(x: Array) -> Array:
+def _rms(x: Array) -> Array:
     """The root mean square of all numbers."""
     return np.sqrt(np.mean(x * x))
 
