@@ -78,8 +78,13 @@ class Optimizer:
         entries = list(params)
         for group in entries if entries and isinstance(entries[0], dict) else [{"params": entries}]:
             self.add_param_group(group)
-        if not any(group["params"] for group in self.param_groups):
+        if not self.params:
             raise ValueError(f"{type(self).__name__} got no parameters")
+
+    @property
+    def params(self) -> list[Value]:
+        """The parameters of all groups."""
+        return [p for group in self.param_groups for p in group["params"]]
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """More parameters, with settings of their own where the group has some.
@@ -95,7 +100,7 @@ class Optimizer:
         if unknown := group.keys() - self.defaults.keys() - {"params"}:
             raise ValueError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
         self._check(**new)
-        nodes = [p.node for g in (*self.param_groups, new) for p in g["params"]]
+        nodes = [p.node for p in (*self.params, *params)]
         if len(set(nodes)) < len(nodes):
             raise ValueError(
                 f"{type(self).__name__} got a parameter twice: each step takes it once"
@@ -181,7 +186,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set those that there are to 0."""
-        for group in self.param_groups:
+        for group in self.param_groups:  # .2 µs less than `self.params`
             for p in group["params"]:
                 g = p.node.grad
                 p.node.grad = None if set_to_none or g is None else np.zeros_like(p.node.data)
@@ -204,15 +209,14 @@ class Optimizer:
         >>> optimizer.state_dict()["state"]
         {0: (np.float64(2.0),)}
         """
-        params = [p for group in self.param_groups for p in group["params"]]
-        number_of = {p.node: i for i, p in enumerate(params)}
+        number_of = {p.node: i for i, p in enumerate(self.params)}
         groups = [
             {**group, "params": [number_of[p.node] for p in group["params"]]}
             for group in self.param_groups
         ]
         states = {
             i: tuple(x.copy() if isinstance(x, np.ndarray) else x for x in self.state[p])
-            for i, p in enumerate(params)
+            for i, p in enumerate(self.params)
             if p in self.state
         }
         return {"state": states, "param_groups": groups}
@@ -240,10 +244,9 @@ class Optimizer:
             raise ValueError(f"state has groups of {sizes[0]} parameters, expected {sizes[1]}")
         for group in groups:
             self._check(**{**self.defaults, **group, "params": []})
-        params = [p for group in own for p in group["params"]]
         numbers = [i for group in groups for i in group["params"]]
         new: dict[Value, State] = {}
-        for i, p in zip(numbers, params):
+        for i, p in zip(numbers, self.params):
             if i not in state["state"]:
                 continue
             for x in state["state"][i]:

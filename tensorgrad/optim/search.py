@@ -34,32 +34,27 @@ class Search(Optimizer):
     def fits(self, shape: tuple[int, ...], p: Value) -> bool:
         return bool(shape == self.vector().shape)
 
-    @property
-    def _params(self) -> list[Value]:
-        params: list[Value] = self.param_groups[0]["params"]
-        return params
-
     def vector(self) -> Array:
         """A copy of all parameters; a complex one as pairs."""
-        return np.concatenate([pairs(p.node.data).ravel() for p in self._params])
+        return np.concatenate([pairs(p.node.data).ravel() for p in self.params])
 
     def gradient(self) -> Array:
         """The direction of ascent, 0 for a parameter that has no gradient."""
         parts = []
-        for p in self._params:
+        for p in self.params:
             g = np.zeros_like(p.node.data) if p.node.grad is None else data_of(p.node.grad)
             parts.append(pairs(np.conj(g) if p.dtype.kind == "c" else g).ravel())
         return np.concatenate(parts)
 
     def put(self, x: Array) -> None:
         """Give the parameters the numbers of a vector."""
-        for p, part in zip(self._params, self.split(x)):
+        for p, part in zip(self.params, self.split(x)):
             p.node.data = part
 
     def split(self, x: Array) -> list[Array]:
         """The parts of a vector as arrays like the parameters."""
         parts, start = [], 0
-        for p in self._params:
+        for p in self.params:
             data = p.node.data
             n = data.size * (2 if data.dtype.kind == "c" else 1)
             part = np.array(x[start : start + n], data.real.dtype).view(data.dtype)
@@ -94,7 +89,7 @@ class Search(Optimizer):
             raise TypeError(f"{type(self).__name__} differentiates the loss twice: it is no Value")
         self.zero_grad()
         loss.backward(create_graph=True)
-        gradients = [(i, p.node.grad) for i, p in enumerate(self._params)]
+        gradients = [(i, p.node.grad) for i, p in enumerate(self.params)]
         varying = [(i, g) for i, g in gradients if isinstance(g, Value) and g.requires_grad]
 
         def times(v: Array) -> Array:
@@ -242,7 +237,7 @@ class LBFGS(Search):
         x = self.vector()
         # Of the steps taken before: how many, the last one's length and direction, the gradient
         # there, and by how much each of the last changed the parameters and the gradient.
-        n, t, d, g_before, *changes = self.state.get(self._params[0], (0, 0.0, g, g))
+        n, t, d, g_before, *changes = self.state.get(self.params[0], (0, 0.0, g, g))
         for i in range(s["max_iter"]):
             if n:
                 dx, dg = t * d, g - g_before
@@ -276,7 +271,7 @@ class LBFGS(Search):
                 break
             if np.max(np.abs(t * d)) <= tolerance or abs(f - f_before) < tolerance:
                 break
-        self.state[self._params[0]] = (n, t, d, g_before, *changes)
+        self.state[self.params[0]] = (n, t, d, g_before, *changes)
         return first
 
 

@@ -140,7 +140,7 @@ def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:
         raise TypeError(
             f"an optimizer is such as optim.Adam(model.parameters()), not {optimizer!r:.60}"
         )
-    learning = {p.node for group in optimizer.param_groups for p in group["params"]}
+    learning = {p.node for p in optimizer.params}
     own = model.parameters()
     if own and not any(p.node in learning for p in own):
         raise ValueError(

@@ -113,10 +113,7 @@ def clipped(
     class Clipped(step):  # type: ignore[misc, valid-type]
         def backward(self, loss: Value) -> None:
             super().backward(loss)
-            params = [p for group in self.optimizer.param_groups for p in group["params"]]
-            if norm is None:
-                clip_grad_value_(params, most)
-            else:
-                clip_grad_norm_(params, most)
+            clip = clip_grad_value_ if norm is None else clip_grad_norm_
+            clip(self.optimizer.params, most)
 
     return Clipped

@@ -117,12 +117,7 @@ class Step:
         is not finite, that says which operation of which Module made the first NaN or Inf.
         (Buffers have seen the batch already.)
         """
-        gradients = [
-            g
-            for group in self.optimizer.param_groups
-            for p in group["params"]
-            if (g := p.node.grad) is not None
-        ]
+        gradients = [g for p in self.optimizer.params if (g := p.node.grad) is not None]
         if finite(loss.node.data) and all(map(finite, gradients)):
             return  # 4 µs; the rest also of arrays without numbers, and recorded gradients
         if not any(map(infinite, map(data_of, [loss, *gradients]))):
