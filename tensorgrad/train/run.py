@@ -232,7 +232,10 @@ class Run:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "classes": self.classes(),
+            "classes": {
+                "model": type(self.model).__name__,
+                "optimizer": type(self.optimizer).__name__,
+            },
             "training": {name: module.training for name, module in named.items()},
             "frozen": [name for name, p in self.model.named_parameters() if not p.requires_grad],
             "generators": {n: rng.bit_generator.state for n, rng in self.generators().items()},
@@ -254,8 +257,7 @@ class Run:
 
         ValueError, before anything changes, where they are others.
         """
-        generators = self.generators()
-        if wrong := self.misfits(state, generators):
+        if wrong := misfits(state, self.state_dict()):
             raise ValueError(f"the checkpoint does not fit: {'; '.join(wrong)}")
         given = state["callbacks"]
         parts: list[tuple[Any, Any]] = [
@@ -276,41 +278,13 @@ class Run:
             module.training = state["training"][name]
         for name, p in self.model.named_parameters():
             p.requires_grad = name not in state["frozen"]
-        for name, rng in generators.items():
+        for name, rng in self.generators().items():
             rng.bit_generator.state = state["generators"][name]
         self.history = History(Epoch(*line) for line in state["history"])
         self.under_way = state["batches"]["position"] is not None
         for name in ("epoch", "batch", "steps", "total", "examples", "last_loss"):
             setattr(self, name, state[name])
         self.started = time.perf_counter() - state["seconds"]
-
-    def misfits(self, state: Mapping[str, Any], generators: Mapping[str, Any]) -> list[str]:
-        """Where the model, the optimiser or the generators are not those of `state`, in words."""
-        if not isinstance(state, Mapping) or not {"model", "optimizer", "batches"} <= state.keys():
-            return ["it was not written by fit"]
-        wrong = [
-            f"the {what} is a {state['classes'][what]}, not a {name}"
-            for what, name in self.classes().items()
-            if state["classes"][what] != name
-        ]
-        own, given = self.model.state_dict(), state["model"]
-        wrong += [f"missing {name!r}" for name in own if name not in given]
-        wrong += [f"unexpected {name!r}" for name in given if name not in own]
-        for name in [name for name in own if name in given]:
-            a, b = given[name], own[name]
-            if (a.shape, a.dtype) != (b.shape, b.dtype):
-                wrong.append(f"{name!r} is {a.dtype} {a.shape}, expected {b.dtype} {b.shape}")
-        kinds = {name: type(rng.bit_generator).__name__ for name, rng in generators.items()}
-        given = {name: s["bit_generator"] for name, s in state["generators"].items()}
-        wrong += [
-            f"the generator {name} is {given.get(name)}, not {kinds.get(name)}"
-            for name in kinds | given
-            if given.get(name) != kinds.get(name)
-        ]
-        return wrong
-
-    def classes(self) -> dict[str, str]:
-        return {"model": type(self.model).__name__, "optimizer": type(self.optimizer).__name__}
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Everything here that draws, besides the batches."""
@@ -333,6 +307,27 @@ class Run:
                 n += 1
             found[name] = callback
         return found
+
+
+def misfits(given: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Where two runs have other models, optimisers or generators, in words."""
+    if not isinstance(given, Mapping) or not own.keys() <= given.keys():
+        return ["it was not written by fit"]
+    its, mine = kinds(given), kinds(own)
+    return [
+        f"{what} is {its.get(what, 'missing')}, not {mine.get(what, 'expected')}"
+        for what in its | mine
+        if its.get(what) != mine.get(what)
+    ]
+
+
+def kinds(state: Mapping[str, Any]) -> dict[str, str]:
+    """What a run's state is made of."""
+    return {
+        **{f"the {what}": f"a {name}" for what, name in state["classes"].items()},
+        **{repr(name): f"{x.dtype} {x.shape}" for name, x in state["model"].items()},
+        **{f"the generator {name}": x["bit_generator"] for name, x in state["generators"].items()},
+    }
 
 
 def overridden(callbacks: Sequence[Callback], name: str) -> list[Callable[[Run], object]]:
