@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.extras import whole
+from tensorgrad.random import generators_of
 
 
 class DataLoader:
@@ -32,7 +33,9 @@ class DataLoader:
     `prefetch`: how many batches a thread prepares ahead, for data that come from a disk.
 
     `state_dict()` says where it is, within an epoch too; after `load_state_dict` the next `for`
-    loop goes on there, with the batches that would have come.
+    loop goes on there, with the batches that would have come. Generators that samplers, the data
+    set and the transform have as attributes go on as well; within an epoch, of the latter two, only
+    without `prefetch`.
 
     Shuffled batches are copies; without `shuffle` they are views of the arrays.
 
@@ -165,14 +168,14 @@ class DataLoader:
     # Its state.
 
     def _generators(self) -> list[np.random.Generator]:
-        """Its own, and that of a sampler which has one."""
-        samplers = (self.sampler, self.batch_sampler)
-        others = [rng for s in samplers if (rng := getattr(s, "rng", None)) is not None]
-        return [self._rng, *others]
+        """Its own, and those that what it was given has as attributes."""
+        samplers = (self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None))
+        holders = (*samplers, self.dataset, self.transform)
+        return [self._rng, *(rng for x in holders for rng in generators_of(x).values())]
 
     def _restore(self, states: Sequence[Any]) -> None:
         for rng, state in zip(self._generators(), states):
-            rng.bit_generator.state = state  # ValueError for another kind
+            rng.bit_generator.state = state
 
     def state_dict(self) -> dict[str, Any]:
         """Where it is: its generators now and as they were before the epoch under way, and how many
@@ -188,13 +191,16 @@ class DataLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a loader of as many rows was when `state_dict()` was called.
 
-        ValueError, before anything changes, for another number of rows or batch size, and another
-        kind of generator.
+        ValueError, before anything changes, for another number of rows or batch size, and other
+        kinds of generators.
         """
         own = self.state_dict()
         for name in ("rows", "batch_size"):
             if state[name] != own[name]:
                 raise ValueError(f"the state is of {name}={state[name]}, not {own[name]}")
+        kinds, mine = ([s["bit_generator"] for s in x["rng"]] for x in (state, own))
+        if kinds != mine:
+            raise ValueError(f"the state is of generators {kinds}, not {mine}")
         self._restore(state["rng"])
         self._begun, self._position = state["begun"], state["position"]
         self._goes_on = self._position is not None

@@ -1,7 +1,7 @@
 """In which order a loader takes examples: PyTorch's samplers.
 
 A sampler is anything that yields numbers of examples, anew each time it is iterated, and knows how
-many these are. One that draws has its generator as `rng`, which a loader's state includes.
+many these are. A loader's state has the generators that are its attributes.
 """
 
 from __future__ import annotations
@@ -132,10 +132,6 @@ class BatchSampler:
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         self.sampler, self.drop_last = sampler, drop_last
         self.batch_size = whole("batch_size", batch_size)
-
-    @property
-    def rng(self) -> Any:
-        return getattr(self.sampler, "rng", None)
 
     def __iter__(self) -> Iterator[list[int]]:
         batch: list[int] = []

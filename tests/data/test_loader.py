@@ -225,6 +225,45 @@ def test_a_loader_goes_on_where_it_was(prefetch, stop):
     assert (begun + rest)[: len(expected)] == expected
 
 
+class Noisy(Squares):
+    def __init__(self, n):
+        super().__init__(n)
+        self.generator = np.random.default_rng(8)
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        return x + self.generator.normal(), y
+
+
+class Halved:
+    def __init__(self):
+        self.draws = np.random.default_rng(9)
+
+    def __call__(self, x, y):
+        return x * self.draws.integers(2), y
+
+
+def test_what_a_loader_was_given_draws_on_where_it_was():
+    def loader(sampler_rng=6):
+        order = data.BatchSampler(data.RandomSampler(range(6), rng=sampler_rng), 2, True)
+        return DataLoader(Noisy(6), batch_sampler=order, transform=Halved())
+
+    def taken(loader):
+        return [(x.tolist(), y.tolist()) for x, y in loader]
+
+    whole, first, second = loader(), loader(), loader()
+    expected = taken(whole) + taken(whole)
+    batches = iter(first)
+    begun = [(x.tolist(), y.tolist()) for x, y in islice(batches, 2)]
+    second.load_state_dict(first.state_dict())
+    assert begun + taken(second) + taken(second) == expected
+    third = loader(np.random.Generator(np.random.SFC64(0)))
+    before = third.state_dict()
+    with pytest.raises(ValueError, match=r"generators .*PCG64', 'PCG64'.*, not .*SFC64"):
+        third.load_state_dict(first.state_dict())
+    assert repr(third.state_dict()) == repr(before)
+
+
 def test_a_thread_reads_ahead_hands_errors_on_and_ends():
     squares = Squares(10)
     batches = iter(DataLoader(squares, batch_size=1, prefetch=2))
