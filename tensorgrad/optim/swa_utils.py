@@ -18,16 +18,16 @@ from tensorgrad.optim.lr_scheduler import ANNEAL, Each, LRScheduler, for_each
 from tensorgrad.optim.optimizer import Optimizer
 from tensorgrad.value import no_grad
 
-Average = Callable[[Array, Array, int], Array]
+AvgFn = Callable[[Array, Array, int], Array]
 """Of the mean of n weights and the next one: the mean of n + 1."""
 
 
-def get_swa_avg_fn() -> Average:
+def get_swa_avg_fn() -> AvgFn:
     """The mean of all."""
     return lambda mean, x, n: mean + (x - mean) / (n + 1)
 
 
-def get_ema_avg_fn(decay: float = 0.999) -> Average:
+def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
     """decay times the mean before, and 1 - decay of the new. ValueError unless from 0 to 1.
 
     >>> get_ema_avg_fn(0.75)(1.0, 2.0, 5)
@@ -38,7 +38,7 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
     return lambda mean, x, n: decay * mean + (1 - decay) * x
 
 
-def of_lists(average: Average) -> Callable[..., list[Array]]:
+def of_lists(average: AvgFn) -> Callable[..., list[Array]]:
     return lambda means, xs, n: [average(mean, x, n) for mean, x in zip(means, xs)]
 
 
@@ -72,7 +72,7 @@ class AveragedModel(Module):
     def __init__(
         self,
         model: Module,
-        avg_fn: Average | None = None,
+        avg_fn: AvgFn | None = None,
         multi_avg_fn: Callable[..., Any] | None = None,
         use_buffers: bool = False,
     ) -> None:

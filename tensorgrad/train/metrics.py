@@ -12,8 +12,6 @@ import numpy as np
 
 from tensorgrad.engine.node import Array, data_of
 
-Average = Literal["binary", "micro", "macro", "weighted"]
-
 
 def accuracy(answers: Any, targets: Any) -> float:
     """The share of rows whose largest answer is the right class (a number, or a row of 0 and 1).
@@ -64,7 +62,11 @@ def confusion_matrix(answers: Any, targets: Any) -> Array:
     return counts.reshape(n, n)
 
 
-def f1(answers: Any, targets: Any, average: Average | None = "macro") -> Any:
+def f1(
+    answers: Any,
+    targets: Any,
+    average: Literal["binary", "micro", "macro", "weighted"] | None = "macro",
+) -> Any:
     """The harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN). Shapes: confusion_matrix.
 
     `average`: "macro", the mean over the classes that are right or answered somewhere; "weighted",
