@@ -42,7 +42,8 @@ def only(chosen: Array, g: Array) -> Array:
     if isinstance(g, np.generic) and isinstance(chosen, np.bool):
         return g if chosen else type(g)(0)
     if type(g) is type(chosen) is np.ndarray and g.dtype in BITS:
-        return (g.view(BITS[g.dtype]) * chosen).view(g.dtype)
+        bits = BITS[g.dtype]
+        return (g.view(bits) * chosen.astype(bits)).view(g.dtype)
     return np.where(chosen, g, 0)
 
 

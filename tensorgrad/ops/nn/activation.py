@@ -15,6 +15,7 @@ from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.reduce import wide
 
 FLOAT = np.dtype(float)
+LARGE = 1 << 13  # entries
 
 
 def floats(x: Array) -> Array:
@@ -41,10 +42,11 @@ sigmoid = primitive(
 
 
 def rectified(x: Array) -> Array:
-    """max(0, x), NaN for NaN. (On a number np.maximum takes 0.6 µs, comparing 0.1.)"""
+    """max(0, x), NaN for NaN. (On a number np.maximum takes 0.6 µs, comparing 0.1; of two arrays
+    it takes half the time of one array and a number, which counts where they are large.)"""
     if isinstance(x, np.floating):
         return type(x)(0) if x <= 0 else x
-    return np.maximum(x, 0)
+    return np.maximum(x, np.zeros_like(x) if x.size > LARGE else 0)
 
 
 relu = primitive(
@@ -303,13 +305,6 @@ normal_cdf = primitive(
     lambda g, out, x: g * normal_density(x),
     name="normal_cdf",
     notation=r"\Phi({0})",
-    batch=elementwise,
-)
-gelu = primitive(
-    lambda x: x * share_below(x),
-    lambda g, out, x: g * (normal_cdf(x) + x * normal_density(x)),
-    name="gelu",
-    notation=r"{0} \Phi({0})",
     batch=elementwise,
 )
 ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715

@@ -140,8 +140,9 @@ def summed(terms: Iterable[Array]) -> Array:
     return first
 
 
-def spread(z: Array, w: Array, geo: Geometry) -> Array:
-    """The full convolution of z with w: a correlation of z, zeros between, with w turned round."""
+def spread(z: Array, w: Array, geo: Geometry, slide: Any = correlated) -> Array:
+    """The full convolution of z with w: a correlation of z, zeros between, with w turned round.
+    `slide` correlates."""
     around = []
     for axis, (s, d, k, n) in enumerate(zip(geo.stride, geo.dilation, geo.kernel, geo.size)):
         if s > 1:
@@ -156,7 +157,7 @@ def spread(z: Array, w: Array, geo: Geometry) -> Array:
     w = np.reshape(w[(..., *(slice(None, None, -1),) * n)], (g, w.shape[0] // g, *w.shape[1:]))
     w = np.reshape(np.swapaxes(w, 1, 2), (g * w.shape[2], w.shape[1], *geo.kernel))
     ones = (1,) * n
-    return correlated(
+    return slide(
         z, w, Geometry(z.shape[2:], geo.kernel, geo.size, ones, tuple(around), geo.dilation, g)
     )
 
@@ -174,7 +175,7 @@ def matched(x: Array, z: Array, geo: Geometry) -> Array:
 # The rows.
 
 COLUMNS = 1 << 16  # entries of the columns of one product, 256 KB of float32
-LEAST = 256  # columns: with fewer BLAS is slow
+LEAST = 512  # columns: with fewer BLAS is slow
 
 
 def quick(*xs: Array) -> bool:
@@ -245,7 +246,7 @@ def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> A
     shape = (*geo.result[:-1], filters, geo.result[-1], n)
     out = created(np.empty, shape, dtype, like=x)
     into = np.swapaxes(out, -4, -3)
-    for at in parts(geo, w.shape[2], n):
+    for at in parts(geo, geo.groups * w.shape[2], n):
         part = into[at]
         made = np.reshape(w @ np.reshape(met[at], (*w.shape[::2], -1)), part.shape)
         np.add(made, 0 if bias is None else bias, out=part)
@@ -261,7 +262,7 @@ def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
     x = created(np.zeros, (*high[:-1], channels, high[-1], n), dtype, like=z)
     met = windows(x, geo)
     kernel = [(slice(None), slice(None), *k) for k in np.ndindex(geo.kernel)]
-    for at in parts(geo, w.shape[1], n):
+    for at in parts(geo, groups * w.shape[1], n):
         here = met[at]
         made = np.reshape(w @ np.reshape(z[at], (groups, w.shape[2], -1)), here.shape)
         for k in kernel:
@@ -277,7 +278,7 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     z = np.swapaxes(in_rows(z, dtype), -4, -3)
     height = channels * prod(geo.kernel)
     w: Any = None
-    for at in parts(geo, height, n):
+    for at in parts(geo, groups * height, n):
         columns = np.reshape(met[at], (groups, height, -1))
         # as wᵀ, for which BLAS takes 0.8 of the time
         made = columns @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
@@ -310,7 +311,12 @@ def correlate_and_add(x: Array, w: Array, bias: Array, **params: Any) -> Array:
 def convolve_fully(z: Array, w: Array, **params: Any) -> Array:
     """The derivative by x: z (N, O, ...), w (O, C/groups, ...) to (N, C, ...)."""
     geo = geometry(params, z=z, w=w)
-    return by_rows(transposed_rows, geo, z, w) if quick(z, w) else spread(z, w, geo)
+    if not quick(z, w):
+        return spread(z, w, geo)
+    if geo.groups > 1 and set(geo.stride) == {1}:  # sums of few products: adding them takes longer
+        slide = lambda z, w, geo: by_rows(conv_rows, geo, z, np.ascontiguousarray(w))
+        return spread(z, w, geo, slide)
+    return by_rows(transposed_rows, geo, z, w)
 
 
 def correlate_images(x: Array, z: Array, **params: Any) -> Array:

@@ -210,11 +210,17 @@ def of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any
     return scaled(*padded([full(xs[0], batch), *xs[1:]], len(batch)))
 
 
+def stretched(p: Array, x: Array) -> tuple[int, ...]:
+    """The axes of x that p is broadcast over."""
+    shape = (1,) * (x.ndim - p.ndim) + p.shape
+    return tuple(a for a, (n, m) in enumerate(zip(x.shape, shape)) if m < n)
+
+
 scale = primitive(
     scaled,
     lambda g, out, x, weight, bias: g * weight,
-    lambda g, out, x, weight, bias: g * x,
-    lambda g, out, x, weight, bias: g,
+    lambda g, out, x, weight, bias: sum_product(g, x, axis=stretched(weight, x)),
+    lambda g, out, x, weight, bias: sum_over(g, axis=stretched(bias, x)),
     name="scale",
     notation=r"{0} \odot {1} + {2}",
     domain=Domain(signature="(i),(i),(i)", broadcast=False),
