@@ -94,6 +94,15 @@ INSTEAD = {
     **{name: f"np.{name}" for name in ("zeros", "ones", "arange", "exp", "sum", "where", "stack")},
     "numpy": "import numpy as np, whose functions take Values",
     **{name: f"tg.io.{name}" for name in ("save", "load")},
+    "cat": "np.concatenate",
+    **dict.fromkeys(["randn", "randn_like"], "rng.normal(size=shape), of a NumPy generator rng"),
+    **dict.fromkeys(["rand", "rand_like"], "rng.random(shape), of a NumPy generator rng"),
+    **dict.fromkeys(["device", "cuda"], "nothing: there are no devices"),
+    "autograd": "tg.grad(f)(x), or v.backward()",
+    "func": "tg.grad, tg.vmap, tg.nn.functional_call, ...",
+    "utils": "tg.data for data sets and loaders",
+    **dict.fromkeys(["float32", "float64", "int64"], "np.float32, np.float64, ..."),
+    "long": "np.int64",
 }
 """What to write for names of PyTorch's and autograd's that are not here."""
 

@@ -7,6 +7,7 @@ it moves the name `v` to the node of the updated array, and whoever used the old
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
@@ -638,13 +639,29 @@ class Value(Handle):
         value: Value = run_numpy(np.reshape, (self, new), {"order": order, **how})
         return value
 
-    def flatten(self, order: str = "C") -> Value:
-        """The entries in one axis, a copy."""
-        return Value.of(self.ravel(order).node)  # and no view
+    def flatten(self, order: str | int = "C", end_dim: int = -1) -> Value:
+        """The entries in one axis, a copy; `v.flatten(1)`: all axes but the first, as in PyTorch.
+
+        >>> Value(np.ones((2, 3, 4))).flatten(1).shape
+        (2, 12)
+        """
+        if isinstance(order, str):
+            return Value.of(self.ravel(order).node)  # and no view
+        place = np.lib.array_utils.normalize_axis_index
+        first, last = place(order, self.ndim), place(end_dim, self.ndim)
+        if last < first:
+            raise ValueError(f"flatten({order}, {end_dim}) of shape {self.shape}: no such axes")
+        size = math.prod(self.shape[first : last + 1])
+        return self.reshape(*self.shape[:first], size, *self.shape[last + 1 :])
 
     def transpose(self, *axes: Any) -> Value:
         """The axes in another order: `v.transpose(2, 0, 1)`, reversed by default."""
         order = axes[0] if len(axes) == 1 else axes or None
+        if len(axes) == 2 < self.ndim:
+            raise ValueError(
+                f"transpose{axes} of shape {self.shape} takes all axes, in their new order; to "
+                f"exchange two, as PyTorch's does, write v.swapaxes{axes}"
+            )
         return run(shape.transpose, (self,), {"axes": order})
 
     def swapaxes(self, axis1: int, axis2: int) -> Value:

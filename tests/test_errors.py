@@ -301,3 +301,20 @@ def test_class_numbers_are_checked() -> None:
     ):
         with pytest.raises(ValueError, match=says("cross_entropy", *parts)):
             nn.functional.cross_entropy(z, y)
+
+
+def test_the_words_of_pytorch_for_shapes_are_understood_or_answered() -> None:
+    x = Value(np.arange(24.0).reshape(2, 3, 4))
+    x.flatten(1)[1].sum().backward()
+    np.testing.assert_array_equal(x.grad, [np.zeros((3, 4)), np.ones((3, 4))])
+    assert [x.flatten(*axes).shape for axes in ((0,), (0, 1), (-1,))] == [(24,), (6, 4), (2, 3, 4)]
+    with pytest.raises(ValueError, match=r"flatten\(2, 1\) of shape \(2, 3, 4\): no such axes"):
+        x.flatten(2, 1)
+    with pytest.raises(ValueError, match=r"write v\.swapaxes\(1, 2\)"):
+        x.transpose(1, 2)
+    with pytest.raises(AttributeError, match=r"'chunk': write np\.split"):
+        x.chunk(3, dim=1)
+    with pytest.raises(AttributeError, match=r"'cat': write np\.concatenate"):
+        tg.cat([x, x])
+    with pytest.raises(AttributeError, match="there are no devices"):
+        nn.Linear(2, 1).cuda()

@@ -109,7 +109,8 @@ class Module:
         computed = vars(self).get("parametrizations")
         if computed and name in computed:
             return computed[name]()
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        way = ": there are no devices" if name in ("cuda", "cpu") else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{way}")
 
     @recursive_repr()
     def __repr__(self) -> str:
