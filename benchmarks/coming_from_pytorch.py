@@ -111,7 +111,8 @@ SPELLINGS = [
     ("x.numel()", "x.size"),
     ("x.dim()", "x.ndim"),
     ("x.view(3, 2)", "x.reshape(3, 2)"),
-    ("x.flatten()", "x.ravel()"),
+    ("x.view(x.size(0), -1)", "x.reshape(x.shape[0], -1)"),
+    ("x.flatten(0)", "x.flatten(0)"),
     ("x.t() @ y", "x.T @ y"),
     ("x.permute(1, 0)", "x.transpose(1, 0)"),
     ("x.transpose(0, 1)", "x.swapaxes(0, 1)"),
@@ -202,8 +203,7 @@ GUESSED = "`dim=-1` where PyTorch warns and guesses"
 DIFFERENT = {
     **under("torch.nn", "LogSoftmax Softmax Softmin", GUESSED),
     **under("torch.nn.functional", "log_softmax softmax softmin", GUESSED),
-    "torch.utils.data.DataLoader": "takes arrays too; `prefetch=` in place of workers; by name",
-    "torch.utils.data.Dataset": "what `tg.data.mnist()` returns; a data set needs no base class",
+    "torch.utils.data.DataLoader": "takes arrays too; settings by name; `prefetch=`, no workers",
     **under(
         "torch.nn.init", "normal uniform", "draws a layer's weights and biases: Nielsen's, gonn's"
     ),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tensorgrad.data import Dataset, mnist
+from tensorgrad.data import TrainTest, mnist
 from tensorgrad.engine.primitive import implementation_of, implementations, registry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -52,7 +52,7 @@ def own_primitives() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def real_mnist() -> Dataset:
+def real_mnist() -> TrainTest:
     """MNIST from `$TENSORGRAD_DATA`; a test that asks for it is skipped where it is not."""
     folder = Path(os.environ.get("TENSORGRAD_DATA", "nowhere"), "mnist")
     if not folder.is_dir():

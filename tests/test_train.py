@@ -15,7 +15,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, data, nn, optim
 from tensorgrad.nn import functional as F
-from tensorgrad.train import Epoch, Step, accuracy, fit, predict
+from tensorgrad.train import Epoch, History, Step, accuracy, fit, predict
 
 DIGITS = data.digits()
 
@@ -503,6 +503,28 @@ def test_arrays_lists_and_data_frames_are_the_batches_of_a_shuffled_loader() -> 
         model, history = arrays_run(given, validation=given)
         assert [h[:4] for h in history] == [h[:4] for h in line]
         np.testing.assert_array_equal(model.weight.data, expected.weight.data)
+
+
+def test_a_data_set_is_the_batches_of_a_shuffled_loader() -> None:
+    x, y = np.arange(80, dtype=np.float32).reshape(40, 2) / 80, np.arange(40) % 2
+    weights = []
+    for given in ((x, y), data.TensorDataset(x, y)):
+        model = nn.Linear(2, 2, rng=0)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        history = fit(model, given, F.cross_entropy, sgd, epochs=2, validation=given)
+        weights.append([*model.weight.data.ravel(), history[-1].validation_loss])
+    assert weights[0] == weights[1]
+
+
+def test_a_history_is_shown_as_a_table_the_middle_of_a_long_one_left_out() -> None:
+    history = History(
+        [Epoch(i, 1 / i, None, None, i, {"confusion": np.eye(9)}) for i in range(1, 31)]
+    )
+    lines = repr(history).splitlines()
+    assert (lines[0].split(), len(lines)) == (["epoch", "loss", "seconds", "confusion"], 22)
+    assert lines[3] == "    3   0.3333        3  [[1. 0. 0. 0. 0. 0."
+    assert set(lines[11].split()) == {"..."}
+    assert repr(History()) == "no epochs"
 
 
 def test_a_tuple_of_batches_is_no_tuple_of_arrays() -> None:

@@ -55,12 +55,12 @@ def initialiser(cost: Cost, activation: Activation) -> str:
     return "normal" if (cost, activation) == ("quadratic", "sigmoid") else "lecun"
 
 
-def load_data(name: Data, folder: str | os.PathLike[str] | None = None) -> data.Dataset:
+def load_data(name: Data, folder: str | os.PathLike[str] | None = None) -> data.TrainTest:
     """The data set; of MNIST's training images the first 50,000, as in the book."""
     if name == "digits":
         return data.digits()
     x, y, x_test, y_test = data.mnist(folder)
-    return data.Dataset(x[:50_000], y[:50_000], x_test, y_test)
+    return data.TrainTest(x[:50_000], y[:50_000], x_test, y_test)
 
 
 def one_hot(y: Any) -> Any:
@@ -69,7 +69,7 @@ def one_hot(y: Any) -> Any:
 
 
 def train(
-    images: data.Dataset,
+    images: data.TrainTest,
     *,
     hidden: Sequence[int],
     activation: Activation,

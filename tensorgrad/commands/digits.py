@@ -13,7 +13,7 @@ import typer
 from tensorgrad import io, nn
 from tensorgrad.commands import classifier, image
 from tensorgrad.commands.classifier import Activation, Cost, Data, one_hot
-from tensorgrad.data import Dataset
+from tensorgrad.data import TrainTest
 from tensorgrad.extras import printable
 from tensorgrad.train import Epoch
 from tensorgrad.train import predict as answers_of
@@ -154,7 +154,7 @@ class _Watch:
     norms: figures.GradientNorms
     training: figures.Monitor
 
-    def __init__(self, images: Dataset, cost: Cost) -> None:
+    def __init__(self, images: TrainTest, cost: Cost) -> None:
         self.images = images
         self.loss, self.included, *_ = classifier.COSTS[cost]
 

@@ -7,7 +7,7 @@ the functions of `images.py` make other pictures of the same things.
 """
 
 from tensorgrad.data.cifar import cifar10
-from tensorgrad.data.digits import Dataset, digits
+from tensorgrad.data.digits import TrainTest, digits
 from tensorgrad.data.folder import ImageFolder, Table, read_csv, read_image
 from tensorgrad.data.idx import read_idx
 from tensorgrad.data.images import (
@@ -33,6 +33,7 @@ from tensorgrad.data.samplers import (
 from tensorgrad.data.shakespeare import Text, tiny_shakespeare
 from tensorgrad.data.subsets import (
     ConcatDataset,
+    Dataset,
     StackDataset,
     Subset,
     TensorDataset,
@@ -53,6 +54,7 @@ __all__ = [
     "Table",
     "TensorDataset",
     "Text",
+    "TrainTest",
     "WeightedRandomSampler",
     "blobs",
     "cifar10",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.data.digits import Dataset
+from tensorgrad.data.digits import TrainTest
 from tensorgrad.data.store import fetch, search
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -19,7 +19,7 @@ TRAIN, TEST = [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]
 ROW = 1 + 3 * 32 * 32  # the label, then red, green and blue, each by rows
 
 
-def cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
+def cifar10(root: str | os.PathLike[str] | None = None) -> TrainTest:
     """CIFAR-10, 50,000 training and 10,000 test examples.
 
     `x` is float32 of shape (n, 3072) in 0..1 (`x.reshape(-1, 3, 32, 32)` are the images, red, green
@@ -39,7 +39,7 @@ def cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
             f"cifar10: {root} has neither {ARCHIVE} nor all of {', '.join(TRAIN + TEST)}"
         )
     files = read(found or fetch("cifar10", URL, SUM, ARCHIVE))
-    return Dataset(*examples(files, TRAIN), *examples(files, TEST))
+    return TrainTest(*examples(files, TRAIN), *examples(files, TEST))
 
 
 def find(folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a `Dataset` is, and the bundled one: 1,797 digits of 8x8 pixels, learned in seconds."""
+"""What a `TrainTest` is, and the bundled one: 1,797 digits of 8x8 pixels, learned in seconds."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ _Indices = NDArray[np.intp]
 _SHA256 = "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e"
 
 
-class Dataset(NamedTuple):
+class TrainTest(NamedTuple):
     """A classification task: flat images, scaled to 0..1, and the class of each.
 
     `x_train` and `x_test` have shape (examples, pixels); `y_train` and `y_test` (examples,).
@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
     y_test: NDArray[np.int64]
 
 
-def digits(split: Literal["stratified", "writers"] = "stratified") -> Dataset:
+def digits(split: Literal["stratified", "writers"] = "stratified") -> TrainTest:
     """UCI's optical digits, cut 80/20 into training and test examples.
 
     `x` is float32 of shape (n, 64) in 0..1, the stored counts 0..16 of inked pixels divided by 16
@@ -59,7 +59,7 @@ def digits(split: Literal["stratified", "writers"] = "stratified") -> Dataset:
         x = stored["images"].reshape(-1, 64) / np.float32(16)
         y = stored["labels"].astype(np.int64)
     train, test = _SPLITS[split](y)
-    return Dataset(x[train], y[train], x[test], y[test])
+    return TrainTest(x[train], y[train], x[test], y[test])
 
 
 def _stratified(y: NDArray[Any]) -> tuple[_Indices, _Indices]:

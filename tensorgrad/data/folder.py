@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorgrad.data.subsets import Dataset
 from tensorgrad.extras import missing, printable
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
-class ImageFolder:
+class ImageFolder(Dataset):
     """The images of a folder, a sub-folder for each class, read when they are asked for.
 
     `folder[i]` is an image, float32 of shape (channels, height, width) in 0..1, and the number of
     its class; `classes` names them, in the order of the alphabet; `paths` and `targets` tell the
-    files and their classes. `mode`: "L", grey, or "RGB". `size`: (height, width) that images are
-    resized to; without it all must have one size. A `DataLoader` takes it as it is.
+    files and their classes. `transform`: what becomes of an image. `mode`: "RGB", or "L", grey.
+    `size`: (height, width) that images are resized to; without it all must have one size. A
+    `DataLoader` takes it as it is, and a `transform` of its own, of whole batches.
 
     FileNotFoundError for a folder without images in sub-folders; ImportError without Pillow;
     ValueError, with the file's name, for one that cannot be read or has another size.
@@ -30,12 +33,14 @@ class ImageFolder:
     def __init__(
         self,
         root: str | os.PathLike[str],
+        transform: Callable[[NDArray[np.float32]], Any] | None = None,
+        *,
         size: tuple[int, int] | None = None,
-        mode: str = "L",
+        mode: str = "RGB",
     ) -> None:
         if mode not in ("L", "RGB"):
             raise ValueError(f"ImageFolder: mode is 'L' or 'RGB', not {mode!r}")
-        self.root, self.size, self.mode = Path(root), size, mode
+        self.root, self.transform, self.size, self.mode = Path(root), transform, size, mode
         found = sorted(p for p in self.root.glob("*/*") if p.suffix.lower() in SUFFIXES)
         if not found:
             raise FileNotFoundError(
@@ -44,13 +49,17 @@ class ImageFolder:
             )
         self.paths = found
         self.classes = sorted({p.parent.name for p in found})
-        self.targets = np.array([self.classes.index(p.parent.name) for p in found])
+        self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
+        self.targets = np.array([self.class_to_idx[p.parent.name] for p in found])
         self.shape: tuple[int, ...] | None = None  # of the first image that was read
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> tuple[NDArray[np.float32], int]:
+    def __repr__(self) -> str:
+        return f"ImageFolder({str(self.root)!r}): {len(self)} images of {', '.join(self.classes)}"
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
         image = read_image(self.paths[i], self.size, self.mode)
         if self.shape is None:
             self.shape = image.shape
@@ -59,7 +68,7 @@ class ImageFolder:
                 f"{self.paths[i]} has {image.shape[1]}x{image.shape[2]} pixels, others "
                 f"{self.shape[1]}x{self.shape[2]}: pass size=(height, width)"
             )
-        return image, int(self.targets[i])
+        return self.transform(image) if self.transform else image, int(self.targets[i])
 
 
 def read_image(

@@ -64,13 +64,14 @@ class DataLoader:
         prefetch: int = 0,
         rng: int | np.random.Generator | None = 0,
     ) -> None:
+        if data and isinstance(data[-1], (int, np.integer)):
+            raise ValueError(f"DataLoader: batch_size is given by name: batch_size={data[-1]}")
         self.dataset = data[0] if len(data) == 1 and is_data_set(data[0]) else None
         self.arrays = () if self.dataset is not None else tuple(np.asarray(a) for a in data)
         shapes = [array.shape for array in self.arrays]
         if self.dataset is None and (not shapes or () in shapes):
             raise ValueError(
-                f"DataLoader: needs arrays with rows, got shapes {shapes} "
-                "(batch_size is given by name)"
+                f"DataLoader: needs arrays with rows, or a data set, got shapes {shapes}"
             )
         if len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"DataLoader: arrays must be equally long, got shapes {shapes}")
@@ -109,6 +110,12 @@ class DataLoader:
         n = self.rows if self.sampler is None else len(self.sampler)  # type: ignore[arg-type]
         batches, rest = divmod(n, self.batch_size)
         return batches + (rest > 0 and not self.drop_last)
+
+    def __repr__(self) -> str:
+        order = ", shuffled" if self.shuffle else ""
+        return (
+            f"DataLoader: {self.rows} examples in {len(self)} batches of {self.batch_size}{order}"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         first = self._position or 0 if self._goes_on else 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorgrad.data.digits import Dataset
+from tensorgrad.data.digits import TrainTest
 from tensorgrad.data.idx import read_idx
 from tensorgrad.data.store import fetch, search
 
@@ -77,7 +77,7 @@ KUZUSHIJI = Source(
 )
 
 
-def mnist(root: Folder = None) -> Dataset:
+def mnist(root: Folder = None) -> TrainTest:
     """MNIST, 60,000 training and 10,000 test examples.
 
     `x` is float32 of shape (n, 784) in 0..1, the stored grey levels 0..255 divided by 255
@@ -104,7 +104,7 @@ def mnist(root: Folder = None) -> Dataset:
     return read(MNIST, root)
 
 
-def fashion_mnist(root: Folder = None) -> Dataset:
+def fashion_mnist(root: Folder = None) -> TrainTest:
     """Fashion-MNIST, ten kinds of clothing, in the form and with the errors of `mnist`.
 
     The classes are T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and
@@ -115,7 +115,7 @@ def fashion_mnist(root: Folder = None) -> Dataset:
     return read(FASHION, root)
 
 
-def kmnist(root: Folder = None) -> Dataset:
+def kmnist(root: Folder = None) -> TrainTest:
     """Kuzushiji-MNIST, ten characters of cursive Japanese, in the form and with the errors of
     `mnist`.
 
@@ -127,7 +127,7 @@ def kmnist(root: Folder = None) -> Dataset:
     return read(KUZUSHIJI, root)
 
 
-def read(source: Source, root: Folder) -> Dataset:
+def read(source: Source, root: Folder) -> TrainTest:
     """The data set, from `root` or from where it is found."""
     if root is None:
         files = search(source.name, all_of) or download(source)
@@ -140,7 +140,7 @@ def read(source: Source, root: Folder) -> Dataset:
                 "download all"
             )
     train_x, train_y, test_x, test_y = (files[name] for name in FILES)
-    return Dataset(*examples(source, train_x, train_y), *examples(source, test_x, test_y))
+    return TrainTest(*examples(source, train_x, train_y), *examples(source, test_x, test_y))
 
 
 def examples(

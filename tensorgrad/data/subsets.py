@@ -18,7 +18,31 @@ from numpy.typing import ArrayLike
 from tensorgrad.random import generator
 
 
-class TensorDataset:
+class Dataset:
+    """A base for data sets of one's own, as in PyTorch; nothing needs it but `a + b`, one after the
+    other.
+
+    >>> class Squares(Dataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...     def __getitem__(self, i):
+    ...         return i * i
+    >>> squares = Squares() + Squares()
+    >>> len(squares), squares[5]
+    (6, 4)
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} does not define __len__()")
+
+    def __getitem__(self, i: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define __getitem__()")
+
+    def __add__(self, other: Any) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
+
+class TensorDataset(Dataset):
     """Equally long arrays, an example a row of each.
 
     >>> TensorDataset([[1, 2], [3, 4]], [0, 1])[1]
@@ -38,7 +62,7 @@ class TensorDataset:
         return len(self.tensors[0])
 
 
-class Subset:
+class Subset(Dataset):
     """The examples of another data set at these numbers.
 
     >>> Subset("abc", [2, 0])[0]
@@ -55,7 +79,7 @@ class Subset:
         return len(self.indices)
 
 
-class ConcatDataset:
+class ConcatDataset(Dataset):
     """Data sets one after the other.
 
     >>> "".join(ConcatDataset(["ab", "cd"])[i] for i in range(4))
@@ -77,7 +101,7 @@ class ConcatDataset:
         return self.ends[-1]
 
 
-class StackDataset:
+class StackDataset(Dataset):
     """Equally long data sets side by side: an example is a tuple of theirs, or a dict by name.
 
     >>> StackDataset(x="ab", y=[0, 1])[1]

@@ -37,6 +37,11 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     """
     from tensorgrad import __version__
 
+    if not isinstance(model, Module):
+        raise TypeError(
+            f"save(model, path) writes a Module, not {type(model).__name__}; a state_dict, or any "
+            "dict of arrays, is written by tg.io.save_checkpoint(state, path)"
+        )
     architecture, state = describe(model), model.state_dict()
     for name, x in state.items():
         if x.dtype.itemsize > 8:
@@ -51,7 +56,7 @@ def save(model: Module, path: PathLike, metadata: Mapping[str, str] | None = Non
     except ValueError as error:
         raise ValueError(
             f"cannot save: the arguments of {type(model).__name__} do not rebuild it ({error}); "
-            "make every change to a model in __init__"
+            "make every change to a model in __init__, or save_checkpoint its state_dict()"
         ) from error
     header = {
         "version": __version__,

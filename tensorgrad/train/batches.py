@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.data.loader import DataLoader
+from tensorgrad.data.subsets import Dataset
 from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.node import data_of
@@ -91,6 +92,8 @@ def _validation_set(name: str, x: Any, batch_size: int) -> Any:
             tuple([a[i : i + batch_size] for a in arrays])
             for i in range(0, len(arrays[0]), batch_size)
         ]
+    if isinstance(x, Dataset):
+        return DataLoader(x, batch_size=batch_size)
     if isinstance(x, Iterator):
         raise ValueError(
             f"{name}: {type(x).__name__} ends with its first epoch: pass what can be iterated anew "
@@ -122,6 +125,8 @@ def as_batches(batches: Any, epochs: int) -> Any:
     """What can be iterated once an epoch."""
     if holds_arrays(batches):
         return DataLoader(*arrays_of("arrays", batches), shuffle=True)
+    if isinstance(batches, Dataset):
+        return DataLoader(batches, shuffle=True)
     if is_data(batches):
         raise TypeError("fit takes inputs and targets together: fit(model, (x, y), ...)")
     if epochs > 1 and isinstance(batches, Iterator):

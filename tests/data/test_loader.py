@@ -105,8 +105,8 @@ def test_any_number_of_arrays_and_lists():
 @pytest.mark.parametrize(
     ("arrays", "options", "error", "message"),
     [
-        ([], {}, ValueError, r"needs arrays with rows, got shapes \[\]"),
-        ([[1, 2], 32], {}, ValueError, r"shapes \[\(2,\), \(\)\] \(batch_size is given by name"),
+        ([], {}, ValueError, r"needs arrays with rows, or a data set, got shapes \[\]"),
+        ([[1, 2], 32], {}, ValueError, "batch_size is given by name: batch_size=32"),
         ([[1, 2], [1]], {}, ValueError, r"equally long, got shapes \[\(2,\), \(1,\)\]"),
         ([[], []], {}, ValueError, "0 rows make no batch of 32"),
         ([[1, 2]], {"batch_size": 0}, ValueError, "batch_size=0: must be 1 or more"),
@@ -120,6 +120,11 @@ def test_any_number_of_arrays_and_lists():
 def test_what_cannot_be_loaded_is_refused(arrays, options, error, message):
     with pytest.raises(error, match=message):
         DataLoader(*arrays, **options)
+
+
+def test_a_loader_says_what_it_has():
+    loader = DataLoader([1, 2, 3], batch_size=2, shuffle=True)
+    assert repr(loader) == "DataLoader: 3 examples in 2 batches of 2, shuffled"
 
 
 def test_numpy_integers_are_integers():

@@ -183,14 +183,16 @@ def pictures(tmp_path):
 
 
 def test_a_folder_of_images_is_a_data_set(pictures):
-    folder = data.ImageFolder(pictures)
+    folder = data.ImageFolder(pictures, mode="L")
     assert (len(folder), folder.classes, folder.targets.tolist()) == (3, ["cat", "dog"], [0, 0, 1])
     image, target = folder[1]
     assert (image.shape, image.dtype, target) == ((1, 3, 4), np.float32, 0)
     np.testing.assert_allclose(image, 0.2)
     ((x, y),) = data.DataLoader(folder, batch_size=3)
     assert (x.shape, y.tolist()) == ((3, 1, 3, 4), [0, 0, 1])
-    assert data.ImageFolder(pictures, size=(8, 6), mode="RGB")[2][0].shape == (3, 8, 6)
+    folder = data.ImageFolder(pictures, lambda image: image[0], size=(8, 6))
+    assert (folder[2][0].shape, folder.class_to_idx) == ((8, 6), {"cat": 0, "dog": 1})
+    assert repr(folder) == f"ImageFolder({str(pictures)!r}): 3 images of cat, dog"
 
 
 def test_a_model_is_fitted_to_a_folder_of_images(pictures):
@@ -199,7 +201,7 @@ def test_a_model_is_fitted_to_a_folder_of_images(pictures):
             return x.reshape(len(x), -1)
 
     model = nn.Sequential(Flat(), nn.Linear(12, 2, rng=0))
-    loader = data.DataLoader(data.ImageFolder(pictures), batch_size=2, shuffle=True)
+    loader = data.DataLoader(data.ImageFolder(pictures, mode="L"), batch_size=2, shuffle=True)
     adam = optim.Adam(model.parameters(), lr=0.1)
     history = fit(model, loader, nn.functional.cross_entropy, adam, epochs=20)
     assert history[-1].loss < history[0].loss
@@ -214,7 +216,7 @@ def test_images_that_cannot_be_used_are_named(pictures):
     (pictures / "dog" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"?" * 40)
     image.new("L", (5, 3)).save(pictures / "dog" / "wide.png")
     folder = data.ImageFolder(pictures)
-    assert folder[0][0].shape == (1, 3, 4)
+    assert folder[0][0].shape == (3, 3, 4)
     with pytest.raises(ValueError, match=r"bad\.png cannot be read as an image"):
         folder[folder.paths.index(pictures / "dog" / "bad.png")]
     with pytest.raises(ValueError, match=r"wide\.png has 3x5 pixels, others 3x4: pass size="):

@@ -452,6 +452,11 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path):
         io.load(tmp_path / "pipe")
 
 
+def test_a_state_dict_is_no_model(tmp_path):
+    with pytest.raises(TypeError, match=r"a Module, not dict; .*save_checkpoint"):
+        io.save(nn.Linear(2, 1).state_dict(), tmp_path / "state.safetensors")
+
+
 def test_what_cannot_be_loaded_cannot_be_saved(tmp_path):
     cyclic = [1]
     cyclic.append(cyclic)

@@ -15,7 +15,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim
-from tensorgrad.data import Dataset
+from tensorgrad.data import TrainTest
 from tensorgrad.nn import functional as F
 from tensorgrad.nn.functional import sigmoid_cross_entropy
 from tensorgrad.train import Epoch, predict
@@ -145,7 +145,7 @@ def test_gradient_norms_are_drawn_from_before_training_on() -> None:
     assert figures.GradientNorms(model, sigmoid_cross_entropy, x, y, epoch=2).epochs == [2]
 
 
-def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: Dataset) -> None:
+def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: TrainTest) -> None:
     x, y = real_mnist.x_train[:1000].astype(float), np.eye(10)[real_mnist.y_train[:1000]]
     runs = []
     for seed in range(5):
