@@ -90,7 +90,11 @@ HOMES = (
 """Where the functions are that `__getattr__` finds, the lightest modules first."""
 
 INSTEAD = {
-    **dict.fromkeys(["tensor", "Tensor"], "tg.Value(x), or plain arrays, which every layer takes"),
+    **dict.fromkeys(
+        ["tensor", "Tensor", "as_tensor", "from_numpy"],
+        "tg.Value(x), or plain arrays, which every layer takes",
+    ),
+    "inference_mode": "tg.no_grad()",
     **{name: f"np.{name}" for name in ("zeros", "ones", "arange", "exp", "sum", "where", "stack")},
     "numpy": "import numpy as np, whose functions take Values",
     **{name: f"tg.io.{name}" for name in ("save", "load")},

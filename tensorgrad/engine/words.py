@@ -51,6 +51,7 @@ ATTRIBUTES = {
     "contiguous": "v, whose layout is NumPy's",
     "chunk": "np.split(v, n, axis)",
     "split": "np.split(v, sections, axis)",
+    "topk": "np.sort(v, axis)[..., -k:]",
     "unbind": "list(v)",
     "masked_select": "v[mask]",
     "index_select": "v[:, indices]",

@@ -168,6 +168,7 @@ class _Conv(Module):
         modes = ("zeros", *PADDINGS[1:])
         if padding_mode not in modes:
             raise ValueError(f"padding_mode={padding_mode!r}; there are {', '.join(modes)}")
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         self.stride, self.dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
         self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
         _paddings(n, padding, kernel, self.stride, self.dilation)  # the ValueError

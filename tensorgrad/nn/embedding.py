@@ -158,6 +158,7 @@ class _Table(Module):
         if n < 1 or features < 1:
             raise ValueError(f"{name}({n}, {features}): both sizes must be positive")
         table = generator(rng).standard_normal((n, features)).astype(learning(dtype))
+        self.num_embeddings, self.embedding_dim = n, features
         self.padding_idx = _padding_row(padding_idx, table)
         if self.padding_idx is not None:
             table[self.padding_idx] = 0

@@ -46,6 +46,7 @@ class Linear(Module):
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be positive")
         draw, dtype = find(init), learning(dtype)
+        self.in_features, self.out_features = in_features, out_features
         weight, offset = draw(generator(rng), out_features, in_features)
         self.weight = Value(weight.astype(dtype))
         self.bias = Value(offset.astype(dtype)) if bias else None
@@ -94,6 +95,8 @@ class Bilinear(Module):
         sizes = (out_features, in1_features, in2_features)
         if min(sizes) < 1:
             raise ValueError(f"Bilinear{sizes[1:] + sizes[:1]}: all sizes must be positive")
+        self.in1_features, self.in2_features = in1_features, in2_features
+        self.out_features = out_features
         rng, dtype, limit = generator(rng), learning(dtype), in1_features**-0.5
         self.weight = Value(rng.uniform(-limit, limit, sizes).astype(dtype))
         offset = rng.uniform(-limit, limit, out_features).astype(dtype)

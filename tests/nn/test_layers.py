@@ -140,3 +140,14 @@ def test_a_large_batch_is_multiplied_in_another_order_and_gives_the_same(n: int)
     out.backward(g)
     np.testing.assert_allclose(weight.grad, np.einsum("no,ni->oi", g, x.data), atol=1e-11)
     assert weight.grad.flags.c_contiguous
+
+
+def test_layers_know_their_sizes() -> None:
+    conv, table = nn.Conv2d(3, 4, 5), nn.Embedding(6, 7)
+    assert (conv.in_channels, conv.out_channels, conv.kernel_size) == (3, 4, (5, 5))
+    up = nn.ConvTranspose1d(3, 4, 2)
+    assert (up.in_channels, up.out_channels, up.kernel_size) == (3, 4, (2,))
+    assert (table.num_embeddings, table.embedding_dim) == (6, 7)
+    assert (nn.Linear(2, 3).in_features, nn.Linear(2, 3).out_features) == (2, 3)
+    pair = nn.Bilinear(2, 3, 4)
+    assert (pair.in1_features, pair.in2_features, pair.out_features) == (2, 3, 4)
