@@ -516,6 +516,20 @@ def test_a_data_set_is_the_batches_of_a_shuffled_loader() -> None:
     assert weights[0] == weights[1]
 
 
+def test_a_model_that_returns_nothing_is_named() -> None:
+    class Silent(nn.Module):
+        def __init__(self) -> None:
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x: Any) -> None:
+            self.layer(x)
+
+    model = Silent()
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match="Silent answers None: its forward has no return"):
+        fit(model, (np.ones((4, 2)), [0, 1, 0, 1]), F.cross_entropy, sgd, epochs=1)
+
+
 def test_a_history_is_shown_as_a_table_the_middle_of_a_long_one_left_out() -> None:
     history = History(
         [Epoch(i, 1 / i, None, None, i, {"confusion": np.eye(9)}) for i in range(1, 31)]

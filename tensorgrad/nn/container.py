@@ -87,6 +87,16 @@ class Sequential(_List):
     def __init__(self, *layers: Any) -> None:
         named = len(layers) == 1 and isinstance(layers[0], Mapping)
         self.layers = dict(layers[0]) if named else list(layers)
+        for layer in self._list():
+            if isinstance(layer, type):
+                raise TypeError(
+                    f"Sequential: {layer.__name__} is a class: write {layer.__name__}()"
+                )
+            if not callable(layer):
+                raise TypeError(
+                    f"Sequential: {layer!r:.60} is no Module: write Sequential(first, second), or "
+                    "Sequential(*layers) of a list"
+                )
 
     def forward(self, x: Any) -> Any:
         for layer in self._list():

@@ -96,10 +96,11 @@ class Summary:
     def totals(self) -> list[str]:
         """What stands below the table."""
         frozen = self.parameters - self.trainable
+        held, computed = (size(n) or "0 B" for n in (self.held, self.computed))
         return [
             f"{self.parameters:,} parameters" + f", {frozen:,} of them frozen" * (frozen > 0),
             f"{self.flops:,} floating-point operations in a forward",
-            f"{size(self.held)} of parameters and buffers, {size(self.computed)} computed",
+            f"{held} of parameters and buffers, {computed} computed",
         ]
 
     def __str__(self) -> str:

@@ -102,7 +102,10 @@ class Step:
     def forward(self, *batch: Any) -> Value:
         """The loss: of what the model makes of all but the last, and the last, the targets."""
         *inputs, targets = batch
-        loss: Value = self.loss(self.model(*inputs), targets)
+        answers = self.model(*inputs)
+        if answers is None:
+            raise TypeError(f"{type(self.model).__name__} answers None: its forward has no return")
+        loss: Value = self.loss(answers, targets)
         if not isinstance(loss, Value):
             raise TypeError(f"a loss is a Value, not a {type(loss).__name__}: no .item(), no float")
         return loss

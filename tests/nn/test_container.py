@@ -184,3 +184,10 @@ def test_activations_are_what_each_layer_answers_and_nothing_is_remembered() -> 
     assert all(type(x) is np.ndarray for x in found.values())
     assert model[1][1].num_batches_tracked == 0
     assert model[0]._hooks.after == []
+
+
+def test_a_sequential_refuses_what_is_no_layer() -> None:
+    with pytest.raises(TypeError, match=r"ReLU is a class: write ReLU\(\)"):
+        nn.Sequential(nn.Tanh(), nn.ReLU)
+    with pytest.raises(TypeError, match=r"\[Tanh\(\)\] is no Module: .* Sequential\(\*layers\)"):
+        nn.Sequential([nn.Tanh()])

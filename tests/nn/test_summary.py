@@ -75,3 +75,8 @@ def test_numbers_of_rows_several_inputs_and_shared_weights() -> None:
     lstm = nn.summary(nn.LSTM(3, 5, rng=0), (7, 2, 3))
     assert lstm.rows[0].output == ((7, 2, 5), ((1, 2, 5), (1, 2, 5)))
     assert lstm.flops > 2 * 14 * (3 * 20 + 5 * 20)
+
+
+def test_where_nothing_is_computed_the_totals_say_so() -> None:
+    table = nn.summary(nn.Embedding(10, 4), np.zeros((2, 3), int))
+    assert str(table).endswith("160 B of parameters and buffers, 0 B computed")
