@@ -413,6 +413,27 @@ called the same has the same settings in the same order with the same defaults.
 | PyTorch | here |
 |---|---|
 {spellings}
+
+## Programs
+
+| PyTorch | here |
+|---|---|
+| `x.to(device)`, `model.cuda()`, `x.contiguous()` | nothing |
+| `loss.backward(retain_graph=True)` | `loss.backward()`: graphs live as long as they are held |
+| `y.backward(gradient=g)` | `y.backward(g)` |
+| `torch.save(model.state_dict(), path)` | `tg.io.save_checkpoint(model.state_dict(), path)` |
+| `model.load_state_dict(torch.load(path))` | `model.load_state_dict(tg.io.load_checkpoint(path))` |
+| `torch.func.functional_call`, `torch.func.vmap` | `nn.functional_call`, `tg.vmap` |
+| `torch.inference_mode()` | `tg.no_grad()` |
+| `model.add_module(name, module)` | `setattr(model, name, module)` |
+| `torchvision.datasets.ImageFolder` | `tg.data.ImageFolder` |
+
+The parts of a `Sequential` or `ModuleList` are `layers.0`, `layers.1`, ... in names, where PyTorch
+has `0`, `1`. The order is the same (in a Module of one's own, where its parameters are made before
+its Modules), and so the weights of a model of PyTorch's go into the same model here by their order:
+
+    theirs = {{name: x.numpy() for name, x in torch_model.state_dict().items()}}
+    model.load_state_dict(dict(zip(model.state_dict(), theirs.values(), strict=True)))
 """
 
 
