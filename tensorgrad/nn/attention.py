@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, same_shape
+from tensorgrad.engine.arrays import as_array, same_shape, wrong
+from tensorgrad.engine.node import detached
 from tensorgrad.nn.dropout import dropout
 from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
@@ -57,10 +58,23 @@ def scaled_dot_product_attention(
     _check(query, key, value)
     mask = _mask_of(attn_mask, is_causal, query, key)
     params = {} if scale is None else {"scale": scale}
-    if not dropout_p:
+    if not dropout_p and _all_finite(value):
         return ops.attention.attention(query, key, value, *mask, **params)
     weights = ops.attention.attention_weights(query, key, *mask, **params)
-    return dropout(weights, dropout_p, rng=rng) @ value
+    return _mean_of(value, dropout(weights, dropout_p, rng=rng))
+
+
+def _all_finite(value: Any) -> bool:
+    return not wrong(~np.isfinite(detached(value)))
+
+
+def _mean_of(value: Any, weights: Any) -> Any:
+    """weights @ value, where a value that nobody looks at adds nothing, be it NaN."""
+    if _all_finite(value):
+        return weights @ value
+    bad = ~np.isfinite(detached(value))
+    asked = (detached(weights) != 0) @ bad
+    return np.where(asked, weights @ value, weights @ np.where(bad, 0, value))
 
 
 def _shared(x: Any, query: Any) -> Any:
@@ -210,7 +224,7 @@ def multi_head_attention_forward(
     if need_weights:
         weights = ops.attention.attention_weights(q, k, *_mask_of(mask, False, q, k))
         weights = dropout(weights, dropout_p, training, rng=rng) if dropout_p else weights
-        out = weights @ v
+        out = _mean_of(v, weights)
         weights = np.mean(weights, axis=1) if average_attn_weights else weights
         weights = weights if batched else weights[0]
     else:

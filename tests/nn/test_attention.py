@@ -108,16 +108,68 @@ def test_a_query_that_may_look_nowhere_gets_0_and_gives_none() -> None:
         assert not F.scaled_dot_product_attention(q, k, v, mask).data.any()
 
 
-def test_what_a_mask_leaves_out_adds_nothing_be_it_nan() -> None:
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_what_a_mask_leaves_out_adds_nothing_be_it_nan(
+    bad: float, added: bool, weighed: bool
+) -> None:
+    """Not to the answers, nor to gradients of first and second order."""
     q, k, v = draw(2, 3), draw(3, 3), draw(3, 3)
-    whole = k.copy()
-    k[2] = np.nan
-    seen = np.array([True, True, False])
-    loss = lambda q, k, v: np.sum(F.scaled_dot_product_attention(q, k, v, seen) ** 2)
-    found = tg.grad(loss, argnums=(0, 1, 2))(q, k, v)
-    expected = tg.grad(loss, argnums=(0, 1, 2))(q, whole, v)
+    seen = np.array([[True, True, False], [True, False, False]])
+    mask = np.where(seen, 0, -np.inf) if added else seen
+
+    def answers(q: Any, k: Any, v: Any) -> Any:
+        if weighed:  # as with dropout, which draws nothing here
+            return F.scaled_dot_product_attention(q, k, v, mask, 1e-9, rng=0)
+        return F.scaled_dot_product_attention(q, k, v, mask)
+
+    def slopes(k: Any, v: Any) -> list[Any]:
+        loss = lambda q, k, v: np.sum(answers(q, k, v) ** 2)
+        grads = tg.grad(loss, argnums=(0, 1, 2))
+        bend = tg.grad(lambda *xs: sum(np.sum(g**2) for g in grads(*xs)), argnums=(0, 1, 2))
+        return [answers(q, k, v), *grads(q, k, v), *bend(q, k, v)]
+
+    expected = slopes(k.copy(), v.copy())
+    k[2] = v[2] = bad
+    with np.errstate(invalid="ignore"):
+        found = slopes(k, v)
     for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12)
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-12)
+    v[1] = bad  # which the first query asks for
+    with np.errstate(invalid="ignore"):
+        out = answers(q, k, v)
+    assert not np.isfinite(out[0]).any()
+    np.testing.assert_allclose(out[1], expected[0][1], rtol=1e-6)
+
+
+def test_padding_adds_nothing_be_it_nan() -> None:
+    x, padding = draw(2, 3, 4), np.array([[False, False, True], [False, True, True]])
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True, rng=0).to(float)
+    attention = nn.MultiheadAttention(4, 2, batch_first=True, rng=0).to(float)
+
+    def grads(x: Any) -> list[Any]:
+        found = []
+        for model in (layer, lambda x, **mask: attention(x, x, x, **mask)[0]):
+            x = Value(x)
+            out = (
+                model(x, src_key_padding_mask=padding)
+                if model is layer
+                else model(x, key_padding_mask=padding)
+            )
+            np.sum(out[~padding] ** 2).backward()
+            found += [out.data[~padding], x.grad]
+        parameters = [*layer.parameters(), *attention.parameters()]
+        found += [p.grad for p in parameters]
+        for p in parameters:
+            p.grad = None
+        return found
+
+    expected = grads(np.where(padding[..., None], 0, x))
+    with np.errstate(invalid="ignore"):
+        found = grads(np.where(padding[..., None], np.nan, x))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
 
 
 def test_grouped_queries_share_keys_and_values() -> None:

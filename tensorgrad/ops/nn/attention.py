@@ -35,7 +35,7 @@ def masked(s: Array, m: Array) -> Array:
         if s.dtype != object:
             return np.where(m, s, -np.inf)  # nobody asks what stands elsewhere, be it NaN
         m = np.where(m, 0, -np.inf)  # of the scalars that `zoom` takes a forward apart into
-    return s + m
+    return s + m if s.dtype == object else np.where(m == -np.inf, m, s + m)
 
 
 def weights(q: Array, k: Array, *mask: Array, scale: float | None = None) -> Array:
