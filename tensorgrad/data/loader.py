@@ -5,6 +5,8 @@ from __future__ import annotations  # np.random, 10 ms to import, loads with the
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import index
 from queue import Full, Queue
 from typing import Any
 
@@ -147,9 +149,9 @@ class DataLoader:
         seed = int(self._rng.integers(1 << 32)) if self._takes_rng else 0
         size, n = self.batch_size, len(self) * self.batch_size
         if self.batch_sampler is not None:
-            return [np.asarray(rows, int) for rows in self.batch_sampler], seed
+            return [whole(rows) for rows in islice(self.batch_sampler, len(self))], seed
         if self.sampler is not None:
-            order = np.fromiter(self.sampler, int)
+            order = whole(islice(self.sampler, len(self.sampler)))  # type: ignore[arg-type]
         elif self.shuffle:
             order = self._rng.permutation(self.rows)
         else:
@@ -202,15 +204,25 @@ class DataLoader:
         kinds of generators.
         """
         own = self.state_dict()
+        if missing := own.keys() - state.keys():
+            raise ValueError(f"this is no state of a DataLoader: it lacks {min(missing)}")
         for name in ("rows", "batch_size"):
             if state[name] != own[name]:
                 raise ValueError(f"the state is of {name}={state[name]}, not {own[name]}")
         kinds, mine = ([s["bit_generator"] for s in x["rng"]] for x in (state, own))
         if kinds != mine:
             raise ValueError(f"the state is of generators {kinds}, not {mine}")
+        position = state["position"]
+        if position is not None and not 0 <= index(position) <= len(self):
+            raise ValueError(f"the state is of batch {position}, and there are {len(self)}")
         self._restore(state["rng"])
-        self._begun, self._position = state["begun"], state["position"]
+        self._begun, self._position = state["begun"], position
         self._goes_on = self._position is not None
+
+
+def whole(rows: Iterable[int]) -> Any:
+    """The numbers of rows as an array; TypeError for what is no whole number."""
+    return np.fromiter(map(index, rows), int)
 
 
 def is_data_set(x: Any) -> bool:

@@ -1,5 +1,6 @@
 """DataLoader: an epoch is every example once, rows of all arrays together."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -368,3 +369,48 @@ def test_the_state_of_another_loader_is_refused():
         with pytest.raises(ValueError, match="the state is of"):
             other.load_state_dict(state)
         assert other.state_dict() == before
+
+
+class Endless:
+    """Yields more than its length says."""
+
+    def __init__(self, item):
+        self.item = item
+
+    def __iter__(self):
+        return itertools.repeat(self.item)
+
+    def __len__(self):
+        return 4
+
+
+def test_a_sampler_is_asked_for_as_many_as_its_length():
+    x = np.arange(10)
+    assert [len(b) for (b,) in DataLoader(x, batch_size=3, sampler=Endless(7))] == [3, 1]
+    assert len(list(DataLoader(x, batch_sampler=Endless([1, 2])))) == 4
+
+
+@pytest.mark.parametrize("rows", [[0.5, 1.0], ["1"], [None], [np.float64(2)]])
+def test_numbers_of_rows_that_are_no_whole_numbers_are_an_error(rows):
+    x = np.arange(10)
+    for options in ({"sampler": rows}, {"batch_sampler": [rows]}):
+        with pytest.raises(TypeError, match="integer"):
+            list(DataLoader(x, **options))
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    def loader(kind=np.random.PCG64):
+        x = np.arange(10)
+        sampler = data.RandomSampler(x, rng=np.random.Generator(kind(1)))
+        return DataLoader(x, batch_size=2, sampler=sampler, rng=0)
+
+    other = loader(np.random.MT19937)
+    next(iter(other))
+    here = loader()
+    before = here.state_dict()
+    plain = DataLoader(np.arange(10), batch_size=2).state_dict()
+    changed = [{"position": 6}, {"position": -1}, {"rng": []}]
+    for state in (other.state_dict(), plain, {}, *({**before, **change} for change in changed)):
+        with pytest.raises(ValueError, match="state"):
+            here.load_state_dict(state)
+        assert here.state_dict() == before
