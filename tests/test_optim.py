@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from functools import partial
 from typing import Any
@@ -635,6 +636,12 @@ w = Value(1.0)
         (lambda: optim.Adam([w], fused=True), TypeError, "Adam: .*'fused'; it has lr, betas, eps"),
         (lambda: optim.SGD([w], lr="0.1"), TypeError, "lr='0.1': must be a number"),
         (lambda: optim.SGD([w], lr=1j), TypeError, "must be a number"),
+        (lambda: optim.SGD([w], lr=None), TypeError, "lr=None: must be a number"),
+        (lambda: optim.Lion([w], lr=[0.1]), TypeError, r"lr=\[0.1\]: must be a number"),
+        (lambda: optim.Adam([w], lr=np.array([0.1, 0.2])), TypeError, "must be a number"),
+        (lambda: optim.RMSprop([w], alpha=None), TypeError, "alpha=None: must be a number"),
+        (lambda: optim.Adam([w], lr=10**400), ValueError, "lr=1000.* must be 0 or more, and fin"),
+        (lambda: optim.Adam([w], betas=0.9), TypeError, "betas=0.9: must be 2 numbers"),
         (lambda: optim.Adam([w], betas=0.9 * w), TypeError, "must be a number"),
         (lambda: optim.Rprop([w], etas=(1.5, 0.5)), ValueError, "below and above 1"),
         (lambda: optim.Adadelta([w], rho=1.5), ValueError, "at least 0 and below 1"),
@@ -657,6 +664,17 @@ def test_mistakes_are_named_when_the_optimiser_is_made(
 ) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("lr", [-1, -1.0, math.nan, None, "0.1"])
+def test_a_rate_set_later_is_checked_before_anything_changes(lr: Any) -> None:
+    w = Value([1.0])
+    optimizer = optim.SGD([w])
+    w.grad = np.ones(1)
+    optimizer.param_groups[0]["lr"] = lr
+    with pytest.raises((ValueError, TypeError), match="lr="):
+        optimizer.step()
+    assert w.data.tolist() == [1.0]
 
 
 def test_a_frozen_parameter_stays_as_it_is() -> None:

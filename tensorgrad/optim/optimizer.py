@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -111,18 +112,26 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Value) or p.op is not None:
                 raise TypeError(f"an optimiser changes leaves, not {p!r}")
-        for name, end in self.ranges.items():
-            values = settings.get(name, ())
-            for x in values if isinstance(values, (tuple, list)) else [values]:
-                if x is None:  # of the dtype, say
+        signature = inspect.signature(type(self)).parameters
+        for name in self.ranges:
+            if name not in settings or name not in signature:
+                continue
+            given, usual = settings[name], signature[name].default
+            several = isinstance(usual, tuple)
+            if several and isinstance(given, (int, float)):
+                raise TypeError(f"{name}={given}: must be {len(usual)} numbers")
+            for x in given if several and isinstance(given, (tuple, list)) else [given]:
+                if x is None and several:  # of the dtype, say
                     continue
-                if not isinstance(number(x), (int, float)):
-                    raise TypeError(f"{name}={values!r:.60}: must be a number")
-                if not 0 <= x < end:
-                    wanted = (
-                        f"at least 0 and below {end}" if end < math.inf else "0 or more, and finite"
-                    )
-                    raise ValueError(f"{name}={values}: must be {wanted}")
+                self._check_number(name, given, x)
+
+    def _check_number(self, name: str, given: Any, x: Any) -> None:
+        x, end = number(x) if np.size(x) == 1 else x, self.ranges[name]
+        if not isinstance(x, (int, float)):
+            raise TypeError(f"{name}={given!r:.60}: must be a number")
+        if not 0 <= x < end or x > sys.float_info.max:
+            wanted = f"at least 0 and below {end}" if end < math.inf else "0 or more, and finite"
+            raise ValueError(f"{name}={given!s:.60}: must be {wanted}")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, each with one new array.
@@ -138,9 +147,9 @@ class Optimizer:
                 for k, v in group.items()
                 if k in self.defaults
             }
-            lr = settings.get("lr")
-            if type(lr) is float and not 0 <= lr < math.inf:  # set since, by a schedule, say
-                self._check(**{**group, "params": []})
+            lr = settings.get("lr", 0.0)
+            if type(lr) in NUMBERS and not (type(lr) is float and 0 <= lr < math.inf):
+                self._check(**{**group, "params": []})  # set since, by a schedule, say
             climb = settings.pop("maximize", False)
             for p in group["params"]:
                 node = p.node

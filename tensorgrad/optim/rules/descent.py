@@ -200,7 +200,7 @@ def muon(
         gram = x @ x.T
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     x = x.T if rows > columns else x
-    ratio = math.sqrt(max(1, rows / columns))
+    ratio = math.sqrt(max(1, rows / max(columns, 1)))
     if adjust_lr_fn == "match_rms_adamw":
         ratio = 0.2 * math.sqrt(max(rows, columns))
     return (1 - lr * weight_decay) * p - lr * ratio * x, (v,)
