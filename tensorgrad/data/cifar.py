@@ -60,7 +60,8 @@ def read(place: Path) -> dict[str, bytes]:
         with tarfile.open(place) as archive:
             for member in archive:
                 name = Path(member.name).name
-                content = archive.extractfile(member) if name in TRAIN + TEST else None
+                wanted = name in TRAIN + TEST and member.isfile()  # no link, which may lead astray
+                content = archive.extractfile(member) if wanted else None
                 if content is not None:
                     files[name] = content.read(10_000 * ROW + 1)
     except (tarfile.TarError, EOFError) as error:

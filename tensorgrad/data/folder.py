@@ -81,6 +81,8 @@ def read_image(
         raise missing("images need Pillow", "data") from None
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # Pillow would cut off what is above 255
+                raise ValueError(f"pixels of mode {image.mode}, not of 8 bits: scale them first")
             picture = image.convert(mode)
             if size is not None:
                 picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -121,8 +123,11 @@ def read_csv(path: str | os.PathLike[str], target: str | int = -1, delimiter: st
     >>> table.x.tolist(), table.y.tolist(), table.classes
     ([[5.1, 3.5], [7.0, 3.2]], [0, 1], ['setosa', 'versicolor'])
     """
-    with open(path, newline="", encoding="utf-8-sig") as f:
-        lines = [(i, row) for i, row in enumerate(csv.reader(f, delimiter=delimiter), 1) if row]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            lines = [(i, row) for i, row in enumerate(csv.reader(f, delimiter=delimiter), 1) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(printable(f"read_csv: {path} is no CSV file in UTF-8: {error}")) from error
     if lines and not all(map(is_number, lines[0][1])) and len(lines) > 1:
         columns = [name.strip() for name in lines.pop(0)[1]]
     else:
@@ -144,7 +149,7 @@ def read_csv(path: str | os.PathLike[str], target: str | int = -1, delimiter: st
             x[k, j] = parsed(text, path, i, columns[j])
     if all(map(is_number, names)):
         y = np.array([parsed(text, path, i, label) for text, (i, _) in zip(names, lines)])
-        whole = np.all(y == np.floor(y))
+        whole = np.all((y == np.floor(y)) & (np.abs(y) < 2**53))
         return Table(x, y.astype(np.int64) if whole else y, columns, [])
     classes, numbers = np.unique(names, return_inverse=True)
     return Table(x, numbers.astype(np.int64), columns, classes.tolist())

@@ -13,6 +13,7 @@ import pytest
 
 from tensorgrad import data, nn, optim
 from tensorgrad.data import store
+from tensorgrad.data.folder import read_image
 from tensorgrad.train import fit
 
 cifar = importlib.import_module("tensorgrad.data.cifar")
@@ -80,6 +81,18 @@ def test_a_folder_without_cifar_says_what_it_lacks(tmp_path):
         data.cifar10(tmp_path)
     (tmp_path / cifar.ARCHIVE).write_bytes(archive(batches())[:-400])
     with pytest.raises(ValueError, match="damaged"):
+        data.cifar10(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+@pytest.mark.parametrize("target", ["test_batch.bin", "/etc/passwd"])
+def test_a_link_in_the_archive_is_no_file(tmp_path, kind, target):
+    with tarfile.open(tmp_path / cifar.ARCHIVE, "w:gz") as tar:
+        for name in cifar.TRAIN + cifar.TEST:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+    with pytest.raises(ValueError, match=r"lacks data_batch_1\.bin"):
         data.cifar10(tmp_path)
 
 
@@ -223,6 +236,14 @@ def test_images_that_cannot_be_used_are_named(pictures):
         folder[folder.paths.index(pictures / "dog" / "wide.png")]
 
 
+@pytest.mark.parametrize(("dtype", "name"), [("u2", "deep.png"), ("i4", "a.tif"), ("f4", "b.tif")])
+def test_pixels_of_more_than_8_bits_are_not_cut_off(tmp_path, dtype, name):
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(np.full((3, 4), 1000, dtype)).save(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name} cannot be read .*: pixels of mode .*not of 8"):
+        read_image(tmp_path / name)
+
+
 def table(tmp_path, text, **options):
     (tmp_path / "t.csv").write_text(text, encoding="utf8")
     return data.read_csv(tmp_path / "t.csv", **options)
@@ -252,3 +273,19 @@ def test_a_table_has_numbers_and_a_target(tmp_path):
 def test_a_table_that_cannot_be_read_says_where(tmp_path, text, options, message):
     with pytest.raises(ValueError, match=message):
         table(tmp_path, text, **options)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a,b\n1,\xe9\n", "a,b\n1,2\n".encode("utf-16"), b"a,b\n" + b"1" * 200_000 + b",2\n"],
+)
+def test_a_file_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.csv is no CSV file in UTF-8"):
+        data.read_csv(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("target", ["inf", "1e300", "9007199254740993"])
+def test_a_target_that_int64_does_not_hold_stays_a_float(tmp_path, target):
+    found = table(tmp_path, f"a,b\n1,{target}\n2,3\n")
+    assert (found.y.dtype, found.y.tolist()) == (np.float64, [float(target), 3])
