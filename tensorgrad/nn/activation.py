@@ -166,6 +166,7 @@ class PReLU(Module):
     def __init__(
         self, num_parameters: int = 1, init: float = 0.25, *, dtype: npt.DTypeLike = np.float32
     ) -> None:
+        self.num_parameters = num_parameters
         self.weight = Value(full(init, num_parameters, learning(dtype)))
 
     def forward(self, input: Any) -> Any:

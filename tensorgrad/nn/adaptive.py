@@ -54,6 +54,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         limits = [*cutoffs]
         if not limits or limits != sorted({*limits}) or limits[0] < 1 or limits[-1] >= n_classes:
             raise ValueError(f"cutoffs={limits} do not increase within 1..{n_classes - 1}")
+        self.in_features, self.n_classes, self.div_value = in_features, n_classes, div_value
         rng = generator(rng)
         self.cutoffs = [*limits, n_classes]
         size = limits[0] + len(limits)

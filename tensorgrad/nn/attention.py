@@ -314,7 +314,7 @@ class MultiheadAttention(Module):
         self.add_zero_attn, self.batch_first = add_zero_attn, batch_first
         self.rng = None if rng is None else generator(rng)
         draw, dtype, e = generator(self.rng), learning(dtype), embed_dim
-        kdim, vdim = kdim or e, vdim or e
+        self.kdim, self.vdim = kdim, vdim = kdim or e, vdim or e
 
         def matrix(out: int, n: int, fan: int) -> Value:  # xavier
             limit = math.sqrt(6 / fan)

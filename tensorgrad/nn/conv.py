@@ -172,6 +172,7 @@ class _Conv(Module):
         self.stride, self.dilation = many(n, stride, "stride"), many(n, dilation, "dilation")
         self.padding, self.groups, self.padding_mode = padding, groups, padding_mode
         _paddings(n, padding, kernel, self.stride, self.dilation)  # the ValueError
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel
         sides = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (sides[0], sides[1] // groups, *kernel)
         dtype, draw = learning(dtype), generator(rng).uniform

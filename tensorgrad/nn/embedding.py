@@ -157,6 +157,7 @@ class _Table(Module):
         name = type(self).__name__
         if n < 1 or features < 1:
             raise ValueError(f"{name}({n}, {features}): both sizes must be positive")
+        self.num_embeddings, self.embedding_dim = n, features
         table = generator(rng).standard_normal((n, features)).astype(learning(dtype))
         self.num_embeddings, self.embedding_dim = n, features
         self.padding_idx = _padding_row(padding_idx, table)

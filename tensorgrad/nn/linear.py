@@ -45,6 +45,7 @@ class Linear(Module):
     ) -> None:
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): both sizes must be positive")
+        self.in_features, self.out_features = in_features, out_features
         draw, dtype = find(init), learning(dtype)
         self.in_features, self.out_features = in_features, out_features
         weight, offset = draw(generator(rng), out_features, in_features)

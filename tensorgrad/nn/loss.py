@@ -259,6 +259,7 @@ class LinearCrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
         rng: Any = None,
     ) -> None:
+        self.in_features, self.num_classes = in_features, num_classes
         self.linear = Linear(in_features, num_classes, bias, dtype=dtype, rng=rng)
         self.weight, self.ignore_index = weight, ignore_index
         self.reduction, self.label_smoothing = reduction, label_smoothing

@@ -273,7 +273,7 @@ class LayerNorm(Module):
     ) -> None:
         dtype = learning(dtype)
         self.normalized_shape, self.eps = _as_sizes(normalized_shape), eps
-        sizes = self.normalized_shape
+        self.elementwise_affine, sizes = elementwise_affine, self.normalized_shape
         self.weight = Value(full(1, sizes, dtype)) if elementwise_affine else None
         self.bias = Value(full(0, sizes, dtype)) if elementwise_affine and bias else None
 
@@ -297,6 +297,7 @@ class RMSNorm(Module):
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         self.normalized_shape, self.eps = _as_sizes(normalized_shape), eps
+        self.elementwise_affine = elementwise_affine
         ones = full(1, self.normalized_shape, learning(dtype))
         self.weight = Value(ones) if elementwise_affine else None
 
@@ -324,7 +325,8 @@ class GroupNorm(Module):
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels are not {num_groups} groups")
         dtype = learning(dtype)
-        self.num_groups, self.eps = num_groups, eps
+        self.num_groups, self.num_channels = num_groups, num_channels
+        self.eps, self.affine = eps, affine
         self.weight = Value(full(1, num_channels, dtype)) if affine else None
         self.bias = Value(full(0, num_channels, dtype)) if affine and bias else None
 
@@ -360,7 +362,7 @@ class _Running(Module):
     ) -> None:
         dtype = learning(dtype)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.track_running_stats = track_running_stats
+        self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Value(full(1, num_features, dtype)) if affine else None
         self.bias = Value(full(0, num_features, dtype)) if affine and bias else None
         if track_running_stats:

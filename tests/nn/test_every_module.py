@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -229,6 +230,15 @@ def test_copied_pickled_saved_and_loaded_it_computes_the_same(name: str, tmp_pat
     for again in copies:
         assert type(again) is type(model)
         assert_same(numbers(called(name, again.eval())), expected)
+
+
+@cases
+def test_it_can_be_asked_for_the_sizes_that_it_was_made_of(name: str) -> None:
+    if name.startswith("Transformer") or name in ("Neuron", "Layer", "MLP"):  # their parts can
+        return
+    told = inspect.signature(getattr(nn, name)).parameters.values()
+    sizes = {p.name for p in told if p.default is p.empty and p.annotation in ("int", "Size")}
+    assert sizes <= {*vars(made(name))}
 
 
 @cases
