@@ -361,7 +361,7 @@ def calls(unknown: str, axes: int = 2) -> Callable[..., Iterator[dict[str, Any]]
 
     def of(a: Shape, b: Shape, *bias: Shape) -> Iterator[dict[str, Any]]:
         sizes, groups = (*zip(a[axes:], b[axes:]),), {"groups": a[1]} if axes > 2 else {}
-        if len(a) != len(b) or 0 in groups.values() or any(0 in pair for pair in sizes):
+        if not sizes or len(a) != len(b) or 0 in groups.values() or any(0 in p for p in sizes):
             return
         for s, d, low, high in PLACES:
             if unknown == "z":
