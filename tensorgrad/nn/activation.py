@@ -74,7 +74,7 @@ ReLU6 = module_of("ReLU6", relu6, 1)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    """x between two limits, with gradient 0 on both. ValueError unless min_val < max_val.
+    """x between two limits, with gradient 0 on both. ValueError where min_val > max_val.
 
     >>> hardtanh(np.array([-3.0, 0.5, 3.0]))
     array([-1. ,  0.5,  1. ])
@@ -327,17 +327,13 @@ def glu(input: Any, dim: int = -1) -> Any:
 GLU = module_of("GLU", glu, 1)
 
 
-def _in_dtype(x: Any, dtype: npt.DTypeLike | None) -> Any:
-    return x if dtype is None else as_array(x).astype(dtype)
-
-
 def softmax(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -> Any:
     """e^x / Σ e^x along `dim`; same shape. `dtype`: what to compute in.
 
     >>> softmax(np.log([1.0, 3.0])).round(6)
     array([0.25, 0.75])
     """
-    return ops.softmax.softmax(_in_dtype(input, dtype), axis=dim)
+    return ops.softmax.softmax(as_array(input, dtype), axis=dim)
 
 
 Softmax = module_of("Softmax", softmax, 1)
@@ -349,7 +345,7 @@ def log_softmax(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -
     >>> log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return ops.softmax.log_softmax(_in_dtype(input, dtype), axis=dim)
+    return ops.softmax.log_softmax(as_array(input, dtype), axis=dim)
 
 
 LogSoftmax = module_of("LogSoftmax", log_softmax, 1)
@@ -361,7 +357,7 @@ def softmin(input: Any, dim: int = -1, dtype: npt.DTypeLike | None = None) -> An
     >>> softmin(np.log([1.0, 3.0])).round(6)
     array([0.75, 0.25])
     """
-    return ops.softmax.softmax(-_in_dtype(as_array(input), dtype), axis=dim)
+    return ops.softmax.softmax(-as_array(input, dtype), axis=dim)
 
 
 Softmin = module_of("Softmin", softmin, 1)

@@ -400,6 +400,16 @@ GaussianNLLLoss = module_of("GaussianNLLLoss", gaussian_nll_loss, 3)
 # Of differences.
 
 
+def _by_weight(each: Any, weight: Any, reduction: str) -> Any:
+    """Losses times weights of the same shape, if there are any, and their mean by these."""
+    if weight is None:
+        return _reduced(each, reduction)
+    weight = _weights(weight, each)
+    if not same_shape(weight.shape, each.shape):
+        raise ValueError(f"weight of shape {weight.shape} for losses of shape {each.shape}")
+    return _reduced(weight * each, reduction, weight.sum() if reduction == "mean" else None)
+
+
 def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
     """(a - y)². ValueError for shapes that differ. `weight` is like them: a mean is one by it.
 
@@ -407,19 +417,10 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
     np.float64(2.0)
     """
     a, y = pair(input, target)
-    each = np.square(a - y)
-    return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
+    return _by_weight(np.square(a - y), weight, reduction)
 
 
 MSELoss = module_of("MSELoss", mse_loss, 2)
-
-
-def _by_weight(each: Any, weight: Any, reduction: str) -> Any:
-    """Losses times weights of the same shape, and their mean by these."""
-    weight = _weights(weight, each)
-    if not same_shape(weight.shape, each.shape):
-        raise ValueError(f"weight of shape {weight.shape} for losses of shape {each.shape}")
-    return _reduced(weight * each, reduction, weight.sum() if reduction == "mean" else None)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
@@ -429,8 +430,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None
     np.float64(1.0)
     """
     a, y = pair(input, target)
-    each = np.abs(a - y)
-    return _reduced(each, reduction) if weight is None else _by_weight(each, weight, reduction)
+    return _by_weight(np.abs(a - y), weight, reduction)
 
 
 L1Loss = module_of("L1Loss", l1_loss, 2)

@@ -50,10 +50,7 @@ def drawn(name: str, draw: Callable[..., Array]) -> Primitive:
         whole = x.ndim if whole is None else whole + len(batch)
         return draw(x, **{**params, "whole": whole})
 
-    def flat_draw(g: Array, out: Array, x: Array, **params: Any) -> Array:
-        return 0.0
-
-    return Primitive(draw, (flat_draw,), name, batch=in_examples)
+    return Primitive(draw, (flat,), name, batch=in_examples)
 
 
 bernoulli = drawn("bernoulli", kept)

@@ -23,6 +23,7 @@ from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape, ties
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
+from tensorgrad.engine.rules import flat
 from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.reduce import SHARE
@@ -141,11 +142,6 @@ def windows(shape: Shape, *others: Shape) -> Any:
             yield {"kernel_size": (2,) * n}
 
 
-def nothing(g: Array, out: Array, *operands: Array, **params: Any) -> Array:
-    """The slope by what is only compared."""
-    return 0.0
-
-
 ONE = {"kernel_size": (2,), "stride": (1,)}
 
 
@@ -166,8 +162,8 @@ max_pool = primitive(
 max_pool_share: Primitive = primitive(
     to_largest,
     lambda c, total, g, x, out, **window: max_pool_mean(c, x, out, **window),
-    nothing,
-    nothing,
+    flat,
+    flat,
     name="max_pool_share",
     domain=Domain(
         broadcast=False,
@@ -180,8 +176,8 @@ max_pool_share: Primitive = primitive(
 max_pool_mean: Primitive = primitive(
     of_largest,
     lambda g, total, c, x, out, **window: max_pool_share(g, x, out, **window),
-    nothing,
-    nothing,
+    flat,
+    flat,
     name="max_pool_mean",
     domain=Domain(
         broadcast=False,
