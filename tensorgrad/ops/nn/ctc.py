@@ -108,14 +108,15 @@ def occupancy(
 
 
 def short_targets(shape: Shape) -> Any:
-    """One label, and the same twice where there is time for that, of two examples."""
+    """One label, and the same twice where there is time for that, of two examples, the second of
+    which ends earlier."""
     if len(shape) != 2 or shape[0] < 2 or shape[1] < 2:
         return
     t, c = shape
     for targets in [[1], [c - 1], [1, 1]][: 3 if t > 2 else 2]:
         yield {
             "targets": np.tile(targets, (2, 1)),
-            "input_lengths": np.array([t, t]),
+            "input_lengths": np.array([t, t - 1]),
             "target_lengths": np.array([len(targets), len(targets) - 1]),
         }
 
