@@ -293,6 +293,14 @@ def test_images_of_bytes_are_taken_and_no_image_gives_none() -> None:
     assert not layer.weight.grad.any()
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_padding_may_leave_a_transposed_convolution_no_entries(groups: int) -> None:
+    layer, x = nn.ConvTranspose1d(2, 2, 2, padding=1, groups=groups), Value(draw(3, 2, 1))
+    out = layer(x)
+    np.sum(out).backward()
+    assert (out.shape, x.grad.shape) == ((3, 2, 0), x.shape)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -230,7 +230,7 @@ def parts(geo: Geometry, height: int, n: int) -> Iterator[tuple[Any, ...]]:
     a few rows, or a piece of one."""
     *outer, high, wide = geo.result
     most = max(COLUMNS // height, LEAST) // n
-    rows, entries = max(most // wide, 1), max(min(most, wide), 1)
+    rows, entries = max(most // max(wide, 1), 1), max(min(most, wide), 1)
     for place in np.ndindex(*outer):
         for h in range(0, high, rows):
             for w in range(0, wide, entries):
