@@ -10,48 +10,21 @@ many differ.
 
 from __future__ import annotations
 
-import os
 import sys
-import warnings
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:1] = [str(HERE.parent), str(HERE)]
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from beside import chance, compare, report, rng, tensor
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+# isort: split
+import numpy as np
+import torch
 
-from tensorgrad import Value, nn  # noqa: E402
-from tensorgrad.nn import functional as F  # noqa: E402
-
-torch.set_default_dtype(torch.float64)
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-compared: Counter[str] = Counter()
-different: Counter[str] = Counter()
+from tensorgrad import nn
+from tensorgrad.nn import functional as F
 
 
 def integer(low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
-
-
-def chance() -> bool:
-    return bool(rng.random() < 0.5)
-
-
-def same(family: str, ours: Any, theirs: Any, what: str) -> None:
-    compared[family] += 1
-    ours, theirs = np.asarray(getattr(ours, "data", ours)), theirs.detach().numpy()
-    if not np.allclose(ours, theirs, rtol=1e-8, atol=1e-10):
-        different[family] += 1
-        print(f"{family}: {what}: {np.abs(ours - theirs).max():.2e}")
-
-
-def as_tensor(x: Any) -> Any:
-    return torch.tensor(x) if isinstance(x, np.ndarray) else x
 
 
 def mask_of(rows: int, columns: int, *before: int) -> Any:
@@ -86,66 +59,34 @@ def functions() -> None:
     if mask is not None and mask.dtype != bool:
         arrays.append(mask)
     constant = {} if len(arrays) == 4 else {"attn_mask": mask}
-    values = [*map(Value, arrays)]
-    tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
-    out = F.scaled_dot_product_attention(*values, **constant, **settings)
+    more = {k: tensor(x) for k, x in constant.items()}
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        their_out = torch.nn.functional.scaled_dot_product_attention(
-            *tensors, **{k: as_tensor(x) for k, x in constant.items()}, **settings
+        compare(
+            "scaled_dot_product_attention",
+            lambda *xs: F.scaled_dot_product_attention(*xs, **constant, **settings),
+            lambda *xs: torch.nn.functional.scaled_dot_product_attention(*xs, **more, **settings),
+            arrays,
+            f"{settings} {mask is not None}",
         )
-    what = f"{[x.shape for x in arrays]} {settings} {constant and mask is not None}"
-    same("function", out, their_out, what)
-    seed = rng.normal(size=out.shape)
-    out.backward(seed, create_graph=True)
-    grads = [x.grad for x in values]
-    theirs = torch.autograd.grad(their_out, tensors, torch.tensor(seed), create_graph=True)
-    for x, mine, their in zip(values, grads, theirs):
-        same("gradient", mine, their, what)
-        x.grad = None
-    directions = [rng.normal(size=x.shape) for x in arrays]
-    sum(np.sum(a * g) for a, g in zip(directions, grads)).backward()
-    along = sum((torch.tensor(a) * g).sum() for a, g in zip(directions, theirs))
-    for x, their in zip(values, torch.autograd.grad(along, tensors)):
-        same("second order", x.grad, their, what)
 
 
 def modules(family: str, ours: Any, theirs: Any, arrays: list[Any], masks: dict[str, Any]) -> None:
     """Two Modules with the same numbers, called alike."""
-    state = ours.state_dict()
-    their_state = theirs.state_dict()
-    if list(state) != list(their_state):
-        different[family] += 1
-        print(f"{family}: names {list(state)} and {list(their_state)}")
-    new = {name: rng.normal(size=x.shape) * 0.5 for name, x in state.items()}
+    assert list(ours.state_dict()) == list(theirs.state_dict()), family
+    new = {name: rng.normal(size=x.shape) * 0.5 for name, x in ours.state_dict().items()}
     ours.load_state_dict(new)
     theirs.load_state_dict({name: torch.tensor(x) for name, x in new.items()})
-    values = [*map(Value, arrays)]
-    tensors = [torch.tensor(x, requires_grad=True) for x in arrays]
-    out = ours(*values, **masks)
-    their_out = theirs(*tensors, **{name: as_tensor(x) for name, x in masks.items()})
+    more = {name: tensor(x) for name, x in masks.items()}
     shown = {k: getattr(x, "shape", x) for k, x in masks.items()}
-    what = f"{ours!r} {[x.shape for x in arrays]} {shown}"
-    pairs = zip(out, their_out) if isinstance(out, tuple) else [(out, their_out)]
-    loss, their_loss = Value(0.0), torch.tensor(0.0)
-    for mine, their in pairs:
-        if their is None:
-            assert mine is None
-            continue
-        same(family, mine, their, what)
-        seed = rng.normal(size=mine.shape)
-        loss, their_loss = (
-            loss + np.sum(mine * seed),
-            their_loss + (their * torch.tensor(seed)).sum(),
-        )
-    loss.backward()
-    their_loss.backward()
-    for mine, their in zip(values, tensors):
-        same(f"{family}, gradient", mine.grad, their.grad, what)
-    their_grads = dict(theirs.named_parameters())
-    for name, p in ours.named_parameters():
-        their = their_grads[name].grad
-        if their is not None:
-            same(f"{family}, gradient", p.grad, their, f"{name} of {what}")
+    compare(
+        family,
+        lambda *xs: ours(*xs, **masks),
+        lambda *xs: theirs(*xs, **more),
+        arrays,
+        f"{ours!r} {shown}",
+        order=1,
+        parameters=[*zip(ours.parameters(), theirs.parameters(), strict=True)],
+    )
 
 
 def heads() -> None:
@@ -218,14 +159,12 @@ def transformers() -> None:
     )
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    for _ in range(rounds):
+def main() -> int:
+    for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 100):
         for family in (functions, heads, transformers):
             family()
-    for name, n in compared.items():
-        print(f"{name:35} {n:6} compared, {different[name]} different")
+    return report()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main() > 0)

@@ -9,61 +9,17 @@ Prints a line for each family: how many were compared, how many differ.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import Counter
-from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:1] = [str(HERE.parent), str(HERE)]
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from beside import compare, report, rng, same
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as TF  # noqa: E402
+# isort: split
+import numpy as np
+import torch
+import torch.nn.functional as TF
 
-from tensorgrad import Value, nn  # noqa: E402
-from tensorgrad.nn import functional as F  # noqa: E402
-
-torch.set_default_dtype(torch.float64)
-rng = np.random.default_rng(0)
-compared: Counter[str] = Counter()
-different: Counter[str] = Counter()
-
-
-def same(family: str, ours: Any, theirs: Any, what: str) -> None:
-    compared[family] += 1
-    ours = np.asarray(getattr(ours, "data", ours))
-    theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else np.asarray(theirs)
-    if not np.allclose(ours, theirs, rtol=1e-7, atol=1e-9, equal_nan=True):
-        different[family] += 1
-        print(f"{family}: {what}: {np.abs(ours - theirs).max():.2e}")
-
-
-def compare(family: str, f: Any, g: Any, arrays: list[Any], what: str) -> None:
-    """f of Values and g of tensors: values, gradients, and the gradient along a direction."""
-    values, tensors = [*map(Value, arrays)], [torch.tensor(a, requires_grad=True) for a in arrays]
-    out, their_out = f(*values), g(*tensors)
-    same(family, out, their_out, what)
-    seed = rng.normal(size=out.shape)
-    out.backward(seed, create_graph=True)
-    grads = [v.grad for v in values]
-    theirs = torch.autograd.grad(their_out, tensors, torch.tensor(seed), create_graph=True)
-    for v, mine, their in zip(values, grads, theirs):
-        same(family, mine, their, f"gradient, {what}")
-        v.grad = None
-    directions = [rng.normal(size=a.shape) for a in arrays]
-    along = sum(np.sum(d * x) for d, x in zip(directions, grads))
-    their_along = sum((torch.tensor(d) * x).sum() for d, x in zip(directions, theirs))
-    if not their_along.requires_grad or not along.requires_grad:  # linear
-        assert not any(isinstance(g, Value) and g.requires_grad for g in grads)
-        return
-    along.backward()
-    second = torch.autograd.grad(their_along, tensors, allow_unused=True)
-    for v, their in zip(values, second):
-        mine = np.zeros(v.shape) if v.grad is None else v.grad
-        same(family, mine, np.zeros(v.shape) if their is None else their, f"second, {what}")
+from tensorgrad import Value, nn
+from tensorgrad.nn import functional as F
 
 
 def normalisations() -> None:
@@ -164,7 +120,7 @@ def embeddings() -> None:
     settings = {"mode": mode, "padding_idx": padding}
     factors = [rng.normal(size=size)] if mode == "sum" else []
     named = lambda p: {"per_sample_weights": p[0]} if p else {}
-    compare_first(
+    compare(
         "embedding_bag",
         lambda w, *p: F.embedding_bag(numbers, w, offsets, **settings, **named(p)),
         lambda w, *p: TF.embedding_bag(
@@ -172,24 +128,13 @@ def embeddings() -> None:
         ),
         [table, *factors],
         f"{numbers} {offsets} {settings}",
+        order=1,
     )
     norm = float(rng.choice([1.0, 2.0, 3.0]))
     ours, theirs = Value(table), torch.tensor(table)
     F.embedding(numbers, ours, max_norm=1.0, norm_type=norm)
     TF.embedding(torch.tensor(numbers), theirs, max_norm=1.0, norm_type=norm)
     same("embedding", ours, theirs, f"max_norm, {norm}")
-
-
-def compare_first(family: str, f: Any, g: Any, arrays: list[Any], what: str) -> None:
-    """Values and gradients, where PyTorch has no second derivatives."""
-    values, tensors = [*map(Value, arrays)], [torch.tensor(a, requires_grad=True) for a in arrays]
-    out, their_out = f(*values), g(*tensors)
-    same(family, out, their_out, what)
-    seed = rng.normal(size=out.shape)
-    out.backward(seed)
-    their_out.backward(torch.tensor(seed))
-    for v, t in zip(values, tensors):
-        same(family, v.grad, t.grad, f"gradient, {what}")
 
 
 def others() -> None:
@@ -210,24 +155,17 @@ def others() -> None:
             made.weight_norm(layer, dim=dim)
         else:
             made.orthogonal(layer, orthogonal_map=kind, use_trivialization=False)
-    out, their_out = ours(x), theirs(torch.tensor(x))
-    same(kind, out, their_out, f"{n} {m} {dim}")
-    seed = rng.normal(size=out.shape)
-    out.backward(seed)
-    their_out.backward(torch.tensor(seed))
     held = ours.parametrizations["weight"].originals()
-    for p, t in zip(held, theirs.parametrizations.weight.parameters()):
-        same(kind, p.grad, t.grad, f"gradient, {n} {m} {dim}")
+    pairs = [*zip(held, theirs.parametrizations.weight.parameters(), strict=True)]
+    compare(kind, ours, theirs, [x], f"{n} {m} {dim}", order=1, parameters=pairs)
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    for _ in range(rounds):
+def main() -> int:
+    for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 100):
         for family in (normalisations, running, embeddings, others):
             family()
-    for name, n in compared.items():
-        print(f"{name:20} {n:6} compared, {different[name]} different")
+    return report()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main() > 0)

@@ -149,9 +149,9 @@ class DataLoader:
         seed = int(self._rng.integers(1 << 32)) if self._takes_rng else 0
         size, n = self.batch_size, len(self) * self.batch_size
         if self.batch_sampler is not None:
-            return [whole(rows) for rows in islice(self.batch_sampler, len(self))], seed
+            return [rows_of(rows) for rows in islice(self.batch_sampler, len(self))], seed
         if self.sampler is not None:
-            order = whole(islice(self.sampler, len(self.sampler)))  # type: ignore[arg-type]
+            order = rows_of(islice(self.sampler, len(self.sampler)))  # type: ignore[arg-type]
         elif self.shuffle:
             order = self._rng.permutation(self.rows)
         else:
@@ -220,7 +220,7 @@ class DataLoader:
         self._goes_on = self._position is not None
 
 
-def whole(rows: Iterable[int]) -> Any:
+def rows_of(rows: Iterable[int]) -> Any:
     """The numbers of rows as an array; TypeError for what is no whole number."""
     return np.fromiter(map(index, rows), int)
 

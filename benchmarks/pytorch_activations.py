@@ -1,6 +1,6 @@
 """Activations and losses of `nn.functional` against PyTorch's, at random and at extremes.
 
-    python benchmarks/activations_and_losses.py [NUMBER OF DRAWS] [NAME ...]
+    python benchmarks/pytorch_activations.py [NUMBER OF DRAWS] [NAME ...]
 
 Wanted is PyTorch. Of each function so many random calls are drawn: shapes, settings, magnitudes
 from 1e-3 to 1e3. Compared are the value, the gradients by all operands of floats, and the
@@ -9,33 +9,22 @@ derivative of these in a random direction, in float64. Each difference is a line
 
 from __future__ import annotations
 
-import os
 import sys
-import warnings
-from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path[:1] = [str(Path(__file__).resolve().parents[1])]  # measure this checkout
+from beside import compare, report, tensor
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as theirs  # noqa: E402
+# isort: split
+import numpy as np
+import torch.nn.functional as theirs
 
-import tensorgrad as tg  # noqa: E402
-import tensorgrad.nn.functional as ours  # noqa: E402
+import tensorgrad.nn.functional as ours
 
-torch.set_num_threads(1)
 Call = tuple[list[Any], dict[str, Any]]
 SHAPES = [(4,), (3, 4), (2, 4, 3), (1, 2, 2, 2), (5, 1), ()]
 SCALES = [1e-3, 1, 1, 1, 30, 1e3]
 REDUCTIONS = ["mean", "sum", "none"]
-
-
-class Theirs(Exception):
-    """PyTorch's answer is infinite or NaN, where ours is a number."""
 
 
 class Draw:
@@ -237,95 +226,41 @@ NO_GRADIENT = {  # by these PyTorch has none, or they are labels
 }
 
 
-def compare(name: str, args: list[Any], kwargs: dict[str, Any], rng: Any) -> None:
-    """AssertionError where value, gradient or second derivative differ."""
+def beside(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """One call, differentiated by its arrays of floats."""
     f, g = getattr(ours, name), getattr(theirs, name)
     if name == "ctc_loss":  # PyTorch's gradient by log probabilities is that by logits
         plain_f, plain_g = f, g
         f = lambda x, *more, **how: plain_f(ours.log_softmax(x), *more, **how)
         g = lambda x, *more, **how: plain_g(theirs.log_softmax(x, -1), *more, **how)
-    left_out = range(len(args))[NO_GRADIENT[name]] if name in NO_GRADIENT else None
-    by = [
-        i
-        for i, x in enumerate(args)
-        if getattr(x, "dtype", np.dtype(int)).kind == "f" and i != left_out
-    ]
-    tensors = [torch.tensor(x) if isinstance(x, (np.ndarray, np.generic)) else x for x in args]
-    for i in by:
-        tensors[i].requires_grad_()
-    more = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}
-    values = [tg.Value(x) if i in by else x for i, x in enumerate(args)]
-    y, z = f(*values, **kwargs), g(*tensors, **more)
-    seed = rng.normal(size=z.shape)
-    agree("value", y.data, z)
-    first = torch.autograd.grad(
-        (z * torch.tensor(seed)).sum(),
-        [tensors[i] for i in by],
-        None,
-        True,
-        True,
-        allow_unused=True,
+    by = [i for i, x in enumerate(args) if getattr(x, "dtype", np.dtype(int)).kind == "f"]
+    if name in NO_GRADIENT:
+        by = [i for i in by if i != range(len(args))[NO_GRADIENT[name]]]
+
+    def call(of: Any, args: list[Any], kwargs: dict[str, Any], *xs: Any) -> Any:
+        args = [*args]
+        for i, x in zip(by, xs, strict=True):
+            args[i] = x
+        return of(*args, **kwargs)
+
+    given, more = [*map(tensor, args)], {k: tensor(x) for k, x in kwargs.items()}
+    compare(
+        name,
+        lambda *xs: call(f, args, kwargs, *xs),
+        lambda *xs: call(g, given, more, *xs),
+        [args[i] for i in by],
+        kwargs,
     )
-    (y * seed).sum().backward(create_graph=True)
-    found = [values[i].grad for i in by]
-    for a, b in zip(found, first):
-        agree("gradient", getattr(a, "data", a), b)
-    directions = [rng.normal(size=args[i].shape) for i in by]
-    along = sum((torch.tensor(v) * b).sum() for v, b in zip(directions, first) if b is not None)
-    try:
-        second = torch.autograd.grad(along, [tensors[i] for i in by], allow_unused=True)
-    except RuntimeError:  # there is none, or it is 0
-        return
-    for i in by:
-        values[i].grad = None
-    total = sum((v * a).sum() for v, a in zip(directions, found) if a is not None)
-    if getattr(total, "requires_grad", False):
-        total.backward()
-    for i, b in zip(by, second):
-        agree("second derivative", getattr(values[i].grad, "data", values[i].grad), b)
-
-
-def agree(what: str, a: Any, b: Any) -> None:
-    b = np.zeros(np.shape(a)) if b is None else b.detach().numpy(force=True)
-    a = np.zeros(np.shape(b)) if a is None else a
-    if not np.isfinite(b).all() and np.isfinite(a).all():
-        raise Theirs
-    scale = np.max(np.abs(b[np.isfinite(b)]), initial=1e-3)
-    close = {"rtol": 1e-6, "atol": 1e-7 * scale}
-    np.testing.assert_allclose(a, b, **close, err_msg=what)
 
 
 def main() -> int:
-    warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     numbers = [int(x) for x in sys.argv[1:] if x.isdigit()]
-    wanted = [x for x in sys.argv[1:] if not x.isdigit()] or [*CASES]
-    counts: Counter[str] = Counter()
-    for name in wanted:
-        if not hasattr(ours, name):
-            counts["missing: " + name] += 1
-            continue
-        shown = 0
+    for name in [x for x in sys.argv[1:] if not x.isdigit()] or CASES:
         for seed in range(*numbers or [100]):
-            d = Draw(seed)
-            args, kwargs = CASES[name](d)
-            try:
-                compare(name, args, kwargs, d.rng)
-                counts["agree"] += 1
-            except Theirs:
-                counts["PyTorch's own answer is not finite"] += 1
-            except Exception as error:
-                counts["differ"] += 1
-                text = " ".join(str(error).split())
-                shown += 1
-                if shown <= 3:
-                    given = [getattr(x, "shape", x) for x in args]
-                    print("FAILED", name, seed, given, kwargs, type(error).__name__, text[:300])
-        if shown > 3:
-            print(f"       {name}: {shown} in all")
-    print(dict(counts), f"of {len(wanted)} functions")
-    return counts["differ"]
+            beside(name, *CASES[name](Draw(seed)))
+    return report()
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main()))
+    sys.exit(main() > 0)

@@ -1,6 +1,6 @@
 """Optimisers and schedules over 100 steps, beside PyTorch's; and how long a step takes.
 
-    python benchmarks/optimisers.py [time]
+    python benchmarks/pytorch_optimisers.py [time]
 
 Each configuration is a line if it differs. Everything is float64; Muon's bfloat16 is taken out of
 PyTorch. Gradients change their sign now and then, and parameters are real and complex.
@@ -9,25 +9,19 @@ PyTorch. Gradients change their sign now and then, and parameters are real and c
 from __future__ import annotations
 
 import math
-import os
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:1] = [str(HERE.parent), str(HERE)]  # measure this checkout
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from beside import rng, times
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from timing import Here  # noqa: E402
+# isort: split
+import numpy as np
+import torch
 
-from tensorgrad import Value, optim  # noqa: E402
+from tensorgrad import Value, optim
 
-rng = np.random.default_rng(0)
 STEPS = 100
 
 RULES: dict[str, list[dict[str, Any]]] = {
@@ -274,7 +268,6 @@ def leaf(x: float) -> Any:
 
 def compare() -> int:
     """Count what differs."""
-    torch.set_default_dtype(torch.float64)
     bfloat16, torch.Tensor.bfloat16 = torch.Tensor.bfloat16, torch.Tensor.clone
     cases: list[tuple[str, float]] = []
     for name, configurations in RULES.items():
@@ -307,33 +300,22 @@ MODELS = {
 }
 
 
-def times(rounds: int = 15) -> None:
-    """Milliseconds of the processor for a step, float32, one thread; the least median of five."""
-    torch.set_num_threads(1)
+def time() -> None:
+    """A step, float32."""
     for name, shapes in MODELS.items():
         for kind in ("SGD", "Adam", "AdamW"):
             ours = [Value(rng.normal(size=shape).astype(np.float32)) for shape in shapes]
-            theirs = [torch.randn(*shape, requires_grad=True) for shape in shapes]
+            theirs = [torch.randn(*shape, dtype=torch.float32) for shape in shapes]
             for p, q in zip(ours, theirs):
-                p.grad, q.grad = np.ones(p.shape, np.float32), torch.ones(*q.shape)
+                p.grad, q.grad = np.ones(p.shape, np.float32), torch.ones_like(q)
             peers = {
                 "ours": getattr(optim, kind)(ours),
                 "PyTorch": getattr(torch.optim, kind)(theirs),
                 "foreach": getattr(torch.optim, kind)(theirs, foreach=True),
                 "fused": getattr(torch.optim, kind)(theirs, fused=True),
             }
-            runners = {peer: Here(optimizer.step) for peer, optimizer in peers.items()}
-            taken: dict[str, list[float]] = {peer: [] for peer in peers}
-            for _ in range(rounds):
-                for peer, runner in runners.items():
-                    taken[peer].append(1e3 * runner.seconds(5))
-            line = "  ".join(f"{peer} {np.median(ts):.3f}" for peer, ts in taken.items())
-            print(f"{name}, {kind}: {line}")
+            times(f"{name}, {kind}", {peer: o.step for peer, o in peers.items()})
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
-    if sys.argv[1:] == ["time"]:
-        times()
-    else:
-        sys.exit(compare() > 0)
+    sys.exit(time() if sys.argv[1:] == ["time"] else compare() > 0)
