@@ -573,7 +573,7 @@ def test_parameters_may_come_with_their_names() -> None:
 
 
 def test_a_rate_that_has_become_no_number_stops_the_step_and_changes_nothing() -> None:
-    for lr in (float("nan"), -0.1, np.inf):
+    for lr in (float("nan"), -0.1, -1, np.inf):
         p = Value(1.0)
         optimizer = optim.Adam([p])
         p.grad = 1.0

@@ -155,6 +155,10 @@ def test_statistics_of_a_batchnorm_are_made_anew() -> None:
     [
         (lambda: swa_utils.get_ema_avg_fn(1.5), "decay=1.5"),
         (lambda: swa_utils.AveragedModel(nn.Linear(1, 1), abs, abs), "one of avg_fn"),
+        (
+            lambda: swa_utils.AveragedModel(nn.Linear(1, 1)).update_parameters(nn.Linear(2, 1)),
+            "of a model with other arrays",
+        ),
     ],
 )
 def test_mistakes_are_named(make: Any, message: str) -> None:

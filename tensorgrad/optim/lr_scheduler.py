@@ -488,7 +488,10 @@ class OneCycleLR(WithMomentum):
     def get_lr(self) -> list[float]:
         step, ends, anneal = self.last_epoch, self.ends, ANNEAL[self.anneal_strategy]
         if step > self.total_steps:
-            raise ValueError(f"step {step} of a schedule of {self.total_steps} steps")
+            raise ValueError(
+                f"step {step} of a schedule of {self.total_steps} steps: total_steps is how often "
+                "step() is called in all, such as epochs * len(loader)"
+            )
         phase = next((i for i in range(1, len(ends)) if step <= ends[i]), len(ends) - 1)
         passed = (step - ends[phase - 1]) / (ends[phase] - ends[phase - 1])
         if self.cycle_momentum:

@@ -87,10 +87,12 @@ class AveragedModel(Module):
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
-        """Take the weights of `model` into the average."""
+        """Take the weights of `model` into the average. ValueError for those of other shapes."""
         n = int(self.n_averaged)
         mine, its = self.module.parameters(), model.parameters()
         buffers, new_buffers = self.module.buffers(), model.buffers()
+        if [x.shape for x in (*mine, *buffers)] != [x.shape for x in (*its, *new_buffers)]:
+            raise ValueError("the average is of a model with other arrays: make it of this one")
         new = self._average([p.data for p in mine], [p.data for p in its], n)
         for p, x in zip(mine, new, strict=True):
             p.node.data = x

@@ -187,7 +187,7 @@ class Schedule(Callback):
             raise TypeError(f"a scheduler has a method step(), not {scheduler!r:.60}")
         if each not in ("epoch", "step"):
             raise ValueError(f"each={each!r}: must be 'epoch' or 'step'")
-        if each == "step" and monitor is not None:
+        if each == "step" and (monitor is not None or needs_number(scheduler.step)):
             raise ValueError("what is monitored is measured once an epoch: each='epoch'")
         self.scheduler, self.each, self.monitor = scheduler, each, monitor
 

@@ -15,7 +15,7 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.random import default, generators_of
-from tensorgrad.train.batches import groups, is_data, rows
+from tensorgrad.train.batches import Counted, groups, is_data, rows
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.interrupt import Interrupts
 from tensorgrad.train.progress import progress_bar
@@ -229,12 +229,14 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
         named = dict(self.model.named_modules())
+        source = self.batches.batches if isinstance(self.batches, Counted) else self.batches
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "classes": {
                 "model": type(self.model).__name__,
                 "optimizer": type(self.optimizer).__name__,
+                "source of batches": type(source).__name__,
             },
             "training": {name: module.training for name, module in named.items()},
             "frozen": [name for name, p in self.model.named_parameters() if not p.requires_grad],

@@ -338,8 +338,9 @@ def test_schedules_that_make_no_sense_are_refused() -> None:
         Schedule(0.1)
     with pytest.raises(ValueError, match="each='batch'"):
         Schedule(Plateau(), each="batch")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="measured once an epoch"):
-        Schedule(Plateau(), each="step", monitor="loss")
+    for monitor in ("loss", None):
+        with pytest.raises(ValueError, match="measured once an epoch"):
+            Schedule(Plateau(), each="step", monitor=monitor)
     with pytest.raises(ValueError, match="of another optimizer"):
         descend(1.0, callbacks=[Schedule(optim_scheduler(optim.SGD([Value(1.0)])))])
 

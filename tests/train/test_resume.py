@@ -241,6 +241,8 @@ def test_another_optimiser_or_loader_is_refused_and_nothing_has_changed(tmp_path
     with pytest.raises(ValueError, match="the state is of batch_size=8, not 9"):
         training(batches=lambda rng: loader, resume=path)
     assert loader.state_dict() == state
+    with pytest.raises(ValueError, match="the source of batches is a DataLoader, not a list"):
+        training(batches=lambda rng: [(X, Y)], resume=path)
     sfc = np.random.Generator(np.random.SFC64(0))
     loader = data.DataLoader(X, Y, batch_size=8, shuffle=True, rng=sfc)
     with pytest.raises(ValueError, match="does not fit"):
