@@ -43,7 +43,7 @@ class DataLoader:
 
     Raises `ValueError` for no arrays, arrays of unequal lengths or without rows, a batch size
     below 1, a `drop_last` that drops everything, or options that exclude each other; `TypeError`
-    for a batch size that is no integer.
+    for a batch size that is no integer and a sampler without a length.
 
     >>> from tensorgrad.data import DataLoader
     >>> x, y = [[1, 1], [2, 2], [3, 3]], [10, 20, 30]
@@ -84,6 +84,12 @@ class DataLoader:
                 "DataLoader: a batch_sampler has its own order and sizes: leave out sampler, "
                 "shuffle and drop_last"
             )
+        for order in (sampler, batch_sampler):
+            if order is not None and not hasattr(order, "__len__"):
+                raise TypeError(
+                    f"DataLoader: {type(order).__name__} has no length, and may end with an epoch: "
+                    "pass a list, or a class with __len__ and __iter__"
+                )
         if collate_fn is not None and self.dataset is None:
             raise ValueError(
                 "DataLoader: rows of arrays are a batch: pass transform=, or a dataset"
@@ -102,15 +108,14 @@ class DataLoader:
         self._goes_on = False
         if not len(self):
             raise ValueError(
-                f"DataLoader: {self.rows} rows make no batch of {batch_size} "
+                f"DataLoader: {self._examples()} rows make no batch of {batch_size} "
                 f"with drop_last={drop_last}"
             )
 
     def __len__(self) -> int:
         if self.batch_sampler is not None:
             return len(self.batch_sampler)  # type: ignore[arg-type]
-        n = self.rows if self.sampler is None else len(self.sampler)  # type: ignore[arg-type]
-        batches, rest = divmod(n, self.batch_size)
+        batches, rest = divmod(self._examples(), self.batch_size)
         return batches + (rest > 0 and not self.drop_last)
 
     def __repr__(self) -> str:
@@ -118,6 +123,10 @@ class DataLoader:
         return (
             f"DataLoader: {self.rows} examples in {len(self)} batches of {self.batch_size}{order}"
         )
+
+    def _examples(self) -> int:
+        """How many an epoch has."""
+        return self.rows if self.sampler is None else len(self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
         first = self._position or 0 if self._goes_on else 0

@@ -51,9 +51,8 @@ class RandomSampler:
         rng: Any = None,
     ) -> None:
         self.data_source, self.replacement = data_source, replacement
-        self.num_samples = len(data_source)
-        if num_samples is not None:
-            self.num_samples = whole("num_samples", num_samples)
+        n = len(data_source) if num_samples is None else num_samples
+        self.num_samples = whole("num_samples", n)
         self.rng = generator(rng)
 
     def __iter__(self) -> Iterator[int]:

@@ -73,6 +73,11 @@ class Optimizer:
             known = ", ".join(list(signature.parameters)[1:])
             raise TypeError(f"{type(self).__name__}: {error}; it has {known}") from None
         given.apply_defaults()
+        if isinstance(params, Value) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{type(self).__name__} takes parameters, such as model.parameters() or [w], not "
+                f"{type(params).__name__}"
+            )
         self.defaults = {k: v for k, v in given.arguments.items() if k != "params"}
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Value, State] = {}
@@ -112,18 +117,16 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Value) or p.op is not None:
                 raise TypeError(f"an optimiser changes leaves, not {p!r}")
-        signature = inspect.signature(type(self)).parameters
-        for name in self.ranges:
-            if name not in settings or name not in signature:
+        for name, setting in inspect.signature(type(self)).parameters.items():
+            if name not in settings:
                 continue
-            given, usual = settings[name], signature[name].default
+            given, usual = settings[name], setting.default
             several = isinstance(usual, tuple)
-            if several and isinstance(given, (int, float)):
-                raise TypeError(f"{name}={given}: must be {len(usual)} numbers")
-            for x in given if several and isinstance(given, (tuple, list)) else [given]:
-                if x is None and several:  # of the dtype, say
-                    continue
-                self._check_number(name, given, x)
+            if several and np.shape(given) != (len(usual),):
+                raise ValueError(f"{name}={given}: must be {len(usual)} numbers")
+            for x in given if several else [given]:
+                if name in self.ranges and not (x is None and several):  # None: of the dtype, say
+                    self._check_number(name, given, x)
 
     def _check_number(self, name: str, given: Any, x: Any) -> None:
         x, end = number(x) if np.size(x) == 1 else x, self.ranges[name]

@@ -114,6 +114,9 @@ def test_any_number_of_arrays_and_lists():
         ([[1, 2]], {"batch_size": -3}, ValueError, "batch_size=-3: must be 1"),
         ([[1, 2]], {"batch_size": 2.0}, TypeError, r"batch_size=2\.0: must be a whole"),
         ([[1, 2]], {"batch_size": None}, TypeError, "batch_size=None: must be a whole"),
+        ([[1, 2]], {"sampler": iter([0])}, TypeError, "list_iterator has no length"),
+        ([[1, 2]], {"batch_sampler": iter([[0]])}, TypeError, "list_iterator has no length"),
+        ([[1, 2]], {"sampler": []}, ValueError, "0 rows make no batch of 32"),
         ([[1, 2]], {"prefetch": -1}, ValueError, "prefetch=-1: must be 0 or more"),
         ([[1, 2]], {"prefetch": 0.5}, TypeError, "prefetch=0.5: must be a whole"),
     ],
@@ -186,6 +189,8 @@ def test_samplers_choose_the_examples():
     weighted = data.WeightedRandomSampler([0, 0, 1, 3, 0, 0], 4000, rng=0)
     drawn = np.concatenate(epoch(DataLoader(x, x, sampler=weighted)))
     assert np.bincount(drawn, minlength=6)[2:4] == pytest.approx([1000, 3000], abs=120)
+    with pytest.raises(ValueError, match="num_samples=0: must be 1 or more"):
+        data.RandomSampler([])
     two_rounds = list(data.RandomSampler(x, num_samples=12, rng=0))
     assert sorted(two_rounds[:6]) == sorted(two_rounds[6:]) == [*range(6)]
     for options in ({"sampler": [1], "shuffle": True}, {"batch_sampler": [[1]], "drop_last": True}):
