@@ -95,6 +95,10 @@ INSTEAD = {
         "tg.Value(x), or plain arrays, which every layer takes",
     ),
     "inference_mode": "tg.no_grad()",
+    **{
+        name: f"tg.nn.functional.{name}"
+        for name in ("relu", "sigmoid", "softmax", "log_softmax", "tanh", "dropout")
+    },
     **{name: f"np.{name}" for name in ("zeros", "ones", "arange", "exp", "sum", "where", "stack")},
     "numpy": "import numpy as np, whose functions take Values",
     **{name: f"tg.io.{name}" for name in ("save", "load")},

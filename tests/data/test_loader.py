@@ -172,6 +172,25 @@ def test_a_data_set_of_ones_own_is_read_an_example_at_a_time():
     assert (first["a"].tolist(), names) == ([1, 2], ["x", "y"])
 
 
+def test_arrays_are_a_data_set_and_a_tensor_dataset_is_its_arrays():
+    x, y, TensorDataset = np.arange(10).reshape(5, 2), np.arange(5), data.TensorDataset
+    loaders = [DataLoader(*a, batch_size=2, shuffle=True) for a in ((x, y), (TensorDataset(x, y),))]
+    assert [len(loader.dataset) for loader in loaders] == [5, 5]
+    assert [a.tolist() for a in loaders[0].dataset[3]] == [[6, 7], 3]
+    for (a, b), (c, d) in zip(*loaders, strict=True):
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_array_equal(b, d)
+    assert loaders[1].arrays[0] is x  # no example is looked at by itself
+    assert list(DataLoader(TensorDataset(x, y), batch_size=5, collate_fn=len)) == [5]
+
+    class Negative(TensorDataset):
+        def __getitem__(self, i):
+            return tuple(-part for part in super().__getitem__(i))
+
+    ((a, b),) = DataLoader(Negative(x, y), batch_size=5)
+    assert b.tolist() == [0, -1, -2, -3, -4]
+
+
 def test_examples_of_different_shapes_need_a_collate_fn():
     ragged = [(np.zeros(2), 0), (np.zeros(3), 1)]
     with pytest.raises(ValueError, match=r"\[\(2,\), \(3,\)\] make no batch: pass a collate_fn"):
