@@ -10,22 +10,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import in_place
+from tensorgrad.engine.arrays import as_array, in_place
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.init import full
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.nn.activation import floats
 from tensorgrad.value import Value
 
 LastSizes = int | Sequence[int]
 
 
 def _in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose input in float16 it computes with in float32: squares end at 65504."""
+    """A function whose input in float16 it computes with in float32: squares end at 65504.
+    Lists and integers it takes as float64.
+    """
 
     @wraps(normalization)
     def wide(input: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(input, "dtype", None) != np.float16:
+        input = floats(as_array(input))
+        if input.dtype != np.float16:
             return normalization(input, *args, **kwargs)
         return normalization(input.astype(np.float32), *args, **kwargs).astype(np.float16)
 

@@ -407,3 +407,28 @@ def test_a_function_draws_for_each_example_of_a_vmap_and_in_a_checkpoint_once(na
         tg.manual_seed(0)
         grads.append(tg.grad(wrap(lambda x: np.sum(draw(x) ** 2)))(x))
     np.testing.assert_array_equal(*grads)
+
+
+@cases
+def test_complex_numbers_have_the_right_gradient_or_are_refused(name: str) -> None:
+    case, model, rng = CASES[name], made(name).eval(), np.random.default_rng(0)
+    if not case.inputs:
+        return
+    xs = [x + 1j * rng.normal(size=x.shape) for x in case.inputs]
+    directions = [rng.normal(size=x.shape) + 1j * rng.normal(size=x.shape) for x in xs]
+
+    def size(*xs: Any) -> Value:
+        outs = [x for x in flatten(model(*xs, *case.others))[0] if isinstance(x, Value)]
+        return sum(np.sum(np.abs(x) ** 2) for x in outs if x.dtype.kind in "fc")
+
+    try:
+        model.to(np.complex128)
+        leaves = [Value(x) for x in xs]
+        size(*leaves).backward()
+    except TypeError:
+        return
+    h = 1e-6
+    ends = (size(*(Value(x + t * d) for x, d in zip(xs, directions))) for t in (h, -h))
+    up, down = (x.item() for x in ends)
+    slope = sum(np.sum(x.grad * d).real for x, d in zip(leaves, directions))
+    assert slope == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-6)

@@ -23,6 +23,13 @@ def floats(x: Array) -> Array:
     return x.astype(float) if getattr(x, "dtype", FLOAT).kind in "biu" else x
 
 
+def reals(x: Array) -> Array:
+    """`floats`, where the formula holds for real numbers only: TypeError for complex ones."""
+    if getattr(x, "dtype", FLOAT).kind == "c":
+        raise TypeError(f"this is for real numbers, not {x.dtype}: take x.real, x.imag or abs(x)")
+    return floats(x)
+
+
 @np.errstate(over="ignore")
 def logistic(x: Array) -> Array:
     """1 / (1 + e⁻ˣ). Where e⁻ˣ overflows the answer, 0, is right: only the warning is not."""
@@ -71,7 +78,7 @@ exact_sigmoid: Primitive = primitive(
 
 def smooth_max(x: Array) -> Array:
     """ln(1 + eˣ), in a tenth of the time of np.logaddexp for a large array."""
-    x = floats(x)
+    x = reals(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -223,7 +230,7 @@ silu = primitive(
 
 def open_share(x: Array) -> Array:
     """tanh(ln(1 + eˣ)) = n / (n + 2), n = eˣ (eˣ + 2); beyond 20 it is 1."""
-    x = floats(x)
+    x = reals(x)
     e = np.exp(wide(np.minimum(x, 20)))  # float16 ends at 65504
     n = e * (e + 2)
     return as_array(n / (n + 2), getattr(x, "dtype", FLOAT))
@@ -273,7 +280,7 @@ ERFC_SINGLE = (
 @np.errstate(over="ignore", under="ignore")
 def share_below(x: Array) -> Array:
     """Φ(x), the share of a normal distribution below x, exact in both tails. NumPy has no erf."""
-    x = floats(x)
+    x = reals(x)
     if getattr(x, "dtype", FLOAT).char == "e":
         return as_array(share_below(x.astype(np.float32)), x.dtype)
     z = np.abs(x) * math.sqrt(0.5)
@@ -313,7 +320,7 @@ ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715
 @np.errstate(over="ignore")
 def tanh_gate(x: Array) -> Array:
     """½ x (1 + tanh u) = x / (1 + e⁻²ᵘ), u = √(2/π) (x + 0.044715 x³)."""
-    x = floats(x)
+    x = reals(x)
     return x / (1 + np.exp(-2 * ROOT * (x + CUBIC * x * x * x)))
 
 
@@ -362,7 +369,7 @@ tanhshrink = primitive(
     batch=elementwise,
 )
 logsigmoid = primitive(
-    lambda x: -smooth_max(-floats(x)),
+    lambda x: -smooth_max(-reals(x)),
     lambda g, out, x: g * exact_sigmoid(-x),
     name="logsigmoid",
     notation=r"\ln \sigma({0})",

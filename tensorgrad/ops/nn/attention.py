@@ -16,7 +16,7 @@ from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
 from tensorgrad.engine.rules import Together
-from tensorgrad.ops.nn.activation import floats
+from tensorgrad.ops.nn.activation import reals
 from tensorgrad.ops.nn.softmax import top
 from tensorgrad.ops.reduce import wide
 
@@ -39,7 +39,7 @@ def masked(s: Array, m: Array) -> Array:
 
 
 def weights(q: Array, k: Array, *mask: Array, scale: float | None = None) -> Array:
-    s = floats(q) * scale_of(k, scale) @ transposed(k)
+    s = reals(q) * scale_of(k, scale) @ transposed(reals(k))
     s = masked(s, *mask) if mask else s
     x = wide(s)
     largest = top(x, -1)

@@ -20,6 +20,7 @@ from tensorgrad.engine.care import bare, contraction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
+from tensorgrad.ops.nn.activation import reals
 from tensorgrad.ops.reduce import Axis, count, reduced
 
 
@@ -96,7 +97,7 @@ def centered(x: Array, axis: Axis) -> Array:
 
 
 def standardized(x: Array, axis: Axis = -1, eps: float = 1e-5) -> Array:
-    d = centered(x, axis)
+    d = centered(reals(x), axis)
     d /= deviation(d, axis, eps)  # in place: it is our own
     return d
 
@@ -166,7 +167,7 @@ standard_slope: Primitive = primitive(
     care=by_group,
 )
 rms_norm = primitive(
-    lambda x, axis=-1, eps=1e-5: x / deviation(x, axis, eps),
+    lambda x, axis=-1, eps=1e-5: reals(x) / deviation(reals(x), axis, eps),
     lambda g, out, x, axis=-1, eps=1e-5: rms_slope(g, x, axis=axis, eps=eps),
     name="rms_norm",
     notation=r"\frac{{{0}}}{{\sqrt{{\operatorname{{mean}}_{{{axis}}} {0}^2 + {eps}}}}}",
