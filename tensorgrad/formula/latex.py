@@ -24,7 +24,7 @@ from tensorgrad.ops.nn.cost import one_hot
 
 AXES = "ijklm"
 SUMS = {"mean": r"\frac{1}{n} \sum_{i}", "sum": r"\sum_{i}"}  # the words of `reduction`
-LOOSE, SUM, SIGN, PRODUCT, APPLIED, POWER, ATOM = range(7)
+LOOSE, SUM, SIGN, ENTRIES, PRODUCT, APPLIED, POWER, ATOM = range(8)  # ENTRIES: a ⊙ b
 MARK = re.compile(r"@(\d)")
 COMPARISONS = {
     np.less: r"\lt",
@@ -95,11 +95,15 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
     if op and notation is not None and fits(notation, len(args)):
         params, by_itself = Params(x, text_.usual(op)), {"indices", "n", "keepdims"}
         by_itself |= set() if "axis" in x.params else {"axis"}
-        if params.keys() - set(fields(notation)) <= by_itself:
+        others = params.keys() - set(fields(notation)) - by_itself
+        if "others" in fields(notation):
+            shown = [name for name in x.params if name in others]
+            params["others"] = "".join(rf", \text{{{words(k)}}}={params[k]}" for k in shown)
+        if not others or "others" in fields(notation):
             levels, own = bindings(notation)
             parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
             written = Formatter().vformat(notation, parts, params)
-            return written.replace("_{}", ""), own  # of axes that are not known
+            return written.replace("_{, ", "_{").replace("_{}", ""), own  # nothing to be told
     name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
     args, told = text_.told_of(x)
     given = [render(arg, names) for arg in args]
@@ -111,7 +115,7 @@ class Params(dict[str, str]):
     """A call's params for a notation that shows some; those left out are empty.
 
     Axes have letters: `axis` those that a call works along, `indices` all of its operand. `n` is
-    how many entries lie along `axis`.
+    how many entries lie along `axis`; `others` are all that the notation has no other place for.
     """
 
     def __init__(self, x: Applied, usual: Mapping[str, Any]) -> None:
@@ -130,10 +134,21 @@ class Params(dict[str, str]):
             self["axis"] = rf"\text{{axis }}{axis}"
         for name, value in given.items():
             if value is not None:
-                self[name] = SUMS.get(value) or of_constant(value, False)[0]
+                self[name] = setting(name, value, x.params[name])
 
     def __missing__(self, name: str) -> str:
         return "n" if name == "n" else ""
+
+
+def setting(name: str, value: Any, x: Expression) -> str:
+    """A param in a notation: sizes as 2 x 3, a number that all axes or times share once."""
+    several = isinstance(value, (tuple, list)) and len(value) > 0
+    if several and name in ("kernel_size", "size"):
+        return times(value)
+    if several and all(type(part) is int and part == value[0] for part in value):
+        return str(value[0])
+    known = SUMS.get(value) if isinstance(value, str) else None
+    return known or rendered(x, {})[0]
 
 
 def added_axes(x: Expression) -> tuple[int, list[int]] | None:
@@ -222,6 +237,7 @@ OPENING = re.compile(
 )
 CLOSING = re.compile(r"$|[)}|,&]|\\\\|\\r(vert|Vert|floor|ceil|angle)|[+=<>-]")
 TIMES = r"\\(odot|cdot|otimes|times)"
+SLIDES = r"(\\star|(?<= )\*)(_\{[^{}]*\})?"
 FUNCTION = re.compile(r"\\[a-zA-Z]+(\{[^{}]*\})?([_^](\{[^{}]*\}|.))*$")
 
 
@@ -230,11 +246,12 @@ def needed(before: str, after: str) -> int:
     if after.startswith(("^", "_", "'", "}^", "}_")):
         return ATOM
     if before.endswith(("+", "-")):
-        return PRODUCT
-    if re.search(TIMES + "$", before):
+        return ENTRIES
+    if re.search(f"({TIMES}|{SLIDES})$", before):
         return APPLIED
     if OPENING.search(before):
-        return LOOSE if CLOSING.match(after) else SIGN  # the first factor
+        first_factor = SIGN if re.match(TIMES, after) else PRODUCT
+        return LOOSE if CLOSING.match(after) else first_factor
     return APPLIED + bool(FUNCTION.search(before))  # after another factor, or a function's name
 
 
@@ -251,7 +268,9 @@ def binding_of(marked: str) -> int:
         return SUM
     if top.startswith("-"):
         return SIGN
-    if re.search(TIMES + r"|[@\w})] *@|@\d *\\[a-zA-Z]", top):
+    if re.search(f"{TIMES}|{SLIDES}", top):
+        return ENTRIES
+    if re.search(r"[@\w})] *@|@\d *\\[a-zA-Z]", top):
         return PRODUCT
     if re.match(r"\\(?!sqrt|overline|bar)[a-zA-Z]+", top):
         return POWER if top.endswith("()") else APPLIED  # f(x) and f x

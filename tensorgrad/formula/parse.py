@@ -313,6 +313,10 @@ class Reader:
 
     def read_binop(self, x: ast.BinOp) -> Any:
         function, left, right = self.operator(x, x.op), self.read(x.left), self.read(x.right)
+        if function is operator.mul and isinstance(left, tuple) and type(right) is int:
+            if len(left) * right > LONGEST:
+                raise self.error(x, f"a tuple of more than {LONGEST:,} entries")
+            return left * right
         if isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple)):
             raise self.error(x, "arithmetic is of numbers and arrays: write array([...])")
         return self.apply(x, [function], left, right)

@@ -61,6 +61,7 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         self.data, self.expression = data, expression
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("out", None)  # x *= y of what is the rule's own: x is a new symbol
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         return noted(function, args, kwargs)
 

@@ -177,6 +177,8 @@ def binding(text: str) -> int:
 def sequence(x: Any, parts: list[str]) -> str:
     if type(x) is list:
         return f"[{', '.join(parts)}]"
+    if len(parts) > SMALL and len({*parts}) == 1:
+        return f"({parts[0]},) * {len(parts)}"
     return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 

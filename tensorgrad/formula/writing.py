@@ -14,7 +14,7 @@ from tensorgrad.formula.text import Rounded, brief, marked
 class Writer:
     """Text for terminals: `∂e/∂b = ∂e/∂d * ∂d/∂b`."""
 
-    times, near = "*", "≈"
+    times, near, dots = "*", "≈", "…"
 
     def name(self, name: str) -> str:
         return name
@@ -52,7 +52,7 @@ class Writer:
 class Latex(Writer):
     """LaTeX, for math mode."""
 
-    times, near = r"\cdot", r"\approx"
+    times, near, dots = r"\cdot", r"\approx", r"\dots"
 
     def name(self, name: str) -> str:
         return latex.letter(name)

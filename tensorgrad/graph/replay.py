@@ -35,6 +35,7 @@ from tensorgrad.value import Value
 Kind = Literal["leaf", "forward", "seed", "edge"]
 Mode = Literal["rev", "fwd"]
 UNASKED = "what nobody asks for adds 0"
+LONGEST = 1000  # characters of a formula; those of many steps of an LSTM have 15,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +151,14 @@ class Event:
             more = along + ones if np.ndim(self.value) else []
             return [self.moving(self.node, write), *more, write.number(self.g)]
         formula, scalar = self.formula, not any(map(np.ndim, (self.value, *self.node.inputs)))
+        long = formula is not None and len(formula.text()) > LONGEST
         sides = (
             [
                 write.formula(formula, self.words(numbers, write), scalar)
                 for numbers in (False, True)[: 1 + (scalar and self.choice != UNASKED)]
             ]
-            if formula
-            else []
+            if formula and not long
+            else [write.dots] * long
         )
         if self.kind == "forward":
             sides = [write.name(self.name), *sides, write.number(self.value)]

@@ -49,10 +49,17 @@ def _given(n: int, x: Any, weight: Any, name: str) -> tuple[Any, Any]:
     return x if x.ndim == n + 2 else x[None], weight
 
 
-def _settings(n: int, stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
-    """The params of a call, those that are not usual: so a formula shows what is special."""
-    usual = {"stride": (1,) * n, "padding": ((0, 0),) * n, "dilation": (1,) * n, "groups": 1}
-    given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+def _settings(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
+    """The params of a call, those that are not usual, and as one number where all axes are alike:
+    so a formula shows what is special."""
+    usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    around = {part for pair in padding for part in pair}
+    given = {
+        "stride": stride[0] if len({*stride}) == 1 else stride,
+        "padding": around.pop() if len(around) == 1 else padding,
+        "dilation": dilation[0] if len({*dilation}) == 1 else dilation,
+        "groups": groups,
+    }
     return {name: x for name, x in given.items() if x != usual[name]}
 
 
@@ -87,7 +94,7 @@ def _conv(
     for (low, high), size, k, s, d in zip(around, x.shape[2:], kernel, stride, dilation):
         room = size + low + high - d * (k - 1) - 1  # the kernel moves over it, in steps of s
         exact.append((low, high - max(room, 0) % s))
-    params = _settings(n, stride, tuple(exact), dilation, groups)
+    params = _settings(stride, tuple(exact), dilation, groups)
     if bias is None:
         out = ops.conv.conv(x, weight, **params)
     else:
@@ -126,7 +133,7 @@ def _conv_transpose(
             f"output_padding={more}: it is smaller than the stride {stride} or dilation {dilation}"
         )
     around = tuple((p, p - m) for p, m in zip(many(n, padding, "padding", 0), more))
-    params = _settings(n, stride, around, dilation, groups)
+    params = _settings(stride, around, dilation, groups)
     out = ops.conv.conv_transpose(x, weight, **params)
     if bias is not None:
         out = out + np.reshape(bias, (-1,) + (1,) * n)

@@ -101,7 +101,7 @@ def test_the_numbers_on_screen_are_those_of_the_run(shown, run):
     rows = table(shown, "learning-curves")
     assert len(rows) == 4
     for row, line in zip(rows, run.history, strict=True):
-        assert [float(cell) for cell in row] == pytest.approx(line, rel=5e-4)
+        assert [float(cell) for cell in row] == pytest.approx(line[:5], rel=5e-4)
     tiles = dict(zip(shown.locator("dt").all_inner_texts(), shown.locator("dd").all_inner_texts()))
     best = max(run.history, key=lambda line: line.accuracy)
     assert tiles[f"Best accuracy, epoch {best.epoch}"] == f"{best.accuracy:.2%}"

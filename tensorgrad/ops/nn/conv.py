@@ -396,7 +396,7 @@ conv = primitive(
     lambda g, out, x, w, **params: conv_transpose(g, w, **params),
     lambda g, out, x, w, **params: conv_weight(x, g, **params),
     name="conv",
-    notation=r"{1} \star {0}",
+    notation=r"{1} \star_{{{others}}} {0}",
     domain=Domain(
         signature="(n,c,h),(o,c,i)",
         broadcast=False,
@@ -418,7 +418,7 @@ conv_bias = primitive(
     lambda g, out, x, w, bias, **params: conv_weight(x, g, **params),
     lambda g, out, x, w, bias, **params: np.sum(g, axis=(0, *range(2, g.ndim))),
     name="conv_bias",
-    notation=r"{1} \star {0} + {2}",
+    notation=r"{1} \star_{{{others}}} {0} + {2}",
     domain=Domain(
         signature="(n,c,h,w),(o,c,i,j),(o)", broadcast=False, params=calls("z"), complex=True
     ),
@@ -429,7 +429,7 @@ conv_transpose: Primitive = primitive(
     lambda g, out, z, w, **params: conv(g, w, **params),
     lambda g, out, z, w, **params: conv_weight(g, z, **params),
     name="conv_transpose",
-    notation=r"{1} * {0}",
+    notation=r"{1} *_{{{others}}} {0}",
     domain=Domain(
         signature="(n,o,h),(o,c,i)",
         broadcast=False,
@@ -450,7 +450,7 @@ conv_weight: Primitive = primitive(
     lambda g, out, x, z, **params: conv_transpose(z, g, **params),
     lambda g, out, x, z, **params: conv(x, g, **params),
     name="conv_weight",
-    notation=r"{1} \star {0}",
+    notation=r"{1} \star_{{{others}}} {0}",
     domain=Domain(
         signature="(n,c,h),(n,o,i)",
         broadcast=False,

@@ -117,6 +117,7 @@ add_rows: Primitive = primitive(
     lambda q, out, g, indices, n=0: embedding(q, indices),
     flat,
     name="add_rows",
+    notation=r"\bigl[ \sum_{{t:\, {{{1}}}_t = i}} {{{0}}}_t \bigr]_i",
     domain=Domain(
         params=lambda g, indices: [{"n": 3}] if g else [],
         make=lambda g, x: (g, numbers(x, 3)),

@@ -154,7 +154,7 @@ max_pool = primitive(
     largest,
     lambda g, out, x, **window: max_pool_share(g, x, out, **window),
     name="max_pool",
-    notation=r"\max_{{{kernel_size}}} {0}",
+    notation=r"\max_{{{kernel_size}{others}}} {0}",
     domain=Domain(params=windows, kink=ties),
     choice=SHARE,
     batch=on_stacks,
@@ -165,6 +165,8 @@ max_pool_share: Primitive = primitive(
     flat,
     flat,
     name="max_pool_share",
+    notation=r"\bigl[ \sum_{{o \ni i}} {{{0}}}_o [{{{1}}}_i = {{{2}}}_o] / n_o"
+    r" \bigr]_{{i{others}}}",
     domain=Domain(
         broadcast=False,
         params=lambda g, x, out: [ONE] if x and 0 not in x and x[-1] > 1 else (),
@@ -179,6 +181,8 @@ max_pool_mean: Primitive = primitive(
     flat,
     flat,
     name="max_pool_mean",
+    notation=r"\bigl[ \sum_{{i \in o}} {{{0}}}_i [{{{1}}}_i = {{{2}}}_o] / n_o"
+    r" \bigr]_{{o{others}}}",
     domain=Domain(
         broadcast=False,
         params=lambda c, x, out: [ONE] if x and 0 not in x and x[-1] > 1 else (),
@@ -258,7 +262,7 @@ sum_pool = primitive(
         g, size=x.shape[x.ndim - len(kernel_size) :], kernel_size=kernel_size, **window
     ),
     name="sum_pool",
-    notation=r"\sum_{{{kernel_size}}} {0}",
+    notation=r"\sum_{{{kernel_size}{others}}} {0}",
     domain=Domain(params=windows, complex=True),
     batch=on_stacks,
 )
@@ -266,6 +270,7 @@ sum_pool_spread: Primitive = primitive(
     spread,
     lambda c, total, g, size=(), **window: sum_pool(c, **window),
     name="sum_pool_spread",
+    notation=r"\bigl[ \sum_{{o \ni i}} {{{0}}}_o \bigr]_{{i{others}}}",
     domain=Domain(
         params=lambda shape: [ONE | {"size": (shape[-1] + 1,)}] if shape and 0 not in shape else (),
         complex=True,

@@ -132,11 +132,13 @@ def _curves(history: Sequence[Epoch], training: Sequence[Epoch] | None, metric: 
         "the numbers.",
     )
     every = math.ceil(len(history) / ROWS)
+    more = [name for name, x in history[-1].measures.items() if isinstance(x, (int, float))]
+    rows = [(*line[:5], *(line.measures.get(name) for name in more)) for line in history]
     table = _table(
         "Training cost: the mean over the batches; the others: on the evaluation data"
         + (f"; every {every} epochs" if every > 1 else ""),
-        ("Epoch", "Training cost", "Evaluation cost", metric.capitalize(), "Seconds"),
-        history[::-1][::every][::-1],  # the last one in any case
+        ("Epoch", "Training cost", "Evaluation cost", metric.capitalize(), "Seconds", *more),
+        rows[::-1][::every][::-1],  # the last one in any case
     )
     return f"{picture}\n<details><summary>The numbers</summary>\n{table}\n</details>"
 
