@@ -99,7 +99,7 @@ huber = primitive(
     bounded_square,
     lambda g, out, a, y, delta=1.0: g * np.clip(a - y, -delta, delta),
     lambda g, out, a, y, delta=1.0: g * np.clip(y - a, -delta, delta),
-    name="huber",
+    name="huber_loss",
     notation=r"\operatorname{{huber}}_{{{delta}}}({0} - {1})",
     domain=Domain(
         broadcast=False,
