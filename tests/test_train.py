@@ -581,8 +581,11 @@ def test_batches_that_are_none_are_refused_before_training() -> None:
     assert len(history) == 1
     with pytest.raises(TypeError, match=r"fit\(model, \(x, y\), ...\)"):
         arrays_run(X)
-    with pytest.raises(TypeError, match=r"a batch is a tuple \(x, y\)"):
-        arrays_run([X, Y])
+    for batches in ([X, Y], [{"x": X, "y": Y}]):
+        with pytest.raises(TypeError, match=r"a batch is a tuple \(x, y\), not (ndarray|dict)"):
+            arrays_run(batches)
+    with pytest.raises(TypeError, match=r"arrays \(x, y\) or batches, not function"):
+        arrays_run(lambda: [(X, Y)])
 
 
 CHOSEN: list[tuple[Any, Any, Any, bool]] = [

@@ -134,6 +134,8 @@ def as_batches(batches: Any, epochs: int) -> Any:
             f"{type(batches).__name__} ends with its first epoch: pass what can be iterated anew "
             "each time, such as a list or a data.DataLoader"
         )
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"fit takes arrays (x, y) or batches, not {type(batches).__name__}")
     return batches
 
 

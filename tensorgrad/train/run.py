@@ -15,7 +15,7 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.random import default, generators_of
-from tensorgrad.train.batches import Counted, groups, is_data, rows
+from tensorgrad.train.batches import Counted, groups, rows
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.interrupt import Interrupts
 from tensorgrad.train.progress import progress_bar
@@ -190,8 +190,11 @@ class Run:
 
     def size(self, batch: Any) -> int:
         """How many examples there are in it."""
-        if is_data(batch):
-            raise TypeError("a batch is a tuple (x, y), not an array: fit(model, (x, y))")
+        if not isinstance(batch, (tuple, list)):
+            raise TypeError(
+                f"a batch is a tuple (x, y), not {type(batch).__name__}: fit(model, (x, y)) takes "
+                "arrays, a loader's collate_fn makes tuples"
+            )
         size = rows(batch[-1])
         if not size:
             raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
