@@ -63,6 +63,8 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("out", None)  # x *= y of what is the rule's own: x is a new symbol
         function = ufunc if method == "__call__" else getattr(ufunc, method)
+        if any(isinstance(x.data, np.generic) for x in kwargs.get("out", ())):
+            del kwargs["out"]  # `x *= y` of a number is a new one
         return noted(function, args, kwargs)
 
     def __array_function__(

@@ -28,8 +28,8 @@ def pieces(g: Array, out: Array, *xs: Array, axis: int | None = 0) -> list[Array
 
 
 def layers(g: Array, out: Array, *xs: Array, axis: int = 0) -> list[Array]:
-    g = np.moveaxis(g, axis, 0)
-    return [g[i] for i in range(len(xs))]
+    before = (slice(None),) * (axis % g.ndim)
+    return [g[(*before, i) if before else i] for i in range(len(xs))]
 
 
 def stack_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
