@@ -499,3 +499,32 @@ def test_random_hostile_expressions_are_computed_or_refused() -> None:
 @pytest.mark.nightly
 def test_many_random_hostile_expressions_are_computed_or_refused() -> None:
     hostile(200_000, int.from_bytes(os.urandom(4), "little"))
+
+
+def test_zoom_leaves_out_what_a_kernel_meets_of_a_padding() -> None:
+    x = Value(np.arange(1.0, 10).reshape(1, 1, 3, 3), name="x")
+    weight = Value(np.full((1, 1, 3, 3), 2.0), name="W")
+    corner = zoom(nn.functional.conv2d(x, weight, padding=1), (0, 0, 0, 0))
+    leaves = {event.name for event in tg.viz.steps(corner) if event.kind == "leaf"}
+    assert leaves == {
+        *("x[0, 0, 0, 0]", "x[0, 0, 0, 1]", "x[0, 0, 1, 0]", "x[0, 0, 1, 1]"),
+        *("W[0, 0, 1, 1]", "W[0, 0, 1, 2]", "W[0, 0, 2, 1]", "W[0, 0, 2, 2]"),
+    }
+    assert corner.item() == 2 * (1 + 2 + 4 + 5)
+
+
+def test_zoom_into_an_attention_in_single_precision_whose_terms_cancel() -> None:
+    rng = np.random.default_rng(0)
+    v = np.ones((5, 2), np.float32)
+    v[2] = -4  # the mean of the values is 0 but for rounding
+    q, k = (Value(1e-3 * rng.normal(size=(5, 8)).astype(np.float32), name=n) for n in "qk")
+    out = nn.functional.scaled_dot_product_attention(q * 0, k, Value(v, name="v"))
+    assert abs(zoom(out, (0, 0)).item()) < 1e-6
+
+
+def test_a_normalisation_is_taken_apart_without_the_0_that_sums_start_with() -> None:
+    x = Value(np.array([[1.0, 2.0, 6.0]]), name="x")
+    entry = zoom(nn.functional.layer_norm(x, (3,)), (0, 2), wrt=x)
+    text = "\n".join(map(str, tg.viz.steps(entry)))
+    assert "v2 = v1 + x[0, 2] = 3 + 6 = 9\n" in text
+    assert "0 + " not in text

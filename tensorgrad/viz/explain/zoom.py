@@ -47,11 +47,11 @@ class Entry(Value):
     def __radd__(self, other: Array) -> Value:
         return self if is_zero(other) else super().__radd__(other)
 
-    def __mul__(self, other: Array) -> Value:
-        return other if is_zero(other) else super().__mul__(other)
+    def __mul__(self, other: Array) -> Any:
+        return 0 if is_zero(other) else super().__mul__(other)
 
-    def __rmul__(self, other: Array) -> Value:
-        return other if is_zero(other) else super().__rmul__(other)
+    def __rmul__(self, other: Array) -> Any:
+        return 0 if is_zero(other) else super().__rmul__(other)
 
     def __getattr__(self, name: str) -> Any:
         op = registry.get(name)
@@ -69,7 +69,7 @@ Entry.kind = Entry
 
 def is_zero(x: Any) -> bool:
     """Whether it is the 0 of a padding, or that a sum starts with, and no number of anybody's."""
-    return type(x) is int and x == 0
+    return type(x) in (int, np.int_) and x == 0
 
 
 def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) -> Value:
