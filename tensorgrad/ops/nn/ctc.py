@@ -38,7 +38,7 @@ def later(x: Array, by: int) -> Array:
 
 def emitted(x: Array, labels: Array) -> Array:
     """The log probability at each time of the label of each state: (time, n, S)."""
-    return np.take_along_axis(x, np.broadcast_to(labels, (len(x), *labels.shape)), axis=2)
+    return np.take_along_axis(x, labels[None], axis=2)
 
 
 def forwards(e: Array, past: Array, lengths: Array) -> list[Array]:
