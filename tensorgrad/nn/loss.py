@@ -455,7 +455,7 @@ HuberLoss = module_of("HuberLoss", huber_loss, 2)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """`huber_loss` with delta = beta, divided by beta; |a - y| for beta = 0.
+    """`huber_loss` with delta = beta, divided by beta; |a - y| for beta = 0 (Girshick 2015, eq. 3).
 
     >>> smooth_l1_loss(np.array([1.0, 2.0]), np.array([0.0, -8.0]), "none", 2.0)
     array([0.25, 9.  ])

@@ -99,7 +99,7 @@ def rms_norm(
     >>> rms_norm(np.array([[3.0, 4.0]]), 2).round(3)
     array([[0.849, 1.131]])
     """
-    axis = _trailing("rms_norm", input, normalized_shape)
+    input, axis = floats(input), _trailing("rms_norm", input, normalized_shape)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
     return _scaled(ops.normalization.rms_norm(input, axis=axis, eps=eps), weight, None)
 

@@ -248,3 +248,9 @@ def test_a_checkpoint_moves_running_statistics_once() -> None:
 def test_mistakes_are_named(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_integers_are_normalised_as_floats() -> None:
+    x = np.array([[1, 2, 3, 4]])
+    for f in (F.layer_norm, F.rms_norm):
+        np.testing.assert_array_equal(f(x, 4), f(x.astype(float), 4))
