@@ -103,6 +103,7 @@ def rendered(x: Any, names: Mapping[str, str]) -> tuple[str, int]:
             levels, own = bindings(notation)
             parts = [within(arg, levels.get(i, LOOSE), names) for i, arg in enumerate(args)]
             written = Formatter().vformat(notation, parts, params)
+            written = re.sub(FACTOR + r" (?=\\text\{)", r"\1 \, ", written)
             return written.replace("_{, ", "_{").replace("_{}", ""), own  # nothing to be told
     name = r"\operatorname{" + words(text_.spelling(x.function)) + "}"
     args, told = text_.told_of(x)
@@ -238,6 +239,7 @@ OPENING = re.compile(
 CLOSING = re.compile(r"$|[)}|,&]|\\\\|\\r(vert|Vert|floor|ceil|angle)|[+=<>-]")
 TIMES = r"\\(odot|cdot|otimes|times)"
 SLIDES = r"(\\star|(?<= )\*)(_\{[^{}]*\})?"
+FACTOR = r"((?:^|[^\\\w])\w|[)}\d])"  # how one ends; \odot and its like do not
 FUNCTION = re.compile(r"\\[a-zA-Z]+(\{[^{}]*\})?([_^](\{[^{}]*\}|.))*$")
 
 

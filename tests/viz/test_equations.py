@@ -439,6 +439,12 @@ def test_layers_of_unnamed_data_are_set(bias: bool) -> None:
     assert "<math" in found.html()
 
 
+def test_names_of_several_letters_stand_apart_as_factors() -> None:
+    model, x = nn.Linear(3, 2, rng=0), np.ones((5, 3))
+    found = explain(np.sum(model(x)), model.bias, {"x": x, "model": model}).latex()
+    assert r"x \, \text{model.weight}^{\top} + \text{model.bias}" in found
+
+
 def test_what_is_rounded_is_not_called_equal() -> None:
     x = Value(-10.0, name="x")
     text = str(explain(np.exp(x) + 1, x))
