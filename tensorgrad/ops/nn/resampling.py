@@ -18,7 +18,11 @@ def resampled(x: Array, matrices: Sequence[Any]) -> Array:
     for axis, matrix in enumerate(matrices, -len(matrices)):
         before, after = x.shape[:axis], x.shape[axis:][1:]
         planes = np.reshape(x, (total(before), x.shape[axis], total(after)))
-        parts = [product(planes[:, low:high], rows) for low, high, rows in blocks(matrix)]
+        n = x.shape[axis]
+        parts = [
+            product(planes[:, low:high] if high - low < n else planes, rows)
+            for low, high, rows in blocks(matrix)
+        ]
         planes = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         x = np.reshape(planes, (*before, len(matrix), *after))
     return x
