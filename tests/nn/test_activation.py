@@ -225,3 +225,12 @@ def test_functions_take_the_words_of_numpy_for_axes() -> None:
         F.softmax(x, axis=0, dim=1)
     with pytest.raises(TypeError, match="axes"):
         F.softmax(x, axes=0)
+
+
+def test_relu_of_a_large_array_is_that_of_its_parts():
+    x = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    x[:5] = [np.nan, np.inf, -np.inf, 0, -0.0]
+    parts = [F.relu(part) for part in x.reshape(10, -1)]
+    np.testing.assert_array_equal(F.relu(x), np.concatenate(parts))
+    assert np.isnan(F.relu(x)[0])
+    assert F.relu(x).dtype == np.float32
