@@ -109,8 +109,9 @@ class Builder:
     """
 
     def __init__(self, classes: Mapping[str, type[Module]], numbers: int) -> None:
-        # A layer draws a weight, and at most as many numbers again for a bias.
-        self.classes, self.rng = classes, Blank(2 * numbers + SPARE)
+        # A layer draws a weight, and at most as many numbers again for a bias; what is copied was
+        # made before, within what is copied too.
+        self.classes, self.rng = classes, Blank(4 * numbers + SPARE)
         self.built: list[Module | None] = []  # None while it is being built
         self.calls: list[int] = []  # in a forward of each
         self.called = 0

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tensorgrad.nn import activation as activations
 from tensorgrad.nn.attention import MultiheadAttention
 from tensorgrad.nn.dropout import Dropout
+from tensorgrad.nn.init import taking
 from tensorgrad.nn.linear import Linear
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.normalization import LayerNorm
@@ -40,10 +41,13 @@ def _copies(layer: Module, n: int) -> list[Module]:
     """ValueError for none, and for more than anybody has trained (Wang et al., DeepNet, 2022)."""
     if not 1 <= n <= 1000:
         raise ValueError(f"num_layers={n}: 1 to 1000 layers")
-    drawn_from = {
-        id(part.rng): part.rng for _, part in layer.named_modules() if hasattr(part, "rng")
-    }
-    return [copy.deepcopy(layer, dict(drawn_from)) for _ in range(n)]  # or all would drop the same
+    arrays = (*layer.named_parameters(), *layer.named_buffers())
+    taking.get()(n * sum([1 for _ in layer.named_modules()] + [x.size for _, x in arrays]))
+    shared: dict[int, Any] = {}  # or all would drop the same, and copy what they were made of
+    for _, part in layer.named_modules():
+        for x in (getattr(part, "rng", None), part._made_with):
+            shared[id(x)] = x
+    return [copy.deepcopy(layer, dict(shared)) for _ in range(n)]
 
 
 class _Layer(Module):

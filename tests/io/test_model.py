@@ -339,7 +339,19 @@ def nested(n, x):
 
 
 LINEAR = linear(1, 1)
+
+
+def copied(levels, n):
+    layer = made("Identity")
+    for _ in range(levels):
+        arguments = {"encoder_layer": layer, "num_layers": n}
+        layer = {"class": "TransformerEncoder", "arguments": arguments}
+    return layer
+
+
 REFUSED = {
+    "a million copies": (copied(2, 1000), "more than the file has"),
+    "2^90 copies": (copied(90, 2), "more than the file has"),
     "a trillion neurons": (
         {"class": "Layer", "arguments": {"nin": 1, "nout": 10**12}},
         "more than",
