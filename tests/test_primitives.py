@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,10 @@ def test_every_primitive_of_the_package_is_drawn_from_its_domain() -> None:
     """A `params=` that yields nothing would make the tests above pass without a single call."""
     for op in registry.values():
         shapes = [(2, 3), (3,), (2, 1), (2,), (1,), (), (1, 2)]
-        calls = [list(op.domain.params(*[s] * (op.arity or 2))) for s in shapes]
+        operands = [[shape] * (op.arity or 2) for shape in shapes]
+        if cores := re.findall(r"\(([^()]*)\)", op.domain.signature or ""):
+            operands.append([(2,) * len(core.split(",")) for core in cores])
+        calls = [list(op.domain.params(*shapes)) for shapes in operands]
         assert any(calls), f"{op.name}: no params fit any operand"
     assert len(registry) >= 85
 

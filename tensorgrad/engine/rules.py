@@ -39,8 +39,13 @@ class Together(Each):
         return [lambda *args, c=c, **params: c for c in self.rule(*args, **params)]
 
 
-def flat(g: Array, out: Array, *operands: Array, **params: object) -> Array:
+def flat(g: Array, out: Array, *operands: Array) -> Array:
     """The rule of an operand that a function does not vary with, or only in steps: slope 0."""
+    return 0.0
+
+
+def flat_with_params(g: Array, out: Array, *operands: Array, **params: object) -> Array:
+    """The same, of a function that takes any params."""
     return 0.0
 
 

@@ -19,7 +19,7 @@ from tensorgrad.engine.calls import drawing
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
-from tensorgrad.engine.rules import flat
+from tensorgrad.engine.rules import flat_with_params
 from tensorgrad.ops.elementwise import only
 
 
@@ -50,7 +50,7 @@ def drawn(name: str, draw: Callable[..., Array]) -> Primitive:
         whole = x.ndim if whole is None else whole + len(batch)
         return draw(x, **{**params, "whole": whole})
 
-    return Primitive(draw, (flat,), name, batch=in_examples)
+    return Primitive(draw, (flat_with_params,), name, batch=in_examples)
 
 
 bernoulli = drawn("bernoulli", kept)
@@ -72,7 +72,7 @@ def scale(p: float) -> float:
 dropout = primitive(
     lambda x, mask, p=0.5: only(mask, x) * scale(p),
     lambda g, out, x, mask, p=0.5: only(mask, g) * scale(p),
-    flat,
+    flat_with_params,
     name="dropout",
     notation=r"\frac{{{1} \odot {0}}}{{1 - {p}}}",
     domain=Domain(

@@ -13,7 +13,7 @@ from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
-from tensorgrad.engine.rules import flat
+from tensorgrad.engine.rules import flat_with_params
 
 
 def row_numbers(indices: Array, n: int) -> Array:
@@ -104,7 +104,7 @@ def tables(weight: Shape, indices: Shape) -> Any:
 embedding: Primitive = primitive(
     rows,
     by_weight,
-    flat,
+    flat_with_params,
     name="embedding",
     notation="{{{0}}}_{{{1}}}",
     domain=Domain(
@@ -115,7 +115,7 @@ embedding: Primitive = primitive(
 add_rows: Primitive = primitive(
     rows_added,
     lambda q, out, g, indices, n=0: embedding(q, indices),
-    flat,
+    flat_with_params,
     name="add_rows",
     notation=r"\bigl[ \sum_{{t:\, {{{1}}}_t = i}} {{{0}}}_t \bigr]_i",
     domain=Domain(

@@ -23,7 +23,7 @@ from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape, ties
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
-from tensorgrad.engine.rules import flat
+from tensorgrad.engine.rules import flat_with_params
 from tensorgrad.ops.constant import on_data
 from tensorgrad.ops.elementwise import only
 from tensorgrad.ops.reduce import SHARE
@@ -162,8 +162,8 @@ max_pool = primitive(
 max_pool_share: Primitive = primitive(
     to_largest,
     lambda c, total, g, x, out, **window: max_pool_mean(c, x, out, **window),
-    flat,
-    flat,
+    flat_with_params,
+    flat_with_params,
     name="max_pool_share",
     notation=r"\bigl[ \sum_{{o \ni i}} {{{0}}}_o [{{{1}}}_i = {{{2}}}_o] / n_o"
     r" \bigr]_{{i{others}}}",
@@ -178,8 +178,8 @@ max_pool_share: Primitive = primitive(
 max_pool_mean: Primitive = primitive(
     of_largest,
     lambda g, total, c, x, out, **window: max_pool_share(g, x, out, **window),
-    flat,
-    flat,
+    flat_with_params,
+    flat_with_params,
     name="max_pool_mean",
     notation=r"\bigl[ \sum_{{i \in o}} {{{0}}}_i [{{{1}}}_i = {{{2}}}_o] / n_o"
     r" \bigr]_{{o{others}}}",
