@@ -96,9 +96,9 @@ def test_every_primitive_of_the_package_is_drawn_from_its_domain() -> None:
         shapes = [(2, 3), (3,), (2, 1), (2,), (1,), (), (1, 2)]
         operands = [[shape] * (op.arity or 2) for shape in shapes]
         if cores := re.findall(r"\(([^()]*)\)", op.domain.signature or ""):
-            operands.append([(2,) * len(core.split(",")) for core in cores])
-        calls = [list(op.domain.params(*shapes)) for shapes in operands]
-        assert any(calls), f"{op.name}: no params fit any operand"
+            operands = [[(2,) * len(core.split(",")) for core in cores], *operands]
+        found = any(list(op.domain.params(*shapes)) for shapes in operands)
+        assert found, f"{op.name}: no params fit any operand"
     assert len(registry) >= 85
 
 
