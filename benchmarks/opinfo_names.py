@@ -210,6 +210,7 @@ LEFT_OUT = {
     "PyTorch's operation in pieces has no second derivative, and says 0": (
         r"^nn.functional.linear_cross_entropy chunked.*second derivative.*PyTorch's -?0$"
     ),
+    "an input without channels, which PyTorch's own layers refuse": r"batch_norm.*\(\(0,\), \(0,\)",
     "PyTorch's own answer is NaN": r"PyTorch's nan",
     "PyTorch computes in float32": r"^cov.*aweights=\(",
     "an entry that another one overwrote has gradient 0": r"max_unpool\dd.*gradient: 0, PyTorch",

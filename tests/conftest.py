@@ -18,7 +18,7 @@ from tensorgrad.data import TrainTest, mnist
 from tensorgrad.engine.primitive import implementation_of, implementations, registry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=SLOW)
 settings.register_profile(
     "ci", settings.get_profile("dev"), max_examples=100, derandomize=True, print_blob=True
 )

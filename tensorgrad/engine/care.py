@@ -287,9 +287,10 @@ CARE, OPAQUE = Care(), Opaque()
 
 def finite(g: Array) -> bool:
     """Whether a cotangent has finite entries only, for all examples of a `vmap`."""
-    g = innermost(g)
-    if isinstance(g, np.inexact):
-        return cmath.isfinite(g)
+    if type(g) is not np.ndarray:
+        g = innermost(g)
+        if isinstance(g, np.inexact):
+            return cmath.isfinite(g)
     if type(g) is np.ndarray:
         entries = g if g.ndim < 2 else g.ravel("K")  # a view, in whatever order it lies in memory
         if cmath.isfinite(entries.dot(entries)):  # half the time of isfinite; but it may overflow
