@@ -380,7 +380,8 @@ def gaussian_nll_loss(
     >>> gaussian_nll_loss(np.array([0.0]), np.array([2.0]), np.array([1.0]))
     np.float64(2.0)
     """
-    (x, y), var = pair(input, target), as_array(var)
+    x, y, var = floats(as_array(input)), as_array(target), as_array(var)
+    y = y.astype(x.dtype) if y.dtype.kind in "biu" else y  # of any shape that broadcasts
     if wrong(var < 0):
         raise ValueError("gaussian_nll_loss: a variance is negative")
     if var.ndim and var.shape == x.shape[:-1] and x.ndim:

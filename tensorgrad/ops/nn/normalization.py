@@ -20,7 +20,7 @@ from tensorgrad.engine.care import bare, contraction
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
-from tensorgrad.ops.nn.activation import reals
+from tensorgrad.ops.nn.activation import floats, reals
 from tensorgrad.ops.reduce import Axis, count, reduced
 
 
@@ -167,7 +167,7 @@ standard_slope: Primitive = primitive(
     care=by_group,
 )
 rms_norm = primitive(
-    lambda x, axis=-1, eps=1e-5: reals(x) / deviation(reals(x), axis, eps),
+    lambda x, axis=-1, eps=1e-5: floats(x) / deviation(floats(x), axis, eps),
     lambda g, out, x, axis=-1, eps=1e-5: rms_slope(g, x, axis=axis, eps=eps),
     name="rms_norm",
     notation=r"\frac{{{0}}}{{\sqrt{{\operatorname{{mean}}_{{{axis}}} {0}^2 + {eps}}}}}",
