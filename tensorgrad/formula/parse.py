@@ -234,6 +234,13 @@ def no_number(text: str) -> bool:
         return False
 
 
+def too_large(x: Any) -> bool:
+    """Whether it has a whole number that NumPy would compute with as Python does, at any length."""
+    if isinstance(x, (list, tuple)):
+        return any(map(too_large, x))
+    return isinstance(x, int) and x.bit_length() > 64
+
+
 class Reader:
     """Walks the syntax tree of one expression."""
 
@@ -275,6 +282,8 @@ class Reader:
         for word in (*args, *params.values()):
             if isinstance(word, str) and no_number(word):
                 raise self.error(x, f"{word!r} is no type of number")
+        if getattr(function, "__module__", "") != "_operator" and any(map(too_large, args)):
+            raise self.error(x, "a whole number that is too large for NumPy (write it as a float)")
         cost = cost_of(function, args, params)
         if cost.bits > LARGEST:
             raise self.error(x, "a power of whole numbers that is too large")
