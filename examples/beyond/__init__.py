@@ -1,0 +1,1 @@
+"""Past the sources: what else a graph of gradients is good for."""
