@@ -13,7 +13,9 @@ small matrix products wait for each other.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -70,8 +72,17 @@ class Log:
         path = self.file(e)
         if not path.exists():
             return []
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [line for line in lines if of.items() <= line.items()]
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [line for line in lines if of.items() <= line.items()]
+        except (ValueError, AttributeError):
+            raise ValueError(
+                f"{path} is no log of runs: delete it, or name another --log"
+            ) from None
+
+    def kind(self, quick: bool) -> dict[str, Any]:
+        """What the lines of such runs say."""
+        return {"quick": quick, "kernel": self.kernel}
 
     def add(self, e: Experiment, **line: Any) -> None:
         with self.file(e).open("a", encoding="utf-8") as out:
@@ -105,7 +116,8 @@ def time_by_hand(e: Experiment, log: Log, rounds: int = 3) -> None:
     for _ in range(rounds):
         for who, function in (("ours", e), ("by_hand", e.by_hand)):
             start = time.process_time()
-            function(0, **e.timed)
+            with contextlib.redirect_stdout(io.StringIO()):
+                function(0, **e.timed)
             times[who].append(time.process_time() - start)
     log.add(e, timed=True, **{who: statistics.median(t) for who, t in times.items()})
 
@@ -187,13 +199,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="such as ch3 or gonn")
     parser.add_argument("--quick", action="store_true", help="a few epochs of each, one seed")
-    parser.add_argument("--seeds", type=int, help="how many, for each (default: what it says)")
+    parser.add_argument("--seeds", type=int, help="runs of each (default: what it says, mostly 3)")
     parser.add_argument("--again", action="store_true", help="what is in the log too")
     parser.add_argument("--list", action="store_true", help="the names, and nothing else")
     parser.add_argument("--log", type=Path, default=Path("reproduced"), help="the folder of runs")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="for reproduced.md")
     given = parser.parse_args(arguments)
     try:
+        if given.seeds is not None and given.seeds < 1:
+            raise ValueError(f"--seeds {given.seeds}: at least 1")
         chosen = selected(given.only)
         if given.list:
             print("\n".join(e.name for e in chosen))
@@ -229,7 +243,7 @@ def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace) -> int
         print(f"written: {page}")
     missed = []
     for e in chosen:
-        runs = log.lines(e, quick=given.quick, kernel=log.kernel)
+        runs = log.lines(e, **log.kind(given.quick))
         for i, claim in enumerate(e.claims):
             best = claim.best([r["reached"][i] for r in runs])
             if not claim.met(best, given.quick):
