@@ -87,12 +87,20 @@ def test_they_compose_with_each_other_and_with_a_step_of_yours() -> None:
     close(model.bias.data, b - ETA * np.clip(2 * gb, -0.3, 0.3))
 
 
-def test_fit_monitors_the_penalised_loss() -> None:
+def test_fit_monitors_the_penalised_loss_on_training_and_evaluation_data() -> None:
     model = nn.Linear(3, 2, rng=0).to(np.float64)
     (w, b) = (p.data for p in model.parameters())
     sgd = optim.SGD(model.parameters(), lr=0.1)
-    history = tg.fit(model, [(X, Y)], F.mse_loss, sgd, epochs=1, step=penalised(l2=2.0))
-    close(history[0].loss, np.mean((X @ w.T + b - Y) ** 2) + np.sum(w**2))
+    kind = penalised(penalised(l2=2.0), l1=3.0, of=lambda name, p: name == "bias")
+    sets = {"test": (X[:2], Y[:2]), "training": (X, Y)}
+    history = tg.fit(model, [(X, Y)], F.mse_loss, sgd, epochs=1, step=kind, validation=sets)
+    before = np.mean((X @ w.T + b - Y) ** 2) + np.sum(w**2) + 3 * np.sum(np.abs(b))
+    close(history[0].loss, before)
+    (w, b) = (p.data for p in model.parameters())
+    for name, (x, y) in sets.items():
+        penalty = np.sum(w**2) + 3 * np.sum(np.abs(b))
+        close(history[0].measures[f"{name}_loss"], np.mean((x @ w.T + b - y) ** 2) + penalty)
+    assert history[0].validation_loss == history[0].measures["test_loss"]
 
 
 def test_a_gradient_that_is_no_number_is_named_as_ever() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from tensorgrad.engine.node import Array
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.utils import clip_grad_norm_, clip_grad_value_
+from tensorgrad.ops.nn.cost import half_square
 from tensorgrad.train.step import Step
 from tensorgrad.value import Value
 
@@ -35,7 +36,8 @@ def penalised(
     `max_norm`.
 
     The sums are over the parameters of which `of(name, parameter)` is true, by default weights, not
-    biases. The loss that is monitored has them. In Nielsen's chapter 3, with n examples, λ/n is
+    biases. The losses that `fit` monitors, on training and validation data, have them
+    (`Step.with_penalty`). In Nielsen's chapter 3, with n examples, λ/n is
     `l2` (equations 87 and 93) or `l1` (95), so that SGD shrinks weights by 1 - ηλ/n each step.
     A unit's weights are those of one index of the first axis: Srivastava et al. (2014), section 5.1
     (there an exception is made of biases too).
@@ -55,26 +57,34 @@ def penalised(
         if x is not None and not 0 <= x < np.inf:
             raise ValueError(f"{name}={x}: must be 0 or more, and finite")
 
+    def added(loss: Any, weights: list[Value]) -> Any:
+        for w in weights:
+            if l1:
+                loss = loss + l1 * np.sum(np.abs(w))
+            if l2:
+                square = np.sum(np.abs(w) ** 2) / 2 if w.dtype.kind == "c" else half_square(w)
+                loss = loss + l2 * square
+        return loss
+
     class Penalised(step):  # type: ignore[misc, valid-type]
         def __init__(self, model: Module, *args: Any) -> None:
             super().__init__(model, *args)
-            self.weights = [p for name, p in model.named_parameters() if of(name, p)]
-            if not self.weights:
+            weights = [p for name, p in model.named_parameters() if of(name, p)]
+            if not weights:
                 raise ValueError(f"{type(model).__name__} has no weights to penalise")
+            self.weights = {**getattr(self, "weights", {}), Penalised: weights}
 
         def forward(self, *batch: Any) -> Value:
-            loss: Value = super().forward(*batch)
-            for w in self.weights:
-                if l1:
-                    loss = loss + l1 * np.sum(np.abs(w))
-                if l2:
-                    loss = loss + l2 / 2 * np.sum(np.abs(w) ** 2 if w.dtype.kind == "c" else w * w)
+            loss: Value = added(super().forward(*batch), self.weights[Penalised])
             return loss
+
+        def with_penalty(self, loss: Any) -> Any:
+            return added(super().with_penalty(loss), self.weights[Penalised])
 
         def update(self, evaluate: Callable[[], Value]) -> Value:
             loss: Value = super().update(evaluate)
             if max_norm is not None:
-                for w in self.weights:
+                for w in self.weights[Penalised]:
                     w.data = within(w.data, max_norm)
             return loss
 

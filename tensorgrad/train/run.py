@@ -208,8 +208,12 @@ class Run:
         validation_loss: float | None = None
         score: Any = None
         measures: dict[str, Any] = {}
+        with_penalty = getattr(self.step, "with_penalty", None)  # not every step is a Step
         for i, (name, batches) in enumerate(self.validation.items()):
             loss, scores = measured(self.model, batches, self.loss, self.metrics)
+            if with_penalty is not None:
+                with no_grad():
+                    loss = float(data_of(with_penalty(loss)))
             if not i:
                 validation_loss, score = loss, next(iter(scores.values()), None)
             if name != "validation":

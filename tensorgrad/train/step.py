@@ -110,6 +110,10 @@ class Step:
             raise TypeError(f"a loss is a Value, not a {type(loss).__name__}: no .item(), no float")
         return loss
 
+    def with_penalty(self, loss: Any) -> Any:
+        """What `fit` monitors, of the loss on any data: the loss itself; `penalised` adds to it."""
+        return loss
+
     def backward(self, loss: Value) -> None:
         """Leave the gradient of the loss, and no other, in the parameters."""
         self.optimizer.zero_grad()

@@ -91,6 +91,14 @@ def test_learning_curves_take_costs_and_scores_on_training_data_from_a_monitor()
     assert list(curves(accuracy)["training"]) == [0.6]
 
 
+def test_learning_curves_find_the_training_data_among_the_validation_sets() -> None:
+    measured = {"training_loss": 0.5, "training_accuracy": 0.6}
+    history = [Epoch(1, 0.9, 1.0, 0.7, 0.1, measured)]
+    cost, accuracy = figures.learning_curves(history).axes
+    assert list(curves(cost)["training"]) == [0.5]
+    assert list(curves(accuracy)["training"]) == [0.6]
+
+
 def test_without_validation_data_there_is_one_curve() -> None:
     (cost,) = figures.learning_curves([Epoch(1, 0.9, None, None, 0.1)]).axes
     assert list(curves(cost)) == ["training"]

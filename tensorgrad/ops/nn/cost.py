@@ -88,6 +88,21 @@ quadratic = primitive(
 )
 
 
+def half_sum(x: Array) -> Array:
+    d = wide(x)
+    cost = 0.5 * np.vdot(d, d)
+    return cost if d is x else cost.astype(x.dtype)
+
+
+half_square = primitive(
+    half_sum,
+    lambda g, out, x: g * x,
+    name="half_square",
+    notation=r"\tfrac{{1}}{{2}} \lVert {0} \rVert^2",
+    domain=Domain(),
+)
+
+
 def bounded_square(a: Array, y: Array, delta: float = 1.0) -> Array:
     a, y = pair(a, y)
     d = a - y

@@ -1,15 +1,11 @@
 """How training went: cost and accuracy by epoch, and the length of the gradient in each layer.
 
-What to record while `fit` trains: pass one as `on_epoch`, or call several.
+What to record while `fit` trains: cost and accuracy by `validation`, the rest by `callbacks`.
 
 norms = GradientNorms(model, loss, x, y)
-training = Monitor(model, loss, x, y)
-
-def watch(line):
-    norms(line)
-    training(line)
-
-history = tg.fit(model, batches, loss, optimizer, epochs=30, on_epoch=watch)
+sets = {"test": (x_test, y_test), "training": (x, y)}
+history = tg.fit(..., validation=sets, callbacks=[norms])
+learning_curves(history)
 """
 
 from __future__ import annotations
@@ -139,8 +135,9 @@ def learning_curves(
     """Cost and accuracy on training and evaluation data, by epoch (Nielsen ch. 3: overfitting).
 
     `history`: what `fit` returned, with the evaluation data given to it as `validation`.
-    `training`: the `history` of a `Monitor` on the training data; without it the training cost is
-    the mean over the epoch's batches, and the training accuracy is not known.
+    `training`: the `history` of a `Monitor` on the training data; without it, what `fit` measured
+    on a validation set with the name "training"; else the training cost is the mean over the
+    epoch's batches, and the training accuracy is not known.
     `metric`: what to call that axis; numbers from 0 to 1 are drawn as percentages.
 
     ValueError for a history without epochs.
@@ -157,6 +154,14 @@ def learning_curves(
             "others: pass the history of a Monitor of the same run"
         )
     epochs = [line.epoch for line in history]
+    if training is None and "training_loss" in history[0].measures:
+        training = [
+            line._replace(
+                loss=line.measures["training_loss"],
+                accuracy=line.measures.get(f"training_{metric}"),
+            )
+            for line in history
+        ]
     costs: list[Curve] = [
         ("training", [line.loss for line in training or history]),
         ("evaluation", [line.validation_loss for line in history]),
