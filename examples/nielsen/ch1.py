@@ -1,9 +1,12 @@
 """Chapter 1: a network reads handwritten digits, by plain gradient descent."""
 
+from functools import partial
+
 import numpy as np
 
 import tensorgrad as tg
 from examples import mnist
+from examples.by_hand import dense
 from examples.experiment import Claim, Reached, experiment, show
 from tensorgrad import data, nn, optim
 from tensorgrad.viz import figures
@@ -30,7 +33,43 @@ def train(hidden, seed, epochs, lr=3.0):
     )
 
 
-@experiment(Claim("784-30-10", 0.9542, at_least=0.9492, quick=0.90), quick={"epochs": 1})
+by_hand = partial(dense.train, cost="quadratic", init="normal")
+
+
+@experiment(
+    Claim("784-30-10", 0.9542, at_least=0.9492, quick=0.90),
+    quick={"epochs": 1},
+    by_hand=partial(by_hand, sizes=(784, 30, 10), lr=3.0),
+)
 def thirty(seed=0, epochs=30):
     history = train(30, seed, epochs)
     return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))
+
+
+@experiment(
+    Claim("784-100-10", 0.9659, at_least=0.9609, quick=0.55),
+    seeds=5,
+    quick={"epochs": 1},
+    by_hand=partial(by_hand, sizes=(784, 100, 10), lr=3.0),
+)
+def hundred(seed=0, epochs=30):
+    history = train(100, seed, epochs)
+    return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))
+
+
+@experiment(
+    Claim("784-100-10 at η = 0.001, after 30 epochs", 0.2142, within=0.10, quick=0.20),
+    quick={"epochs": 1},
+)
+def too_slow(seed=0, epochs=30):
+    history = train(100, seed, epochs, lr=0.001)
+    return Reached(history[-1].accuracy, lambda: figures.learning_curves(history))
+
+
+@experiment(
+    Claim("784-30-10 at η = 100, after 30 epochs", 0.1009, within=0.02, quick=0.02),
+    quick={"epochs": 1},
+)
+def too_fast(seed=0, epochs=30):
+    history = train(30, seed, epochs, lr=100.0)
+    return Reached(history[-1].accuracy, lambda: figures.learning_curves(history))
