@@ -243,16 +243,6 @@ def test_a_transformer_learns_to_write(steps, most, tmp_path):
 
 
 @needs_mnist
-@pytest.mark.parametrize(
-    ("name", "seed", "floor"), [("mnist_30.py", 0, 87), ("mnist_100.py", 0, 60)]
-)
-def test_one_epoch_of_nielsens_network_reads_most_of_mnist(name, seed, floor, tmp_path):
-    output = run(name, str(seed), "1", folder=tmp_path)
-    assert re.match(r"Epoch 1: \d,\d{3} / 10,000\nBest: ", output)
-    assert percent("Best: PERCENT after epoch 1", output) > floor
-
-
-@needs_mnist
 def test_an_lstm_reads_rows_of_mnist_after_a_hundred_steps(tmp_path):
     output = run("lstm_rows.py", "1", "6400", folder=tmp_path)
     assert percent("Epoch 1: PERCENT", output) > 55

@@ -10,7 +10,7 @@ import pytest
 import tensorgrad as tg
 from examples import mnist
 from examples.by_hand import dense
-from examples.nielsen import ch3_cost, network2
+from examples.nielsen import ch1, ch3_cost, network2
 from tensorgrad import optim
 from tensorgrad.train import EarlyStopping, Schedule, penalised
 
@@ -24,11 +24,15 @@ def images(n: int) -> mnist.Images:
     return mnist.Images(np.repeat(x, 2, axis=1).astype(np.float32), y)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> mnist.Split:
     split = mnist.Split(images(300), images(100), images(100))
     monkeypatch.setattr(mnist, "split", lambda: split)
     return split
+
+
+def test_an_epoch_of_the_first_network_reads_most_of_mnist(real_mnist: Any) -> None:
+    assert ch1.thirty(epochs=1).numbers[0] > 0.87
 
 
 SETTINGS = [
@@ -38,6 +42,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_his_networks_learn_as_those_by_hand_do(settings: dict[str, Any]) -> None:
     history = network2.train(3, 2, **settings, images=200, monitored=("test", "training"))
