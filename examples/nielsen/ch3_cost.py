@@ -36,13 +36,14 @@ def neuron(start, cost, lr):
 def drawn(runs, cost):
     """Cost and answer over the steps, from both starts."""
     figure = figures.canvas.sheet(10.0, 4.0)
-    for axes, i, title in zip(figure.subplots(1, 2), (0, 1), ("Cost", "Answer to 1")):
+    panels = figure.subplots(1, 2)
+    for i, (axes, title) in enumerate(zip(panels, ("Cost", "Answer to the input 1"))):
         for (w, b), run in zip(STARTS, runs):
-            axes.plot(run[:, i], label=f"from w = {w}, b = {b}")
-        figures.canvas.caption(axes, f"{title}, {cost}", "step", title.lower())
+            axes.plot(run[:, i], label=f"w = {w}, b = {b}")
+        figures.canvas.caption(axes, title, "step")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend()
+    panels[0].legend(title=f"{cost}, from")
     return figure
 
 
@@ -56,7 +57,7 @@ def claims(cost, reported):
 @experiment(*claims("quadratic", (0.0940, 0.2028)), seeds=1)
 def quadratic_neuron(seed=0):
     runs = [neuron(start, "quadratic", 0.15) for start in STARTS]
-    return Reached([run[-1, 1] for run in runs], lambda: drawn(runs, "quadratic cost"))
+    return Reached([run[-1, 1] for run in runs], lambda: drawn(runs, "quadratic"))
 
 
 @experiment(*claims("cross-entropy", (0.4177, 0.7796)), seeds=1)

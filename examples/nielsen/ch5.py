@@ -1,5 +1,7 @@
 """Chapter 5: more hidden layers do not help, for the gradient vanishes on its way to the first."""
 
+from functools import partial
+
 import numpy as np
 
 import tensorgrad as tg
@@ -11,43 +13,47 @@ from tensorgrad import nn, optim
 from tensorgrad.train import penalised
 from tensorgrad.viz import figures
 
-REPORTED = {1: 0.9648, 2: 0.9690, 3: 0.9657, 4: 0.9653}
-SETTINGS = {"lr": 0.1, "l2": 5.0 / 50_000, "monitored": ("validation",)}
+
+def settings(hidden):
+    return {
+        "sizes": (784, *[30] * hidden, 10),
+        "lr": 0.1,
+        "l2": 5.0 / 50_000,
+        "monitored": ("validation",),
+    }
 
 
-def sizes(hidden):
-    return (784, *[30] * hidden, 10)
+def depth(hidden, reported):
+    """What an experiment with so many hidden layers of 30 neurons claims."""
+    return experiment(
+        Claim(f"hidden layers of 30: {hidden}", reported, at_least=reported - 0.005, quick=0.85),
+        quick={"epochs": 1},
+        by_hand=partial(dense.train, **settings(hidden)),
+    )
 
 
-def curves(histories):
-    figure = figures.canvas.sheet(7.0, 4.5)
-    axes = figure.subplots()
-    for hidden, history in histories.items():
-        axes.plot(history.column("epoch"), history.column("accuracy"), label=hidden)
-    figures.canvas.caption(axes, "Accuracy on the validation images", "epoch")
-    axes.yaxis.set_major_formatter(lambda x, _: f"{100 * x:.4g} %")
-    axes.grid(alpha=0.3)
-    axes.legend(title="hidden layers")
-    return figure
+def best(history):
+    return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))
 
 
-def by_hand(seed, epochs):
-    for hidden in REPORTED:
-        dense.train(seed, epochs, sizes=sizes(hidden), **SETTINGS)
+@depth(1, 0.9648)
+def one(seed=0, epochs=30):
+    return best(train(seed, epochs, **settings(1)))
 
 
-@experiment(
-    *(
-        Claim(f"hidden layers of 30: {n}", reported, at_least=reported - 0.005, quick=0.85)
-        for n, reported in REPORTED.items()
-    ),
-    quick={"epochs": 1},
-    by_hand=by_hand,
-)
-def depth(seed=0, epochs=30):
-    histories = {n: train(seed, epochs, sizes=sizes(n), **SETTINGS) for n in REPORTED}
-    best = [max(history.column("accuracy")) for history in histories.values()]
-    return Reached(best, lambda: curves(histories))
+@depth(2, 0.9690)
+def two(seed=0, epochs=30):
+    return best(train(seed, epochs, **settings(2)))
+
+
+@depth(3, 0.9657)
+def three(seed=0, epochs=30):
+    return best(train(seed, epochs, **settings(3)))
+
+
+@depth(4, 0.9653)
+def four(seed=0, epochs=30):
+    return best(train(seed, epochs, **settings(4)))
 
 
 NORMS = (0.0030, 0.0171, 0.0695, 0.2851)  # of his one network, first hidden layer to last
@@ -57,15 +63,13 @@ COST = nn.functional.sigmoid_cross_entropy
 def deep(seed):
     """Four hidden layers, and the length of ∂C/∂b in each layer, over 1,000 images."""
     images = mnist.split().training.first(1000)
-    model = network(sizes(4), "lecun", np.random.default_rng(seed))
+    model = network(settings(4)["sizes"], "lecun", np.random.default_rng(seed))
     return model, figures.GradientNorms(model, COST, images.x, images.one_hot)
 
 
 @experiment(
     *(
-        Claim(
-            f"‖∂C/∂b‖ at first, hidden layer {n}", norm, within=norm / 2, quick=norm / 2, form=".4f"
-        )
+        Claim(f"‖∂C/∂b‖, hidden layer {n}", norm, within=norm / 2, quick=norm / 2, form=".4f")
         for n, norm in enumerate(NORMS, 1)
     ),
     seeds=1,
