@@ -74,6 +74,6 @@ SETTINGS = {"sizes": (784, 30, 10), "lr": 0.5, "init": "normal"}
     quick={"epochs": 1},
     by_hand=partial(dense.train, **SETTINGS),
 )
-def cross_entropy(seed=0, epochs=30):
-    history = network2.train(seed, epochs, **SETTINGS)
+def cross_entropy(seed=0, epochs=30, checkpoint=None):
+    history = network2.train(seed, epochs, **SETTINGS, checkpoint=checkpoint)
     return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))

@@ -59,8 +59,8 @@ ALL = {
     quick={"epochs": 1},
     by_hand=partial(dense.train, **ALL),
 )
-def all_images(seed=0, epochs=30):
-    history = train(seed, epochs, **ALL)
+def all_images(seed=0, epochs=30, checkpoint=None):
+    history = train(seed, epochs, **ALL, checkpoint=checkpoint)
     return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))
 
 
@@ -72,6 +72,6 @@ HUNDRED = {"sizes": (784, 100, 10), "lr": 0.1, "l2": 5.0 / 50_000, "monitored": 
     quick={"epochs": 1},
     by_hand=partial(dense.train, **HUNDRED),
 )
-def hundred(seed=0, epochs=60):
-    history = train(seed, epochs, **HUNDRED)
+def hundred(seed=0, epochs=60, checkpoint=None):
+    history = train(seed, epochs, **HUNDRED, checkpoint=checkpoint)
     return Reached(max(history.column("accuracy")), lambda: figures.learning_curves(history))

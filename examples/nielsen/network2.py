@@ -11,7 +11,7 @@ import tensorgrad as tg
 from examples import mnist
 from examples.experiment import show
 from tensorgrad import data, nn, optim
-from tensorgrad.train import penalised
+from tensorgrad.train import Checkpoint, penalised
 
 F = nn.functional
 
@@ -44,11 +44,13 @@ def train(
     images=50_000,
     batch=10,
     monitored=("test",),
+    checkpoint=None,
 ):
     """The history, with cost and accuracy on the sets `monitored`, the penalty included.
 
     `l2` is his λ/n; he divides λ by the number of images of the set that is measured, which for
     the training images is the same. `images`: so many of the training images are used.
+    `checkpoint`: a file to go on from, if it is there, and to write after each epoch.
     """
     sets = mnist.split()._asdict()
     training = sets["training"] = sets["training"].first(images)
@@ -62,5 +64,7 @@ def train(
         epochs=epochs,
         validation={name: (sets[name].x, sets[name].one_hot) for name in monitored},
         step=penalised(l2=l2),
+        callbacks=[Checkpoint(checkpoint)] if checkpoint else [],
+        resume=checkpoint is not None,
         on_epoch=show,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_their_weights_agree_to_rounding(settings: dict[str, Any], few: mnist.Sp
     for linear, (w, b) in zip(model.layers[::2], layers, strict=True):
         np.testing.assert_allclose(linear.weight.data, w.T, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(linear.bias.data, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    settings = SETTINGS[1] | {"checkpoint": tmp_path / "training.ckpt"}
+    network2.train(0, 2, **settings)
+    history = network2.train(0, 4, **settings)
+    whole = network2.train(0, 4, **SETTINGS[1])
+    assert history.column("validation_loss") == whole.column("validation_loss")
 
 
 def test_the_rate_is_halved_where_nothing_improves_and_the_history_stays_whole(
