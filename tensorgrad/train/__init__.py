@@ -13,7 +13,7 @@ from tensorgrad.train.callbacks import (
     Schedule,
     TensorBoard,
 )
-from tensorgrad.train.fit import fit, predict
+from tensorgrad.train.fit import fit, predict, vote
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.metrics import (
     accuracy,
@@ -53,4 +53,5 @@ __all__ = [
     "predict",
     "r2",
     "top_k_accuracy",
+    "vote",
 ]

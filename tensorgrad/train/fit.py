@@ -39,6 +39,29 @@ def predict(model: Callable[..., Any], x: Any, batch_size: int = 10_000) -> Any:
     return np.concatenate([part.data if isinstance(part, Value) else part for part in parts])
 
 
+def vote(answers: Any) -> Any:
+    """What most of several models say: the class numbers (n,), a plurality vote of them.
+
+    `answers`: (models, n, classes), or a list of arrays (n, classes); each model has a vote, for
+    its largest answer. Of classes with as many votes it is the one with the larger sum of answers,
+    which should be probabilities for that. ValueError for other shapes. Nielsen, ch. 6.
+
+    >>> a, b, c = [[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]
+    >>> vote([a, b, c]).tolist(), vote([a, b]).tolist()
+    ([1], [0])
+    """
+    try:
+        scores = np.array([data_of(a) for a in answers])
+    except ValueError:  # of arrays of different shapes
+        scores = np.empty(0)
+    if scores.ndim != 3 or not scores.size:
+        raise ValueError("vote: answers are (models, n, classes), of one shape for each model")
+    classes = np.arange(scores.shape[2])
+    votes = (scores.argmax(axis=2)[..., None] == classes).sum(axis=0)
+    most = votes == votes.max(axis=1, keepdims=True)
+    return np.where(most, scores.sum(axis=0), -np.inf).argmax(axis=1)
+
+
 def fit(
     model: Module,
     batches: Any,

@@ -1,0 +1,240 @@
+"""Chapter 6: convolutional networks, and a vote of five.
+
+His network3.py: weights with variance 1/n_out, softmax that starts at zero, the cost of softmax and
+log-likelihood, lambda divided by the number of mini-batches. The accuracy is its too: that on the
+test images after the epoch that was best on the validation images, not after the best epoch.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+import tensorgrad as tg
+from examples import mnist
+from examples.experiment import Claim, Reached, experiment, show
+from tensorgrad import data, nn, optim
+from tensorgrad.optim import lr_scheduler
+from tensorgrad.train import Checkpoint, EarlyStopping, Schedule, penalised
+from tensorgrad.viz import figures
+
+
+def his(rng, out, n):
+    return rng.standard_normal((out, n)) / math.sqrt(out), rng.standard_normal(out)
+
+
+def zeros(rng, out, n):
+    return np.zeros((out, n)), np.zeros(out)
+
+
+def dense(n, out, activation, rng):
+    return nn.Linear(n, out, init=his, rng=rng), activation()
+
+
+def convolution(channels, out, activation, rng):
+    """5 x 5, the largest of 2 x 2, and then the activation, of which so a quarter is computed."""
+    layer = nn.Conv2d(channels, out, 5)
+    nn.init.normal_(layer.weight, std=math.sqrt(4 / (25 * out)), rng=rng)
+    nn.init.normal_(layer.bias, rng=rng)
+    return layer, nn.MaxPool2d(2), activation()
+
+
+def one_convolution(rng, activation=nn.Sigmoid):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        *convolution(1, 20, activation, rng),
+        nn.Flatten(),
+        *dense(20 * 12 * 12, 100, activation, rng),
+        nn.Linear(100, 10, init=zeros),
+    )
+
+
+def two_convolutions(rng, activation=nn.Sigmoid):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        *convolution(1, 20, activation, rng),
+        *convolution(20, 40, activation, rng),
+        nn.Flatten(),
+        *dense(40 * 4 * 4, 100, activation, rng),
+        nn.Linear(100, 10, init=zeros),
+    )
+
+
+def with_dropout(rng):
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 28, 28)),
+        *convolution(1, 20, nn.ReLU, rng),
+        *convolution(20, 40, nn.ReLU, rng),
+        nn.Flatten(),
+        nn.Dropout(0.5, rng=rng),
+        *dense(40 * 4 * 4, 1000, nn.ReLU, rng),
+        nn.Dropout(0.5, rng=rng),
+        *dense(1000, 1000, nn.ReLU, rng),
+        nn.Dropout(0.5, rng=rng),
+        nn.Linear(1000, 10, init=zeros),
+    )
+
+
+def moved(x, y, rng):
+    """Each image by up to a pixel, down or up and right or left, anew each time it is seen."""
+    return data.random_shift(x.reshape(-1, 28, 28), rng=rng).reshape(x.shape), y
+
+
+def train(
+    model,
+    rng,
+    epochs,
+    optimizer,
+    training,
+    *,
+    batch=10,
+    weight_decay=0.0,
+    falls=False,
+    transform=None,
+    checkpoint=None,
+):
+    """Returns the history, of the validation images; the model is then that of the best epoch."""
+    loader = data.DataLoader(
+        *training, batch_size=batch, shuffle=True, transform=transform, rng=rng
+    )
+    callbacks = [EarlyStopping("accuracy", patience=epochs)]
+    if falls:
+        steps = epochs * len(loader)
+        cosine = lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps, warmup=steps // 20)
+        callbacks.append(Schedule(cosine, each="step"))
+    if checkpoint is not None:
+        callbacks.append(Checkpoint(checkpoint))
+    history = tg.fit(
+        model,
+        loader,
+        nn.functional.cross_entropy,
+        optimizer,
+        epochs=epochs,
+        validation=mnist.split().validation,
+        step=penalised(l2=weight_decay),
+        callbacks=callbacks,
+        on_epoch=show,
+        resume=checkpoint is not None,
+    )
+    if history.interrupted:
+        raise KeyboardInterrupt
+    return history
+
+
+def probabilities(model, x):
+    model.eval()
+    return nn.functional.softmax(tg.train.predict(model, x, batch_size=1000))
+
+
+def accuracy(model):
+    test = mnist.split().test
+    return tg.train.accuracy(probabilities(model, test.x), test.y)
+
+
+@experiment(Claim("FC100", 0.9780, at_least=0.9730, quick=0.88), quick={"epochs": 2})
+def dense_100(seed=0, epochs=60):
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(*dense(784, 100, nn.Sigmoid, rng), nn.Linear(100, 10, init=zeros))
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    history = train(model, rng, epochs, sgd, mnist.split().training)
+    return Reached(accuracy(model), lambda: figures.learning_curves(history))
+
+
+def sigmoid_net(model, rng, epochs, images, checkpoint):
+    """Adam leaves the plateau in half an epoch that plain descent needs several for."""
+    adam = optim.Adam(model.parameters(), lr=2e-3)
+    training = mnist.split().training.first(images)
+    train(model, rng, epochs, adam, training, batch=64, falls=True, checkpoint=checkpoint)
+    return Reached(accuracy(model), lambda: figures.filters(model))
+
+
+ADAM = "Adam in batches of 64, its rate falls from 0.002 along a cosine, 15 epochs; the book: "
+
+
+@experiment(
+    Claim("conv20-FC100", 0.9878, at_least=0.9858, quick=0.85),
+    seeds=1,
+    quick={"epochs": 2, "images": 5000},
+    note=ADAM + "η = 0.1, batches of 10, 60 epochs.",
+)
+def one_layer(seed=0, epochs=15, images=50_000, checkpoint=None):
+    rng = np.random.default_rng(seed)
+    return sigmoid_net(one_convolution(rng), rng, epochs, images, checkpoint)
+
+
+@experiment(
+    Claim("conv20-conv40-FC100", 0.9906, at_least=0.9886, quick=0.6),
+    seeds=1,
+    quick={"epochs": 5, "images": 5000},
+    note=ADAM + "the same as with one.",
+)
+def two_layers(seed=0, epochs=15, images=50_000, checkpoint=None):
+    rng = np.random.default_rng(seed)
+    return sigmoid_net(two_convolutions(rng), rng, epochs, images, checkpoint)
+
+
+MOMENTUM = "batches of 64 with momentum 0.9, the rate falls from 0.05 along a cosine, "
+
+
+@experiment(
+    Claim("two conv, ReLU, λ = .1", 0.9923, at_least=0.9903, quick=0.9),
+    seeds=1,
+    quick={"epochs": 1, "images": 5000},
+    note=MOMENTUM + "12 epochs; the book: η = 0.03, batches of 10, 60 epochs.",
+)
+def relu(seed=0, epochs=12, images=50_000, checkpoint=None):
+    rng = np.random.default_rng(seed)
+    model = two_convolutions(rng, nn.ReLU)
+    sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    training = mnist.split().training.first(images)
+    options = {"batch": 64, "falls": True, "weight_decay": 0.1 / 5000}
+    train(model, rng, epochs, sgd, training, **options, checkpoint=checkpoint)
+    return Reached(accuracy(model), lambda: figures.filters(model))
+
+
+@experiment(
+    Claim("two conv, ReLU, expanded data", 0.9937, at_least=0.9917, quick=0.9),
+    seeds=1,
+    quick={"epochs": 1, "images": 1000},
+    note=MOMENTUM + "5 epochs of the 250,000; the book: η = 0.03, batches of 10, 60 epochs.",
+)
+def expanded(seed=0, epochs=5, images=50_000, checkpoint=None):
+    rng = np.random.default_rng(seed)
+    model = two_convolutions(rng, nn.ReLU)
+    sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    training = data.expand(*mnist.split().training.first(images))
+    options = {"batch": 64, "falls": True, "weight_decay": 0.1 / 25_000}
+    train(model, rng, epochs, sgd, training, **options, checkpoint=checkpoint)
+    return Reached(accuracy(model), lambda: figures.filters(model))
+
+
+@experiment(
+    Claim("two FC1000 with dropout, expanded data", 0.9960, at_least=0.9940, quick=0.9),
+    Claim("a vote of five of them", 0.9967, at_least=0.9947, quick=0.92),
+    seeds=1,
+    quick={"epochs": 1, "images": 5000, "nets": 3},
+    note="the best of the five, and their vote; batches of 128 with momentum 0.9, the rate falls "
+    "from 0.05 along a cosine, 14 epochs of the 50,000, each image shifted anew every time by up "
+    "to one pixel, also diagonally; the book: η = 0.03, batches of 10, 40 epochs of the 250,000.",
+)
+def voting(seed=0, epochs=14, images=50_000, nets=5, checkpoint=None):
+    """Each net has a checkpoint of its own, and one that is trained is not trained again."""
+    test, training = mnist.split().test, mnist.split().training.first(images)
+    paths = [checkpoint and Path(f"{checkpoint}-{i}") for i in range(nets)]
+    answers = []
+    for i, path in enumerate(paths):
+        rng = np.random.default_rng([seed, i])
+        model = with_dropout(rng)
+        sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        options = {"batch": 128, "falls": True, "transform": moved}
+        train(model, rng, epochs, sgd, training, **options, checkpoint=path)
+        answers.append(probabilities(model, test.x))
+        print(f"  net {i}: {tg.train.accuracy(answers[-1], test.y):.2%}", flush=True)
+    voted = mnist.ONE_HOT[tg.train.vote(answers)]
+    single = max(tg.train.accuracy(a, test.y) for a in answers)
+    for path in filter(None, paths):
+        path.unlink()
+    return Reached(
+        (single, tg.train.accuracy(voted, test.y)),
+        lambda: figures.mistakes(test.x, voted, test.y, most=60),
+    )
