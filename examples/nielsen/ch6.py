@@ -12,6 +12,7 @@ import numpy as np
 
 import tensorgrad as tg
 from examples import mnist
+from examples.by_hand import conv
 from examples.experiment import Claim, Reached, experiment, show
 from tensorgrad import data, nn, optim
 from tensorgrad.optim import lr_scheduler
@@ -182,6 +183,14 @@ def two_layers(seed=0, epochs=15, images=50_000, checkpoint=None):
     return sigmoid_net(two_convolutions(rng), rng, epochs, images, checkpoint)
 
 
+def relu_net(rng, epochs, training, l2, checkpoint=None):
+    model = two_convolutions(rng, nn.ReLU)
+    sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    options = {"batch": 64, "falls": True, "weight_decay": l2, "checkpoint": checkpoint}
+    train(model, rng, epochs, sgd, training, **options)
+    return model
+
+
 MOMENTUM = "batches of 64 with momentum 0.9, the rate falls from 0.05 along a cosine, "
 
 
@@ -189,15 +198,14 @@ MOMENTUM = "batches of 64 with momentum 0.9, the rate falls from 0.05 along a co
     Claim("two conv, ReLU, λ = .1", 0.9923, at_least=0.9903, quick=0.9),
     seeds=1,
     quick={"epochs": 1, "images": 5000},
+    by_hand=conv.train,
+    timed={"epochs": 1, "images": 12_800},
     note=MOMENTUM + "12 epochs; the book: η = 0.03, batches of 10, 60 epochs.",
 )
 def relu(seed=0, epochs=12, images=50_000, checkpoint=None):
     rng = np.random.default_rng(seed)
-    model = two_convolutions(rng, nn.ReLU)
-    sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     training = mnist.split().training.first(images)
-    options = {"batch": 64, "falls": True, "weight_decay": 0.1 / 5000}
-    train(model, rng, epochs, sgd, training, **options, checkpoint=checkpoint)
+    model = relu_net(rng, epochs, training, 0.1 / 5000, checkpoint)
     return Reached(accuracy(model), lambda: figures.filters(model))
 
 
@@ -209,11 +217,8 @@ def relu(seed=0, epochs=12, images=50_000, checkpoint=None):
 )
 def expanded(seed=0, epochs=5, images=50_000, checkpoint=None):
     rng = np.random.default_rng(seed)
-    model = two_convolutions(rng, nn.ReLU)
-    sgd = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     training = data.expand(*mnist.split().training.first(images))
-    options = {"batch": 64, "falls": True, "weight_decay": 0.1 / 25_000}
-    train(model, rng, epochs, sgd, training, **options, checkpoint=checkpoint)
+    model = relu_net(rng, epochs, training, 0.1 / 25_000, checkpoint)
     return Reached(accuracy(model), lambda: figures.filters(model))
 
 
@@ -223,9 +228,9 @@ def expanded(seed=0, epochs=5, images=50_000, checkpoint=None):
     seeds=1,
     quick={"epochs": 1, "images": 5000, "nets": 3},
     note="the best of the five, and their vote; weights drawn by He, batches of 64 with momentum "
-    "0.9, the rate falls from 0.05 along a cosine, 14 epochs of the 50,000, each image shifted anew "
-    "every time by up to one pixel, also diagonally; the book: η = 0.03, batches of 10, 40 epochs "
-    "of the 250,000.",
+    "0.9, the rate falls from 0.05 along a cosine, 14 epochs of the 50,000, each image shifted "
+    "anew every time by up to one pixel, also diagonally; the book: η = 0.03, batches of 10, 40 "
+    "epochs of the 250,000.",
 )
 def voting(seed=0, epochs=14, images=50_000, nets=5, checkpoint=None):
     """Each net has a checkpoint of its own, and one that is trained is not trained again."""
