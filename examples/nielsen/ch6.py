@@ -18,6 +18,7 @@ from tensorgrad import data, nn, optim
 from tensorgrad.optim import lr_scheduler
 from tensorgrad.train import Checkpoint, EarlyStopping, Schedule, penalised
 from tensorgrad.viz import figures
+from tensorgrad.viz.figures.canvas import rows_of_pictures
 
 
 def his(rng, out, n):
@@ -209,6 +210,21 @@ def relu(seed=0, epochs=12, images=50_000, checkpoint=None):
     return Reached(accuracy(model), lambda: figures.filters(model))
 
 
+def five_of_one(image):
+    """An image and its four neighbours: blue the ink that came, red the ink that went."""
+    x, _ = data.expand(image[None], [0])
+    first, *rest = x.reshape(5, 28, 28)
+    return rows_of_pictures(
+        [first, *(other - first for other in rest)],
+        ["as it is", "down", "up", "right", "left"],
+        "Moved by one pixel: what came and what went",
+        limits=(-1, 1),
+        cmap="RdBu",
+        scale="ink",
+        columns=5,
+    )
+
+
 @experiment(
     Claim("two conv, ReLU, expanded data", 0.9937, at_least=0.9917, quick=0.9),
     seeds=1,
@@ -219,7 +235,7 @@ def expanded(seed=0, epochs=5, images=50_000, checkpoint=None):
     rng = np.random.default_rng(seed)
     training = data.expand(*mnist.split().training.first(images))
     model = relu_net(rng, epochs, training, 0.1 / 25_000, checkpoint)
-    return Reached(accuracy(model), lambda: figures.filters(model))
+    return Reached(accuracy(model), lambda: five_of_one(training[0][0]))
 
 
 @experiment(
