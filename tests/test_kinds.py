@@ -144,6 +144,7 @@ CASES: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "triangles": (lambda x: np.tril(x) + np.triu(x, 1) * 2, [X]),
     "softmax": (lambda x: F.softmax(x) * F.log_softmax(x, dim=0), [X]),
     "linear": (lambda x, w, b: F.linear(x, w, b), [X, draw(2, 3), draw(2)]),
+    "linear_map": (lambda x, w: F.linear(x, w), [X, draw(2, 3)]),
     "convolution": (
         lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1, dilation=(1, 2)),
         [draw(2, 2, 5, 5), draw(3, 2, 3, 2), draw(3)],

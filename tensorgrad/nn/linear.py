@@ -19,7 +19,7 @@ from tensorgrad.value import Value
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """x Wᵀ + b: x (..., in), weight (out, in), bias (out)."""
     if bias is None:
-        return x @ weight.T
+        return apply(ops.linear.linear_map, (x, weight), NO_PARAMS)
     return apply(ops.linear.linear, (x, weight, bias), NO_PARAMS)
 
 

@@ -17,7 +17,8 @@ from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.value import Value
 
 MULTIPLY_ADDS: Mapping[str, Callable[..., int]] = {
-    "linear": lambda out, x, *rest: out.size * x.shape[-1],
+    "linear": lambda out, x, weight, bias: out.size * x.shape[-1],
+    "linear_map": lambda out, x, weight: out.size * x.shape[-1],
     "matmul": lambda out, x, y: out.size * x.shape[-1],
     "conv": lambda out, x, weight: out.size * (weight.size // weight.shape[0]),
     "conv_bias": lambda out, x, weight, bias: out.size * (weight.size // weight.shape[0]),

@@ -124,6 +124,13 @@ def test_the_functional_affine_map_does_without_a_bias() -> None:
     np.testing.assert_array_equal(nn.functional.linear(x, weight).data, x @ weight.data.T)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_bp4_of_one_example_is_an_outer_product(bias: bool) -> None:
+    x, g, layer = np.arange(3.0)[None], np.array([[2.0, -1.0]]), nn.Linear(3, 2, bias, dtype=float)
+    layer(x).backward(g)
+    np.testing.assert_array_equal(layer.weight.grad, np.outer(g, x))
+
+
 def test_an_mlp_takes_rows_as_lists() -> None:
     model, rows = nn.MLP(2, [3, 1], rng=0), [[1.0, 2.0], [3.0, 4.0]]
     np.testing.assert_array_equal(model(rows).data, model(np.array(rows)).data)

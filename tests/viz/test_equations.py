@@ -232,6 +232,7 @@ BOOK: dict[str, tuple[Callable[..., Any], str, str]] = {
     "matrix and vector": (lambda x, v: x @ v, "x v", r"G v^{\top}"),
     "vector and matrix": (lambda x, w: w @ x, r"w^{\top} x", r"w G^{\top}"),
     "linear": (lambda x, y, w: registry["linear"](y, x, w), r"y x^{\top} + w", r"G^{\top} y"),
+    "linear_map": (lambda x, y: registry["linear_map"](y, x), r"y x^{\top}", r"G^{\top} y"),
     "bias": (lambda v, y: y + v, "y + v", r"\sum_{i} {G}_{ij}"),
     "a number": (lambda s, y: y + s, "y + s", r"\sum_{i, j} {G}_{ij}"),
     "factor of columns": (lambda v, y: y * v, r"y \odot v", r"\sum_{i} {(G \odot y)}_{ij}"),
