@@ -557,10 +557,12 @@ def test_a_loss_that_fails_leaves_the_model_as_it_was() -> None:
 # Universality.
 
 
-def test_two_neurons_make_a_bump_as_high_as_the_function_in_its_middle() -> None:
+def test_two_neurons_make_a_bump_as_high_as_the_functions_median_there() -> None:
     model = figures.bumps(nielsens, 10)
     middles = (np.arange(10)[:, None] + 0.5) / 10
-    close(predict(model, middles), nielsens(middles), atol=1e-9)
+    medians = np.median(nielsens(middles + np.linspace(-0.05, 0.05, 1001)), axis=1)
+    close(predict(model, middles)[:, 0], medians, atol=1e-3)
+    close(predict(figures.bumps(np.exp, 10), middles), np.exp(middles), atol=1e-9)
     assert [layer.weight.shape for layer in (model[0], model[2])] == [(20, 1), (1, 20)]
 
 
