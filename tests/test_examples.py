@@ -25,12 +25,14 @@ needs_mnist = pytest.mark.skipif(
 
 
 def run(name, *args, folder, code=0):
-    """The example's output; `folder` is where it runs, and first on its path after its own."""
+    """The output of the example, a file or a module; `folder` is where it runs, and first on its
+    path after its own."""
     paths = [str(folder), str(ROOT)]
     # One thread: on a busy machine a second one makes small matrix products up to 20 times slower.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
     env["PYTHONUTF8"] = "1"  # they print ± and √ into a pipe
-    command = [sys.executable, "-W", "error::RuntimeWarning", EXAMPLES / name, *args]
+    what = ["-m", name] if name.startswith("examples.") else [EXAMPLES / name]
+    command = [sys.executable, "-W", "error::RuntimeWarning", *what, *args]
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
     )
@@ -109,7 +111,7 @@ def files(folder):
 
 def test_the_chain_rule_is_explained_and_drawn(tmp_path):
     pytest.importorskip("latex2mathml")
-    output = run("chain_rule.py", ".", folder=tmp_path)
+    output = run("examples.colah.chain_rule", ".", folder=tmp_path)
     assert "  1 * 3 + 1 * 2 = 5\n" in output
     assert files(tmp_path) == [
         *("chain_rule.html", "forward_mode.svg", "lstm.svg", "neuron.svg", "reverse_mode.svg"),
@@ -132,7 +134,7 @@ def test_what_a_reader_of_digits_learned_is_drawn(tmp_path):
 @pytest.mark.parametrize("frames", [["1"], pytest.param([], marks=pytest.mark.nightly)])
 def test_spirals_and_disk_are_untangled_and_only_in_space_is_the_disk_free(frames, tmp_path):
     pytest.importorskip("matplotlib")
-    output = run("bent_plane.py", ".", *frames, folder=tmp_path)
+    output = run("examples.colah.bending", ".", *frames, folder=tmp_path)
     spirals, flat, space = (float(x) for x in re.findall(r"([\d.]+)%", output))
     assert min(spirals, space) > 97 > flat
     assert files(tmp_path) == [
