@@ -3,6 +3,7 @@
 from tensorgrad.io.checkpoint import load_checkpoint, save_checkpoint
 from tensorgrad.io.files import check_writable, write
 from tensorgrad.io.model import load, read_metadata, save
+from tensorgrad.io.nielsen import load_json, save_json
 from tensorgrad.io.tensors import ModelFileError
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "check_writable",
     "load",
     "load_checkpoint",
+    "load_json",
     "read_metadata",
     "save",
     "save_checkpoint",
+    "save_json",
     "write",
 ]

@@ -115,6 +115,7 @@ CASES: dict[str, Case] = {
     "Residual": of(lambda: nn.Residual(nn.Linear(6, 6)), ROWS),
     # Recurrent.
     **alike("RNN LSTM GRU", 6, 3, shape=(5, 2, 6)),
+    **alike("Last", shape=(2, 5, 3)),
     **alike("RNNCell LSTMCell GRUCell", 6, 3, shape=ROWS),
     # Attention.
     "MultiheadAttention": of(lambda: nn.MultiheadAttention(4, 2), (3, 2, 4), (5, 2, 4), (5, 2, 4)),

@@ -525,3 +525,11 @@ def test_the_formula_of_a_step_is_shown() -> None:
     assert "lstm(v8, c1, c2, v4, sizes=(1, 1))" in str(explanation)
     assert r"h_t = o_t \odot \tanh c_t" in explanation.latex()
     assert r"c_t = f_t \odot c_{t-1} + i_t \odot g_t" in explanation.latex()
+
+
+def test_the_last_time_of_a_sequence_is_what_a_sequential_goes_on_with():
+    lstm, linear = nn.LSTM(3, 5, batch_first=True, rng=0), nn.Linear(5, 2, rng=1)
+    x = np.random.default_rng(0).normal(size=(4, 6, 3))
+    out, (h, _) = lstm(x)
+    assert np.array_equal(nn.Last()(out).data, h[0].data)
+    assert np.array_equal(nn.Sequential(lstm, nn.Last(), linear)(x).data, linear(h[0]).data)
