@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: real processes, files and signals."""
+"""The command line, as a user meets it: files, and real processes where these matter."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 import tensorgrad
 from tensorgrad import data, io, nn
-from tensorgrad.commands.classifier import ACTIVATIONS, COSTS
+from tensorgrad.commands import main, sources
+from tensorgrad.commands.choices import COSTS
 from tensorgrad.io.architecture import describe
 from tensorgrad.train import accuracy, predict
 
@@ -26,6 +27,7 @@ ENVIRONMENT = os.environ | {
 }
 COMMAND = [sys.executable, "-W", "error", "-m", "tensorgrad"]
 X_TEST, Y_TEST = data.digits()[2:]
+WRITTEN = ["model.safetensors", "model.safetensors.checkpoint"]
 
 
 def run(*args, cwd=None, **env):
@@ -53,6 +55,26 @@ def start(*args, cwd=None, **env):
         encoding="utf-8",
         timeout=60,
     )
+
+
+@pytest.fixture
+def here(monkeypatch, capsys, tmp_path):
+    """The command within this process, in `tmp_path`: its output, or what it says in failing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*args, code=0):
+        monkeypatch.setattr(sys, "argv", ["tensorgrad", *map(str, args)])
+        assert (main.run() or 0) == code, capsys.readouterr()
+        output, errors = capsys.readouterr()
+        if not code:
+            assert errors == ""
+            return output
+        assert 1 <= len(errors.splitlines()) <= 2, errors
+        assert errors.startswith("tensorgrad")
+        return errors
+
+    return call
 
 
 def paint(path, x, side=8, size=120):
@@ -83,9 +105,11 @@ def test_train_prints_every_epoch_and_reaches_97_percent_within_5_seconds(traine
     accuracies = [float(line.split()[-4]) for line in epochs]
     assert (best, final) == (max(accuracies), accuracies[-1])
     assert best >= 97
-    epoch = 1 + accuracies.index(best)
-    assert place == f"model of epoch {epoch} (the best): model.safetensors"
-    assert os.listdir(folder) == ["model.safetensors"]
+    found = re.fullmatch(
+        r"model of epoch (\d+) \(the best on the test images\): model\.safetensors", place
+    )
+    assert accuracies[int(found[1]) - 1] == best
+    assert sorted(os.listdir(folder)) == WRITTEN
 
 
 def test_the_saved_model_is_the_best_one_and_is_nielsens(trained):
@@ -99,53 +123,307 @@ def test_the_saved_model_is_the_best_one_and_is_nielsens(trained):
     assert io.read_metadata(path)["data"] == "digits"
 
 
-def test_the_same_seed_prints_the_same_lines_and_another_seed_others(trained, tmp_path):
+def test_the_same_seed_prints_the_same_lines_and_another_seed_others(trained, here):
     _, output = trained
-    args = ("train", "--epochs", 3, "--out", tmp_path / "m")
+    args = ("train", "--epochs", 3)
     epochs = [line.replace("/30", "/3").replace("  ", " ") for line in output.splitlines()[:3]]
-    same, other = run(*args, "--seed", 7), run(*args, "--seed", 8)
+    same, other = here(*args, "--seed", 7), here(*args, "--seed", 8)
     assert [line.replace("  ", " ") for line in same.splitlines()[:3]] == epochs
     assert other.splitlines()[:3] != same.splitlines()[:3]
 
 
-@pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_cost_trains_with_every_activation(cost, activation, tmp_path):
-    out = tmp_path / "m.safetensors"
-    output = run("train", "--cost", cost, "--activation", activation, "--epochs", 6,
-                 "--hidden", "20,15", "--l2", "0.1", "--out", out)  # fmt: skip
+@pytest.mark.parametrize(
+    ("cost", "activation"),
+    [(cost, "sigmoid") for cost in COSTS]
+    + [(cost, name) for cost in ("quadratic", "softmax") for name in ("tanh", "relu")],
+)
+def test_every_cost_trains_and_the_model_answers_with_shares(cost, activation, here):
+    output = here("train", "--cost", cost, "--activation", activation, "--epochs", 6,
+                  "--hidden", "20,15", "--l2", "0.1")  # fmt: skip
     best = float(re.search(r"best test accuracy (\S+) %", output)[1])
     assert best > 85
-    answers = predict(io.load(out), X_TEST)
+    answers = predict(io.load("model.safetensors"), X_TEST)
     assert answers.shape == (359, 10)
     assert 0 <= answers.min() <= answers.max() <= 1
     assert f"{100 * accuracy(answers, Y_TEST):.2f}" == f"{best:.2f}"
 
 
-def test_l2_shrinks_the_weights_and_not_the_biases(tmp_path):
-    def parameters(l2):
-        run("train", "--epochs", 1, "--lr", "1e-3", "--l2", l2, "--out", tmp_path / "m")
-        return io.load(tmp_path / "m").state_dict()
+def test_l2_shrinks_the_weights_and_not_the_biases(here):
+    def parameters(*penalty):
+        here("train", "--epochs", 1, "--lr", "1e-3", *penalty)
+        return io.load("model.safetensors").state_dict()
 
-    free, decayed = parameters(0), parameters(14380)  # λ/n = 10: (1 - 1e-3 10)^144 = 0.235
+    free, decayed = parameters(), parameters("--l2", 14380)  # (1 - 1e-3 · 10)^144 = 0.235
     for name in free:
         ratio = np.linalg.norm(decayed[name]) / np.linalg.norm(free[name])
         assert abs(ratio - (0.235 if name.endswith("weight") else 1)) < 0.05
+    assert np.abs(parameters("--l1", 1438000)["layers.0.weight"]).max() < 1.5  # by 1 each step
 
 
 def test_mnist_trains_and_its_pictures_are_read(tmp_path, real_mnist):
     images, labels = real_mnist.x_test, real_mnist.y_test
     output = run("train", "--data", "mnist", "--epochs", 1, "--out", "m", cwd=tmp_path)
-    assert "epoch 1/1  accuracy 9" in output
+    assert re.search(r"epoch 1/1  validation 9\S+ %  test 9\S+ %  loss", output)
+    assert "(the best on 10,000 validation images): m\n" in output
     paths = [paint(tmp_path / f"{i}.png", images[i], 28) for i in range(20)]
     output = run("predict", "m", *paths, cwd=tmp_path)
     answers = [int(digit) for digit in re.findall(r"\.png: (\d)", output)]  # some are unsure
     assert np.mean(answers == labels[:20]) >= 0.85
 
 
-def test_data_dir_is_where_mnist_is_read_from(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "least", "layers"),
+    [
+        ("mlp", 50, ["Linear", "Sigmoid"] * 2),
+        ("conv", 65, ["Unflatten", *["Conv2d", "ReLU", "MaxPool2d"] * 2, "Flatten",
+                      "Linear", "ReLU", "Linear", "Softmax"]),
+        ("lstm", 15, ["Unflatten", "LSTM", "Last", "Linear", "Softmax"]),
+        ("gonn", 18, ["Linear", "Sigmoid"] * 2),
+    ],
+)  # fmt: skip
+def test_each_model_trains_and_its_file_reads_pictures_without_code(
+    model, least, layers, here, tmp_path
+):
+    small = ["--hidden", 32] if model == "lstm" else []
+    output = here("train", "--model", model, "--epochs", 1, *small)
+    best = re.search(r"best test accuracy (\S+) %", output)[1]
+    assert float(best) > least
+    network = io.load("model.safetensors")
+    assert [type(layer).__name__ for layer in network] == layers
+    assert f"{100 * accuracy(predict(network, X_TEST), Y_TEST):.2f}" == best
+    paint(tmp_path / "0.png", X_TEST[0])
+    assert re.match(r"0\.png: \d", here("predict", "model.safetensors", "0.png"))
+    state = network.state_dict()
+    assert any("bias" in name for name in state) == (model != "gonn")
+    if model == "gonn":  # what it began with: U(±1/√n), n = 64 and 200, and online steps of .1
+        assert [x.shape for x in state.values()] == [(200, 64), (10, 200)]
+        assert io.read_metadata("model.safetensors")["cost"] == "quadratic"
+
+
+def history(path="model.safetensors.checkpoint"):
+    return [dict(zip(("epoch", "loss", *"vas", "measures"), line, strict=True))
+            for line in io.load_checkpoint(path)["history"]]  # fmt: skip
+
+
+def test_options_of_training_do_what_they_say(here):
+    """On networks of a few neurons, an epoch or some."""
+    small = ("train", "--hidden", 5, "--epochs")
+    here(*small, 1, "--no-bias", "--init", "uniform", "--lr", "1e-9")
+    weights = io.load("model.safetensors").state_dict()
+    assert sorted(weights) == ["layers.0.weight", "layers.2.weight"]
+    assert 0.12 < np.abs(weights["layers.0.weight"]).max() <= 1 / 8
+    here(*small, 3, "--schedule", "step:step_size=1,gamma=0.5")
+    assert [line["measures"]["lr"] for line in history()] == [3, 1.5, 0.75]
+    here(*small, 4, "--schedule", "cosine", "--optimizer", "adam")
+    rates = [line["measures"]["lr"] for line in history()]
+    np.testing.assert_allclose(rates, 5e-4 * (1 + np.cos(np.pi * np.arange(4) / 4)))
+    output = here(*small, 40, "--schedule", "halving:patience=1", "--lr", "1e-12")
+    assert "stopped: the schedule is finished" in output  # after seven halves
+    assert len(history()) == 8
+    output = here(*small, 40, "--early-stop", 2, "--lr", "1e-12")
+    assert "stopped: accuracy has not become better in 2 epochs, the best was epoch 1" in output
+    output = here(*small, 1, "--validation", 400, "--model", "mlp")
+    assert "(the best on 400 validation images)" in output
+    assert re.search(r"test accuracy then (\S+) %, final \1 %", output)
+
+
+def test_expand_moves_the_images_by_up_to_a_pixel():
+    x = np.zeros((400, 2, 4, 5), np.float32)
+    x[:, :, 1, 2] = 1, 2  # two channels, that move together
+    moved, y = sources.moved((2, 4, 5))(x.reshape(400, -1), 3, np.random.default_rng(0))
+    assert y == 3
+    found = moved.reshape(400, 2, 20)
+    assert np.array_equal(found[:, 1], 2 * found[:, 0])
+    places = found[:, 0].argmax(axis=1)
+    assert {(p // 5, p % 5) for p in places} == {(i, j) for i in range(3) for j in (1, 2, 3)}
+
+
+def test_resume_refuses_another_training_and_goes_on_with_more_epochs(here, tmp_path):
+    assert "without --resume" in here("train", "--resume", code=1)
+    here("train", "--epochs", 3, "--expand")
+    assert "without --resume" in here("train", "--resume", "--out", "other", code=1)
+    for option, words in {
+        "--lr 2": "lr was 3.0, not 2.0",
+        "--model gonn": "model was mlp, not gonn; hidden was 30, not 200",
+        "--no-bias": "bias was True, not False",
+        "--validation 9": "images was 1438, not 1429",
+    }.items():
+        message = here("train", "--resume", "--expand", *option.split(), code=2)
+        assert words in message
+    (tmp_path / "other.checkpoint").write_bytes((tmp_path / "model.safetensors").read_bytes())
+    assert "no checkpoint" in here("train", "--resume", "--out", "other", code=1)
+    io.save_checkpoint({"x": 1}, tmp_path / "other.checkpoint")
+    assert "not written by tensorgrad train" in here("train", "--resume", "--out", "other", code=1)
+    again = here("train", "--expand", "--epochs", 5, "--resume").splitlines()
+    whole = here("train", "--expand", "--epochs", 5, "--out", "whole").splitlines()
+    assert again[:2] == whole[3:5]
+    assert again[3] == whole[6]  # the best of all epochs
+    assert state_of("model.safetensors.checkpoint") == state_of("whole.checkpoint")
+
+
+def write_idx(path, array):
+    axes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + axes + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def things(tmp_path):
+    """Pictures of two things, 12x12: (40, 12, 12) bytes, bars on the left or on the right."""
+    x, y = np.zeros((40, 12, 12), np.uint8), np.arange(40) % 2
+    x[y == 0, :, 1:4] = 200
+    x[y == 1, :, 8:11] = 200
+    x += np.random.default_rng(0).integers(0, 40, x.shape, dtype=np.uint8)
+    return x, y
+
+
+def as_idx(x, y, folder):
+    for part, some in (("train", slice(30)), ("t10k", slice(30, None))):
+        write_idx(folder / f"{part}-images-idx3-ubyte", x[some])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", y[some])
+
+
+def as_csv(x, y, folder):
+    for part, some in (("train", slice(30)), ("test", slice(30, None))):
+        names = np.array(["left", "right"])[y[some]]
+        rows = [",".join([n, *map(str, p.ravel())]) for n, p in zip(names, x[some], strict=True)]
+        (folder / f"{part}.csv").write_text("\n".join(rows))
+
+
+def as_pictures(x, y, folder, mode="L"):
+    for i, picture in enumerate(x):
+        path = folder / ("left", "right")[y[i]] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).convert(mode).save(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "model", "classes"),
+    [
+        (as_idx, "gonn", ("0", "1")),
+        (as_csv, "conv", ("left", "right")),
+        (as_pictures, "lstm", ("left", "right")),
+        (lambda *args: as_pictures(*args, mode="RGB"), "mlp", ("left", "right")),
+    ],
+)
+def test_a_folder_of_ones_own_is_learned_and_its_classes_are_named(
+    written, model, classes, things, here, tmp_path
+):
+    (tmp_path / "mine").mkdir()
+    written(*things, tmp_path / "mine")
+    args = ("--model", model, "--epochs", 12, "--hidden", 16)
+    output = here("train", "--data", "mine", "--cost", "softmax", *args)
+    assert "best test accuracy 100.00 %" in output
+    for i, name in enumerate(classes):
+        Image.fromarray(things[0][i]).save("one.png")
+        shown = here("predict", "model.safetensors", "one.png")
+        assert shown.startswith(f"one.png: {name}")
+        assert [line.split()[-4:].count("<") for line in shown.splitlines()].count(1) == 1
+
+
+def test_the_kinds_of_clothing_are_named(things, here, tmp_path):
+    x = np.pad(np.kron(things[0], np.ones((1, 2, 2))), [(0, 0), (2, 2), (2, 2)])
+    as_idx(x, 9 * things[1], tmp_path)
+    here("train", "--data", "fashion", "--data-dir", ".", "--epochs", 20, "--hidden", 5)
+    Image.fromarray(x[1].astype(np.uint8)).resize((280, 280)).save("boot.png")
+    shown = here("predict", "model.safetensors", "boot.png")
+    assert shown.startswith("boot.png: ankle boot")
+    assert "T-shirt/top" in shown
+
+
+def test_a_folder_that_holds_something_else_is_told_in_a_line(things, here, tmp_path):
+    def refused(*args, code=1):
+        return here("train", "--data", "mine", *args, code=code)
+
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert "holds neither MNIST's files" in refused()
+    (mine / "notes.txt").write_text("hello")
+    assert "nor a folder of pictures for each class" in refused()
+    assert "is no folder, and no .csv" in here("train", "--data", "mine/notes.txt", code=1)
+
+    (mine / "cat").mkdir()
+    (mine / "cat" / "1.png").write_text("hello")
+    assert "cannot be read as an image" in refused()
+    Image.fromarray(things[0][0]).save(mine / "cat" / "1.png")
+    assert "too few images" in refused()
+    for i in range(2, 8):
+        Image.new("L", (12 + i, 12)).save(mine / "cat" / f"{i}.png")
+    assert "--size" in refused()
+    assert "all images are of one class, cat" in refused("--size", 12)
+    (mine / "dog").mkdir()
+    Image.new("L", (5, 5)).save(mine / "dog" / "1.png")
+    assert "too small for --model conv" in refused("--size", 3, "--model", "conv")
+
+    table = mine / "a.csv"
+    table.write_text("5.1,3.5,setosa\n7.0,3.2,versicolor\n")
+    assert "no number" in refused()
+    table.write_text("kind,a,b\nsetosa,5.1,300\nversicolor,7.0,3.2\n")
+    assert "other numbers than pixels" in refused()
+    table.write_text("0,255,3,9\n1,7,3\n")
+    assert "columns" in refused()
+    table.write_text("0,255,3\n1,7,3\n")
+    assert "no square image" in refused()
+
+    as_idx(*things, mine)
+    write_idx(mine / "train-labels-idx1-ubyte", things[1][:29])
+    assert "30 images but" in refused()
+    write_idx(mine / "train-labels-idx1-ubyte", things[0])
+    assert "is it the right file?" in refused()
+    (mine / "train-labels-idx1-ubyte").unlink()
+    assert "lacks train-labels-idx1-ubyte" in refused()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_photograph_is_answered_without_a_traceback(trained, here, tmp_path):
+    """Fur, more or less: waves of brown, and noise."""
+    rng, (x, y) = np.random.default_rng(0), np.mgrid[:120, :160]
+    fur = np.stack([c + 60 * np.sin(x / 9) * np.cos(y / 7) for c in (150, 110, 80)], axis=-1)
+    pixels = np.clip(fur + rng.normal(0, 25, fur.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save("cat.png")
+    done = start("predict", trained[0] / "model.safetensors", "cat.png", cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert "unsure" in done.stdout or "cat.png" in done.stderr
+
+
+def test_export_writes_what_network2_reads_and_predict_reads_that(trained, here, tmp_path):
+    model = trained[0] / "model.safetensors"
+    assert here("export", model, "n.json") == "n.json\n"
+    network = json.loads((tmp_path / "n.json").read_text())
+    assert (network["sizes"], network["cost"]) == ([64, 30, 10], "QuadraticCost")
+    paint(tmp_path / "0.png", X_TEST[0])
+    assert here("predict", "n.json", "0.png") == here("predict", model, "0.png")
+    io.save(nn.Sequential(nn.Linear(64, 10), nn.Softmax()), tmp_path / "softmax")
+    assert "layer 1 is Softmax" in here("export", "softmax", "m.json", code=1)
+    assert "cannot write none/n.json" in here("export", model, "none/n.json", code=1)
+
+
+def test_a_file_that_does_not_say_what_it_reads_can_be_told(here, tmp_path):
+    io.save(nn.Linear(64, 10, rng=0), tmp_path / "untold")
+    paint(tmp_path / "0.png", X_TEST[0])
+    assert here("predict", "untold", "0.png", "--data", "digits").startswith("0.png: ")
+    said = here("predict", "untold", "0.png", "--data", "mnist", code=1)
+    assert "does not take mnist images" in said
+
+
+@pytest.mark.parametrize("model", ["conv", "lstm", "gonn"])
+def test_the_report_of_each_model(model, things, here, tmp_path):
+    (tmp_path / "mine").mkdir()
+    as_pictures(*things, tmp_path / "mine")
+    here("train", "--data", "mine", "--model", model, "--epochs", 1, "--hidden", 5,
+         "--report", "r.html")  # fmt: skip
+    page = (tmp_path / "r.html").read_text("utf-8")
+    for words in (
+        "Learning curves",
+        "Confusion matrix",
+        "Gradients",
+        f"{model}: model.safetensors",
+    ):
+        assert words in page
+
+
+def test_data_dir_is_where_mnist_is_read_from(here, tmp_path):
     args = ("train", "--data", "mnist", "--data-dir", tmp_path)
-    assert "lacks train-images" in fail(*args, cwd=tmp_path)
+    assert "lacks train-images" in here(*args, code=1)
     assert os.listdir(tmp_path) == []
 
 
@@ -166,7 +444,7 @@ def test_predict_reads_pictures_and_shows_the_digit_the_outputs_and_the_answer(t
     assert right >= 34  # the stored images: 38
 
 
-def test_predict_says_unsure_where_the_best_output_leads_by_less_than_a_half(tmp_path):
+def test_predict_says_unsure_where_the_best_output_leads_by_less_than_a_half(here, tmp_path):
     paint(tmp_path / "x.png", X_TEST[0])
     model = nn.Linear(64, 10)
     for lead, said in ((0.4, "7 (unsure: 7 or 2)"), (0.6, "7")):
@@ -175,7 +453,7 @@ def test_predict_says_unsure_where_the_best_output_leads_by_less_than_a_half(tmp
         bias[[2, 7]] = 0.3, 0.3 + lead
         model.load_state_dict({name: 0 * x for name, x in state.items()} | {"bias": bias})
         io.save(model, tmp_path / "m", {"data": "digits"})
-        assert run("predict", "m", "x.png", cwd=tmp_path).startswith(f"x.png: {said}\n")
+        assert here("predict", "m", "x.png").startswith(f"x.png: {said}\n")
 
 
 def test_predict_goes_on_after_a_bad_picture_and_fails_at_the_end(trained, tmp_path):
@@ -202,15 +480,23 @@ def test_predict_prints_ascii_where_the_terminal_knows_no_more(trained, tmp_path
     assert "##" in output
 
 
-def test_model_files_that_are_none_say_so(trained, tmp_path):
+def test_model_files_that_are_none_say_so(trained, here, tmp_path):
     picture = paint(tmp_path / "0.png", X_TEST[0])
     whole = (trained[0] / "model.safetensors").read_bytes()
+    checkpoint = (trained[0] / "model.safetensors.checkpoint").read_bytes()
+    (tmp_path / "model.safetensors.checkpoint").write_bytes(checkpoint)
     (tmp_path / "cut").write_bytes(whole[:-40])
     (tmp_path / "text").write_text("hello")
     save_file({"w": np.zeros(3, np.float32)}, tmp_path / "foreign")
     io.save(nn.Linear(64, 10), tmp_path / "untold")
     io.save(nn.Linear(65, 10), tmp_path / "inputs", {"data": "digits"})
     io.save(nn.Linear(64, 9), tmp_path / "outputs", {"data": "digits"})
+    io.save(nn.Linear(64, 1), tmp_path / "regression", {"data": "digits"})
+    told = {"data": "mine", "layout": "grey", "shape": "[1, 8, 8]", "classes": '["a", "b"]'}
+    io.save(nn.Linear(64, 10), tmp_path / "classes", told)
+    io.save(nn.Linear(64, 10), tmp_path / "told", told | {"shape": "[1, 8]"})
+    (tmp_path / "text.json").write_text("hello")
+    io.save_json(nn.Sequential(nn.Linear(9, 2), nn.Sigmoid()), tmp_path / "small.json")
     for name, words in {
         "cut": "damaged",
         "text": "no safetensors file",
@@ -218,22 +504,26 @@ def test_model_files_that_are_none_say_so(trained, tmp_path):
         "untold": "metadata=",
         "inputs": "does not take digits images",
         "outputs": "not with ten outputs",
+        "regression": "with shape (1, 1), not with ten outputs",
+        "classes": "with shape (1, 10), not with 2 outputs",
+        "told": "what it says of its images is damaged",
+        "text.json": "no network of network2.py",
+        "small.json": "takes 9 numbers",
+        "model.safetensors.checkpoint": "it is a checkpoint",
         "none": "No such file",
         ".": "directory",
     }.items():
-        message = fail("predict", name, picture, cwd=tmp_path)
+        message = here("predict", name, picture, code=1)
         assert words in message
         assert name in message
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path):
+def test_a_place_that_cannot_be_written_is_refused_before_training(here, tmp_path):
     (tmp_path / "folder").mkdir()
     for out in ("folder", "none/m.safetensors", "/proc/m", "/dev/null"):
         # Before the data, even: that these are missing is not what is complained of.
         args = ("train", "--data", "mnist", "--data-dir", "nowhere", "--out", out)
-        done = start(*args, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"tensorgrad: cannot write {out}: ")
+        assert here(*args, code=1).startswith(f"tensorgrad: cannot write {out}: ")
     assert os.listdir(tmp_path) == ["folder"]
 
 
@@ -251,8 +541,7 @@ def test_a_folder_without_permission_is_refused_before_training(tmp_path):
         ("predict", "model"),
         ("predict m.safetensors", "IMAGE"),
         ("train --data cifar", "cifar"),
-        ("train --cost foo", "quadratic"),
-        ("train --activation foo", "tanh"),
+        ("train --cost foo", "quadratic, cross-entropy"),
         ("train --hidden 30,x", "100,50"),
         ("train --hidden 0", "100,50"),
         ("train --epochs 0", "--epochs"),
@@ -262,10 +551,33 @@ def test_a_folder_without_permission_is_refused_before_training(tmp_path):
         ("train --l2 -1", "--l2"),
         ("train --seed -1", "--seed"),
         ("train --data-dir .", "--data mnist"),
+        ("train --model cnn", "mlp, conv, lstm, gonn"),
+        ("train --model convo", "did you mean conv?"),
+        ("train --data mnits", "did you mean mnist?"),
+        ("train --data no/such/folder", "neither a folder nor a data set"),
+        ("train --cost crossentropy", "did you mean cross-entropy?"),
+        ("train --activation rely", "did you mean relu or"),
+        ("train --init xaver", "did you mean xavier?"),
+        ("train --optimizer adm", "did you mean adam or"),
+        ("train --optimizer sgd:momntum=0.9", "did you mean momentum?"),
+        ("train --optimizer sgd:momentum", "momentum=0.9"),
+        ("train --optimizer sgd:momentum=1)+f(lr=2", "momentum=0.9"),
+        ("train --optimizer adam:betas=2", "--optimizer"),
+        ("train --schedule cosin", "did you mean cosine?"),
+        ("train --schedule step:gama=2", "did you mean gamma?"),
+        ("train --schedule multistep", "milestones"),
+        ("train --schedule step:step_size=0", "--schedule"),
+        ("train --early-stop 0", "--early-stop"),
+        ("train --size 0", "--size"),
+        ("train --validation 1438", "1,438 images"),
+        ("train --model lstm --activation relu", "an LSTM has its own"),
+        ("train --model lstm --hidden 20,10", "have one size: 20,20"),
+        ("predict m x.png --data minst", "did you mean mnist or kmnist?"),
+        ("export m n.txt", ".json"),
     ],
 )
-def test_misuse_is_answered_with_the_option_and_exit_code_2(args, words, tmp_path):
-    message = fail(*args.split(), code=2, cwd=tmp_path)
+def test_misuse_is_answered_with_the_option_and_exit_code_2(args, words, here, tmp_path):
+    message = here(*args.split(), code=2)
     assert words in message
     assert "--help" in message
     assert os.listdir(tmp_path) == []
@@ -286,7 +598,7 @@ def begin(*args, cwd):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
+def test_ctrl_c_keeps_the_best_model_so_far_and_resume_goes_on_bit_for_bit(here, tmp_path):
     with begin("--out", "mine.safetensors", cwd=tmp_path) as process:
         lines = [process.stdout.readline() for _ in range(12)]
         process.send_signal(signal.SIGINT)
@@ -295,12 +607,25 @@ def test_ctrl_c_keeps_the_best_model_so_far_and_says_where(tmp_path):
     *more, last = rest.splitlines()
     best = max(float(line.split()[-4]) for line in [*lines, *more])
     found = re.fullmatch(
-        r"interrupted; best test accuracy (\S+) %, model of epoch \d+: mine\.safetensors", last
+        r"interrupted; best test accuracy (\S+) %, model of epoch \d+: mine\.safetensors; "
+        r"--resume goes on",
+        last,
     )
     assert float(found[1]) == best
     model = io.load(tmp_path / "mine.safetensors")
     assert round(100 * accuracy(predict(model, X_TEST), Y_TEST), 2) == best
-    assert os.listdir(tmp_path) == ["mine.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["mine.safetensors", "mine.safetensors.checkpoint"]
+    epochs = len(lines) + len(more) + 2
+    resumed = here("train", "--epochs", epochs, "--out", "mine.safetensors", "--resume")
+    whole = here("train", "--epochs", epochs)
+    assert resumed.splitlines()[0] == whole.splitlines()[epochs - 2]
+    assert resumed.splitlines()[-2:][0] == whole.splitlines()[-2:][0]
+    assert state_of("mine.safetensors.checkpoint") == state_of("model.safetensors.checkpoint")
+
+
+def state_of(path):
+    """The parameters in a checkpoint, as bytes."""
+    return {name: x.tobytes() for name, x in io.load_checkpoint(path)["model"].items()}
 
 
 INTERRUPTED = """
@@ -338,13 +663,14 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path):
     io.load(tmp_path / "model.safetensors")
 
 
-def test_version_and_help():
-    assert run("--version") == f"tensorgrad {tensorgrad.__version__}\n"
-    assert run() == run("--help")
-    assert "predict" in run()
-    text = run("train", "--help")
-    options = "data data-dir hidden activation cost epochs batch-size lr l2 seed out"
-    assert set(options.split()) <= set(re.findall(r"--([\w-]+) ", text))
+def test_version_and_help(here):
+    assert here("--version") == f"tensorgrad {tensorgrad.__version__}\n"
+    assert here() == here("--help")
+    assert "predict" in here()
+    text = here("train", "--help")
+    options = "model data data-dir hidden activation init bias cost optimizer schedule epochs"
+    options += " batch-size lr l1 l2 early-stop expand validation resume seed out report"
+    assert set(options.split()) <= set(re.findall(r"--([\w-]+)", text))
     assert "IMAGE" in run("predict", "--help", PYTHONIOENCODING="ascii")
 
 
@@ -358,12 +684,11 @@ def test_without_its_extra_the_command_names_what_to_install():
     assert "pip install 'tensorgrad-engine[cli]'" in done.stderr
 
 
-def test_a_loss_that_diverges_is_an_error_and_nothing_is_written(tmp_path):
-    out = tmp_path / "model.safetensors"
-    said = fail("train", "--activation", "relu", "--lr", "1e300", "--out", str(out))
+def test_a_loss_that_diverges_is_an_error_and_nothing_is_written(here, tmp_path):
+    said = here("train", "--activation", "relu", "--lr", "1e300", code=1)
     assert "smaller --lr" in said
     assert "Warning" not in said
-    assert not out.exists()
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 CHECKED = """
@@ -412,15 +737,13 @@ def test_check_tells_what_is_wrong_with_a_gradient(checked):
     assert "GradientError: product: wrong" in failed.stderr
 
 
-def test_check_asks_for_what_it_needs(checked):
-    assert "PATH::FUNCTION" in fail("check", code=2)
-    assert "no such file" in fail("check", "nowhere.py::f", cwd=checked)
-    assert "it has: softplus, product, product_vjp" in fail(
-        "check", "mine.py::sofplus", cwd=checked
-    )
-    assert "write NAME=3,2" in fail("check", "mine.py::softplus", "--shape", "3", cwd=checked)
+def test_check_asks_for_what_it_needs(checked, here):
+    assert "PATH::FUNCTION" in here("check", code=2)
+    assert "no such file" in here("check", "nowhere.py::f", code=1)
+    assert "it has: softplus, product, product_vjp" in here("check", "mine.py::sofplus", code=1)
+    assert "write NAME=3,2" in here("check", "mine.py::softplus", "--shape", "3", code=1)
     (checked / "broken.py").write_text("1 / 0")
-    assert "ZeroDivisionError" in fail("check", "broken.py::f", cwd=checked)
+    assert "ZeroDivisionError" in here("check", "broken.py::f", code=1)
 
 
 @pytest.fixture
@@ -509,7 +832,7 @@ sys.setprofile(called)
         ("tensorgrad.value", ["--version"]),
         ("typer", ["--version"]),
         ("tensorgrad.nn.module", ["--version"]),
-        ("tensorgrad.commands.digits", ["--version"]),
+        ("tensorgrad.commands.predict", ["--version"]),
         ("describe", ["train", "--epochs", "1"]),
         ("read_digit", ["predict", "model.safetensors", "x.png"]),
         ("check_target", ["check", "f.py::f"]),
@@ -526,7 +849,7 @@ def test_ctrl_c_ends_any_command_at_any_time_without_a_traceback(tmp_path, at, c
     done = start(*command, cwd=tmp_path, PYTHONPATH=path, INTERRUPT_AT=at)
     assert done.returncode == 130, done
     assert done.stderr in ("", "interrupted before the end of an epoch: nothing written\n")
-    assert {*os.listdir(tmp_path), "__pycache__"} == before
+    assert {*os.listdir(tmp_path), "__pycache__"} - {"model.safetensors.checkpoint"} == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such names there")
@@ -547,13 +870,13 @@ def test_what_a_stranger_named_reaches_the_terminal_as_text(tmp_path):
         assert "\x07" not in text
 
 
-def test_explain_derives_by_20_values_unasked(tmp_path):
+def test_explain_derives_by_20_values_unasked(here, tmp_path):
     names = [f"x{i}" for i in range(25)]
     expression, values = " + ".join(names), [f"{name}=1" for name in names]
-    text = run("explain", expression, *values, "--html", "page.html", cwd=tmp_path)
+    text = here("explain", expression, *values, "--html", "page.html")
     assert text.count("Paths from") == 20
     assert text.endswith("\nby 5 more values: --wrt x20\n")
     assert (tmp_path / "page.html").read_text("utf-8").count("Paths from") == 20
-    asked = run("explain", expression, *values, "--wrt", "x24")
+    asked = here("explain", expression, *values, "--wrt", "x24")
     assert asked.count("Paths from") == 1
     assert "more values" not in asked

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tensorgrad import data
+import tensorgrad as tg
+from tensorgrad import data, nn, optim
 from tensorgrad.commands import image
-from tensorgrad.commands.classifier import train
 from tensorgrad.train import accuracy, predict
 
 X_TEST, Y_TEST = data.digits()[2:]
@@ -60,12 +60,17 @@ STYLES = {
 
 @pytest.fixture(scope="module")
 def model():
-    out = []
-    train(
-        data.digits(), hidden=[30], activation="relu", cost="softmax", epochs=10, batch_size=10,
-        lr=0.1, l2=0, rng=np.random.default_rng(0), on_epoch=lambda m, line: out.append(m),
-    )  # fmt: skip
-    return out[-1]
+    x, y, *_ = data.digits()
+    model = nn.Sequential(nn.Linear(64, 30, init="he", rng=0), nn.ReLU(), nn.Linear(30, 10, rng=1))
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    tg.fit(
+        model,
+        data.DataLoader(x, y, batch_size=10, shuffle=True),
+        nn.functional.cross_entropy,
+        sgd,
+        epochs=10,
+    )
+    return model
 
 
 def read(pictures, folder, layout="digits"):

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from tensorgrad import __version__
-from tensorgrad.commands.digits import predict, train
 from tensorgrad.commands.expressions import explain, graph
+from tensorgrad.commands.predict import export, predict
+from tensorgrad.commands.train import train
 from tensorgrad.extras import missing
 
 
@@ -60,7 +61,7 @@ def check(
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-for command in (train, predict, check, explain, graph):
+for command in (train, predict, export, check, explain, graph):
     app.command()(command)
 
 

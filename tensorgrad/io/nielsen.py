@@ -42,12 +42,13 @@ def save_json(model: Module, path: PathLike, cost: str = "CrossEntropyCost") -> 
     if cost not in COSTS:
         raise ValueError(f"network2.py has the costs {' and '.join(COSTS)}, not {cost!r:.60}")
     layers = list(model) if isinstance(model, Sequential) else [model]
-    linear = [layer for layer in layers if isinstance(layer, Linear)]
-    kinds = [type(layer) for layer in layers]
-    if kinds != [Linear, Sigmoid] * len(linear) or not layers:
-        raise ValueError(
-            f"network2.py has linear layers with a sigmoid after each, not {model!r:.200}"
-        )
+    linear = layers[::2]
+    for i, layer in enumerate(layers if layers and not len(layers) % 2 else [*layers, None]):
+        if not isinstance(layer, Sigmoid if i % 2 else Linear):
+            raise ValueError(
+                "network2.py has linear layers with a sigmoid after each; here layer "
+                f"{i} is {layer!r:.60}"
+            )
     content = {
         "sizes": [linear[0].in_features, *(layer.out_features for layer in linear)],
         "weights": [layer.weight.data.tolist() for layer in linear],

@@ -66,13 +66,14 @@ def test_a_layer_without_biases_has_zeros_there(tmp_path):
     "layers",
     [
         [],
+        [nn.Flatten()],
         [nn.Linear(2, 3, rng=0)],
         [nn.Linear(2, 3, rng=0), nn.ReLU()],
         [nn.Linear(2, 3, rng=0), nn.Sigmoid(), nn.Linear(3, 2, rng=0), nn.Softmax()],
     ],
 )
 def test_other_networks_are_refused(layers, tmp_path):
-    with pytest.raises(ValueError, match="a sigmoid after each"):
+    with pytest.raises(ValueError, match=r"a sigmoid after each; here layer \d is"):
         io.save_json(nn.Sequential(*layers), tmp_path / "n.json")
     assert not (tmp_path / "n.json").exists()
 
