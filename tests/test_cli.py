@@ -71,7 +71,7 @@ def here(monkeypatch, capsys, tmp_path):
             assert errors == ""
             return output
         assert 1 <= len(errors.splitlines()) <= 2, errors
-        assert errors.startswith("tensorgrad")
+        assert errors.startswith(("tensorgrad", "interrupted"))
         return errors
 
     return call
@@ -405,6 +405,26 @@ def test_a_file_that_does_not_say_what_it_reads_can_be_told(here, tmp_path):
     assert "does not take mnist images" in said
 
 
+def test_the_commands_of_the_docs_run(things, here, tmp_path, monkeypatch):
+    """Each with one epoch, on few images."""
+    docs = Path(__file__).parents[1] / "docs" / "training.md"
+    section = docs.read_text("utf-8").partition("## From the command line")[2].partition("\n## ")[0]
+    commands = re.findall(r"(?m)^    tensorgrad (.*)", section)
+    assert len(commands) > 10
+    for name in ("mnist", "fashion_mnist"):
+        (tmp_path / name).mkdir()
+        as_idx(np.pad(things[0], [(0, 0), (8, 8), (8, 8)]), 9 * things[1], tmp_path / name)
+    monkeypatch.setenv("TENSORGRAD_DATA", str(tmp_path))
+    (tmp_path / "pictures").mkdir()
+    as_pictures(*things, tmp_path / "pictures")
+    paint(tmp_path / "digit.png", X_TEST[0])
+    Image.fromarray(things[0][0]).save("picture.png")
+    for command in commands:
+        words = command.split()
+        epochs = ["--epochs", 1 + ("--resume" in words)] if words[0] == "train" else []
+        assert here(*words, *epochs)
+
+
 @pytest.mark.parametrize("model", ["conv", "lstm", "gonn"])
 def test_the_report_of_each_model(model, things, here, tmp_path):
     (tmp_path / "mine").mkdir()
@@ -569,6 +589,7 @@ def test_a_folder_without_permission_is_refused_before_training(tmp_path):
         ("train --schedule step:step_size=0", "--schedule"),
         ("train --early-stop 0", "--early-stop"),
         ("train --size 0", "--size"),
+        ("train --size 12", "a folder of pictures"),
         ("train --validation 1438", "1,438 images"),
         ("train --model lstm --activation relu", "an LSTM has its own"),
         ("train --model lstm --hidden 20,10", "have one size: 20,20"),
@@ -621,6 +642,32 @@ def test_ctrl_c_keeps_the_best_model_so_far_and_resume_goes_on_bit_for_bit(here,
     assert resumed.splitlines()[0] == whole.splitlines()[epochs - 2]
     assert resumed.splitlines()[-2:][0] == whole.splitlines()[-2:][0]
     assert state_of("mine.safetensors.checkpoint") == state_of("model.safetensors.checkpoint")
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_within_the_first_epoch_is_gone_on_from_there(here, monkeypatch, tmp_path):
+    args = ("train", "--expand", "--epochs", 2)
+    moved, batches = sources.moved, []
+
+    def interrupts(shape):
+        def transform(x, y, rng):
+            batches.append(len(x))
+            if len(batches) == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return moved(shape)(x, y, rng)
+
+        return transform
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "moved", interrupts)
+        message = here(*args, code=130)
+    assert message == "interrupted before the end of an epoch: no model yet; --resume goes on\n"
+    assert os.listdir(tmp_path) == ["model.safetensors.checkpoint"]
+    assert io.load_checkpoint("model.safetensors.checkpoint")["batch"] == 4
+    resumed = here(*args, "--resume").splitlines()
+    whole = here(*args, "--out", "whole").splitlines()
+    assert resumed[:2] + resumed[3:4] == whole[:2] + whole[3:4]
+    assert state_of("model.safetensors.checkpoint") == state_of("whole.checkpoint")
 
 
 def state_of(path):

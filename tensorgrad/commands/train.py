@@ -161,6 +161,8 @@ def train(
         raise typer.BadParameter(
             "it is the folder of a known set: --data mnist", None, None, "'--data-dir'"
         )
+    if size is not None and (data == "digits" or data in sources.KNOWN):
+        raise typer.BadParameter("it is for a folder of pictures", None, None, "'--size'")
     target, last = io.check_writable(out), out.with_name(f"{out.name}.checkpoint")
     io.check_writable(last)
     if report is not None:

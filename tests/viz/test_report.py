@@ -400,7 +400,8 @@ def test_train_writes_the_report_of_the_model_that_it_saved(page, accessible, co
     done = train("--epochs", "3", "--cost", cost, "--report", "out.html", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "report: out.html"
-    assert sorted(os.listdir(tmp_path)) == ["model.safetensors", "out.html"]
+    written = ["model.safetensors", "model.safetensors.checkpoint", "out.html"]
+    assert sorted(os.listdir(tmp_path)) == written
     page.goto((tmp_path / "out.html").as_uri())
     assert page.inner_text("h1") == "Reading digits"
     assert headings(page) == PARTS
