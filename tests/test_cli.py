@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import tensorgrad
-from tensorgrad import data, io, nn
-from tensorgrad.commands import main, sources
-from tensorgrad.commands.choices import COSTS
+from tensorgrad import data, io, nn, optim
+from tensorgrad.commands import choices, main, sources
+from tensorgrad.commands.choices import COSTS, SCHEDULES
 from tensorgrad.io.architecture import describe
 from tensorgrad.train import accuracy, predict
 
@@ -222,9 +222,29 @@ def test_options_of_training_do_what_they_say(here):
     assert len(history()) == 8
     output = here(*small, 40, "--early-stop", 2, "--lr", "1e-12")
     assert "stopped: accuracy has not become better in 2 epochs, the best was epoch 1" in output
-    output = here(*small, 1, "--validation", 400, "--model", "mlp")
+    loud = ("--model", "MLP", "--cost", "Quadratic", "--optimizer", "SGD", "--init", "Normal")
+    output = here(*small, 1, "--validation", 400, *loud)
+    assert without_seconds(output) == without_seconds(here(*small, 1, "--validation", 400))
     assert "(the best on 400 validation images)" in output
     assert re.search(r"test accuracy then (\S+) %, final \1 %", output)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_each_schedule_is_made_by_its_name_and_runs_for_the_epochs(name):
+    sgd = optim.SGD([nn.Parameter(1.0)], lr=0.5)
+    more = {"multistep": ":milestones=[2,4]"}
+    descends = choices.schedule(name + more.get(name, ""), sgd, 6)
+    rates = []
+    for _ in range(6):
+        rates.append(sgd.param_groups[0]["lr"])
+        descends.step(*([0.5] if "metrics" in choices.required(descends.step) else []))
+    assert all(0 <= rate <= 0.5 for rate in rates)
+    if name in ("step", "exponential", "multistep", "cosine", "polynomial"):
+        assert rates[-1] < rates[0]
+
+
+def without_seconds(output):
+    return re.sub(r"in \S+ s", "", output)
 
 
 def test_expand_moves_the_images_by_up_to_a_pixel():
@@ -250,6 +270,9 @@ def test_resume_refuses_another_training_and_goes_on_with_more_epochs(here, tmp_
     }.items():
         message = here("train", "--resume", "--expand", *option.split(), code=2)
         assert words in message
+    here("train", "--epochs", 1, "--schedule", "cosine", "--out", "c")
+    said = here("train", "--epochs", 2, "--schedule", "cosine", "--out", "c", "--resume", code=2)
+    assert "epochs was 1, not 2" in said
     (tmp_path / "other.checkpoint").write_bytes((tmp_path / "model.safetensors").read_bytes())
     assert "no checkpoint" in here("train", "--resume", "--out", "other", code=1)
     io.save_checkpoint({"x": 1}, tmp_path / "other.checkpoint")

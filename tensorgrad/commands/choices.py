@@ -60,7 +60,10 @@ OPTIMIZERS = {cls.__name__.lower(): cls for cls in classes(optim, Optimizer)}
 def defaults(epochs: int, lr: float) -> dict[str, Any]:
     """What a schedule is given of the settings that it asks for: it ends with the training."""
     return {
-        **dict.fromkeys(("T_max", "total_steps", "total_iters"), epochs),
+        "T_max": epochs,
+        "total_steps": epochs + 1,  # the one after the last epoch is taken too
+        "T_0": epochs,
+        "base_lr": lr / 10,
         "step_size": math.ceil(epochs / 3),
         "gamma": 0.01 ** (1 / epochs),
         "max_lr": lr,
@@ -117,11 +120,24 @@ def optimizer(text: str, parameters: Any, lr: float | None) -> Optimizer:
 
 
 def schedule(text: str, optimizer: Optimizer, epochs: int) -> Any:
-    """The schedule of that name and settings, by default one that ends with the last epoch."""
+    """The schedule of that name and settings; one that asks how long ends with the last epoch."""
     cls, settings = with_settings("--schedule", text, SCHEDULES)
     usual = defaults(epochs, optimizer.param_groups[0]["lr"])
-    asked = [name for name in (*required(cls), "mode") if name in inspect.signature(cls).parameters]
     try:
-        return cls(optimizer, **{k: usual[k] for k in asked if k in usual} | settings)
+        return cls(optimizer, **{k: usual[k] for k in asked(cls)} | settings)
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error), None, None, "'--schedule'") from None
+
+
+def asked(cls: type) -> list[str]:
+    """Which of the `defaults` a schedule has no good ones of its own for."""
+    parameters = inspect.signature(cls).parameters
+    watches = [k for k in ("mode",) if k in parameters and parameters[k].default == "min"]
+    lasts = [k for k in ("total_steps",) if k in parameters]
+    return [k for k in (*required(cls), *watches, *lasts) if k in defaults(1, 1)]
+
+
+def is_fitted(text: str) -> bool:
+    """Whether a schedule depends on how many epochs there are."""
+    cls, settings = with_settings("--schedule", text, SCHEDULES)
+    return bool({*asked(cls)} - {*settings, "mode", "max_lr"})

@@ -104,9 +104,9 @@ OTHER_RATES = (0.5, 0.1)
 def rate(kind: Kind, optimizer: str, cost: str, activation: str) -> float | None:
     """The learning rate where none is given; None for what the optimiser itself has."""
     name, _, settings = optimizer.partition(":")
-    if kind.lr is not None and name == kind.optimizer:
+    if kind.lr is not None and name.lower() == kind.optimizer:
         return kind.lr
-    if name != "sgd" or "momentum" in settings:
+    if name.lower() != "sgd" or "momentum" in settings:
         return None
     return RATES.get(cost, OTHER_RATES)[activation != "sigmoid"]
 

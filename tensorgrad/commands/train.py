@@ -147,11 +147,12 @@ def train(
     kind = chosen("--model", model, KINDS)
     if kind.layers is models.lstm and activation is not None:
         raise typer.BadParameter("an LSTM has its own", None, None, "'--activation'")
-    cost, activation = cost or kind.cost, activation or kind.activation
+    cost, activation = (cost or kind.cost).lower(), (activation or kind.activation).lower()
     optimizer, hidden = optimizer or kind.optimizer, hidden or kind.hidden
     epochs, bias = epochs or kind.epochs, kind.bias if bias is None else bias
     ending = chosen("--cost", cost, COSTS)
     neuron = chosen("--activation", activation, ACTIVATIONS)
+    init = init.lower() if init else models.initialiser(kind, cost, activation)
     if init is not None:
         chosen("--init", init, initialisers.by_name)
     choices.with_settings("--optimizer", optimizer, choices.OPTIMIZERS)
@@ -173,13 +174,12 @@ def train(
     source = sources.load(data, data_dir, size)
     images = sources.split(source.images, validation)
     rng = np.random.default_rng(seed)
-    init = init or models.initialiser(kind, cost, activation)
     plan = Plan(source.shape, hidden, len(source.classes), neuron, bias)
     body, network = models.build(kind, plan, ending, init, rng)
     rate = models.rate(kind, optimizer, cost, activation) if lr is None else lr
     descent = choices.optimizer(optimizer, body.parameters(), rate)
     settings = {
-        "model": model,
+        "model": model.lower(),
         "data": source.name,
         "images": len(images.y),
         "validation": images.held_back,
@@ -190,7 +190,8 @@ def train(
         "cost": cost,
         "optimizer": optimizer,
         "lr": descent.param_groups[0].get("lr"),
-        "schedule": schedule and f"{schedule}, {epochs} epochs",
+        "schedule": schedule,
+        "epochs": epochs if schedule and choices.is_fitted(schedule) else "any",
         "batch size": batch_size or kind.batch_size,
         "l1": l1,
         "l2": l2,
