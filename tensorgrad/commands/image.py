@@ -37,12 +37,12 @@ def read_digit(path: str | os.PathLike[str], layout: str) -> Ink:
     image = open_image(path)
     own = layout == "digits" and image.size == (8, 8)
     try:
-        found = ink(image if own else unframed(image))
+        found = ink(image) if own else ink(evened(unframed(image)))
     except ValueError as error:
         raise ValueError(printable(f"{path}: {error}")) from None
     if own:
         return found  # such a picture comes from the set, and counts as it stands
-    return LAYOUTS[layout](thickened(crop(inside(found)), *STROKES[layout]))
+    return LAYOUTS[layout](thickened(crop(alone(unruled(found))), *STROKES[layout]))
 
 
 def open_image(path: str | os.PathLike[str]) -> Any:
@@ -111,17 +111,23 @@ def _on_paper(image: Any) -> Any:
 
 
 def unframed(image: Any) -> Any:
-    """The image without a frame along its border: lines of one colour around paper of another."""
+    """The image without a frame along its border: lines of one colour around paper of another,
+    or drawn by hand, crossing rings of pixels until one is of one colour."""
     pixels = np.asarray(image, dtype=np.float32) / 255
     colours: list[Any] = []
-    start = 0
-    for k in range(min(3 + min(image.size) // 20, (min(image.size) - 1) // 2)):
+    start, even = 0, True
+    for k in range(min(3 + min(image.size) // 8, min(image.size) // 4)):
         ring = np.concatenate(sides(pixels[k : len(pixels) - k, k : image.width - k]))
         colours.append(np.median(ring, axis=0))
-        if np.mean(np.abs(ring - colours[k]).max(axis=1) < 0.1) < 0.9:
-            break  # not of one colour
+        share = np.mean(np.abs(ring - colours[-1]).max(axis=1) < 0.1)
+        if not even and share > 0.98:
+            start, even, colours = k, True, colours[-1:]
+        if even and share < 0.9:
+            if k > 2:
+                break  # a digit, or a frame farther inside, which is told by its parts
+            even = False
         jumps = [np.abs(a - b).max() for a, b in pairwise(colours[-3:])]
-        if len(jumps) == 2 and jumps[0] > 0.08 > 2 * jumps[1]:
+        if even and len(jumps) == 2 and jumps[0] > 0.08 > 2 * jumps[1]:
             start = k - 1  # another colour, and it stays
     return image.crop((start, start, image.width - start, image.height - start))
 
@@ -129,6 +135,36 @@ def unframed(image: Any) -> Any:
 def sides(x: Any) -> list[Any]:
     """What lies along the border."""
     return [x[0], x[-1], x[:, 0], x[:, -1]]
+
+
+def evened(image: Any) -> Any:
+    """The image in even light, if its light was not: each pixel as a share of the paper around it.
+
+    The paper is what is lightest nearby, and darkest then (a closing): that follows a shadow's
+    edge, and passes over strokes, which are narrower than a third of the picture.
+    """
+    from PIL import Image, ImageFilter
+
+    pixels = np.asarray(image, dtype=np.float32) / 255
+    border = np.concatenate(sides(pixels))
+    background = np.median(border, axis=0)
+    deviation = np.abs(border - background).max(axis=1)
+    between = (deviation > 0.06) & (deviation < np.abs(pixels - background).max() / 2)
+    if min(image.size) < 16 or between.mean() < 0.15:  # else neither paper nor a stroke
+        return image
+    small = image.copy()
+    small.thumbnail((256, 256), Image.Resampling.BOX)
+    paper = np.asarray(small, dtype=np.float32) / 255
+    around = small.filter(ImageFilter.BoxBlur(max(small.size) // 8))
+    high = paper - np.asarray(around, dtype=np.float32) / 255
+    light = (high**3).sum() > 0  # strokes are narrow, and stand out more than what is between them
+    paper = 1 - paper if light else paper
+    side = max(small.size) // 3 | 1
+    paper = np.stack([-grown(-grown(c, side), side) for c in np.moveaxis(paper, 2, 0)], axis=2)
+    whole = Image.fromarray((255 * paper).astype(np.uint8)).filter(ImageFilter.BoxBlur(2))
+    whole = whole.resize(image.size)
+    share = (1 - pixels if light else pixels) / np.maximum(np.asarray(whole) / 255, 0.05)
+    return Image.fromarray((230 * np.minimum(share, 1.1)).astype(np.uint8))
 
 
 def ink(image: Any) -> Ink:
@@ -158,23 +194,101 @@ def crop(ink: Ink) -> Ink:
     return ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def inside(ink: Ink) -> Ink:
-    """What a thin frame stands around: four sides of ink, then a gap, which an 8 of straight lines
-    does not have, then the digit."""
-    drawn = np.pad(ink > FRAME, 1)
-    rows, columns = np.nonzero(drawn)
-    low, high = (rows.min(), columns.min()), (rows.max(), columns.max())
-    for width in range(2 + min(ink.shape) // 20):
-        (top, left), (bottom, right) = np.add(low, width), np.subtract(high, width)
-        within = drawn[top : bottom + 1, left : right + 1]
-        if min(within.shape) < 5:
-            break
-        inked = [side.mean() for side in sides(within)]
-        if width and not any(inked) and within.any():
-            return ink[top - 1 : bottom, left - 1 : right]  # the padding is not in it
-        if min(inked) < 0.9:
-            break
-    return ink
+def unruled(ink: Ink) -> Ink:
+    """The ink without the lines of squared or lined paper, both ways."""
+    found = without_lines(without_lines(ink).T).T
+    return found if found.max() > 0.5 else ink  # else they were the digit: an 8 of straight lines
+
+
+def without_lines(ink: Ink) -> Ink:
+    """The ink without lines that run from the left to the right, at least two, tilted alike."""
+    height, width = ink.shape
+    ends = width // 20 + 1
+    if min(ink[:, :ends].max(), ink[:, -ends:].max()) < FRAME or min(ink.shape) < 16:
+        return ink  # nothing runs to the border
+    some = np.linspace(0, width - 1, 60).astype(int)  # columns, enough to see what runs through all
+    best, level, tilt = 0.0, np.zeros(height), 0.0
+    for t in np.linspace(-0.06, 0.06, 49):
+        rows = (np.arange(height)[:, None] + np.rint(t * some).astype(int)) % height
+        across = ink[rows, some]
+        parts = [*np.split(across, 3, axis=1), across[:, :3], across[:, -3:]]
+        least = np.min([np.median(x, axis=1) for x in parts], axis=0)
+        if (least**2).sum() > best:
+            best, level, tilt = float((least**2).sum()), least, float(t)
+    edges = np.flatnonzero(np.diff(np.pad(level > FRAME, 1).astype(int)))
+    lines = edges.reshape(-1, 2) + (-1, 1)  # with their soft sides
+    if len(lines) < 2 or (level > FRAME).mean() > 0.5:
+        return ink
+    rows = (np.arange(height)[:, None] + np.rint(tilt * np.arange(width)).astype(int)) % height
+    straight = np.take_along_axis(ink, rows, axis=0)
+    for first, end in lines:
+        band = slice(max(first, 0), min(end, height))
+        over, under = straight[max(first - 1, 0)], straight[min(end, height - 1)]
+        grey = min(float(level[band].max()), 0.99)
+        darker = (straight[band] - grey) / (1 - grey)
+        straight[band] = np.maximum(darker, np.minimum(over, under))  # a stroke goes on through it
+    out = np.zeros_like(ink)
+    np.put_along_axis(out, rows, straight, axis=0)
+    return out
+
+
+def alone(ink: Ink) -> Ink:
+    """The digit without what stands around it, such as a box or a ring, beside it, or at the border.
+
+    The parts that hang together are told apart. The digit is the largest that touches no border
+    (if there is one) and encloses none of some size, with those close to it: strokes of a 4 or a 5.
+    """
+    part = components(ink > TRACE)
+    y, x = np.nonzero(part)
+    low, high = np.full((2, part.max() + 1, 2), max(ink.shape)) * [[[1]], [[-1]]]
+    at = np.stack([y, x], axis=1)
+    np.minimum.at(low, part[y, x], at)
+    np.maximum.at(high, part[y, x], at)
+    low, high = low[1:], high[1:]  # 0 is the paper
+    size = (high - low).max(axis=1) + 1
+    inner = (low > 0).all(axis=1) & (high < np.array(ink.shape) - 1).all(axis=1)
+    large = np.flatnonzero(size > max(ink.shape) // 20)
+    if not len(large):
+        large = np.array([size.argmax()])
+
+    def holds(i: Any) -> Any:
+        """Whether the box of i lies around that of another part of some size."""
+        within = (low > low[i]).all(axis=1) & (high < high[i]).all(axis=1)
+        return bool((within & (size > 0.3 * size[i])).any())
+
+    main = max(large, key=lambda i: (inner[i] and not holds(i), size[i]))
+    reach = 0.3 * size[main]
+    near = (low < high[main] + reach).all(axis=1) & (high > low[main] - reach).all(axis=1)
+    around = (low < low[main]).all(axis=1) & (high > high[main]).all(axis=1)
+    kept = near & ~around & (size > 0.1 * size[main]) & (inner | ~inner[main])
+    digit, other = np.isin(part, 1 + np.flatnonzero(kept)), np.isin(part, 1 + np.flatnonzero(~kept))
+    return np.where(grown(other, 5) & ~digit, 0, ink)
+
+
+def components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """1, 2, ... for the parts of the mask that hang together, by sides or corners; 0 elsewhere."""
+    label = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
+    while True:
+        joined = np.arange(mask.size + 1)
+        np.maximum.at(joined, label[mask], grown(label, 3)[mask])
+        while not np.array_equal(joined, further := joined[joined]):
+            joined = further
+        if np.array_equal(label, further := joined[label]):
+            return np.where(mask, 1 + np.searchsorted(np.unique(label[mask]), label), 0)
+        label = further
+
+
+def grown(x: Any, side: int) -> Any:
+    """The largest entry in a square of `side` (odd) around each."""
+    for _ in range(2):  # Pillow's MaxFilter takes minutes where a picture is large
+        x = np.pad(x, ((side // 2, side // 2), (0, 0)), mode="edge")
+        width = 1
+        while width < side:
+            step = min(width, side - width)
+            x = np.maximum(x[step:], x[:-step])
+            width += step
+        x = x.T
+    return x
 
 
 def thickened(ink: Ink, least: float, usual: float) -> Ink:
@@ -185,10 +299,8 @@ def thickened(ink: Ink, least: float, usual: float) -> Ink:
     if width >= least:
         return ink
     pen = 1 + 2 * round((usual - width) * max(ink.shape) / 2)
-    wide = np.pad(ink, pen)
-    for axis in (0, 1):  # Pillow's MaxFilter takes minutes where a picture is large
-        wide = np.lib.stride_tricks.sliding_window_view(wide, pen, axis).max(axis=-1)
-    wide = np.minimum(wide / np.median(wide[wide > 0]), 1)  # a thin line was pale, too
+    wide = grown(np.pad(ink, pen), pen)
+    wide = np.minimum(wide / np.median(wide[wide > TRACE]), 1)  # a thin line was pale, too
     return crop(wide)
 
 
