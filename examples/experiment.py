@@ -105,4 +105,5 @@ def experiment(*claims: Claim, **settings: Any) -> Callable[[Callable[..., Any]]
 
 def show(line: Epoch) -> None:
     """An epoch of the history on a line."""
-    print(f"  epoch {line.epoch}: {line.accuracy or 0:.2%}, loss {line.loss:.4f}", flush=True)
+    accuracy = "" if line.accuracy is None else f"{line.accuracy:.2%}, "
+    print(f"  epoch {line.epoch}: {accuracy}loss {line.loss:.4f}", flush=True)
