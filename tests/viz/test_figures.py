@@ -166,6 +166,23 @@ def test_the_gradient_vanishes_in_nielsens_deep_network(real_mnist: TrainTest) -
     assert (ratio < 1.7).all()
 
 
+# Samples.
+
+
+def test_pictures_stand_row_after_row_on_one_sheet_dark_where_large() -> None:
+    x = np.arange(18.0).reshape(3, 6)
+    figure = figures.pictures(x, shape=(2, 3), columns=2, rows=["a", "$b"], title="three")
+    (sheet,) = pictures(figure)
+    assert sheet.shape == (2 * 4, 2 * 5)  # a margin of one around each
+    close([sheet[1:3, 1:4], sheet[1:3, 6:9], sheet[5:7, 1:4]], x.reshape(3, 2, 3))
+    assert (sheet[:, [0, 4, 5, 9]] == 0).all()
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", r"\$b"]
+    image = axes.images[0]
+    assert image.cmap(image.norm(17.0))[:3] == (0, 0, 0)
+    assert np.isfinite(pictures(figures.pictures(np.ones((1, 4))))).all()
+
+
 # Weights.
 
 
@@ -615,6 +632,12 @@ MODEL = network(2, 2, 1)
         (lambda: figures.confusion(ANSWERS, RIGHT + 0.5), ValueError, "float64 from 0.5 to 1.5"),
         (lambda: figures.confusion(ANSWERS, RIGHT[:3]), ValueError, "4 examples need 4 labels"),
         (lambda: figures.confusion(ANSWERS, RIGHT + 2), ValueError, "0 to 2, not int64 from 2 to"),
+        (lambda: figures.pictures(np.ones((2, 5))), ValueError, "5 inputs are no square"),
+        (lambda: figures.pictures(np.ones((0, 4))), ValueError, "0 pictures in 10 columns"),
+        (
+            lambda: figures.pictures(np.ones((3, 4)), columns=2, rows=["a"]),
+            *(ValueError, "1 names for 2 rows of 2"),
+        ),
         (lambda: figures.mistakes(X[:3], ANSWERS, RIGHT, (1, 2)), ValueError, "3 pictures, but 4"),
         (lambda: figures.activations(MODEL, X), ValueError, r"one example \(inputs,\)"),
         (lambda: figures.nudges(network(4, 1), X[0], 0, F.quadratic), ValueError, "two layers"),

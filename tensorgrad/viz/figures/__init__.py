@@ -11,6 +11,7 @@ from tensorgrad.viz.figures.digits import (
     confusion,
     confusion_matrix,
     mistakes,
+    pictures,
 )
 from tensorgrad.viz.figures.plane import boundary_by_layer, decision_boundary
 from tensorgrad.viz.figures.stepwise import bumps, universality
@@ -40,5 +41,6 @@ __all__ = [
     "maximising_inputs",
     "mistakes",
     "nudges",
+    "pictures",
     "universality",
 ]

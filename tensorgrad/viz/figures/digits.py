@@ -1,7 +1,9 @@
-"""How a classifier sees its examples: what it mixes up, what it misreads, what lights up."""
+"""Examples on a sheet, and how a classifier sees them: what it mixes up, what lights up."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from tensorgrad.viz.figures.canvas import (
     as_images,
     blank,
     caption,
+    plain,
     rows_of_pictures,
     sheet,
     signed_limit,
@@ -82,6 +85,46 @@ def confusion_matrix(answers: Array, targets: Array) -> Figure:
     axes.set_yticks(range(n), [f"{i}" for i in range(n)])
     wrong = total - np.trace(counts)
     caption(axes, f"{wrong:,} of {total:,} read wrong ({wrong / total:.1%})", "read as", "is")
+    return figure
+
+
+def pictures(
+    x: Array,
+    shape: tuple[int, int] | None = None,
+    columns: int = 10,
+    rows: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """Many pictures on one sheet, row after row, the darker the larger a number: samples, say.
+
+    `x`: (n, pixels), pictures of `shape` (without it, square); white is the smallest of them all.
+    `rows`: what stands beside each row. ValueError for shapes that do not fit.
+
+    >>> sheet = pictures(np.eye(4), columns=2, rows=["first", "second"])
+    >>> [label.get_text() for label in sheet.axes[0].get_yticklabels()]
+    ['first', 'second']
+    """
+    images = as_images(x, shape, "pictures")
+    n, height, width = images.shape
+    if not n or columns < 1:
+        raise ValueError(f"pictures: {n} pictures in {columns} columns")
+    columns = min(columns, n)
+    lines = math.ceil(n / columns)
+    if rows and len(rows) != lines:
+        raise ValueError(f"pictures: {len(rows)} names for {lines} rows of {columns}")
+    low, high = float(images.min()), float(images.max())
+    whole = np.full((lines * columns, height + 2, width + 2), low)  # a margin around each
+    whole[:n, 1:-1, 1:-1] = images
+    whole = whole.reshape(lines, columns, height + 2, width + 2).swapaxes(1, 2)
+    whole = whole.reshape(lines * (height + 2), columns * (width + 2))
+    figure = sheet(0.62 * columns + (1.3 if rows else 0.3), 0.62 * lines * height / width + 0.5)
+    axes = figure.subplots()
+    axes.imshow(whole, cmap="gray_r", vmin=low, vmax=high if high > low else low + 1)
+    blank(axes)
+    if rows:
+        axes.set_yticks((np.arange(lines) + 0.5) * (height + 2), [plain(row) for row in rows])
+        axes.tick_params(length=0, labelsize=LABEL)
+    axes.set_title(plain(title), fontsize=TITLE)
     return figure
 
 
