@@ -1,0 +1,61 @@
+"""The training of examples/beyond/autoencoder.py in plain NumPy: gradients by hand, and Adam."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from tensorgrad import data
+
+WIDTHS = (784, 500, 250, 30, 250, 500, 784)
+CODE = 2  # the layer whose output is not cut at 0
+
+
+def start(rng):
+    """Weights of N(0, 2/n) and biases 0, float32."""
+    weights = [
+        (rng.standard_normal((out, n)) * np.sqrt(2 / n)).astype(np.float32)
+        for n, out in pairwise(WIDTHS)
+    ]
+    return [p for w in weights for p in (w, np.zeros(len(w), np.float32))]
+
+
+def gradients(parameters, x):
+    """Of half the squared error, the mean over the images, by each weight and bias."""
+    weights, biases = parameters[::2], parameters[1::2]
+    last, outputs = len(weights) - 1, [x]
+    for i, (w, b) in enumerate(zip(weights, biases)):
+        z = outputs[-1] @ w.T + b
+        if i == last:
+            z = 1 / (1 + np.exp(-z))
+        elif i != CODE:
+            z = np.maximum(z, 0)
+        outputs.append(z)
+    delta = (z - x) * z * (1 - z) / np.float32(len(x))
+    found = []
+    for i in range(last, -1, -1):
+        found += [delta.sum(axis=0), delta.T @ outputs[i]]
+        if i:
+            delta = delta @ weights[i]
+            if i - 1 != CODE:
+                delta *= outputs[i] > 0
+    return found[::-1]
+
+
+def train(seed=0, epochs=1, images=60_000, lr=2e-3, batch=200):
+    x, *_ = data.mnist()
+    x, rng = x[:images], np.random.default_rng(seed)
+    parameters = start(rng)
+    means, squares = ([np.zeros_like(p) for p in parameters] for _ in range(2))
+    steps = epochs * -(-images // batch)
+    for t in range(steps):
+        if t * batch % images == 0:
+            order = rng.permutation(images)
+        i = t * batch % images
+        rate = lr * (1 + np.cos(np.pi * t / steps)) / 2
+        for p, m, v, g in zip(
+            parameters, means, squares, gradients(parameters, x[order[i : i + batch]])
+        ):
+            m += 0.1 * (g - m)
+            v += 0.001 * (g * g - v)
+            p -= rate / (1 - 0.9 ** (t + 1)) * m / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+    return parameters
