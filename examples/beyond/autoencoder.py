@@ -75,17 +75,11 @@ def thirty(seed=0, epochs=12, images=60_000):
     again, flat = tg.train.predict(model, test), pca(x)(test)
 
     def draw():
-        first = test[[np.flatnonzero(labels == digit)[0] for digit in range(10)]]
+        first = test[[np.argmax(labels == digit) for digit in range(10)]]
+        again, flat = tg.train.predict(model, first), np.clip(pca(x)(first), 0, 1)
+        rows = ["test image", "30 numbers", "PCA with 30", *(f"{i} to {i + 1}" for i in range(9))]
         return figures.pictures(
-            np.concatenate(
-                [first, tg.train.predict(model, first), pca(x)(first), between(model, first)]
-            ),
-            rows=[
-                "test image",
-                "30 numbers",
-                "PCA with 30",
-                *(f"{i} to {i + 1}" for i in range(9)),
-            ],
+            np.concatenate([first, again, flat, between(model, first)]), rows=rows
         )
 
     return Reached([squared_error(test, again), squared_error(test, flat)], draw)

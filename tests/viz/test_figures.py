@@ -183,6 +183,12 @@ def test_pictures_stand_row_after_row_on_one_sheet_dark_where_large() -> None:
     assert np.isfinite(pictures(figures.pictures(np.ones((1, 4))))).all()
 
 
+def test_names_of_rows_are_not_cut_off() -> None:
+    figure = figures.pictures(np.eye(120, 784), rows=["PCA with 30"] * 12)
+    figure.draw_without_rendering()
+    assert all(x.get_window_extent().x0 >= 0 for x in figure.axes[0].get_yticklabels())
+
+
 # Weights.
 
 

@@ -118,6 +118,7 @@ def pictures(
     whole = whole.reshape(lines, columns, height + 2, width + 2).swapaxes(1, 2)
     whole = whole.reshape(lines * (height + 2), columns * (width + 2))
     figure = sheet(0.62 * columns + (1.3 if rows else 0.3), 0.62 * lines * height / width + 0.5)
+    figure.set_layout_engine("compressed")  # room for names beside what has a fixed aspect
     axes = figure.subplots()
     axes.imshow(whole, cmap="gray_r", vmin=low, vmax=high if high > low else low + 1)
     blank(axes)
