@@ -40,7 +40,7 @@ def train(seed, epochs, x, lr=2e-3):
 
 
 def between(model, x):
-    """From each image to the next in ten steps, through the means of their codes."""
+    """From each image to the next in ten steps, through the codes between theirs."""
     codes = tg.train.predict(model[:5], x)
     share = np.linspace(0, 1, 10, dtype=np.float32)[:, None]
     ways = [(1 - share) * a + share * b for a, b in pairwise(codes)]

@@ -96,7 +96,7 @@ EXACT = (
 )
 TRUTH = "The first number reported is of the density that the points were drawn from."
 MOONS = Claim("moons, ln p of a test point", -1.005, within=0.08, quick=0.5, form=".3f")
-SPIRALS = Claim("spirals, ln p of a test point", -0.234, within=0.3, quick=1.2, form=".3f")
+SPIRALS = Claim("spirals, ln p of a test point", -0.234, within=0.15, quick=1.2, form=".3f")
 
 
 @experiment(MOONS, *EXACT, quick={"steps": 100}, note=TRUTH)

@@ -90,6 +90,7 @@ def train(words, pairs, rng, epochs, dimensions=30, batch=4000, lr=0.01):
     Claim("words whose nearest singular vector is of their group", None),
     seeds=1,
     quick={"epochs": 1},
+    note="Vectors of 0 are 107 % above. Levy and Goldberg find the same order, in their table 1.",
 )
 def shakespeare(seed=0, epochs=5):
     rng = np.random.default_rng(seed)
