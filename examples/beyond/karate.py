@@ -60,9 +60,7 @@ def network(seed, hidden=16):
 
 
 def train(model, epochs, lr=0.01):
-    """Told two choices. What it thinks before each epoch, and at the end: how likely each member
-    stays, (epochs + 1, 34).
-    """
+    """Told two choices: how likely it thinks that each stays, before each epoch and at the end."""
     adam = optim.Adam(model.parameters(), lr=lr)
     logits, thought = model(ONE), []
     for _ in range(epochs):

@@ -52,7 +52,7 @@ def test_cartpole_by_hand_comes_to_the_same_weights():
     rng = np.random.default_rng(3)
     policy, baseline = cartpole.network(rng), cartpole.network(rng)
     cartpole.train(policy, baseline, 3, rng, n=4)
-    for model, weights in zip((policy, baseline), cartpole.cartpole.by_hand(3, 3, n=4)):
+    for model, weights in zip((policy, baseline), cartpole.cartpole.by_hand(3, epochs=3, n=4)):
         for p, w in zip(model.parameters(), weights):
             np.testing.assert_allclose(p.data, w, rtol=1e-3, atol=1e-5)
 
@@ -73,7 +73,7 @@ def test_the_club_has_78_friendships_and_its_propagation_is_that_of_kipf_and_wel
 def test_the_graph_convolution_by_hand_comes_to_the_same_weights():
     model = karate.network(0)
     karate.train(model, 20)
-    for p, w in zip(model.parameters(), karate.karate.by_hand(0, 20)):
+    for p, w in zip(model.parameters(), karate.karate.by_hand(0, epochs=20)):
         np.testing.assert_allclose(p.data, w, rtol=1e-3, atol=1e-5)
 
 
