@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from examples.beyond import cartpole, karate
+import tensorgrad as tg
+from examples.beyond import cartpole, karate, maml, neural_ode
+from examples.beyond.adjoint import flow, solve
+from tensorgrad.testing import check_grads
 
 
 def test_pole_and_cart_move_by_the_equations_of_lagrange():
@@ -81,3 +84,62 @@ def test_the_graph_convolution_by_hand_comes_to_the_same_weights():
 def test_the_network_is_right_about_all_members_but_one_as_zacharys_cut_is(seed):
     thought = karate.train(karate.network(seed), 200)
     assert np.flatnonzero((thought[-1] > 0.5) != karate.CLUB).tolist() == [8]  # member 9
+
+
+def test_the_adjoint_is_the_gradient_of_the_steps_and_closer_the_smaller_they_are():
+    rng = np.random.default_rng(0)
+    theta = tuple(p.data for p in neural_ode.start(rng, neurons=5))
+    y = rng.normal(size=(3, 2))
+
+    def end(theta, y, way, steps):
+        return np.sum(way(neural_ode.network, y, theta, 1 / steps, steps) ** 2)
+
+    errors = []
+    for steps in (5, 10):
+        ours, plain = (tg.grad(end, argnums=(0, 1))(theta, y, way, steps) for way in (flow, solve))
+        pairs = zip((*ours[0], ours[1]), (*plain[0], plain[1]))
+        errors.append(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))
+    assert errors[0] < 1e-3
+    assert errors[1] < errors[0] / 10  # of fourth order: 16 in the limit
+
+
+def test_backpropagation_through_the_solver_agrees_with_finite_differences():
+    theta = tuple(p.data for p in neural_ode.start(np.random.default_rng(1), neurons=3))
+    end = lambda y: np.sum(solve(neural_ode.network, y, theta, 0.1, 3))
+    check_grads(end, np.array([0.5, -1.0]))
+
+
+def test_memory_of_the_adjoint_does_not_grow_with_the_steps():
+    theta = tuple(p.data for p in neural_ode.start(np.random.default_rng(0), neurons=4))
+    (_, few), (_, many) = (neural_ode.cost_of(flow, theta, steps) for steps in (5, 20))
+    assert many < 1.2 * few
+    (_, few), (_, many) = (neural_ode.cost_of(solve, theta, steps) for steps in (5, 20))
+    assert many > 3 * few
+
+
+def test_the_gradient_of_maml_agrees_with_finite_differences_through_the_update():
+    rng = np.random.default_rng(0)
+    theta = [rng.normal(size=p.shape) / 3 for p in maml.start(rng)]
+    x, y = (a.astype(float) for a in maml.tasks(3, 10, rng))
+    direction = [rng.normal(size=p.shape) for p in theta]
+    along = lambda t: maml.error_after([p + t * d for p, d in zip(theta, direction)], x, y)
+    numerical = (along(1e-6) - along(-1e-6)) / 2e-6
+    gradients = {
+        constant: tg.grad(maml.error_after)(theta, x, y, constant) for constant in (False, True)
+    }
+    slopes = {
+        key: sum(np.sum(g * d) for g, d in zip(gs, direction)) for key, gs in gradients.items()
+    }
+    np.testing.assert_allclose(slopes[False], numerical, rtol=1e-5)
+    assert abs(slopes[True] / numerical - 1) > 1e-3  # it leaves a part out
+
+
+def test_the_mean_over_tasks_is_that_of_one_after_the_other():
+    rng = np.random.default_rng(0)
+    theta, (x, y) = [p.data for p in maml.start(rng)], maml.tasks(4, 10, rng)
+    each = []
+    for a, b in zip(x, y):
+        gradient = tg.grad(maml.error)(theta, a[:5], b[:5])
+        fitted = [p - 0.01 * g for p, g in zip(theta, gradient)]
+        each.append(maml.error(fitted, a[5:], b[5:]))
+    np.testing.assert_allclose(maml.error_after(theta, x, y), np.mean(each), rtol=1e-5)
