@@ -1,4 +1,4 @@
-"""MAML: weights from which one step of gradient descent on five points learns a new sine.
+"""MAML: weights from which one step of gradient descent on five points (K) learns a new sine.
 
 C. Finn, P. Abbeel and S. Levine, "Model-agnostic meta-learning for fast adaptation of deep
 networks" (2017), section 5.1: sines of amplitude 0.1 to 5 and phase 0 to π, x from -5 to 5, two
@@ -14,7 +14,7 @@ from examples.experiment import Claim, Reached, experiment
 from tensorgrad import optim
 from tensorgrad.viz.figures import canvas
 
-K, RATE = 5, 0.01  # points of a sine to learn it from
+K, RATE = 5, 0.01
 
 
 def network(theta, x):
@@ -87,8 +87,8 @@ def draw(learned, curves):
                 axes.plot(everywhere, network(theta, everywhere), label=f"{step} steps")
             theta = adapted(theta, x, 4 * np.sin(x))
         axes.plot(x, 4 * np.sin(x), "k^", markersize=9)
-        axes.legend()
         canvas.caption(axes, f"{who}: 4 sin x from 5 points")
+    sines[0].legend()
     for who, errors in curves.items():
         right.plot(errors, "o-", label=who)
     right.legend()
@@ -101,7 +101,6 @@ def draw(learned, curves):
     Claim("MAML, 5 steps", 0.38, at_most=0.43, quick=2.6, form=".2f"),
     Claim("MAML, 10 steps", 0.35, at_most=0.40, quick=2.6, form=".2f"),
     Claim("of first order, 1 step", None, form=".2f"),
-    Claim("of first order, 10 steps", None, form=".2f"),
     Claim("pretrained, 1 step", 2.41, within=0.3, form=".2f"),
     Claim("pretrained, 10 steps", 2.19, within=0.3, form=".2f"),
     quick={"epochs": 1},
@@ -116,5 +115,5 @@ def sines(seed=0, epochs=14):
         curves[who] = curve(learned[who])
         print(f"  {who}, 0 to 10 steps:", *(f"{x:.2f}" for x in curves[who]), flush=True)
     maml, first, plain = curves.values()
-    numbers = maml[1], maml[5], maml[10], first[1], first[10], plain[1], plain[10]
+    numbers = maml[1], maml[5], maml[10], first[1], plain[1], plain[10]
     return Reached(numbers, lambda: draw(learned, curves))
