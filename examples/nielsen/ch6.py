@@ -171,8 +171,8 @@ def one_layer(seed=0, epochs=15, images=50_000, checkpoint=None):
     Claim("conv20-conv40-FC100", 0.9906, at_least=0.9886, quick=0.6),
     seeds=1,
     quick={"epochs": 4, "images": 5000},
-    note="Adam, which leaves the plateau at the start sooner than gradient descent does, in batches "
-    "of 64, the rate falls from 0.002 along a cosine, 15 epochs; the book: as with one.",
+    note="Adam, which leaves the plateau at the start sooner than gradient descent does, in "
+    "batches of 64, the rate falls from 0.002 along a cosine, 15 epochs; the book: as with one.",
 )
 def two_layers(seed=0, epochs=15, images=50_000, checkpoint=None):
     rng = np.random.default_rng(seed)
