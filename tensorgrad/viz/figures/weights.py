@@ -100,14 +100,16 @@ def maximise(
     layer: int = -1,
     *,
     within: tuple[float, float] = (0.0, 1.0),
+    start: float | None = None,
     steps: int = 200,
     lr: float = 0.05,
 ) -> Array:
     """The inputs that excite each neuron most, (neurons, inputs), by gradient ascent on the input.
 
-    From mid grey on, each step moves the input along the gradient of the neuron's weighted input z,
-    which grows with its activation and has no flat ends, and clips it to `within`. The gradient is
-    scaled to make the largest move `lr`: what does not matter stays grey.
+    Each step moves the input along the gradient of the neuron's weighted input z, which grows with
+    its activation and has no flat ends, and clips it to `within`. The gradient is scaled to make
+    the largest move `lr`: what does not matter stays as it was. `start`: every pixel at first, mid
+    grey where nothing is said; a blank sheet where that leaves all neurons before flat.
     `layer`: which one, from 0; -1 is the last. `neurons`: which; all.
 
     >>> from tensorgrad import nn
@@ -128,7 +130,8 @@ def maximise(
         return layers[-1].weighted(x)[rows, chosen].sum()
 
     low, high = within
-    x = np.full((len(chosen), first.shape[1]), (low + high) / 2, first.dtype)
+    start = (low + high) / 2 if start is None else start
+    x = np.full((len(chosen), first.shape[1]), start, first.dtype)
     uphill = grad(excitement)
     with evaluating(model):
         for _ in range(steps):
