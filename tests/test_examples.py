@@ -122,7 +122,7 @@ def test_the_chain_rule_is_explained_and_drawn(tmp_path):
 
 def test_what_a_reader_of_digits_learned_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    output = run("what_it_learned.py", ".", folder=tmp_path)
+    output = run("three_blue_one_brown/what_it_learned.py", ".", folder=tmp_path)
     assert min(float(x) for x in re.findall(r"([\d.]+)%", output)) > 93
     assert files(tmp_path) == [
         *("activations.png", "activations_noise.png", "confusion_matrix.png", "filters.png"),
