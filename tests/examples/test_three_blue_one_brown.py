@@ -45,6 +45,14 @@ def test_after_twenty_batches_the_weights_are_those_by_hand() -> None:
         close(p.data, w, atol=1e-6)
 
 
+def test_the_activations_of_all_layers_are_those_by_hand() -> None:
+    model, (x, _) = network.network(np.random.default_rng(2)), drawn(1)[0]
+    found = model.activations(x)
+    _, *hidden, out = by_hand.forward(x, [p.data for p in model.parameters()])
+    for path, a in zip(("layers.1", "layers.3", "layers.4"), (*hidden, out)):
+        close(found[path], a, rtol=1e-4, atol=1e-6)
+
+
 def test_half_of_the_batches_move_by_a_pixel_and_none_by_more() -> None:
     image = np.zeros((1, 28, 28), np.float32)
     image[0, 14, 14] = 1.0
