@@ -115,12 +115,14 @@ QUICK = {"epochs": 1, "images": 3000}
 
 
 @experiment(
-    Claim("784-200-10, down the gradient", 0.9772, at_least=0.9722, quick=0.75),
+    Claim("784-200-10, down the gradient", None, at_least=0.965, quick=0.75),
     quick=QUICK,
     by_hand=lambda seed, epochs, images: run(
         seed, epochs, images, lambda model, *data: by_hand.train(*arrays(model), *data)
     ),
     timed={"epochs": 1, "images": 20_000},
+    note="he reports none: his 97.72 % are of his own update, below. At his η = 0.1 the gradient "
+    "moves the hidden weights a quarter as far at first, and a tenth later.",
 )
 def gradient(seed=0, epochs=5, images=60_000):
     return max(run(seed, epochs, images, train))
