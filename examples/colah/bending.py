@@ -111,7 +111,7 @@ def disk(seed=0, networks=10, epochs=1500):
 
 
 def freed(epochs=250):
-    """What a hidden layer of 2 makes of disk and ring, and what one of 3 does, early in training."""
+    """What hidden layers of 2 and of 3 make of disk and ring, early in training."""
     from tensorgrad.viz.figures.canvas import COLOURS, LABEL, MARKERS, TITLE, sheet
 
     figure = sheet(11.5, 5.2)
