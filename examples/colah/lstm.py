@@ -170,8 +170,9 @@ def rows(seed=0, images=10_000, epochs=5):
     of_rows("GRU", 0.94, 0.60),
     of_rows("RNN, without gates", 0.75, 0.40),
     quick={"images": 5000, "epochs": 1},
-    note="64 units, Adam at .003, batches of 50, the same for all. nn.GRU is PyTorch's, which has r"
-    " behind the product with h, and z where he has 1 - z.",
+    note="64 units, Adam at .003, batches of 50, the same for all; peepholes are full matrices, and so"
+    " have more weights. nn.GRU is PyTorch's, which has r behind the product with h, and z where he"
+    " has 1 - z.",
 )
 def variants(seed=0, images=10_000, epochs=5):
     histories = {kind: train(kind, seed, images, epochs) for kind in KINDS if kind != "LSTM"}
@@ -192,6 +193,8 @@ def races(histories):
         axes.plot(epochs, errors, "o-", color=colour, label=kind)
     caption(axes, "Rows of digits, read by networks with a memory", "epoch", "% misread")
     axes.set(yscale="log", xticks=epochs)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=LABEL)
+    axes.set_yticks(ticks := [3, 5, 10, 20, 40], labels=map(str, ticks))
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=LABEL, loc="outside right center")
     return figure
