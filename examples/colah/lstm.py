@@ -170,9 +170,9 @@ def rows(seed=0, images=10_000, epochs=5):
     of_rows("GRU", 0.94, 0.60),
     of_rows("RNN, without gates", 0.75, 0.40),
     quick={"images": 5000, "epochs": 1},
-    note="64 units, Adam at .003, batches of 50, the same for all; peepholes are full matrices, and so"
-    " have more weights. nn.GRU is PyTorch's, which has r behind the product with h, and z where he"
-    " has 1 - z.",
+    note="64 units, Adam at .003, batches of 50, the same for all; peepholes are full matrices, and"
+    " so have more weights. nn.GRU is PyTorch's, which has r behind the product with h, and z where"
+    " he has 1 - z.",
 )
 def variants(seed=0, images=10_000, epochs=5):
     histories = {kind: train(kind, seed, images, epochs) for kind in KINDS if kind != "LSTM"}
