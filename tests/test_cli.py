@@ -343,6 +343,20 @@ def test_a_folder_of_ones_own_is_learned_and_its_classes_are_named(
         assert [line.split()[-4:].count("<") for line in shown.splitlines()].count(1) == 1
 
 
+def test_what_is_held_back_of_a_folder_is_like_the_rest(things, here, tmp_path):
+    """Although its files come class by class."""
+    for part in ("train", "test"):
+        (tmp_path / "mine" / part).mkdir(parents=True)
+        as_pictures(*things, tmp_path / "mine" / part)
+    assert "(the best on 20 validation images)" in here(
+        "train", "--data", "mine", "--validation", 20, "--epochs", 1, "--hidden", 5
+    )
+    cut = sources.split(sources.load("mine").images, 20)
+    assert 5 < cut.y_validation.sum() < 15
+    assert len(cut.x) == 20
+    assert cut.held_back == 20
+
+
 def test_the_kinds_of_clothing_are_named(things, here, tmp_path):
     x = np.pad(np.kron(things[0], np.ones((1, 2, 2))), [(0, 0), (2, 2), (2, 2)])
     as_idx(x, 9 * things[1], tmp_path)

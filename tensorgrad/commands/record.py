@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from tensorgrad import io, nn
-from tensorgrad.commands.sources import Source
+from tensorgrad.commands.sources import DIGITS, Source
 from tensorgrad.train import Callback, Epoch, History, Run
 from tensorgrad.train.callbacks import Monitor
 
@@ -185,6 +185,7 @@ class Watch(Callback):
         from tensorgrad.viz.report.report import report
 
         x, y = validation
+        names = {"classes": ", ".join(f"{i} {name}" for i, name in enumerate(source.classes))}
         channels, height, width = source.shape
         return report(
             history[self.begun - 1 :] if self.begun else history,
@@ -193,7 +194,7 @@ class Watch(Callback):
             training=self.training.history if self.begun else None,
             gradients=self.norms if self.begun else None,
             graph=self.loss(self.model(x[:1]), y[:1]),
-            settings=settings,
+            settings={**settings, **(names if source.classes != DIGITS else {})},
             shape=(channels * height, width),
             title=f"Reading {source.name}",
         )
