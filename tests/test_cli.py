@@ -351,6 +351,10 @@ def test_what_is_held_back_of_a_folder_is_like_the_rest(things, here, tmp_path):
     assert "(the best on 20 validation images)" in here(
         "train", "--data", "mine", "--validation", 20, "--epochs", 1, "--hidden", 5
     )
+    args = ("train", "--data", "mine", "--validation", 20, "--epochs", 2, "--hidden", 5)
+    here(*args, "--resume")
+    Image.new("L", (12, 12)).save(tmp_path / "mine" / "train" / "left" / "0.png")
+    assert "checksum of images was" in here(*args, "--resume", code=2)
     cut = sources.split(sources.load("mine").images, 20)
     assert 5 < cut.y_validation.sum() < 15
     assert len(cut.x) == 20

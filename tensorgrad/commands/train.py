@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from zlib import crc32
 
 import numpy as np
 import typer
@@ -182,6 +183,7 @@ def train(
         "model": model.lower(),
         "data": source.name,
         "images": len(images.y),
+        "checksum of images": crc32(np.ascontiguousarray(source.images.x_train).data),
         "validation": images.held_back,
         "hidden": ",".join(map(str, hidden)),
         "activation": activation,
