@@ -17,12 +17,8 @@ from tensorgrad import data, nn, optim
 from tensorgrad.train import Schedule
 
 
-def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
-    x_train, y_train, x_test, y_test = data.mnist()
-    x_train, x_test = (x.reshape(-1, 1, 28, 28) for x in (x_train[:images], x_test))
-
-    rng = np.random.default_rng(seed)
-    model = nn.Sequential(
+def network(rng: np.random.Generator) -> nn.Sequential:
+    return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2, rng=rng),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -36,6 +32,14 @@ def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
         nn.ReLU(),
         nn.Linear(84, 10, rng=rng),
     )
+
+
+def train(epochs: int = 12, images: int = 60_000, seed: int = 0) -> None:
+    x_train, y_train, x_test, y_test = data.mnist()
+    x_train, x_test = (x.reshape(-1, 1, 28, 28) for x in (x_train[:images], x_test))
+
+    rng = np.random.default_rng(seed)
+    model = network(rng)
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     history = tg.fit(
         model,

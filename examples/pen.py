@@ -8,6 +8,7 @@ and stretch from one picture to the next. Nothing comes from a data set. Pillow 
 
 import io
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ WAYS = {
     9: ["52,16 36,3 14,12 8,32 20,48 40,44 53,22|54,8 54,40 50,98",
         "54,24 44,4 22,4 8,22 14,42 34,46 52,32|53,14 54,50 44,80 20,98",
         "52,14 32,2 12,14 10,36 26,48 46,38 53,14|53,14 51,50 46,98"],
+    "A": ["4,98 18,50 32,2|32,2 46,50 62,98|14,64 32,62 50,63"],
+    "E": ["56,4 34,4 10,4|10,4 10,50 10,96|10,96 34,96 58,96|10,50 30,49 50,50"],
+    "H": ["8,2 8,50 8,98|56,2 56,50 56,98|8,52 32,50 56,50"],
+    "K": ["10,2 10,50 10,98|56,4 34,30 12,54|12,54 34,76 60,98"],
+    "M": ["4,98 8,50 10,4|10,4 22,34 34,62|34,62 46,34 58,4|58,4 62,50 66,98"],
+    "R": ["8,98 9,50 10,4|10,4 42,4 52,26 36,46 10,50|10,50 34,72 58,98"],
+    "T": ["4,4 32,4 62,4|33,4 33,50 32,98"],
+    "W": ["4,4 10,50 16,96|16,96 26,66 34,38|34,38 42,66 50,96|50,96 58,50 64,4"],
+    "X": ["6,4 32,50 60,98|60,2 32,50 4,96"],
+    "?": ["10,24 20,6 44,6 54,26 38,48 32,70|32,94 32,98"],
 }  # fmt: skip
 
 
@@ -49,7 +60,7 @@ def smooth(points, steps=24):
     p = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     t = np.linspace(0, 1, steps)[:, None]
     pieces = [
-        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * (b - c) + d - a) * t**3)
+        b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
         for a, b, c, d in zip(p, p[1:], p[2:], p[3:], strict=False)
     ]  # fmt: skip
     return np.concatenate(pieces)
@@ -77,7 +88,7 @@ def write(digit, rng, height, width):
     pen = ImageDraw.Draw(sheet)
     press = rng.uniform(0.85, 1.1, 2)
     for points in strokes:
-        dense = np.concatenate([np.linspace(a, b, 4) for a, b in zip(points, points[1:], strict=False)])
+        dense = np.concatenate([np.linspace(a, b, 4) for a, b in pairwise(points)])
         radii = big * width / 2 * np.linspace(*press, len(dense))
         for (x, y), r in zip(dense - low, radii, strict=True):
             pen.ellipse([x - r, y - r, x + r, y + r], fill=255)
@@ -122,17 +133,20 @@ def grain(shape, rng, size):
 
 def plain(digit, rng):
     h = rng.integers(60, 220)
-    return picture(colour(around(write(digit, rng, h, h * rng.uniform(0.07, 0.13)), rng), [255] * 3, [rng.uniform(0, 60)] * 3))
+    ink = around(write(digit, rng, h, h * rng.uniform(0.07, 0.13)), rng)
+    return picture(colour(ink, [255] * 3, [rng.uniform(0, 60)] * 3))
 
 
 def thin(digit, rng):
     h = rng.integers(150, 400)
-    return picture(colour(around(write(digit, rng, h, max(1.5, h * rng.uniform(0.008, 0.02))), rng), [255] * 3, [20, 20, 60]))
+    ink = around(write(digit, rng, h, max(1.5, h * rng.uniform(0.008, 0.02))), rng)
+    return picture(colour(ink, [255] * 3, [20, 20, 60]))
 
 
 def thick(digit, rng):
     h = rng.integers(80, 240)
-    return picture(colour(around(write(digit, rng, h, h * rng.uniform(0.17, 0.23)), rng), [250] * 3, [10] * 3))
+    ink = around(write(digit, rng, h, h * rng.uniform(0.17, 0.23)), rng)
+    return picture(colour(ink, [250] * 3, [10] * 3))
 
 
 def framed(digit, rng):
@@ -149,7 +163,7 @@ def framed(digit, rng):
         pen.rectangle([far, far, right, bottom], outline=1.0, width=line)
     else:
         wobble = rng.uniform(0, 0.04 * h, (4, 2))
-        corners = np.array([(far, far), (right, far), (right, bottom), (far, bottom)]) 
+        corners = np.array([(far, far), (right, far), (right, bottom), (far, bottom)])
         corners = corners + wobble * np.sign(sheet.width / 2 - corners)
         pen.line([tuple(p) for p in [*corners, corners[0]]], fill=1.0, width=line, joint="curve")
     return picture(colour(np.asarray(sheet), [255] * 3, [30, 30, 30]))
@@ -165,15 +179,24 @@ def photographed(digit, rng):
     flat = picture(colour(0.93 * ink, paper, [35, 35, 70]))
     w, h = flat.size
     corners = [(0, 0), (0, h), (w, h), (w, 0)]
-    seen = np.array(corners) + rng.uniform(0, 0.08, (4, 2)) * (w, h) * [(1, 1), (1, -1), (-1, -1), (-1, 1)]
-    flat = flat.transform((w, h), Image.Transform.QUAD, tuple(seen.ravel()), Image.Resampling.BICUBIC)
-    y, x = np.mgrid[0:1:h * 1j, 0:1:w * 1j]
+    seen = np.array(corners) + rng.uniform(0, 0.08, (4, 2)) * (w, h) * [
+        (1, 1),
+        (1, -1),
+        (-1, -1),
+        (-1, 1),
+    ]
+    flat = flat.transform(
+        (w, h), Image.Transform.QUAD, tuple(seen.ravel()), Image.Resampling.BICUBIC
+    )
+    y, x = np.mgrid[0 : 1 : h * 1j, 0 : 1 : w * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     along = (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle)
     light = 1 - rng.uniform(0.2, 0.6) * (along + 0.5) - 0.3 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
     if rng.random() < 0.5:  # of the hand, or the telephone
         light *= 1 - 0.3 / (1 + np.exp(-(along - rng.uniform(-0.2, 0.3)) / 0.03))
-    noisy = np.asarray(flat.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8)))) * light[..., None]
+    noisy = (
+        np.asarray(flat.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8)))) * light[..., None]
+    )
     noisy = picture(noisy + rng.normal(0, 4, (h, w, 3)))
     noisy.save(file := io.BytesIO(), "JPEG", quality=int(rng.integers(35, 80)))
     return Image.open(file).convert("RGB")
@@ -185,7 +208,9 @@ def inverted(digit, rng):
     ink = around(write(digit, rng, h, h * rng.uniform(0.05, 0.1)), rng)
     ink = ink * np.clip(0.85 + 0.25 * grain(ink.shape, rng, 1), 0.2, 1)
     board = np.array([[20, 20, 24], [30, 60, 45], [25, 35, 60]])[rng.integers(3)]
-    wiped = board + 4 * grain(ink.shape, rng, 30)[..., None] + rng.normal(0, 2, ink.shape)[..., None]
+    wiped = (
+        board + 4 * grain(ink.shape, rng, 30)[..., None] + rng.normal(0, 2, ink.shape)[..., None]
+    )
     return picture(colour(ink, wiped, [235, 235, 225]))
 
 
@@ -239,22 +264,62 @@ STYLES = {
 }  # fmt: skip
 
 
+def letter(rng):
+    return plain("AEHKMRTWX?"[rng.integers(10)], rng)
+
+
+def noise(rng):
+    return picture(rng.uniform(0, 255, (120, 120, 3)))
+
+
+def scribble(rng):
+    WAYS["scribble"] = [" ".join(f"{x},{y}" for x, y in rng.uniform(0, 100, (9, 2)).round(1))]
+    return plain("scribble", rng)
+
+
+def photo(rng):
+    """Of nothing: patches of many sizes in earthy colours, as a cat on a sofa has."""
+    layers = sum(
+        n * grain((200, 240), rng, n)[..., None] * rng.uniform(0.3, 1, 3) for n in (4, 12, 36)
+    )
+    return picture(rng.uniform(80, 170, 3) + 1.5 * layers)
+
+
+def blank(rng):
+    return picture(
+        rng.uniform(180, 250) + 6 * grain((150, 150), rng, 50) + rng.normal(0, 1, (150, 150))
+    )
+
+
+STRANGERS = {"letter": letter, "noise": noise, "scribble": scribble, "photo": photo, "blank": blank}
+
+
 def draw(folder, seed=0, each=20):
-    """Write `each` pictures of every style into the folder; the paths, by style, and the digits."""
+    """Write `each` pictures of every style into the folder; their paths, in order, and digits."""
     paths, digits = [], []
     for s, (style, make) in enumerate(STYLES.items()):
         for i in range(each):
-            path = Path(folder) / f"{style.replace(' ', '_')}-{i % 10}-{i // 10}.png"
-            make(i % 10, np.random.default_rng([seed, s, i])).save(path)
-            paths.append(path)
-            digits.append(i % 10)
+            digit = (s * each + i) % 10
+            paths.append(Path(folder) / f"{style.replace(' ', '_')}-{digit}-{i // 10}.png")
+            make(digit, np.random.default_rng([seed, s, i])).save(paths[-1])
+            digits.append(digit)
     return paths, np.array(digits)
 
 
-def contact_sheet(paths, titles=None, columns=20, side=96):
-    """The pictures in rows, each in a square."""
+def draw_strangers(folder, seed=0, each=20):
+    """Write `each` pictures of every kind that shows no digit into the folder; their paths."""
+    paths = []
+    for k, (kind, make) in enumerate(STRANGERS.items()):
+        for i in range(each):
+            paths.append(Path(folder) / f"{kind}-{i}.png")
+            make(np.random.default_rng([seed, len(STYLES) + k, i])).save(paths[-1])
+    return paths
+
+
+def contact_sheet(paths, titles=None, marked=None, columns=20, side=96):
+    """The pictures in rows, each in a square, with titles below, those marked in red."""
     rows = -(-len(paths) // columns)
-    sheet = Image.new("RGB", (columns * side, rows * (side + 12)), (128, 128, 128))
+    sheet = Image.new("RGB", (columns * side, rows * (side + 12)), (70, 70, 70))
     for i, path in enumerate(paths):
         with Image.open(path) as file:
             tile = file.convert("RGBA")
@@ -262,7 +327,8 @@ def contact_sheet(paths, titles=None, columns=20, side=96):
         x, y = i % columns * side, i // columns * (side + 12)
         sheet.paste(tile, (x + 2, y + 2), tile)
         if titles is not None:
-            ImageDraw.Draw(sheet).text((x + 4, y + side - 2), titles[i], fill=(255, 255, 0))
+            fill = (255, 60, 60) if marked is not None and marked[i] else (255, 255, 255)
+            ImageDraw.Draw(sheet).text((x + 4, y + side - 2), titles[i], fill=fill)
     return sheet
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import tensorgrad as tg
+from examples import pen
 from tensorgrad import data, nn, optim
 from tensorgrad.commands import image
 from tensorgrad.train import accuracy, predict
@@ -292,3 +293,118 @@ def test_a_thin_pen_writes_as_thick_as_the_set(layout, tmp_path):
     *thin, wanted = read([written(n) for n in (1, 4, 10, usual)], tmp_path, layout)
     for seen in thin:
         assert abs(seen.sum() - wanted.sum()) < 0.3 * wanted.sum()
+
+
+# A digit by itself, and in the surroundings that people write in: nearly the same arrives.
+
+
+def written(digit=3, seed=1, height=120):
+    return pen.around(pen.write(digit, np.random.default_rng(seed), height, 12), PATCHES)
+
+
+def lamp(ink, edge=False):
+    """Light that falls off to the right, or the edge of a shadow."""
+    x = np.linspace(0, 1, ink.shape[1])
+    light = np.where(x < 0.55, 1, 0.6) if edge else 1 - 0.6 * x
+    return Image.fromarray(np.uint8((230 - 200 * ink) * light))
+
+
+def ring(ink):
+    picture = Image.fromarray(np.uint8(255 - 255 * np.pad(ink, 60)))
+    ImageDraw.Draw(picture).ellipse([5, 5, picture.width - 5, picture.height - 5], width=3)
+    return picture
+
+
+def box(ink, far=10):
+    """By hand: no side is straight, one corner is nearer to the digit."""
+    picture = Image.fromarray(np.uint8(255 - 255 * np.pad(ink, far)))
+    right, bottom = picture.width - 1, picture.height - 1
+    corners = [(1, 3), (right - 4, 1), (right - 1, bottom - 3), (4, bottom - 1), (1, 3)]
+    ImageDraw.Draw(picture).line(corners, fill=0, width=3)
+    return picture
+
+
+def squared(ink, tilt=0.015):
+    y, x = np.indices(ink.shape)
+    lines = np.minimum((y + tilt * x) % 35, (x - tilt * y) % 35) < 2
+    return Image.fromarray(np.uint8(250 - 110 * np.maximum(lines, 0) * (ink < 0.5) - 230 * ink))
+
+
+def beside_a_table(ink):
+    picture = Image.fromarray(np.uint8(255 - 255 * np.pad(ink, ((0, 0), (0, 40)))))
+    ImageDraw.Draw(picture).rectangle([picture.width - 15, 0, picture.width, 999], fill=90)
+    return picture
+
+
+PATCHES = np.random.default_rng(0)
+SURROUNDINGS = {
+    "a lamp": lamp,
+    "a shadow": lambda ink: lamp(ink, edge=True),
+    "a ring": ring,
+    "a box by hand": box,
+    "squared paper": squared,
+    "a table": beside_a_table,
+}
+
+
+@pytest.mark.parametrize("around", SURROUNDINGS)
+def test_what_is_around_a_digit_is_no_part_of_it(around, tmp_path):
+    inks = [written(digit) for digit in (1, 3, 4, 5)]
+    plain = read([Image.fromarray(np.uint8(255 - 255 * ink)) for ink in inks], tmp_path, "mnist")
+    seen = read(map(SURROUNDINGS[around], inks), tmp_path, "mnist")
+    assert np.abs(seen - plain).mean() < 0.03
+    for a, b in zip(seen, plain, strict=True):
+        assert np.corrcoef(a, b)[0, 1] > 0.9
+
+
+def test_parts_hang_together_by_sides_and_corners():
+    spiral = np.zeros((41, 41), bool)
+    for k in range(0, 20, 2):  # squares within each other, each open, and joined to the next
+        spiral[k, k : -k or None] = spiral[k : -k or None, -k - 1] = spiral[-k - 1, k : 41 - k] = (
+            True
+        )
+    parts = image.components(spiral)
+    assert parts.max() == 10
+    assert len(np.unique(image.components(np.eye(300, dtype=bool)))) == 2
+    assert not image.components(np.zeros((3, 3), bool)).any()
+
+
+def test_unsure_is_below_a_probability_of_softmax_and_below_a_lead_of_other_outputs():
+    softmax, sigmoid = (nn.Sequential(nn.Linear(2, 3), end()) for end in (nn.Softmax, nn.Sigmoid))
+    for answers, doubts in (
+        ([0.94, 0.06, 0.0], (True, False)),
+        ([0.96, 0.04, 0.0], (False, False)),
+        ([0.99, 0.6, 0.0], (False, True)),
+    ):
+        seen = tuple(image.unsure(network, np.array(answers)) for network in (softmax, sigmoid))
+        assert seen == doubts
+
+
+def test_kinds_of_file_that_cameras_and_scanners_write_are_read_alike(tmp_path):
+    ink = written()
+    grey = Image.fromarray(np.uint8(255 - 255 * ink))
+    (plain,) = read([grey], tmp_path, "mnist")
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    grey.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    grey.rotate(180).save(tmp_path / "turned.jpg", exif=turned, quality=95)
+    grey.save(tmp_path / "film.gif", save_all=True, append_images=[grey.rotate(90)])
+    for name in ("cmyk.jpg", "turned.jpg", "film.gif"):
+        seen = image.read_digit(tmp_path / name, "mnist").ravel()
+        assert np.corrcoef(seen, plain)[0, 1] > 0.98, name
+
+
+def test_the_same_pictures_are_drawn_each_time(tmp_path):
+    one, other = ([make(4, np.random.default_rng([0, 1])).tobytes() for make in pen.STYLES.values()]
+                  for _ in range(2))  # fmt: skip
+    assert one == other
+    assert len(set(one)) == 10
+
+
+@pytest.mark.nightly
+def test_two_hundred_drawings_in_ten_styles_are_read(real_mnist):
+    from examples.gonn.drawings import drawings
+
+    reached = drawings(seed=0, epochs=4)
+    for claim, number in zip(drawings.claims, reached.numbers, strict=True):
+        assert claim.met(number), (claim, number)

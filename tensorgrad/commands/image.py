@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorgrad import nn
 from tensorgrad.extras import missing, printable
 
 Ink = NDArray[np.float32]  # (height, width), 0 paper to 1 ink
@@ -111,24 +112,29 @@ def _on_paper(image: Any) -> Any:
 
 
 def unframed(image: Any) -> Any:
-    """The image without a frame along its border: lines of one colour around paper of another,
-    or drawn by hand, crossing rings of pixels until one is of one colour."""
+    """The image without a frame along its border: lines of one colour around paper of another.
+
+    Rings of pixels are followed inwards. Lines drawn by hand cross some of them, until one is even.
+    """
     pixels = np.asarray(image, dtype=np.float32) / 255
     colours: list[Any] = []
-    start, even = 0, True
+    start, crossed = 0, False
     for k in range(min(3 + min(image.size) // 8, min(image.size) // 4)):
         ring = np.concatenate(sides(pixels[k : len(pixels) - k, k : image.width - k]))
-        colours.append(np.median(ring, axis=0))
-        share = np.mean(np.abs(ring - colours[-1]).max(axis=1) < 0.1)
-        if not even and share > 0.98:
-            start, even, colours = k, True, colours[-1:]
-        if even and share < 0.9:
-            if k > 2:
-                break  # a digit, or a frame farther inside, which is told by its parts
-            even = False
+        colour = np.median(ring, axis=0)
+        if np.mean(np.abs(ring - colour).max(axis=1) < 0.1) < (0.98 if crossed else 0.9):
+            if k > 2 and not crossed:
+                break  # by a digit, or a frame farther inside, which is told by its parts
+            colours, crossed = [], True
+            continue
+        if crossed and not colours:
+            start = k
+        colours.append(colour)
         jumps = [np.abs(a - b).max() for a, b in pairwise(colours[-3:])]
-        if even and len(jumps) == 2 and jumps[0] > 0.08 > 2 * jumps[1]:
+        if len(jumps) == 2 and jumps[0] > 0.08 > 2 * jumps[1]:
             start = k - 1  # another colour, and it stays
+        if not crossed and k - start > min(image.size) // 20 + 1:
+            break
     return image.crop((start, start, image.width - start, image.height - start))
 
 
@@ -212,11 +218,12 @@ def without_lines(ink: Ink) -> Ink:
         rows = (np.arange(height)[:, None] + np.rint(t * some).astype(int)) % height
         across = ink[rows, some]
         parts = [*np.split(across, 3, axis=1), across[:, :3], across[:, -3:]]
-        least = np.min([np.median(x, axis=1) for x in parts], axis=0)
+        *thirds, left, right = (np.median(x, axis=1) for x in parts)
+        least = np.where(np.minimum(left, right) > FRAME, np.min(thirds, axis=0), 0)
         if (least**2).sum() > best:
             best, level, tilt = float((least**2).sum()), least, float(t)
     edges = np.flatnonzero(np.diff(np.pad(level > FRAME, 1).astype(int)))
-    lines = edges.reshape(-1, 2) + (-1, 1)  # with their soft sides
+    lines = np.add(edges.reshape(-1, 2), (-1, 1))  # with their soft sides
     if len(lines) < 2 or (level > FRAME).mean() > 0.5:
         return ink
     rows = (np.arange(height)[:, None] + np.rint(tilt * np.arange(width)).astype(int)) % height
@@ -233,7 +240,7 @@ def without_lines(ink: Ink) -> Ink:
 
 
 def alone(ink: Ink) -> Ink:
-    """The digit without what stands around it, such as a box or a ring, beside it, or at the border.
+    """The digit without what is around it, such as a box or a ring, beside it or at the border.
 
     The parts that hang together are told apart. The digit is the largest that touches no border
     (if there is one) and encloses none of some size, with those close to it: strokes of a 4 or a 5.
@@ -365,3 +372,19 @@ def _paste(ink: Ink, side: int, scale: tuple[float, float], corner: tuple[float,
     out: Ink = np.asarray(image.resize((side, side), Image.Resampling.BOX, box=box))
     out = out / out.max()
     return out
+
+
+SURE = 0.95  # the probability from which an answer is no guess
+LEAD = 0.5  # of outputs that are no probabilities, the best's over the next
+
+
+def unsure(network: Any, answers: Any) -> bool:
+    """Whether these outputs of the network, (n,), are no more than a guess.
+
+    A network that ends in softmax answers with probabilities: its best must reach `SURE`. Each
+    output of another stands for itself: the best must lead the next by `LEAD`.
+    """
+    second, best = np.sort(answers)[-2:]
+    if isinstance(list(network.modules())[-1], nn.Softmax):
+        return bool(best < SURE)
+    return bool(best - second < LEAD)

@@ -17,6 +17,8 @@ from tensorgrad.train.fit import fit, predict, vote
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.metrics import (
     accuracy,
+    calibrate,
+    calibration_error,
     confusion_matrix,
     f1,
     mean_absolute_error,
@@ -42,6 +44,8 @@ __all__ = [
     "Step",
     "TensorBoard",
     "accuracy",
+    "calibrate",
+    "calibration_error",
     "clipped",
     "confusion_matrix",
     "f1",

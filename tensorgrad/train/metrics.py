@@ -118,6 +118,57 @@ def perplexity(answers: Any, targets: Any) -> float:
     return float(np.exp(losses.mean()))
 
 
+def calibration_error(answers: Any, targets: Any, bins: int = 10) -> float:
+    """How far confidence is from accuracy on average: 0 where of the answers given with
+    probability 0.8 just 80 % are right. The expected calibration error of C. Guo et al., On
+    calibration of modern neural networks (2017), eq. 5.
+
+    `answers`: probabilities (n, classes); `targets`: as of `accuracy`. The rows are told apart by
+    their largest probability, in `bins` of equal width. ValueError for other shapes.
+
+    >>> round(calibration_error([[0.9, 0.1], [0.1, 0.9]], [0, 1]), 3)
+    0.1
+    """
+    p, right = scores_of("calibration_error", answers, targets)
+    if bins < 1 or not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("calibration_error: needs probabilities, 0 to 1, and bins, 1 or more")
+    confidence, hit = p.max(axis=1), p.argmax(axis=1) == right
+    inside = np.minimum((bins * confidence).astype(int), bins - 1)
+    gaps = np.bincount(inside, weights=confidence - hit, minlength=bins)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+def calibrate(logits: Any, targets: Any) -> float:
+    """The temperature T for which softmax(logits / T) is most likely right: Guo et al. (2017), 4.2.
+
+    `logits`: (n, classes), of examples that were not trained on; `targets`: (n,) class numbers, or
+    (n, classes). Dividing by T changes no answer, only its confidence; T > 1 where it was too high.
+    ValueError for other shapes, logits that are not finite, and where no T is best: all answers are
+    right, or none is better than chance.
+
+    >>> round(calibrate(np.array([[5.0, 0.0]] * 4), [0, 0, 0, 1]), 3)  # 3 of 4: 5 / T = log 3
+    4.551
+    """
+    z, right = scores_of("calibrate", logits, targets)
+    check_classes("calibrate", right, z.shape[1])
+    if not np.isfinite(z).all():
+        raise ValueError("calibrate: the logits are not all finite")
+    z = z - np.take_along_axis(z, right[:, None], axis=1).astype(np.float64)
+
+    def slope(scale: float) -> float:
+        """Of the mean cross-entropy, convex in scale = 1 / T."""
+        p = np.exp(scale * z - (scale * z).max(axis=1, keepdims=True))
+        return float(np.mean((p * z).sum(axis=1) / p.sum(axis=1)))
+
+    low, high = -10.0, 10.0  # of log(1 / T)
+    if not slope(np.exp(low)) < 0 < slope(np.exp(high)):
+        raise ValueError("calibrate: no temperature is best: all is right, or all is chance")
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(np.exp(middle)) < 0 else (low, middle)
+    return float(np.exp(-low))
+
+
 def mean_absolute_error(answers: Any, targets: Any) -> float:
     """The mean of |answer - target|, of equal shapes.
 

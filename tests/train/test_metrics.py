@@ -10,6 +10,8 @@ import pytest
 from tensorgrad import Value
 from tensorgrad.train import (
     accuracy,
+    calibrate,
+    calibration_error,
     confusion_matrix,
     f1,
     mean_absolute_error,
@@ -94,6 +96,33 @@ def test_r2_is_the_share_of_the_variance_that_is_explained() -> None:
     assert (r2(constant, constant), r2(constant + 1, constant)) == (1.0, 0.0)
 
 
+def test_calibration_undoes_a_confidence_that_was_made_too_high_or_too_low() -> None:
+    logits = RNG.normal(size=(4000, C)) * 3
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    right = (p.cumsum(axis=1) < RNG.uniform(size=(4000, 1))).sum(axis=1)  # drawn by p
+    assert calibrate(logits, right) == pytest.approx(1, abs=0.05)
+    for factor in (0.2, 7.0):
+        assert calibrate(factor * logits, right) == pytest.approx(factor * calibrate(logits, right))
+        assert calibrate(factor * logits + 1e3, np.eye(C)[right]) == pytest.approx(
+            calibrate(factor * logits, right)
+        )
+    assert calibration_error(p, right) < 0.03
+    sharp = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
+    assert calibration_error(sharp, right) > 0.1
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy_bin_by_bin() -> None:
+    p = RNG.dirichlet(np.ones(C), N)
+    hits = p.argmax(axis=1) == RIGHT
+    expected = 0.0
+    for low in np.arange(4) / 4:
+        part = (p.max(axis=1) >= low) & (p.max(axis=1) < low + 0.25)
+        if part.any():
+            expected += abs(hits[part].mean() - p.max(axis=1)[part].mean()) * part.mean()
+    assert calibration_error(p, RIGHT, bins=4) == pytest.approx(expected)
+    assert calibration_error(np.eye(C)[RIGHT], RIGHT) == 0
+
+
 WRONG: list[tuple[Any, tuple[Any, ...], str]] = [
     (top_k_accuracy, (SCORES, RIGHT, C + 1), "k=6, of 5 classes"),
     (top_k_accuracy, (SCORES, RIGHT, 0), "k=0"),
@@ -106,6 +135,12 @@ WRONG: list[tuple[Any, tuple[Any, ...], str]] = [
     (f1, (SCORES, RIGHT, "median"), "average='median'"),
     (perplexity, (SCORES[None], RIGHT), "answers .n, classes"),
     (perplexity, (SCORES, RIGHT + 3), "from 0 to 4"),
+    (calibration_error, (SCORES, RIGHT), "needs probabilities"),
+    (calibration_error, (SCORES[:, 0], RIGHT), "compares answers"),
+    (calibrate, (SCORES, RIGHT + 3), "from 0 to 4"),
+    (calibrate, (SCORES * np.nan, RIGHT), "finite"),
+    (calibrate, (np.eye(C)[RIGHT], RIGHT), "all is right"),
+    (calibrate, (-np.eye(C)[RIGHT], RIGHT), "all is chance"),
     (r2, (SCORES, SCORES[:, :1]), "equal shapes"),
     (mean_absolute_error, (SCORES[:0], SCORES[:0]), "equal shapes"),
 ]
