@@ -93,7 +93,7 @@ def nearest(images, x):
           quick=0.3, form=".2f"),
     seeds=1,
     quick={"epochs": 2, "images": 10_000, "batch": 32},
-    note="After six passes over the images; the generator still improves with each.",
+    note="After six passes over the images, and with no convolution: networks of whole layers.",
 )  # fmt: skip
 def digits(seed=0, epochs=6, images=60_000, batch=100):
     rng = np.random.default_rng(seed)
