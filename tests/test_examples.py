@@ -1,15 +1,19 @@
-"""Every example runs as a reader would run it, in a process of its own.
+"""Every example runs as a reader would run it, if not in a process of its own.
 
 Two that take long run in part, by their arguments, and whole under `-m nightly`.
 """
 
+import io
 import os
 import re
+import runpy
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -25,14 +29,30 @@ needs_mnist = pytest.mark.skipif(
 
 
 def run(name, *args, folder, code=0):
-    """The output of the example, a file or a module; `folder` is where it runs, and first on its
-    path after its own."""
+    """The output of the example, a file or a module, run in `folder`, in this process: most of
+    their time is imports."""
+    said, ended = io.StringIO(), 0
+    module = name.startswith("examples.")
+    with chdir(folder), redirect_stdout(said), redirect_stderr(said):
+        try:
+            with patch.object(sys, "argv", [str(EXAMPLES / name), *args]):
+                if module:
+                    runpy.run_module(name, run_name="__main__")
+                else:
+                    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        except SystemExit as end:
+            ended = end.code
+    assert ended == code, said.getvalue()
+    return said.getvalue()
+
+
+def run_alone(name, *args, folder, code=0):
+    """The same as a reader would run it; `folder` is first on its path after its own."""
     paths = [str(folder), str(ROOT)]
     # One thread: on a busy machine a second one makes small matrix products up to 20 times slower.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
     env["PYTHONUTF8"] = "1"  # they print ± and √ into a pipe
-    what = ["-m", name] if name.startswith("examples.") else [EXAMPLES / name]
-    command = [sys.executable, "-W", "error::RuntimeWarning", *what, *args]
+    command = [sys.executable, "-W", "error::RuntimeWarning", EXAMPLES / name, *args]
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, encoding="utf-8"
     )
@@ -76,10 +96,10 @@ def test_every_example_is_documented():
 
 def test_digits_are_read_after_fifteen_lines_at_most(tmp_path):
     assert len((EXAMPLES / "digits.py").read_text(encoding="utf-8").splitlines()) <= 15
-    assert percent("PERCENT of 359", run("digits.py", folder=tmp_path)) > 93
+    assert percent("PERCENT of 359", run_alone("digits.py", folder=tmp_path)) > 93
 
 
-def test_a_primitive_of_your_own_agrees_with_finite_differences(tmp_path):
+def test_a_primitive_of_your_own_agrees_with_finite_differences(tmp_path, own_primitives):
     output = run("custom_primitive.py", folder=tmp_path)
     for name in ("Slope", "Curvature"):
         assert float(re.search(rf"{name}: within (\S+) of", output)[1]) < 1e-6
@@ -100,7 +120,7 @@ def test_two_moons_are_told_apart_and_drawn(tmp_path):
 
 def test_without_matplotlib_two_moons_says_what_to_install(tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')")
-    output = run("moons.py", folder=tmp_path, code=1)
+    output = run_alone("moons.py", folder=tmp_path, code=1)
     assert "Accuracy 100%" in output
     assert output.endswith("drawing needs: pip install 'tensorgrad-engine[viz]'\n")
 

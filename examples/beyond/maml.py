@@ -84,13 +84,13 @@ def draw(learned, curves):
         theta = [p.data for p in learned[who]]
         for step in range(11):
             if step in (0, 1, 10):
-                axes.plot(everywhere, network(theta, everywhere), label=f"{step} steps")
+                axes.plot(everywhere, network(theta, everywhere), label=f"after {step}")
             theta = adapted(theta, x, 4 * np.sin(x))
         axes.plot(x, 4 * np.sin(x), "k^", markersize=9)
         canvas.caption(axes, f"{who}: 4 sin x from 5 points")
     sines[0].legend()
-    for who, errors in curves.items():
-        right.plot(errors, "o-", label=who)
+    right.plot(np.transpose([*curves.values()]), "o-", label=[*curves])
+    right.set_ylim(0)
     right.legend()
     canvas.caption(right, "Mean squared error, 600 sines", "steps of gradient descent")
     return figure
