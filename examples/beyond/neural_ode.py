@@ -46,7 +46,7 @@ def hunt(y, theta=None):
 
 
 def path(f, theta=None):
-    """15 years in quarters, about two rounds: (61, 2)."""
+    """15 years in quarters, a round and a half: (61, 2)."""
     places = [np.array([1.0, 1.8])]
     for _ in range(60):
         places.append(solve(f, places[-1], theta, 0.125, 2))
