@@ -26,6 +26,7 @@ except KeyboardInterrupt:
 
 if TYPE_CHECKING:
     from tensorgrad import data, io, nn, optim, scipy, testing, train, viz
+    from tensorgrad.compiler import compile
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
     from tensorgrad.random import manual_seed
@@ -55,6 +56,7 @@ __all__ = [
     "Value",
     "array",
     "checkpoint",
+    "compile",
     "custom_vjp",
     "data",
     "debug",
@@ -85,7 +87,7 @@ __all__ = [
 
 HOMES = (
     *("transforms.derivatives", "transforms.custom", "transforms.vmap"),
-    *("random", "graph.debug", "train", "graph.lint"),
+    *("random", "graph.debug", "compiler", "train", "graph.lint"),
 )
 """Where the functions are that `__getattr__` finds, the lightest modules first."""
 

@@ -9,19 +9,19 @@ from tensorgrad import nn, optim
 from tensorgrad.nn.functional import cross_entropy, quadratic
 
 
-def shallow(weights, x, y, lr):
+def shallow(weights, x, y, lr, wrap=None):
     layers = linear_layers(weights)
     model = nn.Sequential(layers[0], nn.Sigmoid(), layers[1], nn.Sigmoid())
-    return training_step(model, quadratic, x, y, lr)
+    return training_step(model, quadratic, x, y, lr, wrap)
 
 
-def deep(weights, x, y, lr):
+def deep(weights, x, y, lr, wrap=None):
     layers = linear_layers(weights)
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-    return training_step(model, cross_entropy, x, y, lr)
+    return training_step(model, cross_entropy, x, y, lr, wrap)
 
 
-def convolutional(weights, x, y, lr):
+def convolutional(weights, x, y, lr, wrap=None):
     (W1, b1), (W2, b2), *dense = weights
     kernels = [nn.Conv2d(W.shape[1], W.shape[0], 5) for W in (W1, W2)]
     for layer, W, b in zip(kernels, (W1, W2), (b1, b2), strict=True):
@@ -31,7 +31,7 @@ def convolutional(weights, x, y, lr):
         *(kernels[0], nn.ReLU(), nn.MaxPool2d(2), kernels[1], nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), layers[0], nn.ReLU(), layers[1]),
     )
-    return training_step(model, cross_entropy, x, y, lr)
+    return training_step(model, cross_entropy, x, y, lr, wrap)
 
 
 def linear_layers(weights):
@@ -41,17 +41,20 @@ def linear_layers(weights):
     return layers
 
 
-def training_step(model, cost, x, y, lr):
+def training_step(model, cost, x, y, lr, wrap=None):
+    """The step on this batch; `wrap` makes another function of the step on any."""
     optimizer = optim.SGD(model.parameters(), lr=lr)
 
-    def step():
+    def step(x, y):
         loss = cost(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if wrap is not None:
+            optimizer.zero_grad()
         return loss
 
-    return step
+    return partial(step if wrap is None else wrap(step), x, y)
 
 
 def gradient(f, variables, constants):

@@ -36,6 +36,8 @@ class Kind:
 
     `rank`: among several kinds the highest rank runs an operation; two of one rank do not mix.
     `numbers`: whether its numbers are there to be looked at.
+    `hopes`: whether a sweep is tried without care, and `finite` tells whether that was enough.
+    `writes`: whether it writes down what is done with it, and whole functions `as_one`.
     `alone`: whether it may be held without a Value around it.
     `readings`: what stands between a sweep and the rules of a node that holds one.
     `creators`: the functions that create such arrays where they are told `like=` which.
@@ -53,10 +55,16 @@ class Kind:
         readings: tuple[Reading, ...] = (),
     ) -> None:
         self.rank, self.numbers, self.alone, self.readings = rank, numbers, alone, readings
+        self.hopes = numbers
+        self.writes = False
 
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
         """The result of a primitive on operands and params among which there is such an array."""
         return op.forward(*inputs, **params)
+
+    def as_one(self, function: Callable[..., Array], args: Sequence[Any]) -> Array:
+        """The result of a call that is written down as it is."""
+        return function(*args)
 
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
@@ -82,6 +90,10 @@ class Kind:
         A copy where arrays of this kind cannot be locked.
         """
         return self.copy(x)
+
+    def finite(self, g: Array) -> bool:
+        """Whether a cotangent has finite entries only: False where nobody knows."""
+        return self.numbers and bool(np.all(np.isfinite(g)))
 
     def to_numbers(self, x: Array) -> Any:
         """As NumPy has it: at the user's border only (`item`, `float`, files), as that may cost."""
@@ -194,6 +206,16 @@ def kinds_in(xs: Any) -> set[type]:
         elif type(x) in (list, tuple, dict):
             found |= kinds_in(x)
     return found
+
+
+def as_one(function: Callable[..., Array], *args: Any) -> Array:
+    """`function(*args)`, of NumPy's arrays and quick on these: who writes down what is done writes
+    down this call, instead of all that it consists of.
+    """
+    for made in kinds_in(args) if met else ():
+        if kinds[made].writes:
+            return kinds[made].as_one(function, args)
+    return function(*args)
 
 
 def innermost(x: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy import float64, ndarray
 
-from tensorgrad.engine.arrays import has_numbers, is_numpy, is_outline, kind_of, met, shares_memory
+from tensorgrad.engine.arrays import innermost, is_numpy, is_outline, kind_of, met, shares_memory
 from tensorgrad.engine.care import CARE, Unsure, finite
 from tensorgrad.engine.node import (
     NO_PARAMS,
@@ -215,7 +215,7 @@ def taking_care(
 ) -> dict[Node, Array]:
     """The same with the recorder in force."""
     # of arrays without numbers nobody sees what is not finite
-    sure = not met or all(has_numbers(node.data) for node in seeds)
+    sure = not met or all(kind_of(innermost(node.data)).hopes for node in seeds)
     if sure:
         try:
             found = swept(seeds, create_graph, wrt)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, created, innermost, is_array
+from tensorgrad.engine.arrays import anywhere, created, innermost, is_array, kind_of
 from tensorgrad.engine.node import Array, Node, data_of, detached
 from tensorgrad.engine.rules import Reading
 
@@ -295,4 +295,4 @@ def finite(g: Array) -> bool:
         entries = g if g.ndim < 2 else g.ravel("K")  # a view, in whatever order it lies in memory
         if cmath.isfinite(entries.dot(entries)):  # half the time of isfinite; but it may overflow
             return True
-    return not anywhere(~np.isfinite(g))
+    return kind_of(g).finite(g)

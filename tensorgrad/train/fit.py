@@ -78,6 +78,7 @@ def fit(
     validation_batch_size: int = 1000,
     progress: bool = True,
     step: Callable[[Module, Callable[..., Any], Optimizer], Callable[..., Any]] = Step,
+    compile: bool = False,
 ) -> History:
     """Train `model` and return the history, one `Epoch` each.
 
@@ -101,6 +102,7 @@ def fit(
     `accumulate`: so many batches make one step, of their mean loss, in the memory of one.
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
     `step`: makes the training step of (model, loss, optimizer), such as a subclass of `Step`.
+    `compile`: whether it is compiled (`tg.compile`), to take the same steps in less time.
 
     A model that is in evaluation mode is put into training mode; of one that is not, Modules within
     that are, frozen ones, are left so. Ctrl-C ends the training after the step under way, and the
@@ -127,26 +129,39 @@ def fit(
     validation_batch_size = whole("validation_batch_size", validation_batch_size)
     batches = as_batches(batches, epochs)
     sets = validation_sets(validation, validation_batch_size)
+    take: Callable[..., Any] = step(model, loss, optimizer)
+    if accumulate > 1 and not hasattr(take, "accumulate"):
+        raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
+    if compile:
+        take = compiled(take, accumulate)
     run = Run(
         model,
         batches if hasattr(batches, "state_dict") else Counted(batches),
         loss,
         optimizer,
-        take := step(model, loss, optimizer),
+        take,
         epochs=epochs,
         validation=sets,
         metrics=tried(model, loss, sets, metric),
         callbacks=in_order(callbacks, on_epoch),
         accumulate=accumulate,
     )
-    if accumulate > 1 and not hasattr(take, "accumulate"):
-        raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
     path = first_checkpoint(run.callbacks) if resume is True else resume
     if path:
         resume_from(path, run)
     if not model.training:
         model.train()
     return run.go(progress)
+
+
+def compiled(take: Callable[..., Any], accumulate: int) -> Callable[..., Any]:
+    """The training step, compiled."""
+    from tensorgrad.compiler import compile
+
+    if accumulate > 1:
+        raise ValueError(f"compile=True with accumulate={accumulate}: choose one of them")
+    made: Callable[..., Any] = compile(take)
+    return made
 
 
 def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created, is_numpy
+from tensorgrad.engine.arrays import as_one, created, is_numpy, kind_of
 from tensorgrad.engine.batching import full, one_by_one
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain, Shape
@@ -180,7 +180,8 @@ LEAST = 512  # columns: with fewer BLAS is slow
 
 def quick(*xs: Array) -> bool:
     """Whether these are numbers in NumPy's arrays, and some."""
-    return all(is_numpy(x) and x.dtype != object and x.size for x in xs)
+    known = (is_numpy(x) or kind_of(x).writes for x in xs)
+    return all(known) and all(x.dtype != object and x.size for x in xs)
 
 
 def by_rows(function: Callable[..., Array], geo: Geometry, *xs: Array) -> Array:
@@ -189,7 +190,7 @@ def by_rows(function: Callable[..., Array], geo: Geometry, *xs: Array) -> Array:
         return function(geo, *xs)
     one: Any = ((1,), (1,), (1,), (1,), ((0, 0),), (1,))
     geo = Geometry._make([*(a + b for a, b in zip(one, geo)), geo.groups])
-    return function(geo, *(x[:, :, None] for x in xs))[:, :, 0]
+    return function(geo, *(x[:, :, None] if x.ndim > 1 else x for x in xs))[:, :, 0]
 
 
 def in_rows(x: Array, dtype: Any, padding: Iterable[tuple[int, int]] = ()) -> Array:
@@ -253,6 +254,10 @@ def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> A
     return from_rows(out)
 
 
+def slid(z: Array, w: Array, geo: Geometry) -> Array:
+    return by_rows(conv_rows, geo, z, np.ascontiguousarray(w))
+
+
 def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
     dtype, groups, n = np.result_type(z, w), geo.groups, z.shape[0]
     channels = w.shape[1] * groups
@@ -293,7 +298,7 @@ def correlate(x: Array, w: Array, **params: Any) -> Array:
     """What slides w over x: x (N, C, ...), w (O, C/groups, ...) to (N, O, ...)."""
     geo = geometry(params, x=x, w=w)
     if quick(x, w):
-        return by_rows(conv_rows, geo, x, w)
+        return as_one(by_rows, conv_rows, geo, x, w)
     return correlated(x, w, geo)
 
 
@@ -303,8 +308,7 @@ def correlate_and_add(x: Array, w: Array, bias: Array, **params: Any) -> Array:
     if bias.shape != w.shape[:1]:
         raise ValueError(f"bias of shape {bias.shape} for {w.shape[0]} output channels")
     if quick(x, w, bias):
-        add = lambda geo, x, w: conv_rows(geo, x, w, bias)
-        return by_rows(add, geo, x, w)
+        return as_one(by_rows, conv_rows, geo, x, w, bias)
     return correlated(x, w, geo) + np.reshape(bias, (-1,) + (1,) * len(geo.size))
 
 
@@ -314,15 +318,16 @@ def convolve_fully(z: Array, w: Array, **params: Any) -> Array:
     if not quick(z, w):
         return spread(z, w, geo)
     if geo.groups > 1 and set(geo.stride) == {1}:  # sums of few products: adding them takes longer
-        slide = lambda z, w, geo: by_rows(conv_rows, geo, z, np.ascontiguousarray(w))
-        return spread(z, w, geo, slide)
-    return by_rows(transposed_rows, geo, z, w)
+        return as_one(spread, z, w, geo, slid)
+    return as_one(by_rows, transposed_rows, geo, z, w)
 
 
 def correlate_images(x: Array, z: Array, **params: Any) -> Array:
     """The derivative by w: x (N, C, ...), z (N, O, ...) to (O, C/groups, ...)."""
     geo = geometry(params, x=x, z=z)
-    return by_rows(weight_rows, geo, x, z) if quick(x, z) else matched(x, z, geo)
+    if quick(x, z):
+        return as_one(by_rows, weight_rows, geo, x, z)
+    return matched(x, z, geo)
 
 
 def examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:

@@ -1,0 +1,9 @@
+"""From a function to the program that an expert would write: `tg.compile`.
+
+`tracer` writes down what NumPy is asked to do, `capture` what a call reads and writes; `passes`
+simplify the `program`, `source` makes NumPy code of it, and `entry` the way in and out.
+"""
+
+from tensorgrad.compiler.compiled import Compiled, compile
+
+__all__ = ["Compiled", "compile"]

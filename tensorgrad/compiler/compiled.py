@@ -1,0 +1,369 @@
+"""`tg.compile`: a function, or a whole training step, as straight-line NumPy."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial, update_wrapper
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensorgrad.compiler.capture import Capture, Place, Reach, parts, sample
+from tensorgrad.compiler.entry import CARE, OTHER, entry_of
+from tensorgrad.compiler.passes import PASSES, simplified
+from tensorgrad.compiler.program import Instruction, Program
+from tensorgrad.compiler.save import save
+from tensorgrad.compiler.source import Lives, code_of, function_of
+from tensorgrad.compiler.tracer import Tracer, writing
+from tensorgrad.engine.backprop import observers
+from tensorgrad.engine.calls import scope_of
+from tensorgrad.engine.node import leaf, record, recorder
+from tensorgrad.transforms.tree import is_module, loaded
+from tensorgrad.value import Value
+
+MANY = 8
+"""How many programs of one function are no reason for a warning."""
+
+
+class Plan(NamedTuple):
+    """How the arguments were given: their containers, what kind each leaf is, Modules and the like
+    among them, and the static ones."""
+
+    structure: Any
+    kinds: Sequence[str]
+    roots: Sequence[Any]
+    settled: Sequence[Any]
+    static: tuple[int, ...]
+
+    def call(self, f: Callable[..., Any], given: Sequence[Any]) -> Any:
+        args, kwargs = self.structure.unflatten(given)
+        for i, x in zip(sorted(self.static), self.settled):
+            args[i] = x
+        return f(*args, **kwargs)
+
+
+def names_of(f: Callable[..., Any], plan: Plan) -> list[str]:
+    """What the leaves of the arguments are called: parameters, and their items."""
+    try:
+        parameters = [*inspect.signature(f).parameters.values()]
+    except (TypeError, ValueError):
+        parameters = []
+    named = []
+    for entry in plan.structure.paths():
+        whose, key, *rest = entry
+        name = str(key)
+        if not whose:
+            several = (
+                key >= len(parameters) or parameters[key].kind is inspect.Parameter.VAR_POSITIONAL
+            )
+            name = f"x{key}" if several else parameters[key].name
+        named.append("_".join(map(str, (name, *rest))))
+    return named
+
+
+class Version:
+    """A program for arguments of one kind, and for all that it reaches as that is now."""
+
+    def __init__(self, f: Callable[..., Any], leaves: Sequence[Any], plan: Plan):
+        self.f, self.plan = f, plan
+        self.name = getattr(f, "__name__", "step")
+        self.reach = Reach()
+        self.reach.function(f)
+        for x in plan.roots:
+            self.reach.look(x, "model")
+        capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan))
+        result, changes = capture.run(lambda given: plan.call(f, given))
+        program = capture.program
+        outs, self.result = result_of(result)
+        self.results = len(outs)
+        self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
+        self.reach.forget()
+        self.writes: list[tuple[Place, int, bool]] = []
+        for place, x in changes:
+            self.writes.append((place, len(parts(x)), type(x) is tuple))
+            outs += parts(x)
+        program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
+        self.written = program
+        self.program = apart(simplified(program), self.results)
+        self.code = code_of(self.program, self.replaced())
+        self.free = [self.entry()]
+
+    def replaced(self) -> dict[Instruction, Instruction]:
+        """For outputs that are written where an input was read: that input."""
+        inputs, rest = {}, iter(self.program.inputs)
+        for place, x in self.reads:
+            inputs[place.identity] = [next(rest) for _ in parts(x)]
+        found: dict[Instruction, Instruction] = {}
+        outs = iter(self.program.outputs[self.results :])
+        for place, count, _ in self.writes:
+            new = [next(outs) for _ in range(count)]
+            old = inputs.get(place.identity, ())
+            if len(old) == count:
+                found |= {y: x for x, y in zip(old, new) if isinstance(y, Instruction)}
+        return found
+
+    def names_at(self, place: Place) -> tuple[str, ...]:
+        """What the inputs that are read at a place go by in the code."""
+        names = iter(self.code.inputs)
+        for other, x in self.reads:
+            found = tuple(next(names) for _ in parts(x))
+            if other.identity == place.identity:
+                return found
+        return ()
+
+    def entry(self) -> Callable[[Sequence[Any]], Any]:
+        """A way into the step, with buffers of its own."""
+        step = function_of(self.code, self.name)
+        inputs, written = self.program.inputs, self.code.written
+        entry: Callable[[Sequence[Any]], Any] = entry_of(
+            step, self.reach, self.reads, inputs, written, self.writes, self.results
+        )
+        return entry
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """What the function answers; OTHER where something is not as it was, CARE where a gradient
+        is not finite: nothing was changed then."""
+        try:
+            entry = self.free.pop()
+        except IndexError:  # another thread is in it
+            entry = self.entry()
+        with np.errstate(all="ignore"):
+            outs = entry(leaves)
+        self.free.append(entry)
+        return outs if outs is OTHER or outs is CARE else self.result(outs)
+
+
+def apart(program: Program, results: int) -> Program:
+    """The program, whose outputs for state share memory with nothing else."""
+    lives = Lives(program, program.body)
+    seen: set[Instruction] = set()
+    for k, x in enumerate(program.outputs):
+        shown = lives.of[x] if isinstance(x, Instruction) else set()
+        constant = isinstance(x, np.ndarray)
+        if constant or (
+            k >= results
+            and isinstance(x, Instruction)
+            and x.shape
+            and (shown & seen or shown & set(program.inputs))
+        ):
+            shape, dtype = (x.shape, x.dtype)
+            copy = Instruction(np.copy, (x,), None, shape, dtype)
+            program.body.append(copy)
+            program.outputs[k] = copy
+        seen |= shown
+    return program
+
+
+def result_of(result: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
+    """The arrays of what a function returned, and what makes it of others."""
+    leaves, structure = loaded().tree_flatten(result, none_is_leaf=True)
+    numbers: list[Any] = []
+    plan: list[tuple[str, Any]] = []
+    for x in leaves:
+        data = x.data if isinstance(x, Value) else x
+        if isinstance(data, (Tracer, np.ndarray, np.generic)):
+            numbers.append(data)
+            plan.append(("value" if isinstance(x, Value) else "array", None))
+        else:
+            plan.append(("other", x))
+
+    def make(found: Sequence[Any]) -> Any:
+        rest = iter(found)
+        made = []
+        for kind, x in plan:
+            if kind == "other":
+                made.append(x)
+            else:
+                y = next(rest)
+                made.append(Value.of(leaf(y)) if kind == "value" else y)
+        return structure.unflatten(made)
+
+    if numbers and leaves[0] is result:  # no container, the usual case
+        if isinstance(result, Value):
+            return numbers, lambda found: Value.of(leaf(found[0]))
+        return numbers, lambda found: found[0]
+    return numbers, make
+
+
+class Compiled:
+    """What `tg.compile` makes of a function. `source`: the code that ran last."""
+
+    def __init__(self, f: Callable[..., Any], static_argnums: tuple[int, ...]) -> None:
+        self.f, self.static_argnums = f, static_argnums
+        self.versions: dict[Any, list[Version]] = {}
+        self.last: Version | None = None
+        update_wrapper(self, f, updated=())
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As a method: compiled for each instance that it is called on."""
+        if instance is None:
+            return self
+        bound = partial(self.f, instance)
+        update_wrapper(bound, self.f)
+        made = Compiled(bound, tuple(i - 1 for i in self.static_argnums))
+        try:
+            vars(instance)[self.f.__name__] = made
+        except TypeError:
+            raise TypeError("a compiled method needs an instance with a __dict__") from None
+        return made
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if writing.get() is not None or watched():  # within another one; or somebody looks
+            return self.f(*args, **kwargs)
+        tree = ([None if i in self.static_argnums else x for i, x in enumerate(args)], kwargs)
+        leaves, structure = loaded().tree_flatten(tree, none_is_leaf=True)
+        settled = [args[i] for i in sorted(self.static_argnums) if i < len(args)]
+        kinds, marks, roots = [], [], []
+        for x in leaves:
+            kind, mark = described(x)
+            kinds.append(kind)
+            marks.append(mark)
+            if kind == "root":
+                roots.append(x)
+            elif kind == "value":  # the same one twice is another matter than two
+                marks.append(next(i for i, y in enumerate(leaves) if y is x))
+        try:
+            key = (structure, *marks, *map(typed, settled), recorder.get() is None)
+            versions = self.versions.setdefault(key, [])
+        except TypeError:
+            raise TypeError(
+                "a setting of a compiled function must be hashable, such as a tuple: "
+                f"{settled!r:.80}"
+            ) from None
+        found = OTHER
+        for version in versions:
+            found = version.run(leaves)
+            if found is not OTHER:
+                self.last = version
+                break
+        else:
+            plan = Plan(structure, kinds, roots, settled, self.static_argnums)
+            self.last = Version(self.f, leaves, plan)
+            versions.append(self.last)
+            self.warn()
+            found = self.last.run(leaves)
+        # What nobody asks for must add 0, however singular it is: the engine sees to that.
+        return self.f(*args, **kwargs) if found is CARE or found is OTHER else found
+
+    def warn(self) -> None:
+        n = sum(map(len, self.versions.values()))
+        if n in (MANY, 8 * MANY):
+            warnings.warn(
+                f"{self.__name__} was compiled for the {n}th time: its arguments have ever new "  # type: ignore[attr-defined]
+                "shapes or settings, or what it reaches changes from call to call",
+                stacklevel=3,
+            )
+
+    @property
+    def source(self) -> str:
+        """The NumPy code of the call before."""
+        if self.last is None:
+            raise ValueError("nothing was compiled yet: call the function once")
+        return self.last.code.source
+
+    def stages(self) -> dict[str, str]:
+        """The code of the call before as it was written down, after each pass, and with buffers."""
+        if self.last is None:
+            raise ValueError("nothing was compiled yet: call the function once")
+        found, program = {}, self.last.written
+        found["as written"] = code_of(program, {}, buffers=False).source
+        for run in PASSES:
+            program = run(program)
+            found[run.__name__.replace("_", " ")] = code_of(program, {}, buffers=False).source
+        return {**found, "buffers": self.source}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program of the call before, and its state as it is now, for NumPy alone.
+
+        `path`: a file `step.py`, beside which `step.npz` has the arrays. Who imports it has
+        `step(x, y)`, with the arguments that are arrays, and `state`, a dict that it reads and
+        writes. ValueError where nothing was compiled yet, or a program calls what is not NumPy's.
+        """
+        if self.last is None:
+            raise ValueError("nothing was compiled yet: call the function once")
+        save(self.last, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the programs: a copy, or another process, traces its own."""
+        return {**vars(self), "versions": {}, "last": None}
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.__name__}>"  # type: ignore[attr-defined]
+
+
+def watched() -> bool:
+    """Whether somebody looks at what is recorded, or at sweeps: `tg.debug()`, observers."""
+    outer = recorder.get()
+    scope = scope_of(outer) if outer else None
+    return bool(observers.get()) or (scope.base if scope else outer) not in (record, None)
+
+
+def typed(x: Any) -> tuple[type, Any]:
+    """What tells settings apart: 1 is not True."""
+    return type(x), x
+
+
+def described(x: Any) -> tuple[str, Any]:
+    """What kind of argument it is, and what of it a program depends on."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return "array", (x.shape, x.dtype)
+    if isinstance(x, Value):
+        if x.node.op is not None and x.requires_grad:
+            raise ValueError(
+                "a compiled function does not go on with a graph: detach() the argument"
+            )
+        data, grad = x.node.data, x.node.grad
+        return "value", (np.shape(data), data.dtype, x.requires_grad, grad is None)
+    if type(x) in (int, float, complex):
+        return "array", type(x)
+    if isinstance(x, np.random.Generator):
+        return "generator", None
+    if is_module(x):  # which may be called
+        return "root", id(x)
+    if x is None or isinstance(x, (bool, str, bytes, type, Enum)) or callable(x):
+        return "setting", typed(x)
+    if hasattr(x, "__array__") or not hasattr(x, "__dict__"):
+        raise TypeError(
+            f"a compiled function takes arrays, numbers, Values, Modules and settings, not "
+            f"{type(x).__name__}: make it an array, or name it in static_argnums"
+        )
+    return "root", id(x)
+
+
+def compile(
+    f: Callable[..., Any] | None = None, *, static_argnums: int | tuple[int, ...] = ()
+) -> Any:
+    """`f` as straight-line NumPy: traced at its first call, then run without the graph.
+
+    `f` may be a function of arrays, Values, numbers and containers of these, with gradients,
+    `vmap` and second orders inside, or a whole training step that changes a model and an optimiser:
+    parameters, gradients, buffers, an optimiser's state, its learning rate and generators are read
+    and written at each call. What depends on arguments of other shapes or dtypes, or on settings
+    that have changed, is traced again.
+
+    `static_argnums`: arguments that are settings, not numbers to compute with.
+
+    Values that `f` returns have no graph. Where a gradient is not finite `f` itself is called
+    instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
+    (`if x > 0`, `float(x)`), or changes what is no state.
+
+    >>> @compile
+    ... def slope(x):
+    ...     v = Value(x)
+    ...     np.sum(np.tanh(v) ** 2).backward()
+    ...     return v.grad
+    >>> slope(np.array([0.0, 1.0])).round(4)
+    array([0.    , 0.6397])
+    >>> "tanh" in slope.source
+    True
+    """
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    if f is None:
+        return partial(compile, static_argnums=numbers)
+    if not callable(f):
+        raise TypeError(f"compile takes a function, not {f!r:.60}")
+    return Compiled(f, numbers)

@@ -1,0 +1,150 @@
+"""The way into a program and out of it: code that looks whether all is as it was when the program
+was written, reads the state, runs the step, and writes the state.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.capture import Argument, Attribute, Place, Reach, parts
+from tensorgrad.compiler.program import Instruction
+
+OTHER = object()
+"""What an entry answers where something is not as it was: nothing was changed."""
+CARE = object()
+"""What it answers where a check did not hold."""
+
+
+class Lines:
+    """Code, and the objects that it names."""
+
+    def __init__(self) -> None:
+        self.code: list[str] = []
+        self.objects: dict[str, Any] = {}
+        self.known: dict[int, str] = {}
+
+    def add(self, line: str) -> None:
+        self.code.append(line)
+
+    def name(self, x: Any) -> str:
+        """What it goes by in the code."""
+        if id(x) not in self.known:
+            made = self.known[id(x)] = f"o{len(self.known)}"
+            self.objects[made] = x
+        return self.known[id(x)]
+
+    def refuse_unless(self, conditions: Sequence[str]) -> None:
+        for i in range(0, len(conditions), 50):
+            self.add(f"if {' or '.join(conditions[i : i + 50])}: return OTHER")
+
+
+def settled(reach: Reach, lines: Lines) -> list[str]:
+    """What must not hold: that something is not what it was."""
+    name = lines.name
+    changed = [f"{name(cell)}.cell_contents is not {name(x)}" for cell, x in reach.cells]
+    for value, node, wanted, none in reach.values:
+        changed.append(f"{name(value)}.node is not {name(node)}")
+        changed.append(f"{name(node)}.requires_grad is not {wanted}")
+        changed.append(f"({name(node)}.grad is None) is not {none}")
+    changed += [f"len({name(holder)}) != {n}" for holder, n in reach.sizes]
+    for holder, key, x in reach.settled:
+        at = repr(key) if isinstance(key, (str, int)) else name(key)
+        get = f"{name(holder)}[{at}]" if isinstance(holder, list) else f"{name(holder)}.get({at})"
+        plain = type(x) in (int, str) or (type(x) is float and math.isfinite(x))
+        changed.append(f"{get} != {x!r}" if plain else f"{get} is not {name(x)}")
+    return changed
+
+
+def place_text(place: Place, lines: Lines) -> str:
+    """The place, as it is written in code."""
+    if isinstance(place, Argument):
+        return f"leaves[{place.holder}]" + (f".node.{place.key}" if place.key else "")
+    holder = lines.name(place.holder)
+    if isinstance(place, Attribute):
+        return f"{holder}.{place.key}"
+    key = repr(place.key) if isinstance(place.key, (str, int)) else lines.name(place.key)
+    return f"{holder}[{key}]"
+
+
+def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> None:
+    """Give what is at a place these names."""
+    where = place_text(place, lines)
+    if not several:
+        lines.add(f"{names[0]} = {where}")
+        return
+    lines.add(f"t = {where}")
+    lines.refuse_unless([f"len(t) != {len(names)}"])
+    lines.add(f"{', '.join(names)}, = t")
+
+
+def look(name: str, x: Any, i: Instruction, lines: Lines) -> None:
+    """See that what has this name is of the kind, dtype and shape that `x` was."""
+    if isinstance(i.dtype, type):
+        lines.refuse_unless([f"type({name}) is not {i.dtype.__name__}"])
+    else:
+        dtype = f"{name}.dtype is not {lines.name(x.dtype)}"
+        kind = f"type({name}) is not {lines.name(type(x))}"
+        lines.refuse_unless([kind, dtype, f"{name}.shape != {i.shape!r}"])
+
+
+def entry_of(
+    step: Any,
+    reach: Reach,
+    reads: Sequence[tuple[Place, Any]],
+    inputs: Sequence[Instruction],
+    written: frozenset[Instruction],
+    writes: Sequence[tuple[Place, int, bool]],
+    results: int,
+) -> Any:
+    """`entry(leaves)`, which answers the results, or OTHER, or CARE.
+
+    `reads`: places, with what was there when the program was written; `inputs`: an instruction for
+    each number there. `writes`: places, how many outputs go there, and whether they are a tuple.
+    """
+    lines = Lines()
+    lines.refuse_unless(settled(reach, lines))
+    rest = iter(inputs)
+    given: list[str] = []
+    for place, x in reads:
+        found = [(f"a{len(given) + k}", part, next(rest)) for k, part in enumerate(parts(x))]
+        read(place, type(x) is tuple, [name for name, _, _ in found], lines)
+        if not isinstance(place, Argument) or place.key:  # else it was seen before
+            for name, part, i in found:
+                look(name, part, i, lines)
+        lines.code += [SOLE.format(name) for name, _, i in found if i in written]
+        given += [name for name, _, _ in found]
+    lines.add(f"out = step({', '.join(given)})")
+    lines.add("if out is None: return CARE")
+    n = results
+    for place, count, several in writes:
+        x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
+        lines.add(f"{place_text(place, lines)} = {x}")
+        n += count
+    lines.add(f"return out[:{results}]")
+    body = "\n".join(f"        {line}" for line in lines.code)
+    known = ", ".join(["OTHER", "CARE", "getrefcount", "step", *lines.objects])
+    source = f"def make({known}):\n    def entry(leaves):\n{body}\n    return entry\n"
+    defined: dict[str, Any] = {}
+    exec(compile(source, "<entry of a compiled function>", "exec"), defined)
+    return defined["make"](OTHER, CARE, sys.getrefcount, step, *lines.objects.values())
+
+
+def sole() -> int:
+    """What `sys.getrefcount` says of an array that an object and a local variable hold."""
+
+    class Holder:
+        x = None
+
+    holder = Holder()
+    holder.x = np.zeros(2)  # type: ignore[assignment]
+    local = holder.x
+    return sys.getrefcount(local)
+
+
+SOLE = f"if getrefcount({{0}}) != {sole()} or {{0}}.base is not None: {{0}} = {{0}}.copy()"
+"""What is written over must be nobody else's."""

@@ -1,0 +1,172 @@
+"""What is done to a program before it becomes code: each pass makes a new one of it.
+
+No pass changes a number: what is computed is what was written, in the same order of arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.program import IMPURE, UFUNCS, Instruction, Program, converted, replaced
+
+SMALL = 1 << 12
+"""The bytes up to which a constant is kept, instead of being made anew at each call."""
+
+
+def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
+    """The program with what `rule` makes of each instruction: itself, a new one, one from before,
+    or a constant."""
+    made: dict[Instruction, Any] = {}
+    body: dict[Instruction, None] = {}
+    for i in program.body:
+        new = i
+        if not made.keys().isdisjoint(i.operands):
+            new = changed(i, i.function, *replaced((i.args, i.kwargs), made))
+        new = rule(new)
+        if new is not i:
+            made[i] = new
+        if isinstance(new, Instruction) and new.function is not None:
+            body[new] = None
+    return program.with_body([*body], made)
+
+
+def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:
+    """Another instruction for what `i` makes."""
+    return Instruction(function, args, kwargs, i.shape, i.dtype, i.name, i.scope, i.order)
+
+
+def ufuncs(program: Program) -> Program:
+    """An operator between arrays with axes is the ufunc that it calls."""
+
+    def rule(i: Instruction) -> Any:
+        ufunc = UFUNCS.get(i.function) if i.shape else None
+        return i if ufunc is None else changed(i, ufunc, i.args, i.kwargs)
+
+    return rewritten(program, rule)
+
+
+REDUCTIONS = {
+    np.sum: np.add.reduce,
+    np.prod: np.multiply.reduce,
+    np.max: np.maximum.reduce,
+    np.min: np.minimum.reduce,
+}
+"""What these functions call, 2 µs later."""
+
+
+def reductions(program: Program) -> Program:
+    """A sum is asked of `np.add`."""
+
+    def rule(i: Instruction) -> Any:
+        reduce = REDUCTIONS.get(i.function) if len(i.args) == 1 else None
+        if reduce is None or i.kwargs.keys() - {"axis", "keepdims"}:
+            return i
+        return changed(i, reduce, i.args, {"axis": None, **i.kwargs})
+
+    return rewritten(program, rule)
+
+
+FILLED = {np.zeros: 0, np.zeros_like: 0, np.ones: 1, np.ones_like: 1}
+"""What is all that these make."""
+ALIKE = frozenset(
+    {
+        *(np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum),
+        *(np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal),
+    }
+)
+"""Functions that compute in the dtype of an array that meets a Python number."""
+
+
+def numbers(program: Program) -> Program:
+    """A Python number that meets an array is an array of its dtype: 0.3 µs less at each call."""
+
+    def rule(i: Instruction) -> Any:
+        if not (i.shape and i.function in ALIKE and len(i.args) == 2):
+            return i
+        x, y = (FILLED.get(p.function, p) if isinstance(p, Instruction) else p for p in i.args)
+        array = x if isinstance(x, Instruction) else y
+        if not (
+            isinstance(array, Instruction) and isinstance(array.dtype, np.dtype) and array.shape
+        ):
+            return i
+        kinds = (int, float) if array.dtype.kind in "fc" else ()
+        args = [np.array(p, array.dtype) if type(p) in kinds else p for p in (x, y)]
+        return (
+            i
+            if args[0] is i.args[0] and args[1] is i.args[1]
+            else changed(i, i.function, tuple(args), i.kwargs)
+        )
+
+    return rewritten(program, rule)
+
+
+def constants(program: Program) -> Program:
+    """What depends on no input is computed now, if it is small."""
+
+    def rule(i: Instruction) -> Any:
+        if i.operands or i.function in IMPURE or i.shape is None or i.function is None:
+            return i
+        if math.prod(i.shape) * np.dtype(i.dtype).itemsize > SMALL:
+            return i
+        with np.errstate(all="ignore"):
+            return i.function(*i.args, **i.kwargs)
+
+    return rewritten(program, rule)
+
+
+def common_subexpressions(program: Program) -> Program:
+    """What was computed before is not computed again, and conversions to the same dtype, which
+    copy, are not made."""
+    first: dict[Any, Instruction] = {}
+
+    def rule(i: Instruction) -> Any:
+        source = i.args[0] if i.function is converted else None
+        if isinstance(source, Instruction) and (source.shape, source.dtype) == (i.shape, i.dtype):
+            return source
+        if i.function in IMPURE:
+            return i
+        return first.setdefault((i.function, keyed(i.args), keyed(i.kwargs)), i)
+
+    return rewritten(program, rule)
+
+
+def dead_code(program: Program) -> Program:
+    """What nobody needs is left out."""
+    needed = {x for x in (*program.outputs, *program.checks) if isinstance(x, Instruction)}
+    body = []
+    for i in reversed(program.body):
+        if i in needed or i.function in IMPURE:
+            body.append(i)
+            needed.update(i.operands)
+    return program.with_body(body[::-1], {})
+
+
+PASSES = (ufuncs, reductions, constants, common_subexpressions, numbers, dead_code)
+
+
+def simplified(
+    program: Program, passes: Sequence[Callable[[Program], Program]] = PASSES
+) -> Program:
+    """The program after the passes, one after the other."""
+    for run in passes:
+        program = run(program)
+    return program
+
+
+def keyed(x: Any) -> Any:
+    """What tells whether two arguments are the same, hashable."""
+    if isinstance(x, (tuple, list)):
+        return type(x).__name__, *map(keyed, x)
+    if isinstance(x, dict):
+        return tuple((name, keyed(part)) for name, part in sorted(x.items()))
+    if isinstance(x, slice):
+        return "slice", keyed(x.start), keyed(x.stop), keyed(x.step)
+    if isinstance(x, (bool, int, float, complex)):
+        return type(x).__name__, repr(x)  # 0.0 is not -0.0
+    if isinstance(x, np.generic):
+        return x.dtype.str, x.tobytes()
+    return id(x) if isinstance(x, (np.ndarray, Instruction)) else x

@@ -1,0 +1,178 @@
+"""A program: what NumPy is asked to do, in order, as data. Tracers write it, passes change it, back
+ends make code of it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Function = Callable[..., Any]
+
+
+class Instruction:
+    """One call: `function` of `args` and `kwargs`, in which other instructions stand for what they
+    make. `shape`, `dtype`: of what it makes; dtype is a Python type for a Python number, shape None
+    for a tuple of arrays. An input has no function. `name`: what the user calls it;
+    `scope`: the call of a Module that it was written in. `order`: of its axes in memory, the
+    longest strides first; () for C's.
+    """
+
+    __slots__ = ("args", "dtype", "function", "kwargs", "name", "order", "scope", "shape")
+
+    def __init__(
+        self,
+        function: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        shape: tuple[int, ...] | None = (),
+        dtype: np.dtype[Any] | type | None = None,
+        name: str = "",
+        scope: Any = None,
+        order: tuple[int, ...] = (),
+    ) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs or {}
+        self.shape, self.dtype, self.name, self.scope = shape, dtype, name, scope
+        self.order = order
+
+    def __repr__(self) -> str:
+        made = getattr(self.function, "__name__", "input")
+        return f"<{made} {self.dtype}{self.shape}>"
+
+    @property
+    def operands(self) -> list[Instruction]:
+        """The instructions among its arguments, in order, each as often as it stands there."""
+        return [*found_in((self.args, self.kwargs))]
+
+
+@dataclass
+class Program:
+    """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
+
+    `checks`: what must be finite, or the program is not to be believed.
+    """
+
+    inputs: list[Instruction] = field(default_factory=list)
+    body: list[Instruction] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+    checks: list[Instruction] = field(default_factory=list)
+
+    def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:
+        """Another body, in which `made` has what stands for instructions that are gone."""
+        return Program(
+            self.inputs,
+            body,
+            [replaced(x, made) for x in self.outputs],
+            [y for x in self.checks if isinstance(y := replaced(x, made), Instruction)],
+        )
+
+
+def found_in(x: Any) -> Iterator[Instruction]:
+    """The instructions in an argument, in order."""
+    if isinstance(x, Instruction):
+        yield x
+    elif type(x) is slice:
+        yield from found_in((x.start, x.stop, x.step))
+    elif type(x) in (tuple, list):
+        for part in x:
+            yield from found_in(part)
+    elif type(x) is dict:
+        yield from found_in(tuple(x.values()))
+
+
+def each(f: Callable[[Any], Any], kinds: Any, x: Any) -> Any:
+    """`x` with `f` of each object of `kinds` in it."""
+    if isinstance(x, kinds):
+        return f(x)
+    if type(x) is slice:
+        return slice(*(each(f, kinds, part) for part in (x.start, x.stop, x.step)))
+    if type(x) is dict:
+        return {key: each(f, kinds, part) for key, part in x.items()}
+    return type(x)(each(f, kinds, p) for p in x) if type(x) in (tuple, list) else x
+
+
+def replaced(x: Any, made: dict[Instruction, Any]) -> Any:
+    """An argument with what stands for the instructions in it now."""
+    return each(lambda i: made.get(i, i), Instruction, x) if made else x
+
+
+# What a program calls where NumPy has a statement or a method.
+
+
+def with_items(x: Any, index: Any, value: Any) -> Any:
+    """A copy of `x` in which `x[index] = value`."""
+    x = np.array(x)
+    x[index] = value
+    return x
+
+
+def added_at(ufunc: np.ufunc, x: Any, index: Any, *values: Any) -> Any:
+    """A copy of `x` after `ufunc.at(x, index, value)`."""
+    x = np.array(x)
+    ufunc.at(x, index, *values)
+    return x
+
+
+def converted(x: Any, dtype: Any, **how: Any) -> Any:
+    """`x.astype(dtype)`, a number where `x` has no axes."""
+    return np.asarray(x).astype(dtype, **how)[()]
+
+
+def viewed(x: Any, dtype: Any) -> Any:
+    """`x.view(dtype)`."""
+    return x.view(dtype)
+
+
+def draw(rng: np.random.Generator, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Numbers from a generator, which goes on."""
+    return getattr(rng, method)(*args, **kwargs)
+
+
+IMPURE = frozenset({draw})
+"""What must be done each time, in its place."""
+
+UFUNCS: dict[Function, np.ufunc] = {
+    operator.add: np.add,
+    operator.sub: np.subtract,
+    operator.mul: np.multiply,
+    operator.truediv: np.true_divide,
+    operator.neg: np.negative,
+    operator.abs: np.absolute,
+    operator.matmul: np.matmul,
+    operator.gt: np.greater,
+    operator.ge: np.greater_equal,
+    operator.lt: np.less,
+    operator.le: np.less_equal,
+    operator.eq: np.equal,
+    operator.ne: np.not_equal,
+    operator.and_: np.bitwise_and,
+    operator.or_: np.bitwise_or,
+    operator.invert: np.invert,
+}
+"""The ufunc of an operator, which an array with axes runs."""
+
+FRESH = frozenset(
+    {
+        *(np.dot, np.vdot, np.tensordot, np.where, np.concatenate, np.stack, np.sum, np.mean),
+        *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
+        *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
+        *(with_items, added_at, draw),
+    }
+)
+"""Functions whose results share no memory with their arguments; so do ufuncs and reductions."""
+
+
+def is_reduction(f: Any) -> bool:
+    owner = getattr(f, "__self__", None)
+    return isinstance(owner, np.ufunc) and f == owner.reduce
+
+
+def shares(i: Instruction) -> bool:
+    """Whether the result may show memory of an operand."""
+    f = i.function
+    fresh = isinstance(f, np.ufunc) or is_reduction(f) or f in FRESH
+    return not (f is None or fresh or isinstance(i.dtype, type))

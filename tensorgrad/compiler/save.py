@@ -1,0 +1,130 @@
+"""A program as a file that needs NumPy alone."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tensorgrad.compiler import program
+from tensorgrad.compiler.capture import Argument, parts
+from tensorgrad.io.files import check_writable, write
+
+if TYPE_CHECKING:
+    from tensorgrad.compiler.compiled import Version
+
+HELPERS = (program.with_items, program.added_at, program.converted, program.viewed)
+"""Functions of ours that a file brings along."""
+
+
+def save(version: Version, path: str | os.PathLike[str]) -> None:
+    """Write the program, and beside it the arrays that it starts with."""
+    target = Path(path)
+    if target.suffix != ".py":
+        raise ValueError(f"{target}: a program is saved as a .py file")
+    check_writable(target)
+    check_writable(target.with_suffix(".npz"))
+    code, arguments = version.code, []
+    arrays: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
+    names = iter(code.inputs)
+    for place, x in version.reads:
+        if isinstance(place, Argument):
+            arguments.append(next(names))
+            if place.key or isinstance(x, np.random.Generator):
+                raise ValueError("a program is saved that takes arrays and numbers, no Values")
+            continue
+        for part in parts(place.read(())):
+            keep(next(names), part, arrays, numbers)
+    helpers, constants = [], []
+    for name, x in code.constants.items():
+        if any(x is helper for helper in HELPERS):
+            helpers.append(inspect.getsource(x).rstrip())
+            constants.append(name)
+        elif isinstance(x, np.random.Generator):
+            constants.append(f"drawing({x.bit_generator.state!r})")
+        elif isinstance(x, (np.ndarray, np.generic)):
+            arrays[f"constant_{name}"] = x
+            constants.append(f"arrays.pop('constant_{name}')")
+        elif not callable(x) and eval_same(x):
+            constants.append(repr(x))
+        else:
+            raise ValueError(
+                f"a program that calls {getattr(x, '__name__', x)!r:.60} is not for NumPy alone"
+            )
+    written = []
+    n = version.results
+    for place, count, _ in version.writes:
+        inputs = version.names_at(place)
+        if len(inputs) != count:
+            raise ValueError(
+                f"{place.name} has no value before this program runs: call the function once more"
+            )
+        written += [f"    state[{name!r}] = out[{n + k}]" for k, name in enumerate(inputs)]
+        n += count
+    given = [name if name in arguments else f"state[{name!r}]" for name in code.inputs]
+    result = "out[0]" if version.results == 1 else f"out[:{version.results}]"
+    text = TEMPLATE.format(
+        name=version.name,
+        arrays=target.with_suffix(".npz").name,
+        helpers="\n\n\n".join(helpers) + "\n\n\n" * bool(helpers),
+        code=code.source.removeprefix("import math\n\nimport numpy as np\n\n\n"),
+        numbers=numbers,
+        constants=", ".join(constants),
+        arguments=", ".join(arguments),
+        given=", ".join(given),
+        written="\n".join(written) or "    pass",
+        result=result,
+    )
+    packed = BytesIO()
+    np.savez(packed, **arrays)
+    write(target.with_suffix(".npz"), packed.getvalue())
+    write(target, text)
+
+
+def keep(name: str, x: Any, arrays: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """Put a part of the state where the file has it."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        arrays[name] = x
+    else:
+        numbers[name] = x
+
+
+def eval_same(x: Any) -> bool:
+    """Whether Python reads `repr(x)` as x."""
+    return x is None or type(x) in (bool, int, float, str, complex)
+
+
+TEMPLATE = '''"""{name}(), compiled: NumPy alone."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+arrays = dict(np.load(Path(__file__).with_name("{arrays}")))
+
+
+def drawing(state):
+    rng = np.random.Generator(getattr(np.random, state["bit_generator"])())
+    rng.bit_generator.state = state
+    return rng
+
+
+{helpers}{code}
+
+run = make(np, {constants})
+state = {{**arrays, **{numbers}}}
+
+
+def step({arguments}):
+    out = run({given})
+    if out is None:
+        raise FloatingPointError("a gradient is not finite")
+{written}
+    return {result}
+'''

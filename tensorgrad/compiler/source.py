@@ -1,0 +1,420 @@
+"""NumPy code of a program: one line an instruction, results in arrays that are kept between calls.
+
+What an elementwise function, a reduction or a matrix product makes goes by `out=` into a *buffer*,
+which a later line uses again when nobody needs its numbers any more; or over an input that it is
+the new value of, such as a parameter. What else is returned is new at each call.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import operator
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensorgrad.compiler.program import (
+    IMPURE,
+    Instruction,
+    Program,
+    added_at,
+    converted,
+    draw,
+    found_in,
+    is_reduction,
+    shares,
+    viewed,
+    with_items,
+)
+
+
+class Code(NamedTuple):
+    """`source`, which defines `make(np, constants...)`; the names of the inputs; the constants by
+    name; the inputs that a step writes over; how many bytes of buffers it keeps.
+
+    `make` returns `step(inputs...)`, which answers the outputs in a tuple; or None if a check does
+    not hold, before it writes over anything but what is to be replaced anyway.
+    """
+
+    source: str
+    inputs: tuple[str, ...]
+    constants: dict[str, Any]
+    written: frozenset[Instruction]
+    nbytes: int
+
+
+INFIX = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.eq: "==",
+    operator.ne: "!=",
+    operator.and_: "&",
+    operator.or_: "|",
+    operator.xor: "^",
+    operator.matmul: "@",
+    operator.lshift: "<<",
+    operator.rshift: ">>",
+}
+PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+FINITE = [
+    "import math",
+    "",
+    "import numpy as np",
+    "",
+    "",
+    "def finite(x):",
+    "    return math.isfinite(abs(np.vdot(x, x))) or np.isfinite(x).all()",
+    "",
+    "",
+]
+
+
+def has_out(i: Instruction) -> bool:
+    """Whether the result can be written where it is told to."""
+    f = i.function
+    return bool(i.shape) and (is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1))
+
+
+def elementwise(i: Instruction) -> bool:
+    """Whether the result may be written over an operand."""
+    return isinstance(i.function, np.ufunc) and i.function.signature is None
+
+
+def is_masked(i: Instruction) -> bool:
+    """Whether it is `np.where(mask, x, 0)` of real numbers, none of them broadcast: the bits of x,
+    times 0 or 1, which takes a quarter of the time."""
+    if i.function is not np.where or len(i.args) != 3 or type(i.args[2]) is not int or i.args[2]:
+        return False
+    mask, x, _ = i.args
+    return (
+        isinstance(x, Instruction)
+        and isinstance(mask, Instruction)
+        and i.dtype in (np.float32, np.float64)
+        and (x.shape, x.dtype) == (i.shape, i.dtype)
+        and (mask.shape, mask.dtype) == (i.shape, np.dtype(bool))
+        and bool(i.shape)
+        and not shares(x)
+    )
+
+
+def checked_first(program: Program) -> list[Instruction]:
+    """The body in an order in which what the checks need, and what is drawn, comes before all else;
+    and the number of these."""
+    needed = set(program.checks)
+    for i in reversed(program.body):
+        if i in needed or i.function in IMPURE:
+            needed.update((i, *i.operands))
+    return [i for i in program.body if i in needed]
+
+
+WRITES = with_items, added_at
+
+
+def place_of(i: Instruction) -> Any:
+    """What a write goes into."""
+    return i.args[1 if i.function is added_at else 0]
+
+
+class Lives:
+    """Who shows whose memory, and until when it is needed.
+
+    `taken`: the writes that may go into the array itself, for nobody looks at what it was.
+    `ends`: the arrays that are read for the last time, themselves or a view, at each line; `kept`:
+    those that outlive the program. An input ends too.
+    """
+
+    def __init__(self, program: Program, body: list[Instruction]) -> None:
+        self.taken: set[Instruction] = set()
+        self.follow(program, body)
+        self.taken = {
+            i
+            for k, i in enumerate(body)
+            if i.function in WRITES and self.is_over(place_of(i), k, program)
+        }
+        self.follow(program, body)
+
+    def is_over(self, x: Any, k: int, program: Program) -> bool:
+        """Whether nobody but line `k` reads what `x` made, nor a view of it, from there on."""
+        made_here = isinstance(x, Instruction) and x.function is not None
+        return made_here and self.of[x] == {x} and self.last[x] == k and x not in self.kept
+
+    def follow(self, program: Program, body: list[Instruction]) -> None:
+        self.of: dict[Instruction, set[Instruction]] = {i: {i} for i in program.inputs}
+        self.last: dict[Instruction, int] = dict.fromkeys(program.inputs, -1)
+        for k, i in enumerate(body):
+            shown = {root for x in i.operands for root in self.of.get(x, ())}
+            self.last.update(dict.fromkeys(shown, k))
+            if i in self.taken:
+                self.of[i] = self.of[place_of(i)]
+            elif shares(i):
+                self.of[i] = shown
+            else:
+                self.of[i], self.last[i] = {i}, k
+        outlive = (x for out in program.outputs for x in found_in(out))
+        self.kept = {root for x in outlive for root in self.of.get(x, ())}
+        self.checked = {root for x in program.checks for root in self.of.get(x, ())}
+
+    def ends(self, n: int, checks: int) -> dict[int, list[Instruction]]:
+        """By line; what is checked is needed until line `checks`."""
+        found: dict[int, list[Instruction]] = {}
+        for i, k in self.last.items():
+            if i not in self.kept and i.function is not None:
+                k = max(k, checks - 1) if i in self.checked else k
+                found.setdefault(k, []).append(i)
+        return found
+
+
+class Writer:
+    """Writes the code of one program. `over`: the input whose new value an output is."""
+
+    def __init__(
+        self, program: Program, over: Mapping[Instruction, Instruction], buffers: bool
+    ) -> None:
+        self.program, self.over, self.buffers = program, over, buffers
+        self.names: dict[Instruction, str] = {}
+        self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
+        self.constants: dict[str, Any] = {}
+        self.known: dict[Any, str] = {}
+        self.setup: list[str] = []
+        self.nbytes = 0
+        self.written: set[Instruction] = set()
+        self.free: dict[Any, list[str]] = {}
+        self.held: dict[Instruction, tuple[Any, ...]] = {}
+        for i in program.inputs:
+            self.names[i] = self.new(i.name)
+
+    def new(self, name: str) -> str:
+        """A name like that, which nothing has yet."""
+        name = re.sub(r"\W+", "_", name).strip("_") or "x"
+        name = f"x{name}" if name[0].isdigit() else name
+        found, n = name, 1
+        while found in self.taken:
+            n += 1
+            found = f"{name}_{n}"
+        self.taken.add(found)
+        return found
+
+    def constant(self, x: Any, name: str = "k") -> str:
+        """The name of an object that the code is given, or of a number that it makes."""
+        number = isinstance(x, np.ndarray) and not x.ndim and x.dtype.kind in "fiu"
+        key = (x.dtype, x.tobytes()) if number else id(x)
+        if key not in self.known:
+            if number:
+                name = f"{x:.6g}".replace("-", "minus_").replace(".", "_").replace("+", "")
+                name = {"1": "one", "2": "two", "0": "zero"}.get(name, f"c{name}")
+            made = self.known[key] = self.new(name)
+            if number and np.isfinite(x):
+                self.setup.append(f"{made} = np.array({x.item()!r}, {x.dtype.str!r})")
+            else:
+                self.constants[made] = x
+        return self.known[key]
+
+    def function(self, f: Any) -> str:
+        """The name of a function, NumPy's or one that the code is given."""
+        name = getattr(f, "__name__", "f")
+        for module, prefix in ((np, "np"), (np.linalg, "np.linalg"), (np.fft, "np.fft")):
+            if getattr(module, name, None) is f:
+                return f"{prefix}.{name}"
+        ufunc = getattr(f, "__self__", None)
+        if isinstance(ufunc, np.ufunc) and getattr(ufunc, name, None) == f:
+            return f"{self.function(ufunc)}.{name}"
+        return self.constant(f, name)
+
+    def text(self, x: Any) -> str:
+        """An argument, as it is written."""
+        if isinstance(x, Instruction):
+            return self.names[x]
+        if type(x) is tuple:
+            return f"({', '.join(map(self.text, x))}{',' if len(x) == 1 else ''})"
+        if type(x) is list:
+            return f"[{', '.join(map(self.text, x))}]"
+        if type(x) is slice:
+            return f"slice({', '.join(map(self.text, (x.start, x.stop, x.step)))})"
+        if type(x) in (bool, int, str, type(None), type(...)):
+            return repr(x)
+        if type(x) in (float, complex) and np.isfinite(x):
+            return f"({x!r})" if x.real < 0 else repr(x)
+        if isinstance(x, np.dtype) and x.names is None:
+            return f"np.dtype({x.str!r})"
+        name = str(getattr(x, "__name__", "k"))
+        if isinstance(x, type) and getattr(np, name, None) is x:
+            return f"np.{name}"
+        return self.constant(x, name)
+
+    def index(self, x: Any) -> str:
+        """What stands in brackets."""
+        if type(x) is slice:
+            ends = ("" if p is None else self.text(p) for p in (x.start, x.stop, x.step))
+            start, stop, step = ends
+            return f"{start}:{stop}" + (f":{step}" if step else "")
+        if type(x) is tuple and x:
+            return ", ".join(map(self.index, x)) + ("," if len(x) == 1 else "")
+        return self.text(x)
+
+    def expression(self, i: Instruction) -> str:
+        """The call, as NumPy code."""
+        f, args = i.function, i.args
+        if f is operator.getitem:
+            return f"{self.text(args[0])}[{self.index(args[1])}]"
+        if f in INFIX and not i.kwargs:
+            return f"{self.text(args[0])} {INFIX[f]} {self.text(args[1])}"
+        if f in PREFIX:
+            return f"{PREFIX[f]}{self.text(args[0])}"
+        if f is draw:
+            return f"{self.text(args[0])}.{args[1]}({self.arguments(args[2:], i.kwargs)})"
+        if f is viewed:
+            return f"{self.text(args[0])}.view({self.text(args[1])})"
+        if f is converted and i.shape:
+            return f"{self.text(args[0])}.astype({self.arguments(args[1:], i.kwargs)})"
+        if f is np.reshape and not i.kwargs:
+            return f"{self.text(args[0])}.reshape({self.text(args[1])})"
+        if f is np.transpose and not i.kwargs and all(x is None for x in args[1:]):
+            return f"{self.text(args[0])}.T"
+        return f"{self.function(f)}({self.arguments(args, i.kwargs)})"
+
+    def arguments(self, args: Any, kwargs: Any) -> str:
+        named = [f"{name}={self.text(x)}" for name, x in kwargs.items()]
+        return ", ".join([*map(self.text, args), *named])
+
+    def body(self) -> list[str]:
+        """The lines of the step, but for its last."""
+        first = checked_first(self.program)
+        early = set(first)
+        order = first + [i for i in self.program.body if i not in early]
+        checks = len(first)
+        lives = Lives(self.program, order)
+        ends = lives.ends(len(order), checks)
+        lines: list[str] = []
+        scope = None
+        for k, i in enumerate(order):
+            if k == checks:
+                lines += self.checking()
+            if i.scope is not scope and i.scope is not None:
+                lines.append(f"# {i.scope!r}")
+            scope = i.scope
+            lines.append(self.line(i, k, k >= checks, ends.get(k, []), lives))
+        return lines + (self.checking() if checks == len(order) else [])
+
+    def checking(self) -> list[str]:
+        checks = [f"finite({self.names[x]})" for x in dict.fromkeys(self.program.checks)]
+        if not checks:
+            return []
+        return [f"if not ({' and '.join(checks)}):", "    return None  # to be made with care"]
+
+    def line(
+        self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
+    ) -> str:
+        if i in lives.taken and self.buffers:
+            place = self.names[i] = self.names[place_of(i)]
+            self.release(ends)
+            if i.function is with_items:
+                return f"{place}[{self.index(i.args[1])}] = {self.text(i.args[2])}"
+            ufunc = self.function(i.args[0])
+            return f"{ufunc}.at({place}, {self.arguments(i.args[2:], {})})"
+        call = self.expression(i)
+        if not self.buffers:
+            self.names[i] = self.new(i.name or "v")
+            return f"{self.names[i]} = {call}"
+        source = self.over.get(i)
+        if source is not None and self.may_write(i, source, k, checked, lives):
+            self.written.add(source)
+            self.names[i] = self.names[source]
+            self.release(ends)
+            return f"{call[:-1]}, out={self.names[i]})"
+        if i not in lives.kept and is_masked(i):
+            if not shares(i.args[1]):  # over what it masks
+                self.release(ends)
+            name = self.names[i] = self.buffer(i)
+            self.release(ends)
+            mask, x = map(self.text, i.args[:2])
+            bits = f"i{np.dtype(i.dtype).itemsize}"  # of what is left out 0, of others themselves
+            return f"np.multiply({x}.view('{bits}'), {mask}, out={name}.view('{bits}'))"
+        if has_out(i) and i not in lives.kept:
+            roots = set(ends)
+            plain = all(x in roots or not shares(x) for x in i.operands)
+            if elementwise(i) and plain:  # over an operand that it is the last to read
+                self.release(ends)
+            self.names[i] = self.buffer(i)
+            self.release(ends)
+            return f"{call[:-1]}, out={self.names[i]})"
+        self.names[i] = self.new(i.name or "v")
+        self.release(ends)
+        return f"{self.names[i]} = {call}"
+
+    def may_write(
+        self, i: Instruction, source: Instruction, k: int, checked: bool, lives: Lives
+    ) -> bool:
+        """Whether `i` may be written over `source`, which nobody reads any more, or nobody but an
+        elementwise `i` itself: and not before the checks, unless its numbers are not read at all.
+        """
+        if not has_out(i) or (source.shape, source.dtype) != (i.shape, i.dtype):
+            return False
+        last = lives.last[source]
+        if source in lives.kept or source in self.written:
+            return False
+        reads = [x for x in i.operands if source in lives.of.get(x, ())]
+        own = all(x is source for x in reads) and elementwise(i)
+        return (last < k or (last == k and own)) and (checked or last < 0)
+
+    def buffer(self, i: Instruction) -> str:
+        """One that is free, or a new one."""
+        key = i.shape, i.dtype, i.order
+        found = self.free.get(key)
+        if found:
+            name = found.pop()
+        else:
+            name = self.new("b")
+            shape, turned = i.shape or (), ""
+            if i.order:
+                shape = tuple(shape[axis] for axis in i.order)
+                turned = f".transpose({[*map(int, np.argsort(i.order))]})"
+            self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}")
+            self.nbytes += math.prod(i.shape or ()) * np.dtype(i.dtype).itemsize
+        self.held[i] = (name, *key)
+        return name
+
+    def release(self, ends: list[Instruction]) -> None:
+        for x in ends:
+            if x in self.held:
+                name, *key = self.held.pop(x)
+                self.free.setdefault(tuple(key), []).append(name)
+
+
+def code_of(
+    program: Program, over: Mapping[Instruction, Instruction], buffers: bool = True
+) -> Code:
+    """The code of a program; without `buffers` each line makes an array of its own."""
+    writer = Writer(program, over, buffers)
+    body = writer.body()
+    results = "".join(f"{writer.text(x)}, " for x in program.outputs)
+    body.append(f"return ({results.strip()})")
+    inputs = tuple(writer.names[i] for i in program.inputs)
+    lines = [
+        *FINITE * bool(program.checks),
+        f"def make({', '.join(['np', *writer.constants])}):",
+        *(f"    {line}" for line in writer.setup),
+        f"    def step({', '.join(inputs)}):",
+        *(f"        {line}" for line in body),
+        "    return step",
+    ]
+    source = "\n".join(lines) + "\n"
+    return Code(source, inputs, writer.constants, frozenset(writer.written), writer.nbytes)
+
+
+def function_of(code: Code, name: str) -> Any:
+    """The step, with buffers of its own."""
+    defined: dict[str, Any] = {}
+    exec(compile(code.source, f"<compiled {name}>", "exec"), defined)
+    return defined["make"](np, *code.constants.values())

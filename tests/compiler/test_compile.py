@@ -1,0 +1,673 @@
+"""A compiled function does what the function does: numbers, state, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+from tensorgrad import Value, nn, optim
+from tensorgrad.engine.primitive import registry
+from tensorgrad.nn import functional as F
+from tensorgrad.testing.primitives import cases, checkable, has_rule
+from tensorgrad.transforms.tree import flatten
+from tests.nn.test_every_module import CASES, MODULES, made, total
+
+X = np.random.default_rng(0).normal(size=(8, 5))
+Y = np.arange(8) % 3
+
+
+def assert_same(found: Any, wanted: Any, bits: bool | None = True) -> None:
+    """The same containers, kinds, dtypes and numbers; to rounding, or with None to float32's."""
+    (xs, _), (ys, _) = flatten(found), flatten(wanted)
+    assert len(xs) == len(ys)
+    for x, y in zip(xs, ys):
+        assert type(x) is type(y)
+        if x is None:
+            continue
+        x, y = (np.asarray(v.data if isinstance(v, Value) else v) for v in (x, y))
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        rough = bits is None or y.dtype.char in "fFe"
+        if bits:
+            assert x.tobytes() == y.tobytes()
+        else:
+            near = {"rtol": 1e-4, "atol": 1e-5} if rough else {"rtol": 1e-9, "atol": 1e-10}
+            np.testing.assert_allclose(x, y, **near)
+
+
+class Setup:
+    """A perceptron and its training step, spelled out."""
+
+    def __init__(self, optimizer: Callable[[Any], Any], dtype: Any = np.float64) -> None:
+        layers = nn.Linear(5, 4, rng=0, dtype=dtype), nn.Tanh(), nn.Linear(4, 3, rng=1, dtype=dtype)
+        self.model = nn.Sequential(*layers)
+        matrices = [p for p in self.model.parameters() if p.ndim == 2]
+        self.optimizer = optimizer(matrices if optimizer is optim.Muon else self.model.parameters())
+
+    def step(self, x: Any, y: Any) -> Value:
+        loss = F.cross_entropy(self.model(x), y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def state(self) -> Any:
+        moments = self.optimizer.state_dict()["state"]
+        return self.model.state_dict(), moments, [p.grad for p in self.model.parameters()]
+
+
+def pair(optimizer: Callable[[Any], Any] = optim.Adam) -> tuple[Setup, Setup, Any]:
+    """The same setup twice, and the compiled step of the second."""
+    eager, compiled = Setup(optimizer), Setup(optimizer)
+    return eager, compiled, tg.compile(compiled.step)
+
+
+RULES = [kind for kind in vars(optim).values() if hasattr(kind, "rule")]
+
+
+@pytest.mark.parametrize("optimizer", RULES)
+def test_training_takes_the_same_steps_bit_for_bit(optimizer: Any) -> None:
+    eager, compiled, step = pair(optimizer)
+    for k in range(4):
+        x = X + k
+        assert_same(step(x, Y), eager.step(x, Y))
+        assert_same(compiled.state(), eager.state())
+
+
+LEFT_OUT = {
+    "CTCLoss": "one has none of while it is traced|number",
+    "AdaptiveLogSoftmaxWithLoss": "flatnonzero",
+}
+FAMILIES = {
+    *("Linear", "Conv2d", "MaxPool2d", "BatchNorm1d", "LayerNorm", "Dropout", "LSTM", "Embedding"),
+    *("TransformerEncoderLayer", "CrossEntropyLoss", "MLP", *LEFT_OUT),
+}
+
+
+def check_module(name: str) -> None:
+    """Three steps of AdamW on the Module alone, with all that it makes and remembers."""
+    case, runs = CASES[name], []
+    for wrap in (lambda f: f, tg.compile):
+        model = made(name)
+        parameters = model.parameters()
+        optimizer = optim.AdamW(parameters, lr=0.01) if parameters else None
+
+        def step(inputs: Any, others: Any, model: Any = model, optimizer: Any = optimizer) -> Any:
+            values = [Value(x) for x in inputs]
+            outs = [x for x in flatten(model(*values, *others))[0] if isinstance(x, Value)]
+            loss = total(outs)
+            model.zero_grad()
+            if loss.requires_grad:
+                loss.backward()
+            if optimizer is not None:
+                optimizer.step()
+            return [x.data for x in outs], [v.grad for v in values]
+
+        run = wrap(step)
+        tg.manual_seed(1)
+        results = [run(list(case.inputs), list(case.others)) for _ in range(3)]
+        runs.append((results, model.state_dict()))
+    assert_same(runs[1], runs[0], bits=False)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_a_module_of_each_family(name: str) -> None:
+    if name in LEFT_OUT:
+        with pytest.raises(TypeError, match=LEFT_OUT[name]):
+            check_module(name)
+    else:
+        check_module(name)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [n for n in CASES if n in MODULES and n not in FAMILIES])
+def test_every_other_module(name: str) -> None:
+    check_module(name)
+
+
+ON_NUMBERS = {"spherical_in", "spherical_jn", "spherical_kn", "spherical_yn", "solve_sylvester"}
+ON_NUMBERS |= {"solve_triangular", "coshm", "cosm", "expm", "logm", "sinhm", "sinm", "sqrtm"}
+ON_NUMBERS |= {
+    "tanhm",
+    "tanm",
+    "solve_banded",
+}  # SciPy makes NumPy's arrays of what these are given
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(registry) if checkable(registry[n]) and n not in ON_NUMBERS]
+)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_primitive_and_its_gradient(name: str, data: st.DataObject) -> None:
+    op = registry[name]
+    case = data.draw(cases(op))
+
+    def run(*xs: Any) -> Any:
+        values = [Value(x, has_rule(op, i)) for i, x in enumerate(xs)]
+        out = case.run(*values)
+        out.backward(np.ones_like(out.data))
+        return [out.data, *(v.grad for v in values)]
+
+    compiled = tg.compile(run)
+    with np.errstate(all="ignore"):
+        wanted = run(*case.operands)
+    for _ in range(2):
+        assert_same(compiled(*case.operands), wanted, bits=False)
+
+
+def random_graph(data: st.DataObject) -> Callable[..., Any]:
+    """A function of two arrays: views, writes, repeated operands, reductions, and its gradients."""
+    choose = data.draw(st.lists(st.integers(0, 11), min_size=3, max_size=10))
+    which = data.draw(st.lists(st.integers(0, 100), min_size=20, max_size=20))
+
+    def f(x: Any, y: Any) -> Any:
+        pool, at = [Value(x), Value(y)], iter(which)
+        leaves = list(pool)
+        for operation in choose:
+            a, b = (pool[next(at) % len(pool)] for _ in range(2))
+            if operation == 0:
+                c = a + b
+            elif operation == 1:
+                c = a * a
+            elif operation == 2:
+                c = np.tanh(b).T.reshape(a.shape)
+            elif operation == 3:
+                c = np.where(a > 0, a, b)
+            elif operation == 4:
+                c = a - a.sum(axis=0)
+            elif operation == 5:
+                c = a[::-1] * 2
+            elif operation == 6:
+                c = a.copy()
+                c[:1] = b[:1]
+            elif operation == 7:
+                c = np.maximum(a, b)
+            elif operation == 8:
+                c = a / (1 + b * b)
+            elif operation == 9:
+                c = np.concatenate([a, b])[: len(a)]
+            elif operation == 10:
+                c = a * np.float32(0.5) + a.sum()
+            else:
+                c = np.sqrt(np.abs(a)) * (b if b.ndim else a)
+            pool.append(c)
+        loss = sum(np.sum(c * (k + 1)) for k, c in enumerate(pool))
+        loss.backward()
+        return [loss, pool[-1].data, *(v.grad for v in leaves)]
+
+    return f
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_random_graphs(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(3, 3), (2, 2), (1, 4), (0, 3), (4, 1), (3,)]))
+    dtypes = data.draw(st.tuples(*[st.sampled_from([np.float32, np.float64])] * 2))
+    f = random_graph(data)
+    rng = np.random.default_rng(0)
+    compiled = tg.compile(f)
+    for _ in range(3):
+        xs = [rng.normal(size=shape).astype(dtype) for dtype in dtypes]
+        # A buffer may lie otherwise in memory, and then a sum adds in another order.
+        assert_same(compiled(*xs), f(*xs), bits=None if np.float32 in dtypes else False)
+
+
+# Never stale: what changes between calls, and a function of a setup that changes it.
+
+
+def set_rate(s: Setup) -> None:
+    s.optimizer.param_groups[0]["lr"] = 0.3
+
+
+def replace_data(s: Setup) -> None:
+    s.model[0].weight.data = np.ones((4, 5))
+
+
+def replace_parameter(s: Setup) -> None:
+    s.model[2].bias = Value(np.ones(3))
+
+
+def retype(s: Setup) -> None:
+    s.model.to(np.float32)
+
+
+def freeze(s: Setup) -> None:
+    s.model[0].weight.requires_grad = False
+
+
+def load(s: Setup) -> None:
+    s.model.load_state_dict({k: x + 1 for k, x in s.model.state_dict().items()})
+
+
+def load_moments(s: Setup) -> None:
+    state = s.optimizer.state_dict()
+    state["state"] = {k: tuple(2 * x for x in v) for k, v in state["state"].items()}
+    s.optimizer.load_state_dict(state)
+
+
+def other_layer(s: Setup) -> None:
+    s.model[1] = nn.ReLU()
+
+
+def longer(s: Setup) -> None:
+    s.model.append(nn.Linear(3, 3, rng=5, dtype=np.float64))
+
+
+def write_into(s: Setup) -> None:
+    s.model[0].weight.data[:] = 0.5
+
+
+def own_gradient(s: Setup) -> None:
+    s.model[0].bias.grad = np.ones(4)
+
+
+def other_setting(s: Setup) -> None:
+    s.optimizer.param_groups[0]["weight_decay"] = 0.5
+
+
+CHANGES = [set_rate, replace_data, replace_parameter, retype, freeze, load, load_moments]
+CHANGES += [other_layer, longer, write_into, own_gradient, other_setting]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_calls_counts_from_the_next_on(change: Any) -> None:
+    eager, compiled, step = pair()
+    for s, run in ((eager, eager.step), (compiled, step)):
+        run(X, Y)
+        run(X, Y)
+        change(s)
+        run(X, Y)
+        run(X + 1, Y)
+    assert_same(compiled.state(), eager.state(), bits=change not in (retype, longer))
+
+
+def test_evaluation_mode_and_dropout_that_draws_anew() -> None:
+    outs = []
+    for wrap in (lambda f: f, tg.compile):
+        model = nn.Sequential(nn.Linear(5, 40, rng=0), nn.Dropout(0.5, rng=3))
+        run = wrap(lambda x, model=model: model(x))
+        outs.append([run(X), run(X), model.eval() and run(X), model.train() and run(X)])
+    assert_same(outs[1], outs[0])
+    assert not np.array_equal(outs[1][0].data, outs[1][1].data)
+
+
+def test_variables_of_functions_around_it_and_of_modules() -> None:
+    scale = 2.0
+    offset = np.zeros(3)
+    f = tg.compile(lambda x: x * scale + offset)
+    x = np.ones(3)
+    assert f(x).tolist() == [2, 2, 2]
+    scale = 3.0
+    assert f(x).tolist() == [3, 3, 3]
+    offset = np.ones(3)
+    assert f(x).tolist() == [4, 4, 4]
+    offset[:] = 5
+    assert f(x).tolist() == [8, 8, 8]
+
+
+def test_a_generator_that_is_an_argument_goes_on() -> None:
+    f = tg.compile(lambda rng, x: x + rng.normal(size=3))
+    rng, other = np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(3):
+        assert_same(f(rng, np.ones(3)), 1 + other.normal(size=3))
+
+
+def test_results_are_the_callers_own() -> None:
+    _, compiled, step = pair(optim.SGD)
+    step(X, Y)
+    weight = compiled.model[0].weight.data
+    gradient = compiled.model[0].weight.grad
+    kept = weight.copy(), gradient.copy()
+    for _ in range(3):
+        step(X, Y)
+    assert np.array_equal(weight, kept[0])
+    assert np.array_equal(gradient, kept[1])
+    f = tg.compile(lambda x: (np.exp(x), x, x.T, np.zeros(2)))
+    first = f(np.ones((2, 2)))
+    copies = copy.deepcopy(first)
+    second = f(np.zeros((2, 2)))
+    assert_same(first, copies)
+    second[3][:] = 7
+    assert f(np.zeros((2, 2)))[3].tolist() == [0, 0]
+
+
+def test_two_parameters_do_not_share_their_gradients() -> None:
+    a, b = Value(np.ones(3)), Value(np.ones(3))
+
+    @tg.compile
+    def f() -> None:
+        a.grad = b.grad = None
+        (a + b).sum().backward()
+
+    f()
+    a.grad *= 2
+    assert b.grad.tolist() == [1, 1, 1]
+
+
+def test_an_error_in_a_step_changes_nothing() -> None:
+    _, compiled, step = pair()
+    step(X, Y)
+    step(X, Y)
+    before = copy.deepcopy(compiled.state())
+    with pytest.raises((IndexError, ValueError)):
+        step(X, Y + 7)
+    assert_same(compiled.state(), before)
+    step(X, Y)
+
+
+def test_what_nobody_asks_for_adds_0_here_too() -> None:
+    @tg.compile
+    def slope(x: Any) -> Any:
+        return tg.grad(lambda v: np.sum(np.where(v > 0, np.sqrt(v), v * v)))(x)
+
+    assert slope(np.array([4.0, 1.0])).tolist() == [0.25, 0.5]
+    with np.errstate(invalid="ignore"):
+        assert slope(np.array([0.0, -1.0])).tolist() == [0.0, -2.0]
+    assert slope(np.array([4.0, 1.0])).tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [tg.grad, tg.hessian, lambda f: tg.vmap(tg.grad(f)), tg.value_and_grad, tg.jacobian],
+)
+def test_transforms_inside_and_functions_of_functions(transform: Any) -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.tanh(x) ** 3) + np.prod(x)
+
+    x = np.array([[0.5, -1.5], [2.0, 1.0]])
+    run = transform(f)
+    x = x if transform not in (tg.hessian,) else x[0]
+    assert_same(tg.compile(run)(x), run(x), bits=False)
+
+
+def test_a_method_is_compiled_for_each_instance() -> None:
+    class Doubler:
+        def __init__(self, by: float) -> None:
+            self.by = by
+
+        @tg.compile
+        def run(self, x: Any) -> Any:
+            return x * self.by
+
+    a, b = Doubler(2.0), Doubler(3.0)
+    assert (a.run(np.ones(1))[0], b.run(np.ones(1))[0]) == (2, 3)
+    a.by = 5.0
+    assert a.run(np.ones(1))[0] == 5
+
+
+def test_compiled_within_compiled_and_static_arguments() -> None:
+    inner = tg.compile(lambda x, n: sum(x**k for k in range(n)), static_argnums=1)
+    outer = tg.compile(lambda x: inner(x, 3) * 2)
+    assert outer(2.0) == 14
+    assert inner(2.0, 4) == 15
+    assert inner(2.0, 3) == 7
+    with pytest.raises(TypeError, match="hashable"):
+        inner(2.0, [3])
+
+
+def power(x: Any) -> Any:
+    return np.sum(x**2)
+
+
+def test_it_is_copied_and_pickled_without_its_programs() -> None:
+    f = tg.compile(power)
+    assert f(np.ones(3)) == 3
+    assert copy.deepcopy(f)(np.ones(3)) == 3
+
+
+def test_threads_have_buffers_of_their_own() -> None:
+    f = tg.compile(lambda x: np.tanh(np.sin(x) * np.cos(x)) + x * x)
+    xs = [np.full((200, 200), float(k)) for k in range(8)]
+    wanted = [np.tanh(np.sin(x) * np.cos(x)) + x * x for x in xs]
+    f(xs[0])
+    wrong: list[int] = []
+
+    def run(k: int) -> None:
+        for _ in range(20):
+            if not np.array_equal(f(xs[k]), wanted[k]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_new_shapes_are_traced_again_and_often_is_said() -> None:
+    f = tg.compile(lambda x: x * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for n in range(1, 8):
+            assert f(np.ones(n)).shape == (n,)
+    with pytest.warns(UserWarning, match="compiled for the 8th time"):
+        f(np.ones(9))
+
+
+def leaks(x: Any) -> Any:
+    LEAKED.append(x * 2)
+    return x
+
+
+LEAKED: list[Any] = []
+NOTE = {"calls": 0}
+
+
+def counts(x: Any) -> Any:
+    NOTE["calls"] += 1
+    return x
+
+
+def branches(x: Any) -> Any:
+    return x if x.sum() > 0 else -x
+
+
+def overwrites(x: Any) -> Any:
+    x[0] = 1
+    return x
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "said"),
+    [
+        (branches, X, "np.where instead of if"),
+        (lambda x: x * float(x.sum()), X, "np.where instead of if"),
+        (overwrites, X, "writes into an array that it was given"),
+        (lambda x: x[x > 0], X, "depends on numbers"),
+        (lambda x: np.nonzero(x), X, "depends on numbers"),
+        (counts, X, "changes 'NOTE.calls'"),
+        (leaks, X, "changes"),
+        (lambda x: x, Value(2.0) * 3, "detach"),
+        (lambda x: x, iter([1]), "not list_iterator"),
+    ],
+)
+def test_what_cannot_be_compiled_says_why_and_changes_nothing(f: Any, x: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        tg.compile(f)(x)
+    assert NOTE == {"calls": 0}
+    assert LEAKED == []
+
+
+def test_what_is_kept_beyond_its_call_says_so() -> None:
+    box = Value(1.0)
+    kept = []
+
+    def f(x: Any) -> Any:
+        kept_now = x * box
+        keep(kept_now)
+        return kept_now
+
+    def keep(x: Any) -> None:
+        object.__setattr__(holder, "x", x)
+
+    class Holder:
+        __slots__ = ("x",)
+
+    holder = Holder()
+    tg.compile(f)(np.ones(2))
+    with pytest.raises(RuntimeError, match="return it"):
+        holder.x + 1
+    assert kept == []
+
+
+def test_the_source_is_the_same_for_the_same_program() -> None:
+    sources = []
+    for _ in range(2):
+        _, _, step = pair()
+        step(X, Y)
+        step(X, Y)
+        sources.append(step.source)
+    assert sources[0] == sources[1]
+    assert "model_layers_0_weight" in sources[0]
+    with pytest.raises(ValueError, match="call the function once"):
+        tg.compile(power).source  # noqa: B018
+
+
+def test_pickle() -> None:
+    again = pickle.loads(pickle.dumps(tg.compile(power)))
+    assert again(np.ones(3)) == 3
+
+
+def test_what_is_written_into_a_view_is_in_both() -> None:
+    def f(x: Any) -> Any:
+        y = x * 1
+        row = y[1]
+        row += 10
+        y[1, 0] = 5
+        corner = row[1:]
+        corner[...] = corner * 2
+        z = (y * 1).reshape(-1)
+        z[0] = 7
+        return y, row, corner, z
+
+    x = np.arange(6.0).reshape(2, 3)
+    assert_same(tg.compile(f)(x), f(x))
+
+    def g(x: Any) -> Any:
+        y = x * 1
+        y.reshape(-1)[0] = 5
+        return y
+
+    with pytest.raises(TypeError, match="writes into a view that reshape made"):
+        tg.compile(g)(x)
+
+
+def run_alone(folder: Path, code: str) -> str:
+    """What the code prints in a process that sees NumPy and the folder, not this package."""
+    without = "import sys; sys.modules['tensorgrad'] = None\n"
+    command = [sys.executable, "-W", "error", "-c", without + code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_training_step_is_saved_for_numpy_alone(tmp_path: Path) -> None:
+    _, _, step = pair()
+    for _ in range(3):
+        step(X, Y)
+    step.save(tmp_path / "step.py")
+    np.savez(tmp_path / "batch.npz", x=X, y=Y)
+    losses = [step(X, Y).item() for _ in range(3)]
+    code = "import numpy as np; from step import step; b = np.load('batch.npz')\n"
+    code += "print(*(float(step(b['x'], b['y'])) for _ in range(3)))"
+    assert run_alone(tmp_path, code).split() == [*map(str, losses)]
+
+
+def test_a_transformer_is_saved_for_numpy_alone(tmp_path: Path) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model = nn.Sequential(nn.Embedding(5, 8), layer, nn.Linear(8, 5)).eval()
+    run = tg.compile(lambda tokens: model(tokens).data)
+    tokens = np.array([[0, 3, 1], [2, 2, 4]])
+    wanted = run(tokens)
+    run.save(tmp_path / "model.py")
+    np.save(tmp_path / "tokens.npy", tokens)
+    code = "import numpy as np; from model import step\n"
+    code += "np.save('out.npy', step(np.load('tokens.npy')))"
+    run_alone(tmp_path, code)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted, rtol=1e-6)
+
+
+def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
+    f = tg.compile(power)
+    with pytest.raises(ValueError, match="call the function once"):
+        f.save(tmp_path / "f.py")
+    f(np.ones(2))
+    with pytest.raises(ValueError, match=r"as a .py file"):
+        f.save(tmp_path / "f.txt")
+    with pytest.raises(OSError, match="nowhere"):
+        f.save(tmp_path / "nowhere" / "f.py")
+    convolution = tg.compile(nn.Conv2d(1, 2, 3))
+    convolution(np.ones((1, 1, 5, 5), np.float32))
+    with pytest.raises(ValueError, match="not for NumPy alone"):
+        convolution.save(tmp_path / "f.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_takes_the_same_steps_compiled() -> None:
+    states = []
+    for compile in (False, True):
+        s = Setup(lambda p: optim.Adam(p, lr=0.01))
+        batches = tg.data.DataLoader(X, Y, batch_size=3, shuffle=True, rng=0)
+        history = tg.fit(s.model, batches, F.cross_entropy, s.optimizer, epochs=3, compile=compile)
+        states.append((s.model.state_dict(), history.column("loss")))
+    assert_same(states[1], states[0])
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        tg.fit(
+            s.model,
+            [(X * np.nan, Y)],
+            F.cross_entropy,
+            s.optimizer,
+            epochs=1,
+            compile=True,
+        )
+    assert_same(s.model.state_dict(), states[1][0])
+
+
+def test_what_watches_a_sweep_is_heard() -> None:
+    _, _, step = pair()
+    step(X, Y)
+    with tg.debug(), pytest.raises(FloatingPointError):
+        step(X * np.nan, Y)
+
+
+def test_a_program_holds_no_parameters_and_writes_over_them_where_it_may() -> None:
+    _, compiled, step = pair(optim.SGD)
+    for _ in range(3):
+        step(X, Y)
+    before = compiled.model[0].weight.data.ctypes.data
+    step(X, Y)
+    assert compiled.model[0].weight.data.ctypes.data == before
+    weight = weakref.ref(compiled.model[0].weight.data)
+    compiled.model[0].weight.data = np.ones((4, 5))
+    assert weight() is None
+
+
+def test_settings_that_are_not_finite() -> None:
+    class Clip:
+        def __init__(self) -> None:
+            self.most, self.none = np.inf, float("nan")
+
+        def __call__(self, x: Any) -> Any:
+            return np.minimum(x, self.most)
+
+    clip = Clip()
+    f = tg.compile(clip)
+    assert f(np.ones(2)).tolist() == [1, 1]
+    clip.most = 0.5
+    assert f(np.ones(2)).tolist() == [0.5, 0.5]
