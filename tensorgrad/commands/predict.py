@@ -64,6 +64,10 @@ class Reader(NamedTuple):
             )
         return out[0]
 
+    def unsure(self, answers: Any) -> bool:
+        """Whether these outputs are no more than a guess."""
+        return image.unsure(self.model, answers)
+
 
 def light_on_black(whole: Any, height: int, width: int) -> Any:
     """A grey picture scaled to fit, the rest and what is like its border black."""
@@ -160,15 +164,11 @@ def predict(
             failed = 1
             continue
         answers = read.answers(picture)
-        print(printable(f"{path}: {verdict(read.model, answers, read.classes)}"))
+        second, best = (read.classes[i] for i in np.argsort(answers, kind="stable")[-2:])
+        said = f"{best} (unsure: {best} or {second})" if read.unsure(answers) else best
+        print(printable(f"{path}: {said}"))
         print(shown(picture.mean(axis=0), answers, read.classes), flush=True)
     raise typer.Exit(failed)
-
-
-def verdict(model: nn.Module, answers: Any, classes: Sequence[str]) -> str:
-    """The answer, and between which two it is unsure."""
-    second, best = (classes[i] for i in np.argsort(answers, kind="stable")[-2:])
-    return f"{best} (unsure: {best} or {second})" if image.unsure(model, answers) else best
 
 
 def shown(picture: Any, answers: Any, classes: Sequence[str]) -> str:
