@@ -29,7 +29,7 @@ def reader(seed, epochs, images):
         optimizer,
         epochs=epochs,
         validation=validation,
-        callbacks=[train.Schedule(optim.lr_scheduler.ExponentialLR(optimizer, 0.8))],
+        callbacks=[train.Schedule(optim.lr_scheduler.ExponentialLR(optimizer, 0.5))],
         on_epoch=show,
     )
     temperature = train.calibrate(train.predict(body, validation.x), validation.y)
@@ -63,7 +63,7 @@ def doubted(model, answers):
     "drawings of seeds 100 to 104. No digits: 100 letters, scribbles, patches as of a photograph, "
     "noise and blank sheets.",
 )
-def drawings(seed=0, epochs=10, images=50_000, each=20):
+def drawings(seed=0, epochs=4, images=50_000, each=20):
     model = reader(seed, epochs, images)
     test = mnist.split().test
     error = train.calibration_error(train.predict(model, test.x), test.y)
