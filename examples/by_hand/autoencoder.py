@@ -19,20 +19,25 @@ def start(rng):
     return [p for w in weights for p in (w, np.zeros(len(w), np.float32))]
 
 
-def gradients(parameters, x):
-    """Of half the squared error, the mean over the images, by each weight and bias."""
-    weights, biases = parameters[::2], parameters[1::2]
-    last, outputs = len(weights) - 1, [x]
-    for i, (w, b) in enumerate(zip(weights, biases)):
+def forward(parameters, x):
+    """The output of each layer, x before them all."""
+    outputs = [x]
+    for i, (w, b) in enumerate(zip(parameters[::2], parameters[1::2])):
         z = outputs[-1] @ w.T + b
-        if i == last:
+        if i == len(WIDTHS) - 2:
             z = 1 / (1 + np.exp(-z))
         elif i != CODE:
             z = np.maximum(z, 0)
         outputs.append(z)
+    return outputs
+
+
+def gradients(parameters, x):
+    """Of half the squared error, the mean over the images, by each weight and bias."""
+    weights, outputs, found = parameters[::2], forward(parameters, x), []
+    z = outputs[-1]
     delta = (z - x) * z * (1 - z) / np.float32(len(x))
-    found = []
-    for i in range(last, -1, -1):
+    for i in reversed(range(len(weights))):
         found += [delta.sum(axis=0), delta.T @ outputs[i]]
         if i:
             delta = delta @ weights[i]
