@@ -33,13 +33,11 @@ def run(name, *args, folder, code=0):
     their time is imports."""
     said, ended = io.StringIO(), 0
     module = name.startswith("examples.")
+    path = str(ROOT / (name.replace(".", "/") + ".py") if module else EXAMPLES / name)
     with chdir(folder), redirect_stdout(said), redirect_stderr(said):
         try:
-            with patch.object(sys, "argv", [str(EXAMPLES / name), *args]):
-                if module:
-                    runpy.run_module(name, run_name="__main__")
-                else:
-                    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+            with patch.object(sys, "argv", [path, *args]):
+                runpy.run_path(path, run_name="__main__")
         except SystemExit as end:
             ended = end.code
     assert ended == code, said.getvalue()
