@@ -87,13 +87,15 @@ def test_they_compose_with_each_other_and_with_a_step_of_yours() -> None:
     close(model.bias.data, b - ETA * np.clip(2 * gb, -0.3, 0.3))
 
 
-def test_fit_monitors_the_penalised_loss_on_training_and_evaluation_data() -> None:
+@pytest.mark.parametrize("compile", [False, True])
+def test_fit_monitors_the_penalised_loss_on_training_and_evaluation_data(compile: bool) -> None:
     model = nn.Linear(3, 2, rng=0).to(np.float64)
     (w, b) = (p.data for p in model.parameters())
     sgd = optim.SGD(model.parameters(), lr=0.1)
     kind = penalised(penalised(l2=2.0), l1=3.0, of=lambda name, p: name == "bias")
     sets = {"test": (X[:2], Y[:2]), "training": (X, Y)}
-    history = tg.fit(model, [(X, Y)], F.mse_loss, sgd, epochs=1, step=kind, validation=sets)
+    asked: Any = {"step": kind, "validation": sets, "compile": compile}
+    history = tg.fit(model, [(X, Y)], F.mse_loss, sgd, epochs=1, **asked)
     before = np.mean((X @ w.T + b - Y) ** 2) + np.sum(w**2) + 3 * np.sum(np.abs(b))
     close(history[0].loss, before)
     (w, b) = (p.data for p in model.parameters())

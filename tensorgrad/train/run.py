@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -208,10 +209,10 @@ class Run:
         validation_loss: float | None = None
         score: Any = None
         measures: dict[str, Any] = {}
-        with_penalty = getattr(self.step, "with_penalty", None)  # not every step is a Step
+        with_penalty = getattr(inspect.unwrap(self.step), "with_penalty", None)
         for i, (name, batches) in enumerate(self.validation.items()):
             loss, scores = measured(self.model, batches, self.loss, self.metrics)
-            if with_penalty is not None:
+            if with_penalty is not None:  # not every step is a Step
                 with no_grad():
                     loss = float(data_of(with_penalty(loss)))
             if not i:
@@ -301,7 +302,8 @@ class Run:
             f"model.{name}" if name else "model": module
             for name, module in self.model.named_modules()
         }
-        holders |= {"loss": self.loss, "step": self.step, "optimizer": self.optimizer}
+        step = inspect.unwrap(self.step)  # of what is compiled
+        holders |= {"loss": self.loss, "step": step, "optimizer": self.optimizer}
         found = {"program": default()}
         for where, holder in holders.items():
             found |= {f"{where}.{name}": rng for name, rng in generators_of(holder).items()}
