@@ -68,21 +68,26 @@ class Log:
         return self.folder / f"{e.name}.jsonl"
 
     def lines(self, e: Experiment, **of: Any) -> list[dict[str, Any]]:
-        """Those with these entries."""
+        """Those with these entries; of a run that was made again, the last."""
         path = self.file(e)
         if not path.exists():
             return []
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [line for line in lines if of.items() <= line.items()]
+            latest = {tuple(map(line.get, ("seed", "quick", "kernel"))): line for line in lines}
+            return [line for line in latest.values() if of.items() <= line.items()]
         except (ValueError, AttributeError):
             raise ValueError(
                 f"{path} is no log of runs: delete it, or name another --log"
             ) from None
 
-    def kind(self, quick: bool) -> dict[str, Any]:
-        """What the lines of such runs say."""
-        return {"quick": quick, "kernel": self.kernel}
+    def figure(self, e: Experiment, seed: int) -> Path:
+        return self.folder / f"{e.name}-{seed}.png"
+
+    def is_first(self, e: Experiment, seed: int) -> bool:
+        """Whether no other kernel ran it before: the figure is the first one's."""
+        before = self.lines(e, seed=seed, quick=False)
+        return not before or before[0]["kernel"] == self.kernel
 
     def add(self, e: Experiment, **line: Any) -> None:
         with self.file(e).open("a", encoding="utf-8") as out:
@@ -92,7 +97,7 @@ class Log:
 def run(e: Experiment, seed: int, log: Log, quick: bool) -> None:
     """Run it, and write down what it reached, how long it took, and its figure."""
     settings = dict(e.quick) if quick else {}
-    checkpoint = log.folder / f"{e.name}-{seed}{'-quick' * quick}.ckpt"
+    checkpoint = log.folder / f"{e.name}-{seed}-{log.kernel}{'-quick' * quick}.ckpt"
     if e.resumes:
         settings["checkpoint"] = checkpoint
     start = time.process_time()
@@ -101,9 +106,9 @@ def run(e: Experiment, seed: int, log: Log, quick: bool) -> None:
     for claim, number in zip(e.claims, reached.numbers):
         print(f"  {claim.what}: {claim.written(number)}", end="")
         print("" if claim.reported is None else f"  (reported {claim.written(claim.reported)})")
-    if reached.draw is not None and not quick:
+    if reached.draw is not None and not quick and log.is_first(e, seed):
         try:
-            reached.draw().savefig(log.folder / f"{e.name}-{seed}.png", dpi=100)
+            reached.draw().savefig(log.figure(e, seed), dpi=100)
         except ImportError as error:
             print(f"  no figure: {error}")
     log.add(e, seed=seed, quick=quick, reached=reached.numbers, seconds=seconds)
@@ -153,8 +158,7 @@ def table(module: Any, found: list[Experiment], log: Log, quick: bool) -> list[s
             )
         if e.note:
             notes.append(f"\n{e.claims[0].what}: {e.note}")
-        figure = log.folder / f"{e.name}-{here[0]['seed']}.png"
-        if figure.exists():
+        if log.figure(e, 0).exists():
             figures.append(f"\n![{e.claims[0].what}](reproduced/{e.name}.png)")
     return [*lines, *notes, *figures, ""] if len(lines) > 3 else []
 
@@ -243,7 +247,7 @@ def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace) -> int
         print(f"written: {page}")
     missed = []
     for e in chosen:
-        runs = log.lines(e, **log.kind(given.quick))
+        runs = log.lines(e, quick=given.quick, kernel=log.kernel)
         for i, claim in enumerate(e.claims):
             best = claim.best([r["reached"][i] for r in runs])
             if not claim.met(best, given.quick):

@@ -75,6 +75,40 @@ def test_an_interrupted_command_goes_on_where_it_was(begin, tmp_path, capsys):
     assert runs[4:] == [0, 1, 2]
 
 
+def test_of_a_run_that_was_made_again_the_last_counts(begin, tmp_path):
+    reached = iter([0.9, 0.7])
+
+    @experiment(Claim("luck", 0.9, at_least=0.8), seeds=1)
+    def luck(seed=0):
+        return next(reached)
+
+    assert begin(of=[luck]) == 0
+    assert begin("--again", of=[luck]) == 1
+    assert "| luck | 90.00 % | **70.00 %** (missed) |  |" in page(tmp_path)
+
+
+def test_another_kernel_has_its_own_numbers_and_checkpoints_and_the_firsts_figure(
+    begin, tmp_path, monkeypatch
+):
+    figures = pytest.importorskip("matplotlib.figure")
+    checkpoints, width = [], {"one": 2, "two": 4}
+    kernel = ""
+
+    @experiment(Claim("wide", None), seeds=1)
+    def wide(seed=0, checkpoint=None):
+        checkpoints.append(checkpoint)
+        return Reached(len(checkpoints) / 10, lambda: figures.Figure((width[kernel], 1)))
+
+    seen = []
+    for kernel in ("one", "two", "one"):
+        monkeypatch.setattr(reproduce, "kernel", lambda kernel=kernel: kernel)
+        assert begin("--again", of=[wide]) == 0
+        seen.append((tmp_path / "docs" / "reproduced" / f"{wide.name}.png").read_bytes())
+    assert seen[0] == seen[1] == seen[2]
+    assert checkpoints[0] == checkpoints[2] != checkpoints[1]
+    assert "| **30.00 %** | ; two: 20.00 % |" in page(tmp_path)
+
+
 def test_a_run_goes_on_from_its_checkpoint_which_is_kept_until_its_end(begin, tmp_path):
     found = []
 
