@@ -100,20 +100,25 @@ def entry_of(
     written: frozenset[Instruction],
     writes: Sequence[tuple[Place, int, bool]],
     results: int,
+    plain: bool,
 ) -> Any:
     """`entry(leaves)`, which answers the results, or OTHER, or CARE.
 
     `reads`: places, with what was there when the program was written; `inputs`: an instruction for
     each number there. `writes`: places, how many outputs go there, and whether they are a tuple.
+    `plain`: whether the leaves are arrays that nobody has looked at yet.
     """
     lines = Lines()
+    if plain:
+        n = sum(isinstance(place, Argument) for place, _ in reads)
+        lines.refuse_unless([f"len(leaves) != {n}"])
     lines.refuse_unless(settled(reach, lines))
     rest = iter(inputs)
     given: list[str] = []
     for place, x in reads:
         found = [(f"a{len(given) + k}", part, next(rest)) for k, part in enumerate(parts(x))]
         read(place, type(x) is tuple, [name for name, _, _ in found], lines)
-        if not isinstance(place, Argument) or place.key:  # else it was seen before
+        if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
             for name, part, i in found:
                 look(name, part, i, lines)
         lines.code += [SOLE.format(name) for name, _, i in found if i in written]

@@ -58,6 +58,42 @@ REDUCTIONS = {
 """What these functions call, 2 µs later."""
 
 
+LIKE = {np.zeros_like: np.zeros, np.ones_like: np.ones, np.empty_like: np.empty}
+SHAPED = frozenset({np.expand_dims, np.squeeze, np.ravel})
+
+
+def shapes(program: Program) -> Program:
+    """Of what is known only the shape is needed: arrays are made in it, and seen in it, by the
+    functions that do least. `broadcast_to` is left out where an operation broadcasts anyway."""
+
+    def rule(i: Instruction) -> Any:
+        if i.function in LIKE:
+            return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
+        if i.function in SHAPED:
+            return changed(i, np.reshape, (i.args[0], i.shape), {})
+        elementwise = isinstance(i.function, np.ufunc) and i.function.signature is None
+        if not elementwise and i.function is not np.where:
+            return i
+        narrow = [source(x) for x in i.args]
+        shape = np.broadcast_shapes(*(shape_of(x) for x in narrow))
+        same = shape == i.shape and any(x is not y for x, y in zip(narrow, i.args))
+        return changed(i, i.function, tuple(narrow), i.kwargs) if same else i
+
+    return rewritten(program, rule)
+
+
+def source(x: Any) -> Any:
+    """What was broadcast, if that is all that was done."""
+    wide = isinstance(x, Instruction) and x.function is np.broadcast_to
+    narrow = x.args[0] if wide else x
+    known = isinstance(narrow, (Instruction, np.ndarray, np.generic))
+    return narrow if known and not isinstance(getattr(narrow, "dtype", None), type) else x
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    return (x.shape or ()) if isinstance(x, Instruction) else np.shape(x)
+
+
 def reductions(program: Program) -> Program:
     """A sum is asked of `np.add`."""
 
@@ -94,7 +130,7 @@ def numbers(program: Program) -> Program:
         ):
             return i
         kinds = (int, float) if array.dtype.kind in "fc" else ()
-        args = [np.array(p, array.dtype) if type(p) in kinds else p for p in (x, y)]
+        args = [np.array(p, array.dtype) if type(p) in kinds else even(p, i) for p in (x, y)]
         return (
             i
             if args[0] is i.args[0] and args[1] is i.args[1]
@@ -102,6 +138,13 @@ def numbers(program: Program) -> Program:
         )
 
     return rewritten(program, rule)
+
+
+def even(x: Any, i: Instruction) -> Any:
+    """Of a constant that one number was broadcast to, that number, where `i` broadcasts it."""
+    flat = isinstance(x, np.ndarray) and x.size and not any(x.strides)
+    others = [shape_of(y) for y in i.args if y is not x]
+    return np.array(x[(0,) * x.ndim]) if flat and np.broadcast_shapes(*others) == i.shape else x
 
 
 def constants(program: Program) -> Program:
@@ -145,7 +188,7 @@ def dead_code(program: Program) -> Program:
     return program.with_body(body[::-1], {})
 
 
-PASSES = (ufuncs, reductions, constants, common_subexpressions, numbers, dead_code)
+PASSES = (ufuncs, shapes, reductions, constants, common_subexpressions, numbers, dead_code)
 
 
 def simplified(

@@ -11,7 +11,7 @@ import keyword
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,8 +74,9 @@ FINITE = [
     "import numpy as np",
     "",
     "",
-    "def finite(x):",
-    "    return math.isfinite(abs(np.vdot(x, x))) or np.isfinite(x).all()",
+    "def finite(*xs):",
+    "    squares = sum([abs(np.vdot(x, x)) for x in xs])",
+    "    return math.isfinite(squares) or all(np.isfinite(x).all() for x in xs)",
     "",
     "",
 ]
@@ -109,14 +110,20 @@ def is_masked(i: Instruction) -> bool:
     )
 
 
-def checked_first(program: Program) -> list[Instruction]:
-    """The body in an order in which what the checks need, and what is drawn, comes before all else;
-    and the number of these."""
-    needed = set(program.checks)
+def in_order(program: Program, over: Collection[Instruction]) -> tuple[list[Instruction], int]:
+    """The body in an order in which what the checks need, and what is drawn, comes before all else,
+    and what is written over state after it; and the number of the first."""
+    needed, late = set(program.checks), set(over) - set(program.checks)
     for i in reversed(program.body):
         if i in needed or i.function in IMPURE:
             needed.update((i, *i.operands))
-    return [i for i in program.body if i in needed]
+    late -= needed
+    for i in program.body:
+        if i not in needed and not late.isdisjoint(i.operands):
+            late.add(i)
+    first = [i for i in program.body if i in needed]
+    rest = [i for i in program.body if i not in needed and i not in late]
+    return [*first, *rest, *(i for i in program.body if i in late)], len(first)
 
 
 WRITES = with_items, added_at
@@ -290,10 +297,7 @@ class Writer:
 
     def body(self) -> list[str]:
         """The lines of the step, but for its last."""
-        first = checked_first(self.program)
-        early = set(first)
-        order = first + [i for i in self.program.body if i not in early]
-        checks = len(first)
+        order, checks = in_order(self.program, self.over)
         lives = Lives(self.program, order)
         ends = lives.ends(len(order), checks)
         lines: list[str] = []
@@ -308,10 +312,10 @@ class Writer:
         return lines + (self.checking() if checks == len(order) else [])
 
     def checking(self) -> list[str]:
-        checks = [f"finite({self.names[x]})" for x in dict.fromkeys(self.program.checks)]
-        if not checks:
+        checked = ", ".join(self.names[x] for x in dict.fromkeys(self.program.checks))
+        if not checked:
             return []
-        return [f"if not ({' and '.join(checks)}):", "    return None  # to be made with care"]
+        return [f"if not finite({checked}):", "    return None  # to be made with care"]
 
     def line(
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
@@ -357,8 +361,7 @@ class Writer:
         self, i: Instruction, source: Instruction, k: int, checked: bool, lives: Lives
     ) -> bool:
         """Whether `i` may be written over `source`, which nobody reads any more, or nobody but an
-        elementwise `i` itself: and not before the checks, unless its numbers are not read at all.
-        """
+        elementwise `i` itself; and not before the checks."""
         if not has_out(i) or (source.shape, source.dtype) != (i.shape, i.dtype):
             return False
         last = lives.last[source]
@@ -366,7 +369,7 @@ class Writer:
             return False
         reads = [x for x in i.operands if source in lives.of.get(x, ())]
         own = all(x is source for x in reads) and elementwise(i)
-        return (last < k or (last == k and own)) and (checked or last < 0)
+        return checked and (last < k or (last == k and own))
 
     def buffer(self, i: Instruction) -> str:
         """One that is free, or a new one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
@@ -369,8 +369,10 @@ class Traced(Kind):
             program.checks.append(g.instruction)
         return True
 
-    def as_one(self, function: Callable[..., Array], args: Sequence[Any]) -> Array:
-        return write(function, args)
+    def as_one(
+        self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
+    ) -> Array:
+        return write(function, args, params)
 
     def to_numbers(self, x: Array) -> Any:
         return x

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,9 +63,11 @@ class Kind:
         """The result of a primitive on operands and params among which there is such an array."""
         return op.forward(*inputs, **params)
 
-    def as_one(self, function: Callable[..., Array], args: Sequence[Any]) -> Array:
+    def as_one(
+        self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
+    ) -> Array:
         """The result of a call that is written down as it is."""
-        return function(*args)
+        return function(*args, **params)
 
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
@@ -208,14 +211,19 @@ def kinds_in(xs: Any) -> set[type]:
     return found
 
 
-def as_one(function: Callable[..., Array], *args: Any) -> Array:
-    """`function(*args)`, of NumPy's arrays and quick on these: who writes down what is done writes
-    down this call, instead of all that it consists of.
+def as_one(function: Callable[..., Array], *args: Any, **params: Any) -> Array:
+    """The function of NumPy's arrays, quick on these: who writes down what is done writes down this
+    call, instead of all that it consists of.
     """
     for made in kinds_in(args) if met else ():
         if kinds[made].writes:
-            return kinds[made].as_one(function, args)
-    return function(*args)
+            return kinds[made].as_one(function, args, params)
+    return function(*args, **params)
+
+
+def whole(function: Callable[..., Array]) -> Callable[..., Array]:
+    """The function, always called as one."""
+    return wraps(function)(partial(as_one, function))
 
 
 def innermost(x: Any) -> Any:

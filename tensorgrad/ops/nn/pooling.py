@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, as_array, created
+from tensorgrad.engine.arrays import anywhere, as_array, created, whole
 from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape, ties
 from tensorgrad.engine.node import Array
@@ -107,6 +107,7 @@ def apart(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> bool:
     return all(s > (k - 1) * d for k, s, d in each(kernel_size, stride, dilation))
 
 
+@whole
 def to_largest(
     g: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Array:
@@ -122,6 +123,7 @@ def to_largest(
     return total
 
 
+@whole
 def of_largest(
     c: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Array:
