@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 
 import tensorgrad
 from tensorgrad import data, io, nn, optim
-from tensorgrad.commands import choices, main, sources
+from tensorgrad.commands import choices, main, models, sources
 from tensorgrad.commands.choices import COSTS, SCHEDULES
 from tensorgrad.io.architecture import describe
-from tensorgrad.train import accuracy, predict
+from tensorgrad.train import accuracy, calibrate, predict
 
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(Path(tensorgrad.__file__).parents[1]),  # this tree, installed or not
@@ -146,6 +146,24 @@ def test_every_cost_trains_and_the_model_answers_with_shares(cost, activation, h
     assert answers.shape == (359, 10)
     assert 0 <= answers.min() <= answers.max() <= 1
     assert f"{100 * accuracy(answers, Y_TEST):.2f}" == f"{best:.2f}"
+
+
+def test_the_probabilities_of_a_softmax_are_calibrated_on_what_was_held_back(here):
+    here("train", "--cost", "softmax", "--epochs", 1, "--validation", 400)
+    weights = io.load_checkpoint("model.safetensors.checkpoint")["model"]
+    body = nn.Sequential(nn.Linear(64, 30), nn.Sigmoid(), nn.Linear(30, 10))
+    body.load_state_dict(weights)
+    x, y, x_test, _ = data.digits()
+    temperature = calibrate(predict(body, x[-400:]), y[-400:])
+    assert not 0.9 < temperature < 1.1
+    expected = nn.functional.softmax(predict(body, x_test) / temperature)
+    np.testing.assert_allclose(predict(io.load("model.safetensors"), x_test), expected, rtol=1e-5)
+
+
+def test_what_is_all_right_or_chance_has_no_temperature():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Softmax())
+    x = np.eye(2, dtype=np.float32)
+    assert models.calibrated(model, x, predict(model, x).argmax(axis=1)) is model
 
 
 def test_l2_shrinks_the_weights_and_not_the_biases(here):

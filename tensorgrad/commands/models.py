@@ -6,6 +6,7 @@ needed to read a picture.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import typer
 from tensorgrad import nn
 from tensorgrad.commands.choices import Cost
 from tensorgrad.nn.init import find
+from tensorgrad.train import calibrate, predict
 from tensorgrad.value import Value
 
 Shape = tuple[int, int, int]  # channels, height, width
@@ -133,6 +135,25 @@ def build(
     if init is not None:
         draw(body, init, rng)
     return body, body if cost.included is None else nn.Sequential(*layers, cost.included())
+
+
+def calibrated(model: nn.Sequential, x: Any, y: Any) -> nn.Sequential:
+    """The model with probabilities that are right as often as they say, of rows that it was not
+    trained on: the layer before its softmax, divided by their temperature (`train.calibrate`).
+
+    As it is without a softmax, and where no temperature is best.
+    """
+    *layers, last, ending = model
+    if not isinstance(ending, nn.Softmax):
+        return model
+    try:
+        temperature = calibrate(predict(nn.Sequential(*layers, last), x, 1000), y)
+    except ValueError:  # all is right, or all is chance
+        return model
+    last = copy.deepcopy(last)
+    for p in last.parameters():
+        p.data = p.data / temperature
+    return nn.Sequential(*layers, last, ending)
 
 
 def draw(model: nn.Module, init: str, rng: np.random.Generator) -> None:

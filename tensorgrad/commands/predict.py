@@ -148,8 +148,8 @@ def predict(
     Boxes, ruled lines and shadows are told from the digit. An answer is unsure where the best
     output leads the next by less than 0.5: for about one in twelve of the test images. Of these a
     fifth to two fifths are wrong, of the others 1 or 2 %. A network that ends in softmax answers
-    with probabilities, and is unsure below 0.95. A model of other pictures tells which of its
-    classes one is.
+    with probabilities, which training calibrates, and is unsure below 0.95. A model of other
+    pictures tells which of its classes one is.
     """
     if data is not None:
         chosen("--data", data, KNOWN)

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from tensorgrad import io, nn
+from tensorgrad.commands.models import calibrated
 from tensorgrad.commands.sources import DIGITS, Source
 from tensorgrad.train import Callback, Epoch, History, Run
 from tensorgrad.train.callbacks import Monitor
@@ -33,22 +34,24 @@ def metadata(source: Source, cost: str) -> dict[str, str]:
 
 
 class Keep(Monitor):
-    """Writes the model after each epoch that is the best so far, and says how each was.
+    """Writes the model, calibrated, after each epoch that is the best so far; says how each was.
 
-    Of epochs with the same accuracy the best has the least cost. Its state in a checkpoint is what
-    the training was told.
+    `validation`: the rows and classes that the best is told by. Of epochs with the same accuracy
+    the best has the least cost. Its state in a checkpoint is what the training was told.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Sequential,
+        validation: tuple[Any, Any],
         out: Path,
         metadata: Mapping[str, str],
         settings: Mapping[str, Any],
         epochs: int,
     ) -> None:
         super().__init__("accuracy")
-        self.model, self.out, self.metadata = model, out, metadata
+        self.model, self.validation = model, validation
+        self.out, self.metadata = out, metadata
         self.settings, self.epochs = settings, epochs
         self.at = 0  # the epoch of the best
 
@@ -64,7 +67,8 @@ class Keep(Monitor):
         line = run.history[-1]
         if not self.at or self.best(run) == len(run.history) - 1:
             found = {"epoch": str(line.epoch), "accuracy": str(line.accuracy)}
-            io.save(self.model, self.out, {**self.metadata, **found})
+            model = calibrated(self.model, *self.validation)
+            io.save(model, self.out, {**self.metadata, **found})
             self.at = line.epoch
         scores = (
             f"validation {percent(line.accuracy)}  test {percent(line.measures['test_accuracy'])}"

@@ -215,7 +215,9 @@ def train(
     told = {"validation": (images.x_validation, one_hot[images.y_validation])}
     if images.held_back:
         told["test"] = source.images.x_test, one_hot[source.images.y_test]
-    keep = record.Keep(network, out, record.metadata(source, cost), settings, epochs)
+    keep = record.Keep(
+        network, told["validation"], out, record.metadata(source, cost), settings, epochs
+    )
     callbacks: list[Any] = [keep, Checkpoint(last)]
     if schedule:
         descends = choices.schedule(schedule, descent, epochs)
