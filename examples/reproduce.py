@@ -5,9 +5,9 @@
     python -m examples.reproduce --quick           a look at each, minutes in all
 
 Each run is a line of a log, in the folder --log, from the moment it ends; what is in the log is not
-run again, and so Ctrl-C loses one run at most, and none that keeps checkpoints. At the end
-reproduced.md is written to --out, with the figures. Set OPENBLAS_NUM_THREADS=1: with more threads
-small matrix products wait for each other.
+run again, and so Ctrl-C loses one run at most, and an epoch of one that keeps checkpoints. At the
+end reproduced.md is written to --out, with the figures. Set OPENBLAS_NUM_THREADS=1: with more
+threads small matrix products wait for each other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import io
 import json
 import os
 import pkgutil
+import signal
 import statistics
 import sys
 import time
@@ -188,6 +189,26 @@ the same process.
 """
 
 
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Ctrl-C leaves a training too: of a KeyboardInterrupt `fit` makes its end, and half of a run
+    would stand in the log.
+    """
+
+    def leave(*arrived: Any) -> None:
+        raise SystemExit(130)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def selected(only: list[str]) -> list[Experiment]:
     """Those whose names contain one of the words. ValueError for a word that is in none."""
     every = [e for _, found in experiments() for e in found]
@@ -219,13 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
         log = Log(given.log)
         if not given.quick:
             check_writable(given.out / "reproduced.md")
-        for e in chosen:
-            for seed in range(given.seeds or (1 if given.quick else e.seeds)):
-                if given.again or not log.lines(e, seed=seed, quick=given.quick, kernel=log.kernel):
-                    print(f"{e.name}, seed {seed}", flush=True)
-                    run(e, seed, log, given.quick)
-            if e.by_hand and not given.quick and (given.again or not log.lines(e, timed=True)):
-                time_by_hand(e, log)
+        with leaving():
+            for e in chosen:
+                run_all(e, log, given)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -233,6 +250,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"examples.reproduce: {error}", file=sys.stderr)
         return 1
     return finish(chosen, log, given)
+
+
+def run_all(e: Experiment, log: Log, given: argparse.Namespace) -> None:
+    """What of an experiment is not in the log."""
+    for seed in range(given.seeds or (1 if given.quick else e.seeds)):
+        if given.again or not log.lines(e, seed=seed, quick=given.quick, kernel=log.kernel):
+            print(f"{e.name}, seed {seed}", flush=True)
+            run(e, seed, log, given.quick)
+    if e.by_hand and not given.quick and (given.again or not log.lines(e, timed=True)):
+        time_by_hand(e, log)
 
 
 def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace) -> int:

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+import tensorgrad as tg
 from examples import reproduce
 from examples.experiment import Claim, Reached, experiment
+from tensorgrad import nn, optim
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +76,34 @@ def test_an_interrupted_command_goes_on_where_it_was(begin, tmp_path, capsys):
     assert runs == [0, 1, 1, 2]
     assert begin("--again", of=[long]) == 0
     assert runs[4:] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("when", ["within a step", "between steps"])
+def test_ctrl_c_within_a_training_is_no_result(begin, tmp_path, monkeypatch, capsys, when):
+    press = lambda: os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Pressed(nn.Linear):
+        def forward(self, x):
+            if when == "within a step":
+                press()
+            return super().forward(x)
+
+    @experiment(Claim("short", None), Claim("more", None), seeds=2)
+    def short(seed=0):
+        model = Pressed(2, 2)
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        data = np.ones((4, 2)), np.ones(4, int)
+        tg.fit(model, data, nn.functional.cross_entropy, sgd, epochs=2, on_epoch=lambda e: press())
+        return 1.0, 2.0
+
+    try:
+        assert begin(of=[short]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().out.count("seed") == 1
+    assert not list(tmp_path.glob("reproduced/*.jsonl"))
 
 
 def test_of_a_run_that_was_made_again_the_last_counts(begin, tmp_path):
