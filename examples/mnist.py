@@ -32,8 +32,11 @@ class Split(NamedTuple):
 
 @cache
 def split() -> Split:
-    """Read from $TENSORGRAD_DATA/mnist, or downloaded once."""
+    """Read from $TENSORGRAD_DATA/mnist, or downloaded once. ValueError for other images."""
     x, y, x_test, y_test = data.mnist()
+    shapes = [a.shape for a in (x, x_test)]
+    if shapes != [(60_000, 784), (10_000, 784)] or [*y[:5]] != [5, 0, 4, 1, 9] or y_test.max() > 9:
+        raise ValueError("what is found as mnist are other images than MNIST's 60,000 and 10,000")
     return Split(
         Images(x[:50_000], y[:50_000]), Images(x[50_000:], y[50_000:]), Images(x_test, y_test)
     )
