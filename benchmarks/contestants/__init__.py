@@ -34,6 +34,7 @@ CONTESTANTS = (
     Contestant("NumPy by hand", "handwritten"),
     Contestant("tensorgrad", "tensorgrad"),
     Contestant("tensorgrad, spelled out", "spelled"),
+    Contestant("tensorgrad, compiled", "compiled"),
     Contestant("torch", "torch", apart=True),
     Contestant("autograd", "autograd"),
     Contestant("mygrad", "mygrad"),
