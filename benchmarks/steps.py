@@ -23,7 +23,8 @@ INFORMATION = "jax.jit"
 
 class Problem(NamedTuple):
     """A network and its batch. `target`: how much longer than NumPy by hand a step may take through
-    `nn`; `spelled`: and spelled out in operators and NumPy's functions; `compiled`: by `tg.compile`.
+    `nn`; `spelled`: and spelled out in operators and NumPy's functions; `compiled`: as tg.compile
+    makes it.
     """
 
     kind: str  # the function of the contestants: shallow, deep or convolutional
