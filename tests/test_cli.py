@@ -379,6 +379,26 @@ def test_what_is_held_back_of_a_folder_is_like_the_rest(things, here, tmp_path):
     assert cut.held_back == 20
 
 
+def test_a_picture_that_was_learned_from_is_read_as_it_was_then(here, tmp_path):
+    for colour, kind in ((200, "light"), (50, "dark")):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+        for i in range(12):  # only the transparent part tells them apart
+            picture = Image.new("RGBA", (8, 8), (colour, colour, colour, 0))
+            picture.paste((255, 0, i, 255), (0, 0, 8, 4))
+            picture.save(tmp_path / "mine" / kind / f"{i}.png")
+    here("train", "--data", "mine", "--epochs", 30, "--hidden", 5)
+    for kind in ("light", "dark"):
+        assert f": {kind}" in here("predict", "model.safetensors", f"mine/{kind}/1.png")
+
+
+def test_a_folder_of_a_known_set_holds_that_set(things, here, tmp_path):
+    as_idx(things[0], things[1], tmp_path)
+    said = here("train", "--data", "mnist", "--data-dir", ".", code=1)
+    assert "holds other images than mnist's; images of your own: --data FOLDER" in said
+    as_idx(np.zeros((20, 28, 28)), np.arange(20), tmp_path)
+    assert "other images than" in here("train", "--data", "mnist", "--data-dir", ".", code=1)
+
+
 def test_the_kinds_of_clothing_are_named(things, here, tmp_path):
     x = np.pad(np.kron(things[0], np.ones((1, 2, 2))), [(0, 0), (2, 2), (2, 2)])
     as_idx(x, 9 * things[1], tmp_path)
@@ -414,6 +434,8 @@ def test_a_folder_that_holds_something_else_is_told_in_a_line(things, here, tmp_
     assert "too small for --model conv" in refused("--size", 3, "--model", "conv")
 
     table = mine / "a.csv"
+    table.write_text("1;2;3\n4;5;6\n")
+    assert "has one column, and no pixels: are there commas?" in refused()
     table.write_text("5.1,3.5,setosa\n7.0,3.2,versicolor\n")
     assert "no number" in refused()
     table.write_text("kind,a,b\nsetosa,5.1,300\nversicolor,7.0,3.2\n")

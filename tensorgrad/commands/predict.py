@@ -20,6 +20,7 @@ import typer
 from tensorgrad import io, nn
 from tensorgrad.commands import image, sources
 from tensorgrad.commands.choices import chosen
+from tensorgrad.data import read_image
 from tensorgrad.extras import printable
 from tensorgrad.train import predict as answers_of
 
@@ -43,11 +44,10 @@ class Reader(NamedTuple):
         if self.layout in image.LAYOUTS:
             return image.read_digit(path, self.layout)[None]
         channels, height, width = self.shape
-        whole = image.open_image(path).convert("L" if channels == 1 else "RGB")
+        whole = image.open_image(path)  # which refuses what a stranger's picture may be
         if self.layout == "grey":
-            return light_on_black(whole, height, width)[None]
-        pixels = np.asarray(whole.resize((width, height), 2), np.float32) / 255  # 2: bilinear
-        return pixels[None] if channels == 1 else np.moveaxis(pixels, -1, 0)
+            return light_on_black(whole.convert("L"), height, width)[None]
+        return read_image(path, (height, width), "L" if channels == 1 else "RGB")
 
     def answers(self, picture: Any) -> Any:
         """The outputs, one for each class. ValueError for a model that is not of such images."""

@@ -49,7 +49,14 @@ def load(name: str, folder: Path | None = None, size: int | None = None) -> Sour
         return Source(name, data.digits(), (1, 8, 8), DIGITS, "digits")
     if name in KNOWN:
         read, classes, layout = KNOWN[name]
-        return Source(name, read(folder), (1, 28, 28), classes, layout)
+        images = read(folder)
+        shapes = {x.shape[1:] for x in (images.x_train, images.x_test)}
+        if shapes != {(784,)} or not min(map(len, images)) or max(map(np.max, images)) >= 10:
+            raise ValueError(
+                printable(f"{folder or 'what is found'} holds other images than {name}'s; ")
+                + "images of your own: --data FOLDER"
+            )
+        return Source(name, images, (1, 28, 28), classes, layout)
     path = Path(name)
     if not path.exists():
         near = difflib.get_close_matches(name, ("digits", *KNOWN))
@@ -77,12 +84,13 @@ def of_path(path: Path, size: int | None) -> Source:
         return of_tables(name, [path])
     if find(path):
         images = data.mnist(path)
-        classes = [str(i) for i in range(1 + max(images.y_train.max(), images.y_test.max()))]
+        largest = max(y.max(initial=0) for y in (images.y_train, images.y_test))
+        classes = [str(i) for i in range(1 + largest)]
         shapes = {x.shape[1] for x in (images.x_train, images.x_test)}
         if len(shapes) > 1:
             raise ValueError(f"{path}: images to train and to test have {shapes} pixels")
         return checked(Source(name, images, square(path, *shapes), classes, "grey"))
-    if tables := sorted(path.glob("*.csv")):
+    if tables := sorted(path.glob("[!.]*.csv")):
         return of_tables(name, tables)
     try:
         return of_pictures(name, path, size)
@@ -123,6 +131,8 @@ def table_of(path: Path) -> Any:
     table = data.read_csv(path, "label" if "label" in first else 0)
     if table.y.dtype.kind != "i":
         raise ValueError(printable(f"{path}: its labels are numbers with fractions, no classes"))
+    if not table.x.size:
+        raise ValueError(printable(f"{path} has one column, and no pixels: are there commas?"))
     if not (np.isfinite(table.x).all() and table.x.min() >= 0 and 1 < table.x.max() <= 255):
         raise ValueError(
             printable(f"{path} holds other numbers than pixels, which are 0 to 255; tables of ")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tensorgrad.data.subsets import Dataset
 from tensorgrad.extras import missing, printable
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow's others start programs
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
@@ -24,7 +25,8 @@ class ImageFolder(Dataset):
     its class; `classes` names them, in the order of the alphabet; `paths` and `targets` tell the
     files and their classes. `transform`: what becomes of an image. `mode`: "RGB", or "L", grey.
     `size`: (height, width) that images are resized to; without it all must have one size. A
-    `DataLoader` takes it as it is, and a `transform` of its own, of whole batches.
+    `DataLoader` takes it as it is, and a `transform` of its own, of whole batches. What has a name
+    with a dot before it is hidden, here too; photographs stand as they were taken (EXIF).
 
     FileNotFoundError for a folder without images in sub-folders; ImportError without Pillow;
     ValueError, with the file's name, for one that cannot be read or has another size.
@@ -41,7 +43,7 @@ class ImageFolder(Dataset):
         if mode not in ("L", "RGB"):
             raise ValueError(f"ImageFolder: mode is 'L' or 'RGB', not {mode!r}")
         self.root, self.transform, self.size, self.mode = Path(root), transform, size, mode
-        found = sorted(p for p in self.root.glob("*/*") if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in self.root.glob("[!.]*/[!.]*") if p.suffix.lower() in SUFFIXES)
         if not found:
             raise FileNotFoundError(
                 f"ImageFolder: {root} has no images in sub-folders, one for each class, such as "
@@ -76,19 +78,19 @@ def read_image(
 ) -> NDArray[np.float32]:
     """The image in a file, float32 of shape (channels, height, width) in 0..1."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise missing("images need Pillow", "data") from None
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode[0] in "IF":  # Pillow would cut off what is above 255
                 raise ValueError(f"pixels of mode {image.mode}, not of 8 bits: scale them first")
-            picture = image.convert(mode)
+            picture = ImageOps.exif_transpose(image).convert(mode)
             if size is not None:
                 picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a decoder may say anything of what it meets
         raise ValueError(printable(f"{path} cannot be read as an image: {error}")) from error
     pixels = np.asarray(picture, np.float32) / np.float32(255)
     return pixels[None] if mode == "L" else np.moveaxis(pixels, -1, 0).copy()

@@ -244,6 +244,33 @@ def test_pixels_of_more_than_8_bits_are_not_cut_off(tmp_path, dtype, name):
         read_image(tmp_path / name)
 
 
+def test_hidden_files_are_none_and_photographs_stand_as_they_were_taken(pictures):
+    image = pytest.importorskip("PIL.Image")
+    before = len(data.ImageFolder(pictures))
+    (pictures / "cat" / "._1.png").write_bytes(b"what a Mac leaves")
+    (pictures / ".thumbnails").mkdir()
+    image.new("RGB", (4, 3)).save(pictures / ".thumbnails" / "1.png")
+    folder = data.ImageFolder(pictures)
+    assert (len(folder), folder.classes) == (before, ["cat", "dog"])
+    turned = image.new("L", (4, 3))
+    turned.putpixel((0, 0), 255)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    turned.save(pictures / "cat" / "turned.png", exif=exif)
+    (pixels,) = read_image(pictures / "cat" / "turned.png")
+    assert pixels.shape == (4, 3)
+    assert pixels[0, 2] == 1
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path):
+    """Pillow gives PostScript, told by content, to Ghostscript."""
+    pytest.importorskip("PIL")
+    path = tmp_path / "a.png"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match="cannot identify image file"):
+        read_image(path)
+
+
 def table(tmp_path, text, **options):
     (tmp_path / "t.csv").write_text(text, encoding="utf8")
     return data.read_csv(tmp_path / "t.csv", **options)
