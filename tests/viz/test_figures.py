@@ -309,6 +309,13 @@ def test_activations_are_those_of_the_network_layer_by_layer() -> None:
     close([bar.get_width() for bar in output.patches], predict(model, x[None])[0])
 
 
+def test_a_network_in_doubt_has_shorter_bars_than_one_that_is_sure() -> None:
+    model = network(4, 2, 3)
+    model[2].bias.data = np.full(3, -2.0)
+    *_, output = figures.activations(model, np.ones(4)).axes
+    assert output.get_xlim()[1] > 1 > 2 * max(bar.get_width() for bar in output.patches)
+
+
 def test_what_is_not_finite_is_shown_as_such() -> None:
     model = network(4, 2, 3)
     model[2].bias.data = np.array([0.0, np.nan, 0.0])

@@ -272,6 +272,8 @@ def _outputs(axes: Axes, a: Array) -> None:
         )
     finite = np.append(a[np.isfinite(a)], 0.0)  # what is not is written, without a bar
     low, high = float(finite.min()), float(finite.max())
+    if low >= 0 and high <= 1:  # sigmoid, softmax: an output of 0.5 is half as long as one of 1
+        high = 1.0
     axes.set_xlim(low - 0.02 * (high - low), high + 0.3 * (high - low or 1.0))
     axes.set_yticks(range(len(a)), [f"{i}" for i in range(len(a))], fontsize=SMALL)
     axes.set_xticks([])

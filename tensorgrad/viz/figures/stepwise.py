@@ -91,7 +91,7 @@ def universality(
     for axes, n, network in zip(panels, counts, networks):
         y = predict(network, x[:, None])[:, 0]
         distance = np.abs(y - f(x)).mean()
-        axes.fill_between(x, y, color=COLOURS[5], alpha=0.35, linewidth=0)
+        axes.fill_between(x, y, color=COLOURS[5], alpha=0.35, linewidth=0, label="its bumps")
         axes.plot(x, f(x), color="black", linewidth=2.5, label="f")
         axes.plot(x, y, color=COLOURS[1], linewidth=1.6, label=f"network, {distance:.3f} off")
         caption(axes, f"{2 * n} neurons: {n} bumps", "x")

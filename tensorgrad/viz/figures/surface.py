@@ -146,6 +146,7 @@ def loss_surface(
         fontweight="bold",
     )
     flat.set_aspect("equal")
+    flat.locator_params(nbins=5)
     caption(flat, "Seen from above", "along $d_1$", "along $d_2$")
     figure.colorbar(drawn, ax=flat).set_label("cost", fontsize=LABEL)
     return figure

@@ -54,8 +54,10 @@ def nudges(model: Any, x: Array, y: Array, loss: Callable[..., Any], most: int =
 
     left.bar(range(n), output, color="#bbbbbb", width=0.7)
     span = max(float(np.ptp(np.append(output, 0))), 1e-12)
-    _arrows(left, np.arange(n), np.asarray(output), wish / signed_limit(wish) * span * 0.35)
-    left.set_ylim(min(output.min(), 0) - 0.42 * span, max(output.max(), 0) + 0.42 * span)
+    arrows = wish / signed_limit(wish) * span * 0.35
+    _arrows(left, np.arange(n), np.asarray(output), arrows)
+    ends = np.concatenate([[0.0], output, output + arrows])
+    left.set_ylim(ends.min() - 0.05 * span, ends.max() + 0.05 * span)
     left.set_xticks(range(n))
     caption(left, "", "output", "activation")
     left.set_title("how the outputs should change", fontsize=LABEL)
