@@ -93,14 +93,15 @@ def draw(lengths, policy):
     left.plot(lengths, ".", color=canvas.COLOURS[5], markersize=3, alpha=0.5)
     left.plot(lengths.mean(axis=1), color=canvas.COLOURS[0], linewidth=2.5)
     left.axhline(475, color=canvas.COLOURS[1], linestyle="--")
-    canvas.caption(left, "Steps that the pole stands (475: solved)", "epoch of 20 episodes")
+    canvas.caption(left, "The pole stands (475: solved)", "epoch of 20 episodes", "steps")
     angle, spin = np.meshgrid(np.linspace(-12, 12, 121), np.linspace(-150, 150, 121))
     states = np.zeros((*angle.shape, 4), np.float32)
     states[..., 2:] = np.radians(np.stack([angle, spin], axis=-1))
     p = F.sigmoid(policy(states)).data[..., 0]
     colours = right.contourf(angle, spin, p, np.linspace(0, 1, 21), cmap=canvas.SIGNED)
     right.contour(angle, spin, p, [0.5], colors="black", linewidths=2)
-    figure.colorbar(colours, ax=right, ticks=[0, 0.5, 1])
+    bar = figure.colorbar(colours, ax=right, ticks=[0, 0.5, 1])
+    bar.set_label("probability", fontsize=canvas.LABEL)
     canvas.caption(right, "Push to the right, in mid-track", "angle, degrees", "degrees / s")
     return figure
 

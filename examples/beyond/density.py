@@ -27,7 +27,7 @@ def draw(seen, reach, training, drawn):
     for axes, (step, p) in zip(panels, seen.items()):
         picture = np.sqrt(p).reshape(200, 200)  # what is faint is seen
         axes.imshow(picture, origin="lower", extent=(-reach, reach) * 2, cmap="magma")
-        canvas.caption(axes, f"density after {step:,} steps")
+        canvas.caption(axes, f"√density, {step:,} steps")
     for axes, points, title in zip(
         panels[4:], (training, drawn), ("learned from", "drawn from it")
     ):

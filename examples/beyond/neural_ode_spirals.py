@@ -39,10 +39,11 @@ def draw(theta, x, y):
     for axes, steps in zip(figure.subplots(1, 3), (0, 5, 10)):
         at = solve(network, x, theta, 0.1, steps)
         for who in (0, 1):
-            axes.plot(*at[y == who].T, ".", color=canvas.COLOURS[who], markersize=8)
+            look = {"color": canvas.COLOURS[who], "markersize": 5}
+            axes.plot(*at[y == who].T, canvas.MARKERS[who], **look)
         low, high = axes.get_xlim(), axes.get_ylim()
         places = np.stack(np.meshgrid(np.linspace(*low, 14), np.linspace(*high, 14)), axis=-1)
         arrows = (*places.transpose(2, 0, 1), *network(places, theta).transpose(2, 0, 1))
         axes.quiver(*arrows, color="grey", alpha=0.5)
-        canvas.caption(axes, f"at time {steps / 10:g}")
+        canvas.caption(axes, f"at time {steps / 10:g}", "$h_1$", "$h_2$")
     return figure

@@ -52,11 +52,23 @@ def same_group(vectors, rows, group):
     return np.mean(group[near] == group)
 
 
+def apart(places, words, height):
+    """The places (n, 2) of words so high, moved up or down, as little as no overlap takes."""
+    places, width = places.copy(), 0.45 * height * np.array([len(word) for word in words])
+    shifts, order = sorted(np.arange(-40, 41) * height / 4, key=abs), np.argsort(places[:, 1])
+    for n, i in enumerate(order):
+        (x, y), done = places[i], order[:n]
+        beside = places[done[np.abs(x - places[done, 0]) < (width[i] + width[done]) / 2], 1]
+        places[i, 1] = next(y + s for s in shifts if (np.abs(y + s - beside) >= height).all())
+    return places
+
+
 def in_the_plane(vectors, words, group, groups):
     """Words in the plane of most variance of their directions, each group in its colour."""
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     directions -= directions.mean(axis=0)
     places = directions @ np.linalg.svd(directions)[2][:2].T
+    places = apart(places / np.ptp(places, axis=0) * [11, 8], words, 0.22)  # in inches, nearly
     sheet = canvas.sheet(11, 8)
     axes = sheet.subplots()
     axes.scatter(*places.T, s=0)

@@ -179,3 +179,12 @@ def test_neighbours_are_pairs_of_words_no_further_apart_than_the_window():
     pairs = words.neighbours(text, rng())
     assert set(map(tuple, pairs)) == set(map(tuple, pairs[:, ::-1]))
     assert np.abs(pairs[:, 0] - pairs[:, 1]).max() >= words.WINDOW
+
+
+def test_no_word_is_written_over_another() -> None:
+    places = np.random.default_rng(0).uniform(size=(40, 2)) * [4, 2]
+    x, y = pmi.apart(places, ["word"] * 40, 0.2).T
+    close(x, places[:, 0], rtol=0)
+    beside = np.abs(np.subtract.outer(x, x)) < 0.45 * 0.2 * 4
+    over = np.abs(np.subtract.outer(y, y)) < 0.2
+    assert (beside & over).sum() == 40  # each with itself
