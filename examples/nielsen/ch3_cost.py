@@ -37,13 +37,16 @@ def drawn(runs, cost):
     """Cost and answer over the steps, from both starts."""
     figure = figures.canvas.sheet(10.0, 4.0)
     panels = figure.subplots(1, 2)
-    for i, (axes, title) in enumerate(zip(panels, ("Cost", "Answer to the input 1"))):
-        for (w, b), run in zip(STARTS, runs):
-            axes.plot(run[:, i], label=f"w = {w}, b = {b}")
-        figures.canvas.caption(axes, title, "step")
+    titles = f"Cost: {cost}", "Answer to the input 1 (right: 0)"
+    for i, (axes, title) in enumerate(zip(panels, titles)):
+        for (w, b), run, colour, style in zip(STARTS, runs, figures.canvas.COLOURS, ("-", "--")):
+            look = {"color": colour, "linestyle": style, "linewidth": 2.5}
+            axes.plot(run[:, i], label=f"from w = {w}, b = {b}", **look)
+        figures.canvas.caption(axes, title, "step", ("cost", "activation")[i])
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    panels[0].legend(title=f"{cost}, from")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=figures.canvas.LABEL)
     return figure
 
 

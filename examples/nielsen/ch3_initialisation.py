@@ -15,13 +15,14 @@ SETTINGS = {
 def drawn(large, small):
     figure = figures.canvas.sheet(7.0, 4.5)
     axes = figure.subplots()
-    for history, label in ((small, "N(0, 1/n)"), (large, "N(0, 1)")):
-        axes.plot(history.column("epoch"), history.column("accuracy"), label=label)
-    figures.canvas.caption(axes, "Accuracy on the validation images", "epoch")
+    for i, (history, label) in enumerate([(small, "N(0, 1/n)"), (large, "N(0, 1)")]):
+        look = {"color": figures.canvas.COLOURS[i], "marker": figures.canvas.MARKERS[i]}
+        axes.plot(history.column("epoch"), history.column("accuracy"), label=label, **look)
+    figures.canvas.caption(axes, "Accuracy on the validation images", "epoch", "accuracy")
     axes.yaxis.set_major_formatter(lambda x, _: f"{100 * x:.4g} %")
     axes.set_ylim(0.85, 1.0)
     axes.grid(alpha=0.3)
-    axes.legend(title="weights drawn from")
+    axes.legend(title="weights drawn from", fontsize=figures.canvas.LABEL)
     return figure
 
 

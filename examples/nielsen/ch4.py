@@ -84,11 +84,13 @@ def surface(counts):
     }
     for i, (title, z) in enumerate(drawn.items(), start=1):
         axes = figure.add_subplot(1, len(drawn), i, projection="3d")
-        look = {"cmap": "viridis", "linewidth": 0, "antialiased": False}
+        look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "linewidth": 0, "antialiased": False}
         axes.plot_surface(x, y, z.reshape(x.shape), rcount=160, ccount=160, **look)
+        axes.set_zlim(0, 1)
         axes.set_title(title, fontsize=TITLE)
         axes.set(xlabel="x", ylabel="y")
         axes.tick_params(labelsize=SMALL)
+        axes.locator_params(nbins=4)
         axes.view_init(28, -125)
     return figure
 
