@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 # Strokes, each through its points (x, y) in percent of the digit's height, y downwards. A corner is
 # where one stroke ends and the next begins.
@@ -318,17 +318,17 @@ def draw_strangers(folder, seed=0, each=20):
 
 def contact_sheet(paths, titles=None, marked=None, columns=20, side=96):
     """The pictures in rows, each in a square, with titles below, those marked in red."""
-    rows = -(-len(paths) // columns)
-    sheet = Image.new("RGB", (columns * side, rows * (side + 12)), (70, 70, 70))
+    rows, font = -(-len(paths) // columns), ImageFont.load_default(20)
+    sheet = Image.new("RGB", (columns * side, rows * (side + 24)), (70, 70, 70))
     for i, path in enumerate(paths):
         with Image.open(path) as file:
             tile = file.convert("RGBA")
         tile.thumbnail((side - 4, side - 4))
-        x, y = i % columns * side, i // columns * (side + 12)
+        x, y = i % columns * side, i // columns * (side + 24)
         sheet.paste(tile, (x + 2, y + 2), tile)
         if titles is not None:
             fill = (255, 60, 60) if marked is not None and marked[i] else (255, 255, 255)
-            ImageDraw.Draw(sheet).text((x + 4, y + side - 2), titles[i], fill=fill)
+            ImageDraw.Draw(sheet).text((x + 4, y + side - 2), titles[i], fill=fill, font=font)
     return sheet
 
 

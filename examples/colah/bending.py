@@ -134,7 +134,9 @@ def freed(epochs=250):
             wall = -(w[0] * u + w[1] * v + b) / w[2]
             wall[np.abs(wall) > 1.1] = np.nan
             axes.plot_surface(u, v, wall, color="black", alpha=0.25, label="boundary")
-        axes.set_title(f"{width} neurons: {share:.2%} told apart", fontsize=TITLE)
+        axes.set_title(f"{width} neurons: {100 * share:.2f} % told apart", fontsize=TITLE)
+        axes.set(xlabel="$a_1$", ylabel="$a_2$", **({"zlabel": "$a_3$"} if width == 3 else {}))
+        axes.locator_params(nbins=5)
         axes.legend(fontsize=LABEL, loc="lower right" if width == 2 else "upper right")
     return figure
 

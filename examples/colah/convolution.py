@@ -56,7 +56,7 @@ def toeplitz(seed=0, images=100):
 
 def picture(kernel):
     """A digit, what the kernel makes of it, and a part of the matrix, a colour for each weight."""
-    from tensorgrad.viz.figures.canvas import TITLE, sheet
+    from tensorgrad.viz.figures.canvas import TITLE, caption, sheet
 
     digit = mnist.split().test.x[0].reshape(28, 28).astype(np.float64)
     which = tied((28, 28), (5, 5))
@@ -66,12 +66,12 @@ def picture(kernel):
     panels[0].set_title("28×28 pixels x", fontsize=TITLE)
     made = (np.append(0, kernel)[which] @ digit.ravel()).reshape(24, 24)
     most = np.abs(made).max()
-    panels[1].imshow(made, cmap="RdBu", vmin=-most, vmax=most)
+    shown = panels[1].imshow(made, cmap="RdBu", vmin=-most, vmax=most)
+    figure.colorbar(shown, ax=panels[1], shrink=0.75)
     panels[1].set_title("24×24 outputs W x", fontsize=TITLE)
     part = np.ma.masked_equal(which[:52, :190], 0)
     panels[2].imshow(part, cmap="turbo", aspect="auto", interpolation="nearest")
-    panels[2].set_title("a corner of W: a colour for each of 25 weights", fontsize=TITLE)
-    panels[2].set(xlabel="pixel", ylabel="output")
+    caption(panels[2], "a corner of W: a colour for each of 25 weights", "pixel", "output")
     for axes in panels[:2]:
         axes.set(xticks=[], yticks=[])
     return figure

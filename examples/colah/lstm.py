@@ -183,15 +183,15 @@ def variants(seed=0, images=10_000, epochs=5):
 
 
 def races(histories):
-    from tensorgrad.viz.figures.canvas import COLOURS, LABEL, caption, sheet
+    from tensorgrad.viz.figures.canvas import COLOURS, LABEL, MARKERS, caption, sheet
 
     figure = sheet(7, 4.6)
     axes = figure.subplots()
-    for colour, (kind, history) in zip(COLOURS, histories.items()):
+    for colour, marker, (kind, history) in zip(COLOURS, MARKERS, histories.items()):
         errors = 100 * (1 - np.array(history.column("accuracy")))
         epochs = history.column("epoch")
-        axes.plot(epochs, errors, "o-", color=colour, label=kind)
-    caption(axes, "Rows of digits, read by networks with a memory", "epoch", "% misread")
+        axes.plot(epochs, errors, marker=marker, color=colour, label=kind)
+    caption(axes, "Rows of digits, read with a memory", "epoch", "% misread")
     axes.set(yscale="log", xticks=epochs)
     axes.set_yticks(ticks := [3, 5, 10, 20, 40], labels=map(str, ticks))
     axes.minorticks_off()

@@ -7,7 +7,7 @@ from examples import mnist
 from examples.experiment import Claim, Reached, experiment, show
 from tensorgrad import data, nn, optim
 from tensorgrad.train import predict
-from tensorgrad.viz.figures.canvas import LABEL, SMALL, TITLE, sheet
+from tensorgrad.viz.figures.canvas import LABEL, TITLE, blank, sheet
 
 
 def views(rows, seed, iterations):
@@ -38,10 +38,11 @@ def scatter(planes, y):
     panels = figure.subplots(1, len(planes))
     for axes, (title, points) in zip(panels, planes.items()):
         for digit, colour in enumerate(matplotlib.colormaps["tab10"].colors):
-            look = {"color": colour, "marker": f"${digit}$", "markersize": 5, "linestyle": "none"}
+            look = {"color": colour, "marker": f"${digit}$", "markersize": 7, "linestyle": "none"}
             axes.plot(*points[y == digit].T, **look, markeredgewidth=0.3, label=str(digit))
-        axes.set_title(f"{title}: {agreement(points, y):.1%} beside their like", fontsize=TITLE)
-        axes.tick_params(labelsize=SMALL)
+        same = f"{100 * agreement(points, y):.1f} %"
+        axes.set_title(f"{title}: nearest is the same digit for {same}", fontsize=TITLE)
+        blank(axes)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=LABEL, markerscale=2)
     return figure
