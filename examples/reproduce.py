@@ -230,6 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, default=Path("reproduced"), help="the folder of runs")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="for reproduced.md")
     given = parser.parse_args(arguments)
+    left_out: dict[str, str] = {}
     try:
         if given.seeds is not None and given.seeds < 1:
             raise ValueError(f"--seeds {given.seeds}: at least 1")
@@ -242,18 +243,23 @@ def main(arguments: list[str] | None = None) -> int:
             check_writable(given.out / "reproduced.md")
         with leaving():
             for e in chosen:
-                run_all(e, log, given)
+                try:
+                    measure(e, log, given)
+                except ImportError as error:
+                    print(f"  left out: {error}")
+                    left_out[e.name] = f"{e.name}, left out: {error}"
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except (OSError, ValueError, ImportError) as error:
         print(f"examples.reproduce: {error}", file=sys.stderr)
         return 1
-    return finish(chosen, log, given)
+    missed = [*left_out.values()]
+    return finish([e for e in chosen if e.name not in left_out], log, given, missed)
 
 
-def run_all(e: Experiment, log: Log, given: argparse.Namespace) -> None:
-    """What of an experiment is not in the log."""
+def measure(e: Experiment, log: Log, given: argparse.Namespace) -> None:
+    """Those of its runs that are not in the log."""
     for seed in range(given.seeds or (1 if given.quick else e.seeds)):
         if given.again or not log.lines(e, seed=seed, quick=given.quick, kernel=log.kernel):
             print(f"{e.name}, seed {seed}", flush=True)
@@ -262,7 +268,7 @@ def run_all(e: Experiment, log: Log, given: argparse.Namespace) -> None:
         time_by_hand(e, log)
 
 
-def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace) -> int:
+def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace, missed: list[str]) -> int:
     """Write the page, and say what was missed: 1 if there is any, in what was chosen."""
     if not given.quick:
         (given.out / "reproduced").mkdir(exist_ok=True)
@@ -272,7 +278,6 @@ def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace) -> int
         page = given.out / "reproduced.md"
         page.write_text(report(log, False), encoding="utf-8")
         print(f"written: {page}")
-    missed = []
     for e in chosen:
         runs = log.lines(e, quick=given.quick, kernel=log.kernel)
         for i, claim in enumerate(e.claims):

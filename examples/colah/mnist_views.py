@@ -12,8 +12,11 @@ from tensorgrad.viz.figures.canvas import LABEL, TITLE, blank, sheet
 
 def views(rows, seed, iterations):
     """Two numbers for each row: its principal components, and its place by t-SNE."""
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
+    try:
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+    except ImportError:
+        raise ImportError("PCA and t-SNE need scikit-learn: pip install scikit-learn") from None
     from threadpoolctl import threadpool_limits
 
     components = PCA(min(50, rows.shape[1]), random_state=seed).fit_transform(rows)

@@ -140,6 +140,22 @@ def test_another_kernel_has_its_own_numbers_and_checkpoints_and_the_firsts_figur
     assert "| **30.00 %** | ; two: 20.00 % |" in page(tmp_path)
 
 
+def test_what_lacks_a_library_is_left_out_and_said_and_the_rest_runs(begin, tmp_path, capsys):
+    @experiment(Claim("views", None), seeds=1)
+    def views(seed=0):
+        raise ImportError("it needs scikit-learn")
+
+    @experiment(Claim("deep", 0.5, at_least=0.5), seeds=1)
+    def deep(seed=0):
+        return 0.5
+
+    assert begin(of=[views, deep]) == 1
+    assert (
+        "views, left out: it needs scikit-learn" in capsys.readouterr().out.partition("missed:")[2]
+    )
+    assert "deep" in page(tmp_path)
+
+
 def test_a_run_goes_on_from_its_checkpoint_which_is_kept_until_its_end(begin, tmp_path):
     found = []
 
