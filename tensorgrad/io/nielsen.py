@@ -45,9 +45,9 @@ def save_json(model: Module, path: PathLike, cost: str = "CrossEntropyCost") -> 
     linear = layers[::2]
     for i, layer in enumerate(layers if layers and not len(layers) % 2 else [*layers, None]):
         if not isinstance(layer, Sigmoid if i % 2 else Linear):
+            here = "the last is missing" if layer is None else f"layer {i} is {layer!r:.60}"
             raise ValueError(
-                "network2.py has linear layers with a sigmoid after each; here layer "
-                f"{i} is {layer!r:.60}"
+                f"network2.py has linear layers with a sigmoid after each; here {here}"
             )
     content = {
         "sizes": [linear[0].in_features, *(layer.out_features for layer in linear)],
