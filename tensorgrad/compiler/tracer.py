@@ -115,8 +115,8 @@ class Tracer:
     def numbers(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             "a compiled function was asked for a number while it is traced, and has none yet: "
-            "choose with np.where instead of if, compute with NumPy instead of math and float, and "
-            "name what is a setting in static_argnums"
+            "choose with np.where instead of if, compute with NumPy instead of math and float, "
+            "pass arrays instead of lists, and name what is a setting in static_argnums"
         )
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = numbers
