@@ -8,32 +8,40 @@ what it was for the program to be used again.
 
 from __future__ import annotations
 
+import random
+import sys
 import types
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tensorgrad.compiler.program import Instruction, Program
 from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, writing
 from tensorgrad.engine.arrays import met
-from tensorgrad.engine.node import Node
+from tensorgrad.engine.node import Node, data_of
+from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.rules import Each
+from tensorgrad.random import default
 from tensorgrad.transforms.tree import is_module
 from tensorgrad.value import Value
 
 GONE = object()
-FOREIGN = frozenset({"numpy", "tensorgrad", "builtins", "optree", "functools", "math", "operator"})
+R = TypeVar("R")
+FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
 """Packages whose functions hold nothing of the user's."""
 
 
 class Place:
-    """Where state is: an item of a dict or list."""
+    """Where state is: an item of a dict or list. `shared`: whether others may hold what is there,
+    and would have to see what is written into it."""
 
-    def __init__(self, holder: Any, key: Any, name: str) -> None:
-        self.holder, self.key, self.name = holder, key, name
+    def __init__(self, holder: Any, key: Any, name: str, shared: bool = False) -> None:
+        self.holder, self.key, self.name, self.shared = holder, key, name, shared
 
     @property
     def identity(self) -> Any:
@@ -84,28 +92,28 @@ class Container(NamedTuple):
     whole: bool = True
 
 
-def never(key: Any, x: Any) -> bool:
-    return False
-
-
 class Reach:
     """All that can be reached from some roots: containers, and nodes of Values by their names."""
 
     def __init__(self) -> None:
         self.containers: list[Container] = []
-        self.cells: list[tuple[Any, Any]] = []
+        self.cells: list[tuple[Any, Any, str]] = []
         self.nodes: dict[Node, str] = {}
         self.values: list[tuple[Value, Node, bool, bool]] = []
         self.settled: list[tuple[Any, Any, Any]] = []  # holder, key, what is there
         self.sizes: list[tuple[Any, int]] = []
+        self.slots: list[tuple[Any, str, Any]] = []  # an attribute of an object or class
+        self.several: list[tuple[Any, list[Any]]] = []  # sets and the like, and what is in them
+        self.arrays: list[tuple[Any, bytes]] = []  # in tuples, and their numbers
+        self.generators: list[np.random.Generator] = []
+        self.modules: set[Any] = set()
         self.seen: set[int] = set()
         self.held: list[Any] = []  # ids are of things that stay
 
     def function(self, f: Any) -> None:
         """What a function closes over, the globals that it names, and what it is bound to."""
         while isinstance(f, partial):
-            self.look(list(f.args), "args")
-            self.look(dict(f.keywords), "kwargs")
+            self.look((*f.args, *f.keywords.values()), "args")
             f = f.func
         if isinstance(f, types.MethodType):
             self.look(f.__self__, "")
@@ -113,30 +121,66 @@ class Reach:
         if not isinstance(f, types.FunctionType):
             self.look(f, "")
             return
-        f = getattr(f, "__wrapped__", f) if isinstance(f, types.FunctionType) else f
-        if id(f) in self.seen or f.__module__.partition(".")[0] in FOREIGN:
+        if id(f) in self.seen:
             return
         self.seen.add(id(f))
+        self.held.append(f)
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or ()):
             try:
                 x = cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
-            self.cells.append((cell, x))
-            self.look(x, name)
-        found = {n: f.__globals__[n] for n in names_in(f.__code__) if n in f.__globals__}
-        if found:
-            self.containers.append(Container(f.__globals__, found, "", never, False))
-        for name, x in found.items():
-            self.look(x, name)
+            self.cells.append((cell, x, name))
+            if not is_array(name, x):
+                self.look(x, name)
+        if not is_foreign(f.__globals__.get("__name__")):
+            self.named({*names_in(f.__code__)}, f.__globals__)
         for x in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
             self.look(x, "")
+        if vars(f):
+            self.container(vars(f), vars(f), f.__name__)
+
+    def named(self, names: set[str], variables: dict[str, Any]) -> None:
+        """What goes by these names in a module, and in modules that it names."""
+        found = {n: variables[n] for n in names if n in variables}
+        if found:
+            self.containers.append(Container(variables, found, "", is_array, False))
+        for name, x in found.items():
+            if not isinstance(x, types.ModuleType):
+                if not is_array(name, x):
+                    self.look(x, name)
+            elif not is_foreign(x.__name__) and (x.__name__, *sorted(names)) not in self.modules:
+                self.modules.add((x.__name__, *sorted(names)))
+                self.named(names, vars(x))
+
+    def type(self, kind: type) -> None:
+        """What is in a class, and in those that it inherits from."""
+        for c in kind.__mro__:
+            if is_foreign(c.__module__) or id(c) in self.seen:
+                continue
+            self.seen.add(id(c))
+            self.held.append(c)
+            for name, x in vars(c).items():
+                f = getattr(x, "fget", getattr(x, "__func__", x))
+                if isinstance(f, types.FunctionType):
+                    self.function(f)
+                elif name.startswith("__") or isinstance(x, types.MemberDescriptorType):
+                    continue
+                else:
+                    self.look(x, name)
+                self.slots.append((c, name, x))
 
     def look(self, x: Any, name: str) -> None:
         """Follow what is in `x`."""
-        if x is None or type(x) in (bool, int, float, complex, str, bytes, np.ndarray, type):
+        if x is None or type(x) in (bool, int, float, complex, str, bytes):
             return
-        if isinstance(x, (type, types.ModuleType, np.generic, np.random.Generator, np.ufunc)):
+        if isinstance(x, (types.ModuleType, np.generic, np.ufunc)):
+            return
+        if isinstance(x, np.random.Generator):
+            self.generators.append(x)
+            return
+        if isinstance(x, type):
+            self.type(x)
             return
         if id(x) in self.seen:
             return
@@ -148,25 +192,40 @@ class Reach:
             return
         self.seen.add(id(x))
         self.held.append(x)
+        self.type(type(x))
         if isinstance(x, Value):
             self.value(x, name)
-        elif isinstance(x, (tuple, set, frozenset)):
+        elif isinstance(x, np.ndarray):
+            self.arrays.append((x, x.tobytes()))
+        elif isinstance(x, (tuple, set, frozenset, deque)):
+            if not isinstance(x, tuple):
+                self.several.append((x, [*x]))
             for i, part in enumerate(x):
                 self.look(part, joined(name, i))
         elif isinstance(x, dict):
-            self.container(x, x, name, never)
+            self.container(x, x, name)
         elif isinstance(x, list):
-            self.container(x, dict(enumerate(x)), name, never)
+            self.container(x, dict(enumerate(x)), name)
         elif is_module(x):
             self.container(vars(x), vars(x), name, is_buffer)
         elif hasattr(x, "param_groups") and hasattr(x, "state"):
             self.optimizer(x, name)
-        elif type(x).__module__.partition(".")[0] != "numpy" and hasattr(x, "__dict__"):
-            self.container(vars(x), vars(x), name, never)
+        elif type(x).__module__.partition(".")[0] != "numpy":
+            for key in slots_of(x):
+                y = getattr(x, key)
+                self.slots.append((x, key, y))
+                self.look(y, joined(name, key))
+            if hasattr(x, "__dict__"):
+                self.container(vars(x), vars(x), name)
 
     def container(
-        self, holder: Any, items: dict[Any, Any], name: str, state: Callable[[Any, Any], bool]
+        self,
+        holder: Any,
+        items: dict[Any, Any],
+        name: str,
+        state: Callable[[Any, Any], bool] | None = None,
     ) -> None:
+        state = state or is_array
         self.containers.append(Container(holder, dict(items), name, state))
         public_first = sorted(items.items(), key=lambda item: str(item[0]).startswith("_"))
         for key, x in public_first:
@@ -175,11 +234,12 @@ class Reach:
 
     def optimizer(self, x: Any, name: str) -> None:
         items = {k: y for k, y in vars(x).items() if k not in ("state", "param_groups")}
-        self.containers.append(Container(vars(x), vars(x).copy(), name, never))
+        self.containers.append(Container(vars(x), vars(x).copy(), name, is_buffer))
         for key, y in items.items():
-            self.look(y, joined(name, key))
+            if not is_buffer(key, y):
+                self.look(y, joined(name, key))
         self.containers.append(
-            Container(x.param_groups, dict(enumerate(x.param_groups)), name, never)
+            Container(x.param_groups, dict(enumerate(x.param_groups)), name, is_buffer)
         )
         for group in x.param_groups:
             self.look(group["params"], "")
@@ -193,9 +253,10 @@ class Reach:
                 self.sizes.append((holder, len(items)))
             self.settled += [(holder, k, x) for k, x in items.items() if not state(k, x)]
         self.containers = []
+        self.cells = [(cell, x, name) for cell, x, name in self.cells if not is_array(name, x)]
 
     def value(self, x: Value, name: str) -> None:
-        if x.node.op is not None and x.requires_grad:
+        if has_graph(x) and x.node.op:
             raise ValueError(
                 f"the function reads a Value that was computed before ({x.node.op.name}, shape "
                 f"{x.shape}), whose graph a compiled function does not know: detach() it, or "
@@ -205,8 +266,55 @@ class Reach:
         self.values.append((x, x.node, x.node.requires_grad, x.node.grad is None))
 
 
+def severed(*args: Any, **params: Any) -> Any:
+    raise ValueError(
+        "what a compiled function returned has no graph: compute gradients within it, as "
+        "tg.compile(tg.grad(f)) does, or detach() what it returned"
+    )
+
+
+SEVERED = Primitive(data_of, Each(severed), "compiled")
+"""What made a result that had a graph, if the function had not been compiled."""
+
+
+def has_graph(x: Value) -> bool:
+    """Whether a Value was computed, by what differentiates."""
+    return x.requires_grad and x.node.op is not None and x.node.op is not SEVERED
+
+
+def is_array(key: Any, x: Any) -> bool:
+    """Whether it is read at each call, wherever it is."""
+    return type(x) in (np.ndarray, np.memmap, Tracer)
+
+
 def is_buffer(key: Any, x: Any) -> bool:
-    return isinstance(x, (np.ndarray, Tracer))
+    """The same in a Module or an optimiser, whose own it is."""
+    return is_array(key, x)
+
+
+def is_foreign(module: Any) -> bool:
+    """Whether what is defined in a module holds nothing of the user's."""
+    return (module or "").partition(".")[0] in FOREIGN
+
+
+def slots_of(x: Any) -> Iterator[str]:
+    """The attributes of an object that are in no `__dict__`."""
+    for c in type(x).__mro__:
+        for name, y in vars(c).items() if not is_foreign(c.__module__) else ():
+            if isinstance(y, types.MemberDescriptorType) and hasattr(x, name):
+                yield name
+
+
+def attribute(holder: Any, key: str) -> Any:
+    """What is in a slot of an object, or in a class."""
+    return vars(holder).get(key) if isinstance(holder, type) else getattr(holder, key, GONE)
+
+
+def chance(generators: Sequence[np.random.Generator]) -> list[Any]:
+    """The states of all that draws."""
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    states = [random.getstate(), *(g.bit_generator.state for g in generators)]
+    return [legacy[1].tobytes(), legacy[2], *map(repr, states)]
 
 
 def is_rate(key: Any, x: Any) -> bool:
@@ -272,8 +380,17 @@ class Capture:
             self.put(Attribute(node, "grad", f"{name}.grad"), node.grad)
         for holder, items, name, state, _ in reach.containers:
             for key, x in items.items():
-                if state(key, x):
-                    self.put(Place(holder, key, joined(name, key)), x)
+                place = Place(holder, key, joined(name, key), state is is_array)
+                if isinstance(x, np.random.Generator):
+                    self.kept.append((place, x, Drawing(x)))
+                elif state(key, x):
+                    self.put(place, x)
+        for cell, x, name in reach.cells:
+            place = Attribute(cell, "cell_contents", name, True)
+            if isinstance(x, np.random.Generator):
+                self.kept.append((place, x, Drawing(x)))
+            elif is_array(name, x):
+                self.put(place, x)
         self.leaves = leaves
 
     def input(self, place: Place, shape: Any, dtype: Any, x: Any = None) -> Instruction:
@@ -300,9 +417,19 @@ class Capture:
         stand = x if x is None else self.stand_for(place, x)
         self.kept.append((place, x, stand))
 
-    def run(self, call: Callable[[Sequence[Any]], Any]) -> tuple[Any, list[tuple[Place, Any]]]:
-        """What the call answers, and what it changed; all is as it was, whatever happens."""
+    def run(
+        self, call: Callable[[Sequence[Any]], Any], made: Callable[[Any], R]
+    ) -> tuple[R, list[tuple[Place, Any]]]:
+        """What is made of the call's answer, and what it changed; all is as it was, whatever
+        happens."""
+
+        def traced() -> tuple[R, list[tuple[Place, Any]]]:
+            result = call(self.given)
+            return made(result), [*self.changes()]
+
+        generators = [*self.reach.generators, default()]
         try:
+            before = chance(generators)
             for place, _, stand in self.kept:
                 if stand is not None:
                     place.write(stand, self.leaves)
@@ -310,8 +437,14 @@ class Capture:
             context.run(writing.set, self.program)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is tried has numbers that nobody gave
-                result = context.run(call, self.given)
-            return result, [*self.changes()]
+                found = context.run(traced)
+            if chance(generators) != before:
+                raise TypeError(
+                    "a compiled function drew while it was traced, and would draw the same ever "
+                    "after: draw from a numpy.random.Generator that is an argument, a variable or "
+                    "an attribute"
+                )
+            return found
         finally:
             self.restore()
             met.discard(Tracer)
@@ -336,6 +469,13 @@ class Capture:
             if not isinstance(place, (Attribute, Argument)):
                 known.add((id(place.holder), place.key))
             now = place.read(self.leaves)
+            if isinstance(stand, Drawing) and now is not stand:
+                raise TypeError(f"a compiled function replaces the generator {place.name!r}")
+            if place.shared and now is stand and any(written(y) for y in parts(stand)):
+                raise TypeError(
+                    f"a compiled function writes into {place.name!r}, an array that others may "
+                    "hold: assign a new one, or return it"
+                )
             if now is not stand or any(written(y) for y in parts(stand)):
                 now = now.data if isinstance(now, Value) else now
                 yield place, self.as_array(now) if isinstance(x, np.ndarray) else now
@@ -353,18 +493,26 @@ class Capture:
                     "model or an optimiser and would be changed only now, while it is traced: "
                     "return it"
                 )
-        for cell, x in self.reach.cells:
-            if cell.cell_contents is not x:
+        stands = (Tracer, Drawing)
+        for cell, x, name in self.reach.cells:
+            now = cell.cell_contents
+            if now is not x and not (is_array(name, x) or isinstance(now, stands)):
                 raise TypeError(
                     "a compiled function assigns to a variable of the function around it: return it"
                 )
+        for holder, key, x in self.reach.slots:
+            if attribute(holder, key) is not x:
+                raise TypeError(f"a compiled function changes {key!r} of {holder!r:.60}: return it")
 
     def restore(self) -> None:
         for place, x, _ in self.kept:
             place.write(x, self.leaves)
-        for cell, x in self.reach.cells:
+        for cell, x, _ in self.reach.cells:
             if cell.cell_contents is not x:
                 cell.cell_contents = x
+        for holder, key, x in self.reach.slots:
+            if attribute(holder, key) is not x:
+                setattr(holder, key, x)
         for holder, items, _, _, whole in self.reach.containers:
             if isinstance(holder, list):
                 if len(holder) != len(items) or any(

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import inspect
 import os
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial, update_wrapper
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.compiler.capture import Capture, Place, Reach, parts, sample
+from tensorgrad.compiler.capture import SEVERED, Capture, Place, Reach, has_graph, parts, sample
 from tensorgrad.compiler.entry import CARE, OTHER, entry_of
 from tensorgrad.compiler.passes import PASSES, simplified
-from tensorgrad.compiler.program import Instruction, Program
+from tensorgrad.compiler.program import Instruction, Program, draw
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import Lives, code_of, function_of
 from tensorgrad.compiler.tracer import Tracer, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.calls import scope_of
-from tensorgrad.engine.node import leaf, record, recorder
+from tensorgrad.engine.node import (
+    NO_PARAMS,
+    Node,
+    differentiating,
+    leaf,
+    record,
+    recorder,
+)
 from tensorgrad.transforms.tree import is_module, loaded
 from tensorgrad.value import Value
 
 MANY = 8
 """How many programs of one function are no reason for a warning."""
+TRACING = RLock()
+"""Held where a function is traced: its state is tracers meanwhile."""
 
 
 class Plan(NamedTuple):
@@ -82,9 +93,11 @@ class Version:
         for x in plan.roots:
             self.reach.look(x, "model")
         capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan))
-        result, changes = capture.run(lambda given: plan.call(f, given))
+        known = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
+        (outs, self.result), changes = capture.run(
+            lambda given: plan.call(f, given), lambda result: result_of(result, known)
+        )
         program = capture.program
-        outs, self.result = result_of(result)
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
@@ -94,7 +107,7 @@ class Version:
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         self.written = program
-        self.program = apart(simplified(program), self.results)
+        self.program = apart(simplified(program), self.results, program)
         self.code = code_of(self.program, self.replaced())
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
@@ -138,62 +151,96 @@ class Version:
             entry = self.free.pop()
         except IndexError:  # another thread is in it
             entry = self.entry()
+        before = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
         with np.errstate(all="ignore"):
             outs = entry(leaves)
         self.free.append(entry)
-        return outs if outs is OTHER or outs is CARE else self.result(outs)
+        if outs is CARE:
+            for rng, state in before:
+                rng.bit_generator.state = state
+        if outs is OTHER or outs is CARE:
+            return outs
+        given = [leaves[i].node for i, kind in enumerate(self.plan.kinds) if kind == "value"]
+        return self.result(outs, [n for n in (*given, *self.reach.nodes) if n.requires_grad])
+
+    def drawing(self, leaves: Sequence[Any]) -> list[np.random.Generator]:
+        """The generators that would have drawn once too often if a check did not hold."""
+        rngs = {i.args[0] for i in self.program.body if i.function is draw}
+        if not rngs or not self.program.checks:
+            return []
+        found = [x for x in rngs if isinstance(x, np.random.Generator)]
+        return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
 
 
-def apart(program: Program, results: int) -> Program:
-    """The program, whose outputs for state share memory with nothing else."""
-    lives = Lives(program, program.body)
-    seen: set[Instruction] = set()
-    for k, x in enumerate(program.outputs):
-        shown = lives.of[x] if isinstance(x, Instruction) else set()
-        constant = isinstance(x, np.ndarray)
-        if constant or (
-            k >= results
-            and isinstance(x, Instruction)
-            and x.shape
-            and (shown & seen or shown & set(program.inputs))
-        ):
-            shape, dtype = (x.shape, x.dtype)
-            copy = Instruction(np.copy, (x,), None, shape, dtype)
+def apart(program: Program, results: int, written: Program) -> Program:
+    """The program, whose outputs for state share memory with nothing else, and whose results share
+    none that they did not share as the program was `written`."""
+    lives, before = Lives(program, program.body), Lives(written, written.body)
+    inputs = set(program.inputs)
+    seen: list[tuple[set[Instruction], set[Instruction]]] = []
+    for k, (x, y) in enumerate(zip(program.outputs, written.outputs)):
+        shown, shown_before = (
+            of.of[z] if isinstance(z, Instruction) else set() for of, z in ((lives, x), (before, y))
+        )
+        mixed = any(
+            shown & other and (k >= results or not shown_before & other_before)
+            for other, other_before in seen
+        )
+        old = shown & inputs if k >= results else shown & inputs - shown_before
+        if isinstance(x, np.ndarray) or (isinstance(x, Instruction) and x.shape and (mixed or old)):
+            program.outputs[k] = copy = Instruction(np.copy, (x,), None, x.shape, x.dtype)
             program.body.append(copy)
-            program.outputs[k] = copy
-        seen |= shown
+        elif shown:
+            seen.append((shown, shown_before))
     return program
 
 
-def result_of(result: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-    """The arrays of what a function returned, and what makes it of others."""
+PLAIN = (type(None), bool, int, float, complex, str, bytes, type, Enum, np.dtype)
+"""What a function may return besides arrays and what it was given."""
+
+
+def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., Any]]:
+    """The arrays of what a function returned, and what makes it of others, and of the nodes that
+    it came from. `known`: the ids of what the function found there."""
     leaves, structure = loaded().tree_flatten(result, none_is_leaf=True)
     numbers: list[Any] = []
-    plan: list[tuple[str, Any]] = []
+    plan: list[tuple[Any, Any]] = []
     for x in leaves:
         data = x.data if isinstance(x, Value) else x
         if isinstance(data, (Tracer, np.ndarray, np.generic)):
-            numbers.append(data)
-            plan.append(("value" if isinstance(x, Value) else "array", None))
+            numbers.append(data.instruction if isinstance(data, Tracer) else data)
+            graph = isinstance(x, Value) and x.requires_grad and x.node.op is not None
+            plan.append((cut if graph else whole if isinstance(x, Value) else bare, None))
+        elif isinstance(x, PLAIN) or id(x) in known or isinstance(x, types.FunctionType):
+            plan.append((None, x))
         else:
-            plan.append(("other", x))
+            raise TypeError(
+                f"a compiled function returns arrays, Values, numbers and containers of these, not "
+                f"{type(x).__name__}"
+            )
 
-    def make(found: Sequence[Any]) -> Any:
+    def make(found: Sequence[Any], nodes: Sequence[Node]) -> Any:
         rest = iter(found)
-        made = []
-        for kind, x in plan:
-            if kind == "other":
-                made.append(x)
-            else:
-                y = next(rest)
-                made.append(Value.of(leaf(y)) if kind == "value" else y)
+        made = [x if kind is None else kind(next(rest), nodes) for kind, x in plan]
         return structure.unflatten(made)
 
     if numbers and leaves[0] is result:  # no container, the usual case
-        if isinstance(result, Value):
-            return numbers, lambda found: Value.of(leaf(found[0]))
-        return numbers, lambda found: found[0]
+        ((kind, _),) = plan
+        return numbers, lambda found, nodes: kind(found[0], nodes)
     return numbers, make
+
+
+def bare(x: Any, nodes: Sequence[Node]) -> Any:
+    return x
+
+
+def whole(x: Any, nodes: Sequence[Node]) -> Value:
+    return Value.of(leaf(x))
+
+
+def cut(x: Any, nodes: Sequence[Node]) -> Value:
+    """A Value that says, to who differentiates by one of the nodes, that its graph is gone."""
+    return Value.of(record(SEVERED, (*nodes,), (None,) * len(nodes), NO_PARAMS, x))
 
 
 class Compiled:
@@ -203,12 +250,16 @@ class Compiled:
         self.f, self.static_argnums = f, static_argnums
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
+        self.compiled = 0
         update_wrapper(self, f, updated=())
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: compiled for each instance that it is called on."""
         if instance is None:
             return self
+        made = getattr(instance, "__dict__", {}).get(self.__name__)  # type: ignore[attr-defined]
+        if isinstance(made, Compiled) and made.f.args[0] is instance:  # type: ignore[attr-defined]
+            return made
         bound = partial(self.f, instance)
         update_wrapper(bound, self.f)
         made = Compiled(bound, tuple(i - 1 for i in self.static_argnums))
@@ -218,8 +269,13 @@ class Compiled:
             raise TypeError("a compiled method needs an instance with a __dict__") from None
         return made
 
+    def __set__(self, instance: Any, made: Any) -> None:
+        """Asked before the instance is, which may be a copy of another one."""
+        vars(instance)[self.__name__] = made  # type: ignore[attr-defined]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if writing.get() is not None or watched():  # within another one; or somebody looks
+        if writing.get() is not None or watched() or differentiating.get() is not None:
+            # within another one, or somebody looks, or the graph is needed
             return self.f(*args, **kwargs)
         if self.last is not None and self.last.plain and not kwargs and recorder.get() is record:
             found = self.last.run(args)
@@ -245,23 +301,31 @@ class Compiled:
                 "a setting of a compiled function must be hashable, such as a tuple: "
                 f"{settled!r:.80}"
             ) from None
-        found = OTHER
+        found = self.tried(versions, leaves)
+        if found is OTHER:
+            with TRACING:  # the state of others is in use
+                found = self.tried(versions, leaves)
+                if found is OTHER:
+                    plan = Plan(structure, kinds, roots, settled, self.static_argnums)
+                    self.last = Version(self.f, leaves, plan)
+                    del versions[: len(versions) - MANY]
+                    versions.append(self.last)
+                    self.warn()
+                    found = self.last.run(leaves)
+        # What nobody asks for must add 0, however singular it is: the engine sees to that.
+        return self.f(*args, **kwargs) if found is CARE or found is OTHER else found
+
+    def tried(self, versions: Sequence[Version], leaves: Sequence[Any]) -> Any:
+        """What the first program answers for which all is as it was."""
         for version in versions:
             found = version.run(leaves)
             if found is not OTHER:
                 self.last = version
-                break
-        else:
-            plan = Plan(structure, kinds, roots, settled, self.static_argnums)
-            self.last = Version(self.f, leaves, plan)
-            versions.append(self.last)
-            self.warn()
-            found = self.last.run(leaves)
-        # What nobody asks for must add 0, however singular it is: the engine sees to that.
-        return self.f(*args, **kwargs) if found is CARE or found is OTHER else found
+                return found
+        return OTHER
 
     def warn(self) -> None:
-        n = sum(map(len, self.versions.values()))
+        self.compiled = n = self.compiled + 1
         if n in (MANY, 8 * MANY):
             warnings.warn(
                 f"{self.__name__} was compiled for the {n}th time: its arguments have ever new "  # type: ignore[attr-defined]
@@ -320,10 +384,10 @@ def typed(x: Any) -> tuple[type, Any]:
 
 def described(x: Any) -> tuple[str, Any]:
     """What kind of argument it is, and what of it a program depends on."""
-    if isinstance(x, (np.ndarray, np.generic)):
+    if type(x) in (np.ndarray, np.memmap) or isinstance(x, np.generic):
         return "array", (x.shape, x.dtype)
     if isinstance(x, Value):
-        if x.node.op is not None and x.requires_grad:
+        if has_graph(x):
             raise ValueError(
                 "a compiled function does not go on with a graph: detach() the argument"
             )

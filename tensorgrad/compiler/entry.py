@@ -46,11 +46,19 @@ class Lines:
 def settled(reach: Reach, lines: Lines) -> list[str]:
     """What must not hold: that something is not what it was."""
     name = lines.name
-    changed = [f"{name(cell)}.cell_contents is not {name(x)}" for cell, x in reach.cells]
+    changed = [f"{name(cell)}.cell_contents is not {name(x)}" for cell, x, _ in reach.cells]
     for value, node, wanted, none in reach.values:
         changed.append(f"{name(value)}.node is not {name(node)}")
         changed.append(f"{name(node)}.requires_grad is not {wanted}")
         changed.append(f"({name(node)}.grad is None) is not {none}")
+    for holder, key, x in reach.slots:
+        if isinstance(holder, type):
+            changed.append(f"{name(vars(holder))}.get({key!r}) is not {name(x)}")
+        else:
+            changed.append(f"getattr({name(holder)}, {key!r}, None) is not {name(x)}")
+    for holder, held in reach.several:
+        changed.append(f"[*map(id, {name(holder)})] != {name([*map(id, held)])}")
+    changed += [f"{name(x)}.tobytes() != {name(numbers)}" for x, numbers in reach.arrays]
     changed += [f"len({name(holder)}) != {n}" for holder, n in reach.sizes]
     for holder, key, x in reach.settled:
         at = repr(key) if isinstance(key, (str, int)) else name(key)
@@ -151,5 +159,6 @@ def sole() -> int:
     return sys.getrefcount(local)
 
 
-SOLE = f"if getrefcount({{0}}) != {sole()} or {{0}}.base is not None: {{0}} = {{0}}.copy()"
+SHARED = f"getrefcount({{0}}) != {sole()} or {{0}}.base is not None or not {{0}}.flags.writeable"
+SOLE = f"if {SHARED}: {{0}} = {{0}}.copy()"
 """What is written over must be nobody else's."""

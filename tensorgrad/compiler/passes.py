@@ -120,22 +120,25 @@ ALIKE = frozenset(
 def numbers(program: Program) -> Program:
     """A Python number that meets an array is an array of its dtype: 0.3 µs less at each call."""
 
+    def number(x: Any, y: Any, i: Instruction) -> Any:
+        """x, or the number that it is full of, if y alone has the shape and dtype of the result."""
+        if not isinstance(x, Instruction) or x.function not in FILLED or not is_array(y):
+            return x
+        alone = y.shape == i.shape and np.result_type(x.dtype, y.dtype) == y.dtype
+        return FILLED[x.function] if alone else x
+
     def rule(i: Instruction) -> Any:
         if not (i.shape and i.function in ALIKE and len(i.args) == 2):
             return i
-        x, y = (FILLED.get(p.function, p) if isinstance(p, Instruction) else p for p in i.args)
+        x, y = i.args
+        x, y = number(x, y, i), number(y, x, i)
         array = x if isinstance(x, Instruction) else y
-        if not (
-            isinstance(array, Instruction) and isinstance(array.dtype, np.dtype) and array.shape
-        ):
+        if not is_array(array) or np.dtype(array.dtype).kind not in "fc":
             return i
-        kinds = (int, float) if array.dtype.kind in "fc" else ()
+        kinds = (int, float)
         args = [np.array(p, array.dtype) if type(p) in kinds else even(p, i) for p in (x, y)]
-        return (
-            i
-            if args[0] is i.args[0] and args[1] is i.args[1]
-            else changed(i, i.function, tuple(args), i.kwargs)
-        )
+        same = args[0] is i.args[0] and args[1] is i.args[1]
+        return i if same else changed(i, i.function, tuple(args), i.kwargs)
 
     return rewritten(program, rule)
 
@@ -145,6 +148,11 @@ def even(x: Any, i: Instruction) -> Any:
     flat = isinstance(x, np.ndarray) and x.size and not any(x.strides)
     others = [shape_of(y) for y in i.args if y is not x]
     return np.array(x[(0,) * x.ndim]) if flat and np.broadcast_shapes(*others) == i.shape else x
+
+
+def is_array(x: Any) -> bool:
+    """Whether an instruction makes an array with axes."""
+    return isinstance(x, Instruction) and isinstance(x.dtype, np.dtype) and bool(x.shape)
 
 
 def constants(program: Program) -> Program:

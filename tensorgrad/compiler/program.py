@@ -157,10 +157,11 @@ UFUNCS: dict[Function, np.ufunc] = {
 
 FRESH = frozenset(
     {
+        *(*UFUNCS, operator.pow, operator.floordiv, operator.mod, operator.xor),
         *(np.dot, np.vdot, np.tensordot, np.where, np.concatenate, np.stack, np.sum, np.mean),
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
-        *(with_items, added_at, draw),
+        *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw),
     }
 )
 """Functions whose results share no memory with their arguments; so do ufuncs and reductions."""

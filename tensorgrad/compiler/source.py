@@ -155,7 +155,8 @@ class Lives:
     def is_over(self, x: Any, k: int, program: Program) -> bool:
         """Whether nobody but line `k` reads what `x` made, nor a view of it, from there on."""
         made_here = isinstance(x, Instruction) and x.function is not None
-        return made_here and self.of[x] == {x} and self.last[x] == k and x not in self.kept
+        sole = made_here and self.of[x] == {x} and self.last[x] == k
+        return sole and x not in self.kept and x not in self.checked
 
     def follow(self, program: Program, body: list[Instruction]) -> None:
         self.of: dict[Instruction, set[Instruction]] = {i: {i} for i in program.inputs}

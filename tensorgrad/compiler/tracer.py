@@ -17,12 +17,14 @@ from weakref import ref
 import numpy as np
 
 from tensorgrad.compiler.program import (
+    FRESH,
     Instruction,
     Program,
     added_at,
     converted,
     draw,
     each,
+    is_reduction,
     viewed,
     with_items,
 )
@@ -34,41 +36,36 @@ ABOUT = frozenset(
     {np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast}
 )
 """Functions that tell of an array what a tracer knows."""
-DRAWS = (
-    "random",
-    "normal",
-    "standard_normal",
-    "uniform",
-    "integers",
-    "choice",
-    "permutation",
-    "exponential",
-    "binomial",
-    "poisson",
-    "multivariate_normal",
-    "gamma",
-    "beta",
+DRAWS = frozenset(
+    name
+    for name in vars(np.random.Generator)
+    if not name.startswith("_") and name not in ("bit_generator", "spawn", "shuffle", "permuted")
 )
-"""What a generator that is an argument draws."""
-BY_NUMBERS = frozenset(
-    {np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract}
+"""What a generator draws."""
+SHAPED = frozenset(
+    {
+        *FRESH.difference({np.where, draw}),
+        *(np.reshape, np.transpose, np.broadcast_to, np.expand_dims, np.squeeze, np.ravel),
+        *(np.moveaxis, np.swapaxes, np.zeros_like, np.ones_like, np.linalg.inv, np.linalg.solve),
+        *(operator.getitem, converted, viewed, np.asarray, np.copy, np.square),
+    }
 )
-"""Functions that make arrays whose shapes depend on numbers."""
+"""Functions whose results have a shape that depends on no numbers, if no argument is a number."""
 
 
 class Tracer:
     """An array, or a Python number (`weak`), that `instruction` makes.
 
-    `part`: of another tracer at an index: what is written into one is in both. `shown`: those whose
-    memory it may show otherwise.
+    `part`: of another tracer at an index: what is written into one is in both. `kin`: itself and
+    all that may show the same memory otherwise, such as a transpose.
     """
 
-    __slots__ = ("__weakref__", "at", "made", "part", "shown")
+    __slots__ = ("__weakref__", "at", "kin", "made", "part")
 
     def __init__(self, instruction: Instruction) -> None:
         self.made = self.at = instruction
         self.part: tuple[Tracer, Any] | None = None
-        self.shown: list[Any] = []
+        self.kin: list[ref[Tracer]] = [ref(self)]
 
     @property
     def instruction(self) -> Instruction:
@@ -126,25 +123,46 @@ class Tracer:
             return NotImplemented
         if method == "at":
             return args[0].become(write(added_at, (ufunc, *args), kwargs))
-        out = kwargs.pop("out", None)
+        out, *others = kwargs.pop("out", None) or (None,)
+        where = kwargs.pop("where", True) if method == "__call__" else True
+        if others or (out is None and where is not True):
+            raise TypeError(f"{ufunc.__name__}: with this out= and where= it is not compiled")
         result = write(ufunc if method == "__call__" else getattr(ufunc, method), args, kwargs)
-        return result if out is None else written(out[0], result)
+        return result if out is None else written(out, result, where)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not all(issubclass(t, KNOWN) for t in types):
             return NotImplemented
         out = kwargs.pop("out", None)
         if function is np.copyto:
-            return written(args[0], np.broadcast_to(args[1], args[0].shape), *args[2:], **kwargs)
+            return self.copyto(*args, **kwargs)
         result = write(function, args, kwargs)
         return result if out is None else written(out, result)
 
+    @staticmethod
+    def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+        written(dst, src, where, casting)
+
+    @property
+    def root(self) -> Tracer:
+        """What it is a part of, or a part of a part."""
+        return self if self.part is None else self.part[0].root
+
+    def akin(self, other: Tracer) -> None:
+        """It may show memory of the other from now on."""
+        a, b = self.root, other.root
+        if a is not b:
+            kin = [*{id(x()): x for x in (*a.kin, *b.kin) if x() is not None}.values()]
+            for member in kin:
+                member().kin = kin  # type: ignore[union-attr]
+
     def become(self, other: Tracer) -> None:
         """What was written into it is in it from now on, and in what it is a view of."""
-        if any(parent() is not None for parent in self.shown):
+        root = self.root
+        if any(x() is not None and x() is not root for x in root.kin):
             raise TypeError(
-                f"a compiled function writes into a view that {self.made.function.__name__} made, "
-                "and the array that it shows is still there: write into a copy, or use np.where"
+                "a compiled function writes into an array of which another one may be a view: "
+                "write into a copy, or use np.where"
             )
         if self.part is not None:
             parent, index = self.part
@@ -155,10 +173,7 @@ class Tracer:
     __hash__ = object.__hash__
 
     def __getitem__(self, index: Any) -> Any:
-        part = write(operator.getitem, (self, index))
-        if part.shape and is_basic(index):
-            part.part, part.at = (self, index), self.instruction
-        return part
+        return write(operator.getitem, (self, index))
 
     def __setitem__(self, index: Any, x: Any) -> None:
         self.become(write(with_items, (self, index, x)))
@@ -173,12 +188,23 @@ class Tracer:
     def reshape(self, *shape: Any, **how: Any) -> Any:
         return write(np.reshape, (self, shape[0] if len(shape) == 1 else shape), how)
 
+    def flatten(self) -> Any:
+        return np.copy(np.ravel(self))
+
+    def fill(self, x: Any) -> None:
+        self[...] = x
+
+    def sort(self, axis: int = -1) -> None:
+        self[...] = np.sort(self, axis)
+
     def transpose(self, *axes: Any) -> Any:
         return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or not callable(getattr(np.ndarray, name, None)):
-            raise AttributeError(name)
+        if not callable(getattr(np.ndarray, name, None)) or not hasattr(np, name):
+            raise AttributeError(f"an array of a compiled function has no {name!r}")
+        if name in ("partition", "argpartition", "put", "resize"):
+            raise TypeError(f"x.{name}() is not compiled: it writes into x")
         return lambda *args, **kwargs: getattr(np, name)(self, *args, **kwargs)
 
     def __repr__(self) -> str:
@@ -188,13 +214,15 @@ class Tracer:
 KNOWN = Tracer, np.ndarray, np.generic, int, float, complex
 
 
-def written(target: Any, result: Any, *where: Any, **how: Any) -> Any:
-    """`result`, also what `target=out` holds from now on."""
+def written(target: Any, result: Any, where: Any = True, casting: str = "same_kind") -> Any:
+    """`target`, which holds `result` from now on, where a mask says so."""
     if not isinstance(target, Tracer):
         raise TypeError("a compiled function writes into an array that was there before: return it")
-    if where or how.keys() - {"casting"}:
-        raise TypeError("np.copyto with where= is not compiled: use np.where")
-    target.become(write(converted, (result, target.dtype)))
+    if where is not True:
+        result = np.where(where, result, target)
+    if np.shape(result) != target.shape:
+        result = np.broadcast_to(result, target.shape)
+    target.become(write(converted, (result, target.dtype), {"casting": casting}))
     return target
 
 
@@ -218,12 +246,8 @@ def in_place(function: Any) -> Callable[..., Any]:
         if not isinstance(other, KNOWN):
             return NotImplemented
         result = write(function, (self, other))
-        if self.weak or not self.shape:  # a number: another one takes its place
-            return result
-        if result.dtype != self.dtype:
-            result = write(converted, (result, self.dtype))
-        self.become(result)
-        return self
+        # a number: another one takes its place
+        return written(self, result) if self.shape and not self.weak else result
 
     return method
 
@@ -234,27 +258,41 @@ for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "o
 
 
 @lru_cache(maxsize=512)
-def example(shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] = ()) -> Any:
-    """An array to try a function on: 0 is an index of everything, and no matrix is singular."""
-    if order:
-        x = np.full([shape[axis] for axis in order], 0.5 if dtype.kind in "fc" else 0, dtype)
-        return x.transpose(np.argsort(order))
-    if dtype.kind not in "fc":
-        return np.zeros(shape, dtype)[()]
-    if len(shape) > 1 and shape[-1] == shape[-2]:
-        return (np.full(shape, 0.5) + np.eye(shape[-1])).astype(dtype)
-    return np.full(shape, 0.5, dtype)[()]
+def example(
+    shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] = (), other: bool = False
+) -> Any:
+    """An array to try a function on: 0 is an index of everything, and no matrix is singular.
+    Nothing can be written into it. `other`: one of other numbers, some of them 0.
+    """
+    x: Any
+    real = dtype.kind in "fc"
+    if other:
+        x = (np.arange(math.prod(shape)) + (not real)).reshape(shape) % 2
+    elif real and len(shape) > 1 and shape[-1] == shape[-2]:
+        x = np.full(shape, 0.5) + np.eye(shape[-1])
+    else:
+        x = np.full(shape, 0.5 if real else 0)
+    turned = [*order] or [*range(len(shape))]
+    x = x.transpose(turned).astype(dtype, order="C")
+    x.flags.writeable = False
+    return x.transpose(np.argsort(turned))[()]
 
 
 NUMBERS: dict[type, Any] = {bool: True, int: 1, float: 0.5, complex: 0.5 + 0j}
 
 
-def stand_in(x: Any) -> Any:
+def stand_in(x: Any, other: bool = False) -> Any:
     """What a function is tried on instead of a tracer."""
     if isinstance(x, np.random.Generator):
         return np.random.default_rng(0)
     i = x.instruction
-    return NUMBERS[i.dtype] if i.dtype in NUMBERS else example(i.shape, i.dtype, i.order)
+    if i.dtype in NUMBERS:
+        return i.dtype(2 * NUMBERS[i.dtype]) if other else NUMBERS[i.dtype]
+    return example(i.shape, i.dtype, i.order, other)
+
+
+def other_stand_in(x: Any) -> Any:
+    return stand_in(x, other=True)
 
 
 writing: ContextVar[Program | None] = ContextVar("writing", default=None)
@@ -270,27 +308,77 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             "an array of a compiled function was kept beyond its call, where it has no numbers: "
             "return it"
         )
-    masks = [i for i in args[1:2] if isinstance(i, Tracer) and i.dtype == bool]
-    if function in BY_NUMBERS or (function in (operator.getitem, with_items) and masks):
-        raise TypeError(
-            f"{function.__name__}: the shape of the result depends on numbers, which a compiled "
-            "function has none of while it is traced: use np.where, or weights of 0 and 1"
-        )
+    if function in (operator.getitem, with_items) and chooses(args[1]):
+        raise TypeError(BY_NUMBERS.format(function.__name__))
     with np.errstate(all="ignore"):
-        tried = each(stand_in, (Tracer, np.random.Generator), (tuple(args), dict(kwargs)))
+        tried = each(stand_in, TRIED, (tuple(args), dict(kwargs)))
         result = function(*tried[0], **tried[1])
-    if function in ABOUT:
-        return result
+        if function in ABOUT:
+            return result
+        if not is_shaped(function, args, kwargs):
+            try:
+                again = each(other_stand_in, TRIED, (tuple(args), dict(kwargs)))
+                other = function(*again[0], **again[1])
+            except (ValueError, IndexError, ArithmeticError):
+                other = result
+            if shapes(other) != shapes(result):
+                raise TypeError(BY_NUMBERS.format(function.__name__))
+    if result is None:
+        raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
     inputs, params = each(lambda x: x.instruction, TRACED, (tuple(args), dict(kwargs)))
     if not isinstance(result, (tuple, list)):
         tracer = made(program, function, inputs, params, result)
-        if function in VIEWS and isinstance(args[0], Tracer):
-            tracer.shown = [ref(args[0]), *args[0].shown]
+        relate(tracer, function, args, tried[0], result)
         return tracer
     whole = Instruction(function, inputs, params, shape=None)
     program.body.append(whole)
     parts = [made(program, operator.getitem, (whole, i), {}, r) for i, r in enumerate(result)]
+    for part, r in zip(parts, result):
+        relate(part, function, args, tried[0], r)
     return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+
+
+def relate(tracer: Tracer, function: Any, args: Any, tried: Any, result: Any) -> None:
+    """Note whose memory the tracer of a result may show: what is written into one is in both."""
+    if not isinstance(result, np.ndarray):
+        return
+    if function is operator.getitem and is_basic(args[1]):
+        tracer.part, tracer.at = (args[0], args[1]), args[0].instruction
+        return
+    for x, y in zip(args, tried):
+        if isinstance(x, Tracer) and (function in VIEWS or np.may_share_memory(y, result)):
+            tracer.akin(x)
+
+
+BY_NUMBERS = (
+    "{}: the shape of the result depends on numbers, which a compiled function has none of while "
+    "it is traced: use np.where, or weights of 0 and 1, or static_argnums"
+)
+
+
+def chooses(index: Any) -> bool:
+    """Whether an index takes as many as its numbers say: a mask, or a slice up to a number."""
+    if isinstance(index, Tracer):
+        return index.dtype == bool
+    if type(index) in (tuple, list):
+        return any(map(chooses, index))
+    return type(index) is slice and any(
+        isinstance(x, Tracer) for x in (index.start, index.stop, index.step)
+    )
+
+
+def is_shaped(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether the shape of a result is known to depend on shapes alone."""
+    if isinstance(function, np.ufunc) or is_reduction(function):
+        return True
+    if function.__module__ == "_operator" and function is not operator.getitem:
+        return True
+    rest = [*args[1:], *kwargs.values()]
+    return function in SHAPED and not any(isinstance(x, Tracer) and x.weak for x in rest)
+
+
+def shapes(x: Any) -> Any:
+    return [*map(np.shape, x)] if isinstance(x, (tuple, list)) else np.shape(x)
 
 
 def made(program: Program, function: Any, args: Any, kwargs: Any, like: Any) -> Tracer:
@@ -303,18 +391,13 @@ def made(program: Program, function: Any, args: Any, kwargs: Any, like: Any) -> 
 
 
 def is_basic(index: Any) -> bool:
-    """Whether what an index takes out is a view."""
+    """Whether what an index takes out is a view, wherever it is."""
     parts = index if type(index) is tuple else (index,)
-    return all(x is None or x is ... or type(x) in (int, slice) for x in parts)
+    return all(x is None or x is ... or isinstance(x, (int, np.integer, slice)) for x in parts)
 
 
-VIEWS = frozenset(
-    {
-        *(np.reshape, np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.ravel),
-        *(np.broadcast_to, np.real, np.imag, np.diagonal, np.rollaxis, np.flip, np.rot90, viewed),
-    }
-)
-"""Functions whose results may show memory of their first argument."""
+VIEWS = frozenset({np.reshape, np.ravel})
+"""Functions whose results show memory of their argument, or not, as that lies in memory."""
 
 
 def order_of(x: Any) -> tuple[int, ...]:
@@ -331,20 +414,30 @@ def outline(x: Any) -> tuple[tuple[int, ...], Any]:
 
 
 class Drawing(np.random.Generator):
-    """A generator that is an input: what it draws is drawn by the program."""
+    """In place of a generator, an input or one that is there: what it draws, the program draws."""
 
-    def __init__(self, instruction: Instruction) -> None:
+    def __init__(self, instruction: Any) -> None:
         super().__init__(np.random.PCG64(0))
         self.instruction = instruction
 
+    def refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a compiled function draws with rng.permutation instead of rng.shuffle")
 
-def drawn(method: str) -> Callable[..., Any]:
-    return lambda self, *args, **kwargs: write(draw, (self, method, *args), kwargs)
+    shuffle = permuted = spawn = refuse
+
+
+def drawn(name: str) -> Callable[..., Any]:
+    def method(self: Drawing, *args: Any, **kwargs: Any) -> Any:
+        return write(draw, (self, name, *args), kwargs)
+
+    method.__name__ = name
+    return method
 
 
 for name in DRAWS:
     setattr(Drawing, name, drawn(name))
 TRACED = Tracer, Drawing
+TRIED = Tracer, np.random.Generator
 
 
 class Traced(Kind):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.arrays import innermost, kind_of
 from tensorgrad.engine.backprop import still_holds, swept
 from tensorgrad.engine.batching import by_itself, levels_of
 from tensorgrad.engine.calls import forgetting_buffers, noting_buffers
@@ -65,10 +65,9 @@ def checkpoint(f: Function) -> Function:
         out = noting_buffers(buffers, f, *args, **kwargs)
         outs, rebuild = flatten(out)
         nodes = outer_nodes(outs, since)
-        if not nodes:
-            return out
-
         datas = [x.data for x in nodes]
+        if not nodes or any(kind_of(innermost(x)).writes for x in datas):
+            return out  # what is written down is computed once
 
         def pullback(gs: list[Array], keep: bool) -> Sequence[Array]:
             since = now()

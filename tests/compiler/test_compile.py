@@ -564,7 +564,7 @@ def test_what_is_written_into_a_view_is_in_both() -> None:
         y.reshape(-1)[0] = 5
         return y
 
-    with pytest.raises(TypeError, match="writes into a view that reshape made"):
+    with pytest.raises(TypeError, match="may be a view"):
         tg.compile(g)(x)
 
 
