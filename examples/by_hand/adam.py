@@ -4,7 +4,8 @@ import numpy as np
 
 
 class Adam:
-    """`step(gradients)` changes the arrays `p` in place."""
+    """`step(gradients)` changes the arrays `p` in place. `lr`: a Python float; NumPy's make float64
+    of the rest."""
 
     def __init__(self, p, lr, betas=(0.9, 0.999), eps=1e-8):
         self.p, self.lr, self.betas, self.eps = p, lr, betas, eps

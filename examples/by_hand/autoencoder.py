@@ -1,9 +1,11 @@
 """The training of examples/beyond/autoencoder.py in plain NumPy: gradients by hand, and Adam."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
 
+from examples.by_hand.adam import Adam
 from tensorgrad import data
 
 WIDTHS = (784, 500, 250, 30, 250, 500, 784)
@@ -50,17 +52,12 @@ def train(seed=0, epochs=1, images=60_000, lr=2e-3, batch=200):
     x, *_ = data.mnist()
     x, rng = x[:images], np.random.default_rng(seed)
     parameters = start(rng)
-    means, squares = ([np.zeros_like(p) for p in parameters] for _ in range(2))
+    adam = Adam(parameters, lr)
     steps = epochs * -(-images // batch)
     for t in range(steps):
         if t * batch % images == 0:
             order = rng.permutation(images)
         i = t * batch % images
-        rate = lr * (1 + np.cos(np.pi * t / steps)) / 2
-        for p, m, v, g in zip(
-            parameters, means, squares, gradients(parameters, x[order[i : i + batch]])
-        ):
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            p -= rate / (1 - 0.9 ** (t + 1)) * m / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+        adam.lr = lr * (1 + math.cos(math.pi * t / steps)) / 2
+        adam.step(gradients(parameters, x[order[i : i + batch]]))
     return parameters

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from examples.by_hand.adam import Adam
+
 
 def forward(weights, x):
     """Hidden neurons and answers, (n, 32) and (n, 1)."""
@@ -24,8 +26,7 @@ def train(network, play, to_come, seed, epochs, n=20, lr=1e-2):
     """
     rng = np.random.default_rng(seed)
     policy, baseline = ([p.data.copy() for p in network(rng).parameters()] for _ in range(2))
-    weights = policy + baseline
-    ms, vs = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    adam = Adam(policy + baseline, lr)
     for epoch in range(epochs):
         states, rights, alive = play(lambda s: forward(policy, s)[1], n, rng)
         s, a, g = states[alive], rights[alive][:, None], to_come(alive)[alive][:, None]
@@ -35,9 +36,6 @@ def train(network, play, to_come, seed, epochs, n=20, lr=1e-2):
         surprise /= surprise.std()
         gradients = backward(policy, s, h, surprise * (1 / (1 + np.exp(-z)) - a) / len(s))
         gradients += backward(baseline, s, k, 2 * (expected - g) / len(s))
-        t, rate = epoch + 1, lr * (1 - epoch / epochs)
-        for w, d, m, v in zip(weights, gradients, ms, vs):
-            m += (1 - 0.9) * (d - m)
-            v += (1 - 0.999) * (d * d - v)
-            w -= rate / (1 - 0.9**t) * m / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        adam.lr = lr * (1 - epoch / epochs)
+        adam.step(gradients)
     return policy, baseline

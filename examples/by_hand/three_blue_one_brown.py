@@ -1,6 +1,10 @@
 """784-16-16-10 with ReLU and softmax, by Adam at a rate that falls along a cosine."""
 
+import math
+
 import numpy as np
+
+from examples.by_hand.adam import Adam
 
 
 def forward(x, parameters):
@@ -24,19 +28,13 @@ def gradients(x, y, parameters):
     return d1.T @ x, d1.sum(0), d2.T @ a1, d2.sum(0), d3.T @ a2, d3.sum(0)
 
 
-def train(parameters, batches, epochs, test=None, lr=3e-3, betas=(0.9, 0.999), eps=1e-8):
+def train(parameters, batches, epochs, test=None, lr=3e-3):
     """Changes the parameters (W1, b1, ..., b3), and returns the accuracy after each epoch."""
-    moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
-    t, steps, reached = 0, epochs * len(batches), []
+    adam, steps, reached = Adam(parameters, lr), epochs * len(batches), []
     for _ in range(epochs):
         for x, y in batches:
-            rate = lr * (1 + np.cos(np.pi * t / steps)) / 2
-            t += 1
-            c1, c2 = 1 - betas[0] ** t, 1 - betas[1] ** t
-            for p, g, (m, v) in zip(parameters, gradients(x, y, parameters), moments):
-                m += np.float32(1 - betas[0]) * (g - m)
-                v += np.float32(1 - betas[1]) * (g * g - v)
-                p -= np.float32(rate / c1) * m / (np.sqrt(v / np.float32(c2)) + np.float32(eps))
+            adam.lr = lr * (1 + math.cos(math.pi * adam.t / steps)) / 2
+            adam.step(gradients(x, y, parameters))
         if test is not None:
             reached.append((forward(test[0], parameters)[-1].argmax(axis=1) == test[1]).mean())
     return reached
