@@ -44,16 +44,9 @@ def main(folder):
     loss = nn.functional.quadratic
     batches = data.DataLoader(x, one_hot[y], batch_size=10, shuffle=True, rng=rng)
     norms = figures.GradientNorms(model, loss, x, one_hot[y])
-    training = figures.Monitor(model, loss, x, one_hot[y])
-
-    def watch(line):
-        norms(line)
-        training(line)
-
-    options = {"epochs": 30, "validation": (x_test, one_hot[y_test])}
-    history = tg.fit(
-        model, batches, loss, optim.SGD(model.parameters(), lr=3.0), on_epoch=watch, **options
-    )
+    sets = {"test": (x_test, one_hot[y_test]), "training": (x, one_hot[y])}
+    sgd = optim.SGD(model.parameters(), lr=3.0)
+    history = tg.fit(model, batches, loss, sgd, epochs=30, validation=sets, callbacks=[norms])
     print(f"{history[-1].accuracy:.1%} of {len(x_test)} unseen digits are read correctly.")
 
     answers = predict(model, x_test)
@@ -68,12 +61,13 @@ def main(folder):
         batches,
         nn.functional.cross_entropy,
         optim.Adam(convolution.parameters(), lr=0.005),
-        **options,
+        epochs=30,
+        validation=sets,
     )
     print(f"{history_2[-1].accuracy:.1%} with eight filters that look at 3x3 pixels.")
 
     pictures = {
-        "learning_curves": figures.learning_curves(history, training.history),
+        "learning_curves": figures.learning_curves(history),
         "gradient_norms": figures.gradient_norms(norms),
         "first_layer": figures.first_layer(model),
         "filters": figures.filters(convolution.filters.weight.data.reshape(8, 3, 3)),
