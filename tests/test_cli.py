@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 import tensorgrad
 from tensorgrad import data, io, nn, optim
 from tensorgrad.commands import choices, main, models, sources
+from tensorgrad.commands import train as training
 from tensorgrad.commands.choices import COSTS, SCHEDULES
 from tensorgrad.io.architecture import describe
 from tensorgrad.train import accuracy, calibrate, predict
@@ -463,7 +464,7 @@ def test_a_photograph_is_answered_without_a_traceback(trained, here, tmp_path):
     Image.fromarray(pixels).save("cat.png")
     done = start("predict", trained[0] / "model.safetensors", "cat.png", cwd=tmp_path)
     assert "Traceback" not in done.stderr
-    assert "unsure" in done.stdout or "cat.png" in done.stderr
+    assert (done.stdout or done.stderr.partition(": ")[2]).startswith("cat.png")
 
 
 def test_export_writes_what_network2_reads_and_predict_reads_that(trained, here, tmp_path):
@@ -476,6 +477,14 @@ def test_export_writes_what_network2_reads_and_predict_reads_that(trained, here,
     io.save(nn.Sequential(nn.Linear(64, 10), nn.Softmax()), tmp_path / "softmax")
     assert "layer 1 is Softmax" in here("export", "softmax", "m.json", code=1)
     assert "cannot write none/n.json" in here("export", model, "none/n.json", code=1)
+
+
+def test_a_data_set_is_known_in_capitals_too(trained, here, tmp_path):
+    paint("one.png", X_TEST[0])
+    here("train", "--data", "Digits", "--epochs", 1)
+    here("export", "model.safetensors", "n.json")
+    for model in ("model.safetensors", "n.json"):
+        assert "one.png: " in here("predict", model, "one.png", "--data", "DIGITS")
 
 
 def test_a_file_that_does_not_say_what_it_reads_can_be_told(here, tmp_path):
@@ -654,7 +663,7 @@ def test_a_folder_without_permission_is_refused_before_training(tmp_path):
         ("train --data-dir .", "--data mnist"),
         ("train --model cnn", "mlp, conv, lstm, gonn"),
         ("train --model convo", "did you mean conv?"),
-        ("train --data mnits", "did you mean mnist?"),
+        ("train --data mnits", "did you mean mnist or"),
         ("train --data no/such/folder", "neither a folder nor a data set"),
         ("train --cost crossentropy", "did you mean cross-entropy?"),
         ("train --activation rely", "did you mean relu or"),
@@ -770,6 +779,20 @@ def interrupted(self, x):
 nn.Sequential.forward = interrupted
 main()
 """
+
+
+def test_a_second_ctrl_c_says_which_model_there_is(here, monkeypatch, tmp_path):
+    fit = training.fit
+
+    def pressed_twice(*args, **settings):
+        fit(*args, **settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", pressed_twice)
+    said = here("train", "--epochs", 1, code=130)
+    assert said.endswith(
+        "before the end of an epoch: model.safetensors holds the model of epoch 1\n"
+    )
 
 
 @pytest.mark.usefixtures("interruptible")

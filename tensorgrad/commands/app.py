@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tensorgrad import __version__
+from tensorgrad.commands.choices import misuse
 from tensorgrad.commands.expressions import explain, graph
 from tensorgrad.commands.predict import export, predict
 from tensorgrad.commands.train import train
@@ -46,9 +47,9 @@ def check(
         raise missing(f"check draws with Hypothesis: {error}", "testing") from None
 
     if all_primitives and (vjp or shape or order):
-        raise typer.BadParameter("it goes with none of the others", None, None, "'--all'")
+        raise misuse("--all", "it goes with none of the others")
     if bool(target) == all_primitives:
-        raise typer.BadParameter("pass PATH::FUNCTION, or --all", None, None, "'PATH::FUNCTION'")
+        raise misuse("PATH::FUNCTION", "pass PATH::FUNCTION, or --all")
     try:
         if all_primitives:
             for line in targets.check_all(examples):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import typer
 
 from tensorgrad import nn, optim
+from tensorgrad.extras import printable
 from tensorgrad.nn import activation, functional
 from tensorgrad.optim import lr_scheduler
 from tensorgrad.optim.optimizer import Optimizer
@@ -80,13 +81,18 @@ SCHEDULES = {
 }
 
 
-def chosen(option: str, name: str, table: Mapping[str, T]) -> T:
+def misuse(option: str, said: str) -> typer.BadParameter:
+    """What to raise where an option does not fit."""
+    return typer.BadParameter(said, param_hint=repr(option))
+
+
+def chosen(option: str, name: str, table: Mapping[str, T], unknown: str = "is not known") -> T:
     """The entry of a table, or the misuse of the option, with names that are like it."""
     if name.lower() in table:
         return table[name.lower()]
     near = difflib.get_close_matches(name.lower(), table, n=3)
     said = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(table)}"
-    raise typer.BadParameter(f"{name!r} is not known: {said}", None, None, repr(option))
+    raise misuse(option, printable(f"{name!r} {unknown}: {said}"))
 
 
 def with_settings(option: str, text: str, table: Mapping[str, T]) -> tuple[T, dict[str, Any]]:
@@ -99,9 +105,8 @@ def with_settings(option: str, text: str, table: Mapping[str, T]) -> tuple[T, di
         if call.args or None in given:
             raise ValueError
     except (SyntaxError, ValueError, AttributeError, TypeError, MemoryError, RecursionError):
-        raise typer.BadParameter(
-            f"{settings!r} is not such as momentum=0.9,nesterov=True", None, None, repr(option)
-        ) from None
+        said = f"{settings!r} is not such as momentum=0.9,nesterov=True"
+        raise misuse(option, said) from None
     known = [*inspect.signature(entry).parameters][1:]  # type: ignore[arg-type]
     for setting in given:
         chosen(f"{option} {name}:", setting.lower(), {k.lower(): k for k in known})
@@ -116,7 +121,7 @@ def optimizer(text: str, parameters: Any, lr: float | None) -> Optimizer:
     try:
         return cls(parameters, **settings)
     except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error), None, None, "'--optimizer'") from None
+        raise misuse("--optimizer", str(error)) from None
 
 
 def schedule(text: str, optimizer: Optimizer, epochs: int) -> Any:
@@ -126,7 +131,7 @@ def schedule(text: str, optimizer: Optimizer, epochs: int) -> Any:
     try:
         return cls(optimizer, **{k: usual[k] for k in asked(cls)} | settings)
     except (TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error), None, None, "'--schedule'") from None
+        raise misuse("--schedule", str(error)) from None
 
 
 def asked(cls: type) -> list[str]:

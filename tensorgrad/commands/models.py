@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import typer
 
 from tensorgrad import nn
-from tensorgrad.commands.choices import Cost
+from tensorgrad.commands.choices import Cost, misuse
 from tensorgrad.nn.init import find
 from tensorgrad.train import calibrate, predict
 from tensorgrad.value import Value
@@ -68,8 +67,7 @@ def lstm(plan: Plan, rng: Any) -> list[nn.Module]:
     channels, height, width = plan.shape
     size, *more = plan.hidden
     if {*more} - {size}:
-        said = f"the layers of --model lstm have one size: {size},{size}"
-        raise typer.BadParameter(said, None, None, "'--hidden'")
+        raise misuse("--hidden", f"the layers of --model lstm have one size: {size},{size}")
     return [
         nn.Unflatten(1, (channels * height, width)),
         nn.LSTM(width, size, len(plan.hidden), plan.bias, batch_first=True, rng=rng),

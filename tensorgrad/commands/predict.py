@@ -18,8 +18,10 @@ import numpy as np
 import typer
 
 from tensorgrad import io, nn
-from tensorgrad.commands import image, sources
-from tensorgrad.commands.choices import chosen
+from tensorgrad.commands import image
+from tensorgrad.commands.choices import chosen, misuse
+from tensorgrad.commands.models import Shape
+from tensorgrad.commands.sources import KNOWN
 from tensorgrad.data import read_image
 from tensorgrad.extras import printable
 from tensorgrad.train import predict as answers_of
@@ -34,9 +36,9 @@ class Reader(NamedTuple):
     path: Path
     model: nn.Module
     name: str
-    layout: str
-    shape: tuple[int, int, int]
+    shape: Shape
     classes: Sequence[str]
+    layout: str
 
     def picture(self, path: Path) -> Any:
         """The picture in a file as the images were, (channels, height, width). Raises as
@@ -82,12 +84,6 @@ def light_on_black(whole: Any, height: int, width: int) -> Any:
     return out
 
 
-KNOWN = {  # what a file says of itself, or is told to be: layout, shape, classes
-    "digits": ("digits", (1, 8, 8), sources.DIGITS),
-    **{name: (layout, (1, 28, 28), names) for name, (_, names, layout) in sources.KNOWN.items()},
-}
-
-
 def reader(path: Path, data: str | None) -> Reader:
     """The model in a file, .json as network2.py has it, and what it reads."""
     if path.suffix == ".json":
@@ -96,7 +92,7 @@ def reader(path: Path, data: str | None) -> Reader:
         data = data or {64: "digits", 784: "mnist"}.get(inputs)
         if data is None:
             raise ValueError(f"{path} takes {inputs} numbers: no images of MNIST, nor digits")
-        return Reader(path, network, data, *KNOWN[data])
+        return of_known(path, network, data)
     told = io.read_metadata(path)
     model = io.load(path).eval()
     name = data or told.get("data", "")
@@ -107,11 +103,16 @@ def reader(path: Path, data: str | None) -> Reader:
             f"{path} does not say what images it was trained on: save it with "
             "metadata={'data': 'mnist'} or 'digits', or say so: --data mnist"
         )
-    return Reader(path, model, name, *KNOWN[name])
+    return of_known(path, model, name)
 
 
-def described(path: Path, told: dict[str, str]) -> tuple[str, Any, list[str]]:
-    """Layout, shape and classes out of a file that may be anybody's."""
+def of_known(path: Path, model: nn.Module, name: str) -> Reader:
+    _, shape, classes, layout = KNOWN[name]
+    return Reader(path, model, name, shape, classes, layout)
+
+
+def described(path: Path, told: dict[str, str]) -> tuple[Shape, list[str], str]:
+    """Shape, classes and layout out of a file that may be anybody's."""
     try:
         shape, classes = json.loads(told["shape"]), json.loads(told["classes"])
         channels, height, width = shape
@@ -127,7 +128,7 @@ def described(path: Path, told: dict[str, str]) -> tuple[str, Any, list[str]]:
         well = False
     if not well:
         raise io.ModelFileError(path, "what it says of its images is damaged")
-    return told["layout"], (channels, height, width), [printable(c, 40) for c in classes]
+    return (channels, height, width), [printable(c, 40) for c in classes], told["layout"]
 
 
 def predict(
@@ -152,6 +153,7 @@ def predict(
     pictures tells which of its classes one is.
     """
     if data is not None:
+        data = data.lower()
         chosen("--data", data, KNOWN)
     read = reader(model, data)
     failed = 0
@@ -208,7 +210,7 @@ def export(
 ) -> None:
     """Write a network of sigmoid neurons as JSON that network2.py of Nielsen's book loads."""
     if out.suffix != ".json":
-        raise typer.BadParameter(f"{out} does not end in .json", None, None, "'OUT.json'")
+        raise misuse("OUT.json", f"{out} does not end in .json")
     cost = io.read_metadata(model).get("cost", "")
     io.save_json(io.load(model), out, EXPORTED.get(cost, "CrossEntropyCost"))
     print(out)

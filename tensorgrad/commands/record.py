@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 
 from tensorgrad import io, nn
+from tensorgrad.commands.choices import misuse
 from tensorgrad.commands.models import calibrated
 from tensorgrad.commands.sources import DIGITS, Source
 from tensorgrad.train import Callback, Epoch, History, Run
@@ -84,6 +84,10 @@ class Keep(Monitor):
     def state_dict(self) -> dict[str, Any]:
         return {"settings": dict(self.settings)}
 
+    def kept(self) -> str:
+        """What is in the file of this training, if anything."""
+        return f"{self.out} holds the model of epoch {self.at}" if self.at else ""
+
     def say(self, history: History, held_back: int) -> None:
         """How it went, and what to do next."""
         best, last = history[self.at - 1], history[-1]
@@ -122,7 +126,7 @@ def percent(accuracy: float | None) -> str:
 
 
 def check_resumes(path: Path, settings: Mapping[str, Any]) -> None:
-    """ValueError where the checkpoint at `path` is of a training with other settings."""
+    """A misuse where the checkpoint at `path` is of a training with other settings."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path} to go on from: train without --resume first")
     state = io.load_checkpoint(path)
@@ -136,12 +140,8 @@ def check_resumes(path: Path, settings: Mapping[str, Any]) -> None:
         if before.get(name) != value
     ]
     if others:
-        raise typer.BadParameter(
-            f"the training of {path} had other settings: {'; '.join(others)}",
-            None,
-            None,
-            "'--resume'",
-        )
+        said = f"the training of {path} had other settings: {'; '.join(others)}"
+        raise misuse("--resume", said)
 
 
 def try_report() -> None:

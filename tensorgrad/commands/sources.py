@@ -6,16 +6,15 @@ validate by and to test on.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import typer
 
 from tensorgrad import data
+from tensorgrad.commands.choices import chosen, misuse
 from tensorgrad.commands.models import Shape
 from tensorgrad.data import ImageFolder, TrainTest
 from tensorgrad.data.mnist import find
@@ -23,9 +22,6 @@ from tensorgrad.extras import printable
 
 MOST = 2_000_000_000  # numbers that images of a folder may have: 8 GB
 FEW = 5000  # with fewer images to train on, each is needed: the best epoch is told by the test's
-DIGITS = [str(digit) for digit in range(10)]
-FASHION = ["T-shirt/top", "trouser", "pullover", "dress", "coat"]
-FASHION += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 
 
 class Source(NamedTuple):
@@ -45,35 +41,48 @@ class Source(NamedTuple):
 def load(name: str, folder: Path | None = None, size: int | None = None) -> Source:
     """The data of that name or in that place. `folder`: where a known set is; `size`: the side of
     the squares that pictures of a folder are scaled to."""
-    if name == "digits":
-        return Source(name, data.digits(), (1, 8, 8), DIGITS, "digits")
-    if name in KNOWN:
-        read, classes, layout = KNOWN[name]
-        images = read(folder)
-        shapes = {x.shape[1:] for x in (images.x_train, images.x_test)}
-        if shapes != {(784,)} or not min(map(len, images)) or max(map(np.max, images)) >= 10:
-            raise ValueError(
-                printable(f"{folder or 'what is found'} holds other images than {name}'s; ")
-                + "images of your own: --data FOLDER"
-            )
-        return Source(name, images, (1, 28, 28), classes, layout)
-    path = Path(name)
-    if not path.exists():
-        near = difflib.get_close_matches(name, ("digits", *KNOWN))
-        said = f"did you mean {near[0]}?" if near else f"there are digits, {', '.join(KNOWN)}"
-        raise typer.BadParameter(
-            printable(f"{name!r} is neither a folder nor a data set: {said}"),
-            None,
-            None,
-            "'--data'",
+    own = name not in KNOWN and Path(name).exists()
+    if not own:
+        known = chosen("--data", name, KNOWN, "is neither a folder nor a data set")
+    if folder is not None and (own or known.read is bundled):
+        raise misuse("--data-dir", "it is the folder of a known set: --data mnist")
+    if size is not None and not own:
+        raise misuse("--size", "it is for a folder of pictures")
+    if own:
+        return of_path(Path(name), size)
+    x, y, x_test, y_test = images = known.read(folder)
+    as_known = x.shape[1:] == x_test.shape[1:] == (math.prod(known.shape),)
+    labels = np.concatenate([y, y_test])
+    if not (as_known and len(y) and len(y_test) and labels.max() < len(known.classes)):
+        raise ValueError(
+            printable(f"{folder or 'what is found'} holds other images than {name}'s; ")
+            + "images of your own: --data FOLDER"
         )
-    return of_path(path, size)
+    return Source(name.lower(), images, known.shape, known.classes, known.layout)
 
 
-KNOWN: dict[str, Any] = {
-    "mnist": (data.mnist, DIGITS, "mnist"),
-    "fashion": (data.fashion_mnist, FASHION, "grey"),
-    "kmnist": (data.kmnist, ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"], "grey"),
+def bundled(folder: None) -> TrainTest:
+    return data.digits()
+
+
+class Known(NamedTuple):
+    """A data set that has a name: how it is read out of a folder, and as in `Source`."""
+
+    read: Callable[[Any], TrainTest]
+    shape: Shape
+    classes: Sequence[str]
+    layout: str
+
+
+DIGITS = [str(digit) for digit in range(10)]
+FASHION = ["T-shirt/top", "trouser", "pullover", "dress", "coat"]
+FASHION += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+KANA = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+KNOWN = {
+    "digits": Known(bundled, (1, 8, 8), DIGITS, "digits"),
+    "mnist": Known(data.mnist, (1, 28, 28), DIGITS, "mnist"),
+    "fashion": Known(data.fashion_mnist, (1, 28, 28), FASHION, "grey"),
+    "kmnist": Known(data.kmnist, (1, 28, 28), KANA, "grey"),
 }
 
 
@@ -220,14 +229,12 @@ class Split(NamedTuple):
 
 def split(images: TrainTest, held_back: int | None) -> Split:
     """The last `held_back` images of the training set apart, by default a sixth of many: of MNIST
-    the 10,000 that the book holds back. ValueError where that leaves none."""
+    the 10,000 that the book holds back. A misuse where that leaves none."""
     x, y, x_test, y_test = images
     if held_back is None:
         held_back = len(y) // 6 if len(y) >= FEW else 0
     if held_back >= len(y):
-        raise typer.BadParameter(
-            f"there are {len(y):,} images to train on", None, None, "'--validation'"
-        )
+        raise misuse("--validation", f"there are {len(y):,} images to train on")
     if not held_back:
         return Split(x, y, x_test, y_test, 0)
     return Split(x[:-held_back], y[:-held_back], x[-held_back:], y[-held_back:], held_back)

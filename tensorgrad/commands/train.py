@@ -16,10 +16,11 @@ import typer
 from tensorgrad import data as datasets
 from tensorgrad import io
 from tensorgrad.commands import choices, models, record, sources
-from tensorgrad.commands.choices import ACTIVATIONS, COSTS, chosen
+from tensorgrad.commands.choices import ACTIVATIONS, COSTS, chosen, misuse
 from tensorgrad.commands.models import KINDS, Plan
 from tensorgrad.nn import init as initialisers
-from tensorgrad.train import Checkpoint, EarlyStopping, Schedule, Step, fit, penalised
+from tensorgrad.optim import Optimizer
+from tensorgrad.train import Checkpoint, EarlyStopping, History, Schedule, Step, fit, penalised
 
 
 def _sizes(text: str) -> list[int]:
@@ -30,6 +31,40 @@ def _sizes(text: str) -> list[int]:
     if min(sizes) < 1:
         raise typer.BadParameter(f"{text!r} is not a list of layer sizes such as 30 or 100,50")
     return sizes
+
+
+def check_files(out: Path, checkpoint: Path, report: Path | None) -> None:
+    """OSError, ImportError or misuse if one of them cannot be written: now, not after training."""
+    target = io.check_writable(out)
+    io.check_writable(checkpoint)
+    if report is not None:
+        if io.check_writable(report) == target:
+            raise misuse("--report", f"{report} is for the model (--out)")
+        record.try_report()
+
+
+def scheduled(text: str, optimizer: Optimizer, epochs: int) -> Schedule:
+    """The callback, that tells a schedule the accuracy where it asks for one."""
+    made = choices.schedule(text, optimizer, epochs)
+    asks = "metrics" in choices.required(made.step)
+    return Schedule(made, monitor="accuracy" if asks else None)
+
+
+def fitted(keep: record.Keep, *args: Any, **settings: Any) -> History:
+    """What `fit` returns; exit 130 after Ctrl-C, and ValueError for a loss that diverges."""
+    try:
+        history = fit(*args, **settings)
+    except KeyboardInterrupt:
+        kept = keep.kept() or "nothing written"
+        print(f"interrupted before the end of an epoch: {kept}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except FloatingPointError as error:
+        kept = "; " * bool(keep.at) + keep.kept()
+        raise ValueError(f"{error}: train with a smaller --lr{kept}") from None
+    if history.interrupted:
+        keep.say_interrupted(history)
+        raise typer.Exit(130)
+    return history
 
 
 @np.errstate(all="ignore")  # a loss that diverges is reported below
@@ -147,10 +182,11 @@ def train(
     """
     kind = chosen("--model", model, KINDS)
     if kind.layers is models.lstm and activation is not None:
-        raise typer.BadParameter("an LSTM has its own", None, None, "'--activation'")
+        raise misuse("--activation", "an LSTM has its own")
     cost, activation = (cost or kind.cost).lower(), (activation or kind.activation).lower()
     optimizer, hidden = optimizer or kind.optimizer, hidden or kind.hidden
     epochs, bias = epochs or kind.epochs, kind.bias if bias is None else bias
+    batch_size = batch_size or kind.batch_size
     ending = chosen("--cost", cost, COSTS)
     neuron = chosen("--activation", activation, ACTIVATIONS)
     init = init.lower() if init else models.initialiser(kind, cost, activation)
@@ -159,18 +195,8 @@ def train(
     choices.with_settings("--optimizer", optimizer, choices.OPTIMIZERS)
     if schedule is not None:
         choices.with_settings("--schedule", schedule, choices.SCHEDULES)
-    if data_dir is not None and data not in sources.KNOWN:
-        raise typer.BadParameter(
-            "it is the folder of a known set: --data mnist", None, None, "'--data-dir'"
-        )
-    if size is not None and (data == "digits" or data in sources.KNOWN):
-        raise typer.BadParameter("it is for a folder of pictures", None, None, "'--size'")
-    target, last = io.check_writable(out), out.with_name(f"{out.name}.checkpoint")
-    io.check_writable(last)
-    if report is not None:
-        if io.check_writable(report) == target:
-            raise typer.BadParameter(f"{report} is for the model (--out)", None, None, "'--report'")
-        record.try_report()
+    last = out.with_name(f"{out.name}.checkpoint")
+    check_files(out, last, report)
 
     source = sources.load(data, data_dir, size)
     images = sources.split(source.images, validation)
@@ -194,7 +220,7 @@ def train(
         "lr": descent.param_groups[0].get("lr"),
         "schedule": schedule,
         "epochs": epochs if schedule and choices.is_fitted(schedule) else "any",
-        "batch size": batch_size or kind.batch_size,
+        "batch size": batch_size,
         "l1": l1,
         "l2": l2,
         "expand": expand,
@@ -207,7 +233,7 @@ def train(
     batches = datasets.DataLoader(
         images.x,
         one_hot[images.y],
-        batch_size=batch_size or kind.batch_size,
+        batch_size=batch_size,
         shuffle=True,
         transform=sources.moved(source.shape) if expand else None,
         rng=rng,
@@ -220,37 +246,21 @@ def train(
     )
     callbacks: list[Any] = [keep, Checkpoint(last)]
     if schedule:
-        descends = choices.schedule(schedule, descent, epochs)
-        watched = "accuracy" if "metrics" in choices.required(descends.step) else None
-        callbacks.append(Schedule(descends, monitor=watched))
+        callbacks.append(scheduled(schedule, descent, epochs))
     if early_stop:
         callbacks.append(EarlyStopping("accuracy", early_stop, restore_best=False))
     if report is not None:
         callbacks.append(watch := record.Watch(body, ending.loss, images.x, one_hot[images.y]))
     n = len(images.y)
-    try:
-        history = fit(
-            body,
-            batches,
-            ending.loss,
-            descent,
-            epochs=epochs,
-            validation=told,
-            callbacks=callbacks,
-            resume=last if resume else False,
-            step=penalised(l1=l1 / n, l2=l2 / n) if l1 or l2 else Step,
-        )
-    except KeyboardInterrupt:
-        print("interrupted before the end of an epoch: nothing written", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except FloatingPointError as error:
-        raise ValueError(
-            f"{error}: train with a smaller --lr"
-            + (f"; {out} holds the model of epoch {keep.at}" if keep.at else "")
-        ) from None
-    if history.interrupted:
-        keep.say_interrupted(history)
-        raise typer.Exit(130)
+    history = fitted(
+        keep,
+        *(body, batches, ending.loss, descent),
+        epochs=epochs,
+        validation=told,
+        callbacks=callbacks,
+        resume=last if resume else False,
+        step=penalised(l1=l1 / n, l2=l2 / n) if l1 or l2 else Step,
+    )
     keep.say(history, images.held_back)
     if report is not None:
         settings["model"] = f"{model}: {out}, of epoch {keep.at} (the best)"
