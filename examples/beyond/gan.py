@@ -86,9 +86,9 @@ def nearest(images, x):
 
 
 @experiment(
-    Claim("drawn digits that are read with 90 % confidence", None, at_least=0.3, quick=0.0),
+    Claim("drawn digits that are read with 90 % confidence", None, at_least=0.3),
     Claim("real test digits that are", None),
-    Claim("share of the rarest digit among the drawn", 0.1, at_least=0.03, quick=0.0),
+    Claim("share of the rarest digit among the drawn", 0.1, at_least=0.03),
     Claim("distance to the nearest training image, a test image's being 1", 1.0, within=0.4,
           quick=0.3, form=".2f"),
     seeds=1,
