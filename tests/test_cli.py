@@ -515,6 +515,24 @@ def test_the_commands_of_the_docs_run(things, here, tmp_path, monkeypatch):
         assert here(*words, *epochs)
 
 
+def test_a_report_has_the_penalty_in_both_of_its_costs(here, monkeypatch):
+    from tensorgrad.viz.report.report import report
+
+    told = []
+    shown = lambda *args, **of: told.append(args[0]) or report(*args, **of)
+    monkeypatch.setattr(sys.modules[report.__module__], "report", shown)
+    here("train", "--epochs", 1, "--l2", 1000, "--report", "page.html")
+    ((line,),) = told[1:]  # the first one is a try
+    model, (x, y, *_) = io.load("model.safetensors"), data.digits()
+    penalty = 1000 / len(y) * sum((model[i].weight.data ** 2).sum() for i in (0, 2)) / 2
+    for loss, images, digits in (
+        (line.measures["training_loss"], x, y),
+        (line.validation_loss, X_TEST, Y_TEST),
+    ):
+        cost = nn.functional.quadratic(model(images), np.eye(10)[digits]).item()
+        assert loss == pytest.approx(cost + penalty, rel=1e-4)
+
+
 @pytest.mark.parametrize("model", ["conv", "lstm", "gonn"])
 def test_the_report_of_each_model(model, things, here, tmp_path):
     (tmp_path / "mine").mkdir()

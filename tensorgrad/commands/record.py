@@ -152,16 +152,15 @@ def try_report() -> None:
 
 
 class Watch(Callback):
-    """What a report tells of the training images, measured after each epoch: cost, accuracy and, as
-    in Nielsen's fifth chapter, the gradient on the first 1,000 of them."""
+    """What a report tells besides the history, after each epoch: the gradient on the first 1,000
+    training images, as in Nielsen's fifth chapter."""
 
     norms: figures.GradientNorms
-    training: figures.Monitor
 
     def __init__(
         self, model: nn.Sequential, loss: Callable[[Any, Any], Any], x: Any, y: Any
     ) -> None:
-        self.model, self.loss, self.x, self.y = model, loss, x, y
+        self.model, self.loss, self.some = model, loss, (x[:1000], y[:1000])
         self.begun = 0  # the epoch that it began with: a training that goes on has more
 
     def on_epoch(self, run: Run) -> None:
@@ -172,10 +171,7 @@ class Watch(Callback):
             self.norms(line)
         else:
             self.begun = line.epoch
-            some = self.x[:1000], self.y[:1000]
-            self.norms = figures.GradientNorms(self.model, self.loss, *some, epoch=line.epoch)
-            self.training = figures.Monitor(self.model, self.loss, self.x, self.y)
-        self.training(line)
+            self.norms = figures.GradientNorms(self.model, self.loss, *self.some, epoch=line.epoch)
 
     def page(
         self,
@@ -195,7 +191,6 @@ class Watch(Callback):
             history[self.begun - 1 :] if self.begun else history,
             model.eval(),
             validation=(x, y.argmax(axis=1)),
-            training=self.training.history if self.begun else None,
             gradients=self.norms if self.begun else None,
             graph=self.loss(self.model(x[:1]), y[:1]),
             settings={**settings, **(names if source.classes != DIGITS else {})},

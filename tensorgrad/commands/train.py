@@ -250,7 +250,8 @@ def train(
     if early_stop:
         callbacks.append(EarlyStopping("accuracy", early_stop, restore_best=False))
     if report is not None:
-        callbacks.append(watch := record.Watch(body, ending.loss, images.x, one_hot[images.y]))
+        told["training"] = images.x, one_hot[images.y]
+        callbacks.append(watch := record.Watch(body, ending.loss, *told["training"]))
     n = len(images.y)
     history = fitted(
         keep,
