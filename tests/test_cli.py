@@ -262,6 +262,12 @@ def test_each_schedule_is_made_by_its_name_and_runs_for_the_epochs(name):
         assert rates[-1] < rates[0]
 
 
+def test_a_schedule_is_made_for_so_many_epochs_if_it_asks_how_many_there_are():
+    made = {name for name in SCHEDULES if choices.is_fitted(name)}
+    assert made == {"step", "exponential", "cosine", "cosinewarmrestarts", "onecycle"}
+    assert not choices.is_fitted("step:step_size=3")
+
+
 def without_seconds(output):
     return re.sub(r"in \S+ s", "", output)
 

@@ -145,4 +145,5 @@ def asked(cls: type) -> list[str]:
 def is_fitted(text: str) -> bool:
     """Whether a schedule depends on how many epochs there are."""
     cls, settings = with_settings("--schedule", text, SCHEDULES)
-    return bool({*asked(cls)} - {*settings, "mode", "max_lr"})
+    few, many = defaults(1, 1), defaults(10, 1)
+    return any(few[k] != many[k] for k in asked(cls) if k not in settings)
