@@ -57,7 +57,7 @@ class Reader(NamedTuple):
             out = np.asarray(answers_of(self.model, picture.reshape(1, -1)))
         except ValueError as error:
             raise ValueError(f"{self.path} does not take {self.name} images: {error}") from None
-        if not np.isfinite(out).all():
+        if out.dtype.kind == "c" or not np.isfinite(out).all():
             raise ValueError(f"{self.path} answers with {out}: it was trained to no good")
         if out.shape != (1, n := len(self.classes)):
             count = "ten" if n == 10 else str(n)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.io.architecture import MOST_CALLS
 from tensorgrad.io.files import PathLike, write
 from tensorgrad.io.tensors import ModelFileError
 from tensorgrad.nn.activation import Sigmoid
@@ -82,6 +83,8 @@ def load_json(path: PathLike) -> Sequential:
     columns = [(out, 1) for out, _ in shapes]
     if not shapes or ([w.shape for w in weights], [b.shape for b in biases]) != (shapes, columns):
         raise ModelFileError(path, "no network of network2.py: weights and biases are not of sizes")
+    if 2 * len(shapes) > MOST_CALLS:
+        raise ModelFileError(path, f"{len(shapes):,} layers, at most {MOST_CALLS // 2:,}")
     layers: list[Module] = []
     for weight, bias in zip(weights, biases):
         layer = Linear(weight.shape[1], len(weight), dtype="float64", rng=0)

@@ -44,7 +44,8 @@ def vote(answers: Any) -> Any:
 
     `answers`: (models, n, classes), or a list of arrays (n, classes); each model has a vote, for
     its largest answer. Of classes with as many votes it is the one with the larger sum of answers,
-    which should be probabilities for that. ValueError for other shapes. Nielsen, ch. 6.
+    which should be probabilities for that. ValueError for other shapes, and for NaNs, which a
+    model may answer that diverged. Nielsen, ch. 6.
 
     >>> a, b, c = [[0.9, 0.1]], [[0.4, 0.6]], [[0.4, 0.6]]
     >>> vote([a, b, c]).tolist(), vote([a, b]).tolist()
@@ -56,10 +57,13 @@ def vote(answers: Any) -> Any:
         scores = np.empty(0)
     if scores.ndim != 3 or not scores.size:
         raise ValueError("vote: answers are (models, n, classes), of one shape for each model")
+    if np.isnan(scores).any():
+        raise ValueError("vote: there are NaNs among the answers")
     classes = np.arange(scores.shape[2])
     votes = (scores.argmax(axis=2)[..., None] == classes).sum(axis=0)
     most = votes == votes.max(axis=1, keepdims=True)
-    return np.where(most, scores.sum(axis=0), -np.inf).argmax(axis=1)
+    sums = np.nan_to_num(scores.sum(axis=0))  # logarithms of 0 are more than no vote
+    return np.where(most, sums, -np.inf).argmax(axis=1)
 
 
 def fit(

@@ -111,7 +111,7 @@ def perplexity(answers: Any, targets: Any) -> float:
             f"{right.shape}"
         )
     check_classes("perplexity", right, logits.shape[1])
-    right = np.expand_dims(right, 1)
+    right = np.expand_dims(right, 1).astype(int)
     largest = logits.max(axis=1, keepdims=True)
     sums = np.exp(logits - largest).sum(axis=1, keepdims=True)
     losses = np.log(sums) - (np.take_along_axis(logits, right, axis=1) - largest)
@@ -130,6 +130,8 @@ def calibration_error(answers: Any, targets: Any, bins: int = 10) -> float:
     0.1
     """
     p, right = scores_of("calibration_error", answers, targets)
+    if not len(p) or not np.isin(right, np.arange(p.shape[1])).all():
+        raise ValueError("calibration_error: needs examples, each of one of the classes")
     if bins < 1 or not np.all((p >= 0) & (p <= 1)):
         raise ValueError("calibration_error: needs probabilities, 0 to 1, and bins, 1 or more")
     confidence, hit = p.max(axis=1), p.argmax(axis=1) == right
@@ -151,9 +153,9 @@ def calibrate(logits: Any, targets: Any) -> float:
     """
     z, right = scores_of("calibrate", logits, targets)
     check_classes("calibrate", right, z.shape[1])
-    if not np.isfinite(z).all():
-        raise ValueError("calibrate: the logits are not all finite")
-    z = z - np.take_along_axis(z, right[:, None], axis=1).astype(np.float64)
+    if not len(z) or z.dtype.kind == "c" or not np.isfinite(z).all():
+        raise ValueError("calibrate: needs logits, all finite and real")
+    z = z - np.take_along_axis(z, right[:, None].astype(int), axis=1).astype(np.float64)
 
     def slope(scale: float) -> float:
         """Of the mean cross-entropy, convex in scale = 1 / T."""

@@ -150,6 +150,11 @@ def test_a_vote_is_what_most_say_and_of_ties_what_is_surer() -> None:
     assert tg.train.vote([[a], [b]]).tolist() == [0]
     assert tg.train.vote([[[0.0, 0.6, 0.4]], [[0.0, 0.3, 0.7]]]).tolist() == [2]
     assert tg.train.vote([tg.Value(np.array([a, b]))]).tolist() == [0, 1]
+    with np.errstate(divide="ignore"):
+        logarithms = np.log([[[0, 1]], [[0, 1]], [[1, 0]]])
+    assert tg.train.vote(logarithms).tolist() == [1]
+    with pytest.raises(ValueError, match="NaNs among the answers"):
+        tg.train.vote([[a], [np.full(3, np.nan)]])
     many = np.random.default_rng(0).random((5, 200, 10))
     counts = np.array([np.bincount(v, minlength=10) for v in many.argmax(axis=2).T])
     voted = tg.train.vote(many)

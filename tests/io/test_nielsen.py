@@ -122,3 +122,10 @@ def test_files_that_are_no_networks_say_so(content, tmp_path):
         io.load_json(tmp_path / "n.json")
     (tmp_path / "n.json").write_text(json.dumps(GOOD))
     assert io.load_json(tmp_path / "n.json")(np.array([[1.0, 1.0]])).shape == (1, 1)
+
+
+def test_a_network_of_more_layers_than_can_be_run_is_refused(tmp_path):
+    deep = {"sizes": [1] * 6000, "weights": [[[1]]] * 5999, "biases": [[[1]]] * 5999}
+    (tmp_path / "n.json").write_text(json.dumps(deep))
+    with pytest.raises(io.ModelFileError, match="5,999 layers, at most 5,000"):
+        io.load_json(tmp_path / "n.json")

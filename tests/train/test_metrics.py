@@ -123,7 +123,20 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy_bin_by_bin
     assert calibration_error(np.eye(C)[RIGHT], RIGHT) == 0
 
 
+def test_two_classes_may_be_told_by_truth_values() -> None:
+    logits, right = np.array([[5.0, 0.0]] * 4), np.array([0, 0, 0, 1])
+    for f in (calibrate, perplexity):
+        assert f(logits, right.astype(bool)) == f(logits, right)
+
+
+HALF = np.full((4, C), 0.5)
 WRONG: list[tuple[Any, tuple[Any, ...], str]] = [
+    (calibration_error, (HALF, [0, 1, 2, C]), "each of one of the classes"),
+    (calibration_error, (HALF, [0, 1, 2, np.nan]), "each of one of the classes"),
+    (calibration_error, (HALF[:0], []), "needs examples"),
+    (calibrate, (HALF[:0], np.zeros(0, int)), "needs logits"),
+    (calibrate, (HALF * 1j, [0, 1, 2, 3]), "finite and real"),
+    (calibrate, (HALF * np.nan, [0, 1, 2, 3]), "finite and real"),
     (top_k_accuracy, (SCORES, RIGHT, C + 1), "k=6, of 5 classes"),
     (top_k_accuracy, (SCORES, RIGHT, 0), "k=0"),
     (top_k_accuracy, (SCORES[:, 0], RIGHT), "compares answers"),
