@@ -733,6 +733,16 @@ def begin(*args, cwd):
 
 
 @pytest.mark.usefixtures("interruptible")
+def test_a_model_that_is_gone_comes_back_of_the_last_epoch(here, tmp_path):
+    args = ("train", "--epochs", 2, "--hidden", 3)
+    here(*args)
+    (tmp_path / "model.safetensors").unlink()
+    assert "model of epoch 2" in here(*args, "--resume")
+    assert io.read_metadata(tmp_path / "model.safetensors")["epoch"] == "2"
+    said = here(*args, "--report", "model.safetensors.checkpoint", code=2)
+    assert "is for the model or its checkpoint" in said
+
+
 def test_ctrl_c_keeps_the_best_model_so_far_and_resume_goes_on_bit_for_bit(here, tmp_path):
     with begin("--out", "mine.safetensors", cwd=tmp_path) as process:
         lines = [process.stdout.readline() for _ in range(12)]

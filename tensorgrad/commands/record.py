@@ -66,10 +66,7 @@ class Keep(Monitor):
     def on_epoch(self, run: Run) -> None:
         line = run.history[-1]
         if not self.at or self.best(run) == len(run.history) - 1:
-            found = {"epoch": str(line.epoch), "accuracy": str(line.accuracy)}
-            model = calibrated(self.model, *self.validation)
-            io.save(model, self.out, {**self.metadata, **found})
-            self.at = line.epoch
+            self.write(line)
         scores = (
             f"validation {percent(line.accuracy)}  test {percent(line.measures['test_accuracy'])}"
             if "test_accuracy" in line.measures
@@ -80,6 +77,16 @@ class Keep(Monitor):
             f"  {scores}  loss {line.loss:.4f}",
             flush=True,
         )
+
+    def on_end(self, run: Run) -> None:
+        if run.history and not self.at and not run.under_way:  # it is gone, and no epoch is left
+            self.write(run.history[-1])
+
+    def write(self, line: Epoch) -> None:
+        found = {"epoch": str(line.epoch), "accuracy": str(line.accuracy)}
+        model = calibrated(self.model, *self.validation)
+        io.save(model, self.out, {**self.metadata, **found})
+        self.at = line.epoch
 
     def state_dict(self) -> dict[str, Any]:
         return {"settings": dict(self.settings)}

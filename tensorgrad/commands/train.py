@@ -35,11 +35,10 @@ def _sizes(text: str) -> list[int]:
 
 def check_files(out: Path, checkpoint: Path, report: Path | None) -> None:
     """OSError, ImportError or misuse if one of them cannot be written: now, not after training."""
-    target = io.check_writable(out)
-    io.check_writable(checkpoint)
+    taken = io.check_writable(out), io.check_writable(checkpoint)
     if report is not None:
-        if io.check_writable(report) == target:
-            raise misuse("--report", f"{report} is for the model (--out)")
+        if io.check_writable(report) in taken:
+            raise misuse("--report", f"{report} is for the model or its checkpoint (--out)")
         record.try_report()
 
 

@@ -373,8 +373,9 @@ class GRU(_GRU, _Layers):
 
 
 class Last(Module):
-    """x[:, -1], the last time of sequences (n, times, features), or of the `out` of (out, states)
-    that a recurrent layer with `batch_first` returns: a Sequential reads them, then tells of them.
+    """x[..., -1, :], the last time of sequences (n, times, features), of one (times, features), or
+    of the `out` of (out, states) that a recurrent layer with `batch_first` returns: a Sequential
+    reads them, then tells of them.
 
     >>> from tensorgrad import nn
     >>> model = nn.Sequential(LSTM(28, 128, batch_first=True), Last(), nn.Linear(128, 10))
@@ -383,7 +384,7 @@ class Last(Module):
     """
 
     def forward(self, x: Any) -> Any:
-        return (x[0] if isinstance(x, tuple) else x)[:, -1]
+        return (x[0] if isinstance(x, tuple) else x)[..., -1, :]
 
 
 class _Cell(_Recurrent):

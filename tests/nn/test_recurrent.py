@@ -532,4 +532,6 @@ def test_the_last_time_of_a_sequence_is_what_a_sequential_goes_on_with():
     x = np.random.default_rng(0).normal(size=(4, 6, 3))
     out, (h, _) = lstm(x)
     assert np.array_equal(nn.Last()(out).data, h[0].data)
+    (one, (h_one, _)) = lstm(x[0])
+    assert np.array_equal(nn.Last()(one).data, h_one[0].data)
     assert np.array_equal(nn.Sequential(lstm, nn.Last(), linear)(x).data, linear(h[0]).data)
