@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from examples.experiment import Experiment
+from tensorgrad.extras import missing
 from tensorgrad.io.files import check_writable
 
 WORKS = ("nielsen", "three_blue_one_brown", "gonn", "colah", "beyond")
@@ -252,6 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            error = missing(str(error), "cli,viz")
         print(f"examples.reproduce: {error}", file=sys.stderr)
         return 1
     missed = [*left_out.values()]
