@@ -87,7 +87,9 @@ def thirty(seed=0, epochs=12, images=60_000):
         again, flat = tg.train.predict(model, first), np.clip(pca(x)(first), 0, 1)
         rows = ["test image", "30 numbers", "PCA with 30", *(f"{i} to {i + 1}" for i in range(9))]
         return figures.pictures(
-            np.concatenate([first, again, flat, between(model, first)]), rows=rows
+            np.concatenate([first, again, flat, between(model, first)]),
+            rows=rows,
+            title="Digits through 30 numbers",
         )
 
     return Reached([squared_error(test, again), squared_error(test, flat)], draw)

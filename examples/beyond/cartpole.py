@@ -100,8 +100,7 @@ def draw(lengths, policy):
     p = F.sigmoid(policy(states)).data[..., 0]
     colours = right.contourf(angle, spin, p, np.linspace(0, 1, 21), cmap=canvas.SIGNED)
     right.contour(angle, spin, p, [0.5], colors="black", linewidths=2)
-    bar = figure.colorbar(colours, ax=right, ticks=[0, 0.5, 1])
-    bar.set_label("probability", fontsize=canvas.LABEL)
+    figure.colorbar(colours, ax=right, ticks=[0, 0.5, 1], label="probability")
     canvas.caption(right, "Push to the right, in mid-track", "angle, degrees", "degrees / s")
     return figure
 

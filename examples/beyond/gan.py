@@ -107,12 +107,12 @@ def digits(seed=0, epochs=6, images=60_000, batch=100):
     apart = np.median(distance) / np.median(nearest(test[:300], x)[1])
 
     def sheet():
-        """As they came, ten for each digit that is read, and ten beside their nearest images."""
         chosen = np.concatenate([np.resize(np.flatnonzero(digit == d), 8) for d in range(10)])
         by_digit = drawn[chosen.reshape(10, 8).T.ravel()]
         return figures.pictures(
             np.concatenate([by_digit, drawn[:10], copies[:10]]),
-            rows=["read as 0 to 9", *[""] * 7, "the first ten", "nearest in MNIST"],
+            rows=["read as 0 to 9", *["the same"] * 7, "the first ten", "nearest in MNIST"],
+            title="What the generator draws",
         )
 
     sure = [np.mean(p.max(axis=1) > 0.9) for p in (chances, read(test))]

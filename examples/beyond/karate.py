@@ -100,13 +100,9 @@ def draw(thought, right):
             axes.text(x, y, member + 1, fontsize=9, color=ink, ha="center", va="center", zorder=4)
         axes.axis("off")
         canvas.caption(axes, f"After {epoch} epochs: {right[epoch]} of 34")
-    for who, (colour, marker, what) in enumerate(
-        (("#3B4CC0", "o", "left"), ("#B40426", "s", "stayed"))
-    ):
+    for who, colour in enumerate(("#3B4CC0", "#B40426")):
         curves.plot(thought[:, who == CLUB], color=colour, alpha=0.6)
-        curves.plot([], [], marker, color=colour, label=what)
-    curves.legend(fontsize=canvas.LABEL, loc="center right")
-    canvas.caption(curves, "What the network thinks of each", "epoch", "probability to stay")
+    canvas.caption(curves, "Who stayed (squares, red) and left", "epoch", "probability to stay")
     return figure
 
 

@@ -75,24 +75,24 @@ def curve(theta, n=600):
 
 
 def draw(learned, curves):
-    figure = canvas.sheet(14, 4)
-    *sines, right = figure.subplots(1, 3)
-    everywhere = np.linspace(-5, 5, 201, dtype=np.float32)[:, None]
+    *sines, right = (figure := canvas.sheet(14, 4)).subplots(1, 3)
+    grid = np.linspace(-5, 5, 201, dtype=np.float32)[:, None]
     x = np.float32([-4.5, -3.5, -2, -1, 1])[:, None]
     for axes, who in zip(sines, ("MAML", "pretrained")):
-        axes.plot(everywhere, 4 * np.sin(everywhere), "k", alpha=0.2, linewidth=7)
-        theta = [p.data for p in learned[who]]
+        axes.plot(grid, 4 * np.sin(grid), "k", alpha=0.2, linewidth=7, label="4 sin x")
+        theta, hue = [p.data for p in learned[who]], dict(zip((0, 1, 10), canvas.COLOURS))
         for step in range(11):
-            if step in (0, 1, 10):
-                axes.plot(everywhere, network(theta, everywhere), label=f"after {step}")
+            if step in hue:
+                axes.plot(grid, network(theta, grid), color=hue[step], label=f"step {step}")
             theta = adapted(theta, x, 4 * np.sin(x))
-        axes.plot(x, 4 * np.sin(x), "k^", markersize=9)
-        canvas.caption(axes, f"{who}: 4 sin x from 5 points")
-    sines[0].legend()
-    right.plot(np.transpose([*curves.values()]), "o-", label=[*curves])
+        axes.plot(x, 4 * np.sin(x), "k^", markersize=9, label="told")
+        canvas.caption(axes, f"{who}: 4 sin x from 5 points", "x")
+    figure.legend(*sines[0].get_legend_handles_labels(), loc="outside lower left", ncols=5)
+    for colour, marker, (who, errors) in zip(canvas.COLOURS, canvas.MARKERS, curves.items()):
+        right.plot(errors, marker=marker, color=colour, label=who)
     right.set_ylim(0)
-    right.legend()
-    canvas.caption(right, "Mean squared error, 600 sines", "steps of gradient descent")
+    right.legend(fontsize=canvas.LABEL)
+    canvas.caption(right, "Mean squared error, 600 sines", "steps of gradient descent", "error")
     return figure
 
 

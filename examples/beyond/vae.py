@@ -105,7 +105,8 @@ def forty(seed=0, epochs=12, images=60_000):
                 + [decoded(model, way) for way in ways]
                 + [decoded(model, rng.standard_normal((50, 40)))]
             ),
-            rows=["test image", "its code", "0 to 1", "3 to 4", "8 to 9", *["from noise"] * 5],
+            rows=["test image", "from its code", "0 to 1", "3 to 4", "8 to 9", *["from noise"] * 5],
+            title="Digits from 40 numbers",
         )
 
     return Reached(measure(model, test), draw)
