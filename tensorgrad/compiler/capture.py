@@ -347,6 +347,13 @@ def written(stand: Any) -> bool:
     return isinstance(stand, Tracer) and stand.instruction.function is not None
 
 
+def entire(x: Any) -> Any:
+    """What a tracer of `y[...]` is all of: y."""
+    while isinstance(x, Tracer) and x.part is not None and x.part[1] is ...:
+        x = x.part[0]
+    return x
+
+
 def sample(x: Any) -> Any:
     """Of the kind and dtype of an item of state, without its numbers."""
     if type(x) is tuple:
@@ -419,11 +426,11 @@ class Capture:
 
     def run(
         self, call: Callable[[Sequence[Any]], Any], made: Callable[[Any], R]
-    ) -> tuple[R, list[tuple[Place, Any]]]:
+    ) -> tuple[R, list[tuple[Place, Any, bool]]]:
         """What is made of the call's answer, and what it changed; all is as it was, whatever
         happens."""
 
-        def traced() -> tuple[R, list[tuple[Place, Any]]]:
+        def traced() -> tuple[R, list[tuple[Place, Any, bool]]]:
             result = call(self.given)
             return made(result), [*self.changes()]
 
@@ -457,7 +464,8 @@ class Capture:
         self.program.body.append(made)
         return Tracer(made)
 
-    def changes(self) -> Iterator[tuple[Place, Any]]:
+    def changes(self) -> Iterator[tuple[Place, Any, bool]]:
+        """Places, what is there now, and whether it was written into the array that was there."""
         for x, stand in zip(self.leaves, self.given):
             if x is not stand and written(stand):
                 raise TypeError(
@@ -468,7 +476,7 @@ class Capture:
         for place, x, stand in self.kept:
             if not isinstance(place, (Attribute, Argument)):
                 known.add((id(place.holder), place.key))
-            now = place.read(self.leaves)
+            now = entire(place.read(self.leaves))
             if isinstance(stand, Drawing) and now is not stand:
                 raise TypeError(f"a compiled function replaces the generator {place.name!r}")
             if place.shared and now is stand and any(written(y) for y in parts(stand)):
@@ -477,8 +485,14 @@ class Capture:
                     "hold: assign a new one, or return it"
                 )
             if now is not stand or any(written(y) for y in parts(stand)):
+                inside = now is stand and isinstance(x, np.ndarray)
+                if inside and any(y is x for other, y, _ in self.kept if other is not place):
+                    raise TypeError(
+                        f"a compiled function writes into {place.name!r}, an array that is "
+                        "elsewhere too: assign a new one"
+                    )
                 now = now.data if isinstance(now, Value) else now
-                yield place, self.as_array(now) if isinstance(x, np.ndarray) else now
+                yield place, self.as_array(now) if isinstance(x, np.ndarray) else now, inside
         for holder, items, name, state, whole in self.reach.containers:
             everything = dict(enumerate(holder)) if isinstance(holder, list) else holder
             for key in [*(everything if whole else items)]:
@@ -486,7 +500,7 @@ class Capture:
                 if now is x or (id(holder), key) in known:
                     continue
                 if state is always:
-                    yield Place(holder, key, joined(name, key)), now
+                    yield Place(holder, key, joined(name, key)), now, False
                     continue
                 raise TypeError(
                     f"a compiled function changes {joined(name, key)!r}, which is no state of a "

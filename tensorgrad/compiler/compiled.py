@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler.capture import SEVERED, Capture, Place, Reach, has_graph, parts, sample
-from tensorgrad.compiler.entry import CARE, OTHER, entry_of
+from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
 from tensorgrad.compiler.passes import PASSES, simplified
 from tensorgrad.compiler.program import Instruction, Program, draw
 from tensorgrad.compiler.save import save
@@ -101,9 +101,9 @@ class Version:
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
-        self.writes: list[tuple[Place, int, bool]] = []
-        for place, x in changes:
-            self.writes.append((place, len(parts(x)), type(x) is tuple))
+        self.writes: list[Write] = []
+        for place, x, inside in changes:
+            self.writes.append(Write(place, len(parts(x)), type(x) is tuple, inside))
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         self.written = program
@@ -119,7 +119,7 @@ class Version:
             inputs[place.identity] = [next(rest) for _ in parts(x)]
         found: dict[Instruction, Instruction] = {}
         outs = iter(self.program.outputs[self.results :])
-        for place, count, _ in self.writes:
+        for place, count, *_ in self.writes:
             new = [next(outs) for _ in range(count)]
             old = inputs.get(place.identity, ())
             if len(old) == count:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,16 @@ OTHER = object()
 """What an entry answers where something is not as it was: nothing was changed."""
 CARE = object()
 """What it answers where a check did not hold."""
+
+
+class Write(NamedTuple):
+    """How many outputs go to a place, whether they are a tuple there, and whether they are written
+    `inside` the array that was there before."""
+
+    place: Place
+    outputs: int
+    several: bool
+    inside: bool
 
 
 class Lines:
@@ -106,15 +116,14 @@ def entry_of(
     reads: Sequence[tuple[Place, Any]],
     inputs: Sequence[Instruction],
     written: frozenset[Instruction],
-    writes: Sequence[tuple[Place, int, bool]],
+    writes: Sequence[Write],
     results: int,
     plain: bool,
 ) -> Any:
     """`entry(leaves)`, which answers the results, or OTHER, or CARE.
 
     `reads`: places, with what was there when the program was written; `inputs`: an instruction for
-    each number there. `writes`: places, how many outputs go there, and whether they are a tuple.
-    `plain`: whether the leaves are arrays that nobody has looked at yet.
+    each number there. `plain`: whether the leaves are arrays that nobody has looked at yet.
     """
     lines = Lines()
     if plain:
@@ -122,6 +131,7 @@ def entry_of(
         lines.refuse_unless([f"len(leaves) != {n}"])
     lines.refuse_unless(settled(reach, lines))
     rest = iter(inputs)
+    inside = {place.identity: "" for place, _, _, within in writes if within}
     given: list[str] = []
     for place, x in reads:
         found = [(f"a{len(given) + k}", part, next(rest)) for k, part in enumerate(parts(x))]
@@ -129,14 +139,21 @@ def entry_of(
         if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
             for name, part, i in found:
                 look(name, part, i, lines)
-        lines.code += [SOLE.format(name) for name, _, i in found if i in written]
+        if place.identity not in inside:
+            lines.code += [SOLE.format(name) for name, _, i in found if i in written]
+        elif found:
+            inside[place.identity] = found[0][0]
         given += [name for name, _, _ in found]
     lines.add(f"out = step({', '.join(given)})")
     lines.add("if out is None: return CARE")
     n = results
-    for place, count, several in writes:
+    for place, count, several, within in writes:
         x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
-        lines.add(f"{place_text(place, lines)} = {x}")
+        if within:  # others that hold the array see it
+            old = inside[place.identity]
+            lines.add(f"if {x} is not {old}: {old}[...] = {x}")
+        else:
+            lines.add(f"{place_text(place, lines)} = {x}")
         n += count
     lines.add(f"return out[:{results}]")
     body = "\n".join(f"        {line}" for line in lines.code)

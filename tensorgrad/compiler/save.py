@@ -58,7 +58,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
             )
     written = []
     n = version.results
-    for place, count, _ in version.writes:
+    for place, count, *_ in version.writes:
         inputs = version.names_at(place)
         if len(inputs) != count:
             raise ValueError(

@@ -212,6 +212,8 @@ class Tracer:
 
 
 KNOWN = Tracer, np.ndarray, np.generic, int, float, complex
+LISTS = list, tuple, str, bytes, type(None)
+"""What an array compares with entry by entry, and a Python object would not."""
 
 
 def written(target: Any, result: Any, where: Any = True, casting: str = "same_kind") -> Any:
@@ -228,6 +230,7 @@ def written(target: Any, result: Any, where: Any = True, casting: str = "same_ki
 
 def defined(function: Any, turned: bool) -> Callable[..., Any]:
     def method(self: Tracer, *other: Any) -> Any:
+        other = tuple(np.asarray(x) if isinstance(x, LISTS) else x for x in other)
         if not all(isinstance(x, KNOWN) for x in other):
             return NotImplemented
         return write(function, (*other, self) if turned else (self, *other))

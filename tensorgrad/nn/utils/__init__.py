@@ -40,7 +40,7 @@ def get_total_norm(
     """
     arrays = [tensors] if hasattr(tensors, "shape") else list(tensors)
     norms = [np.linalg.norm(np.ravel(data_of(x)), norm_type) for x in arrays]
-    total = np.linalg.norm(np.array(norms), norm_type) if norms else np.float64(0)
+    total = np.linalg.norm(np.stack(norms), norm_type) if norms else np.float64(0)
     if error_if_nonfinite and wrong(~np.isfinite(total)):
         raise FloatingPointError(f"the norm of order {norm_type} of the gradients is {total}")
     return total
@@ -79,9 +79,9 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any) -> 
     >>> p.grad.round(3)
     array([0.6, 0.8])
     """
-    scale = min(1.0, max_norm / (float(total_norm) + 1e-6))
+    scale = np.fmin(1.0, max_norm / (np.float64(1e-6) + data_of(total_norm)))
     for p in learnt(parameters):
-        p.grad = p.grad * scale
+        p.grad = p.grad * scale.astype(p.grad.dtype)
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
