@@ -1,0 +1,293 @@
+"""A compiled function is as the function is, whatever changes between calls; or it is refused."""
+
+from __future__ import annotations
+
+import copy
+import random
+import types
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import Value, nn
+from tests.compiler.test_compile import assert_same, pair
+
+X = np.random.default_rng(0).normal(size=(4, 3))
+SCALE = [2.0]
+helpers = types.ModuleType("helpers")
+helpers.__dict__.update({"by": 2.0})
+exec("def times(x):\n    return x * by", helpers.__dict__)
+
+
+class Config:
+    by = 2.0
+
+
+class Slots:
+    __slots__ = ("by",)
+
+    def __init__(self) -> None:
+        self.by = 2.0
+
+
+class Scaled(nn.Module):
+    by = 2.0
+
+    def forward(self, x: Any) -> Any:
+        return x * self.by * SCALE[0]
+
+
+def of(x: Any, f: Callable[..., Any], change: Callable[[Any], Any]) -> Any:
+    return lambda: (x, f, change)
+
+
+def set_to_3(x: Any, name: str = "by") -> None:
+    setattr(x, name, 3.0)
+
+
+def applied(f: Callable[..., Any], state: Any) -> Callable[[Any], Any]:
+    return lambda x: f(state, x)
+
+
+def fill(x: Any) -> None:
+    x[...] = 5.0
+
+
+def labelled(x: Any) -> Any:
+    return x * labelled.by  # type: ignore[attr-defined]
+
+
+labelled.by = 2.0  # type: ignore[attr-defined]
+BEFORE: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
+    "class": of(Config, lambda c, x: x * Config.by, set_to_3),
+    "class of a Module": of(Scaled(), lambda m, x: m(x), lambda m: set_to_3(type(m))),
+    "method": of(
+        Scaled(), lambda m, x: m(x), lambda m: setattr(type(m), "forward", lambda self, x: x)
+    ),
+    "global of a Module": of(SCALE, lambda s, x: Scaled()(x), lambda s: s.__setitem__(0, 4.0)),
+    "module": of(helpers, lambda m, x: helpers.times(x) + helpers.by, set_to_3),
+    "slots": of(Slots(), lambda s, x: x * s.by, set_to_3),
+    "set": of({1}, lambda s, x: x * len(s), lambda s: s.add(2)),
+    "deque": of(deque([2.0]), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 3.0)),
+    "attribute of a function": of(labelled, lambda f, x: labelled(x), set_to_3),
+    "array": of(np.zeros(3), lambda a, x: x + np.exp(a), fill),
+    "array in a list": of([np.zeros(3)], lambda a, x: x + np.exp(a[0]), lambda a: fill(a[0])),
+    "array in a tuple": of((np.zeros(3),), lambda a, x: x + np.exp(a[0]), lambda a: fill(a[0])),
+    "array in a partial": of(
+        partial(lambda a, x: x + np.exp(a), np.zeros(3)),
+        lambda f, x: f(x),
+        lambda f: fill(f.args[0]),
+    ),
+    "generator": of(np.random.default_rng(0), lambda r, x: x + r.laplace(size=3), lambda r: None),
+    "generator in a dict": of(
+        {"rng": np.random.default_rng(0)}, lambda r, x: x + r["rng"].normal(size=3), lambda r: None
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_what_a_function_reaches_is_never_stale(name: str) -> None:
+    saved = copy.deepcopy(SCALE), Config.by, helpers.by, labelled.by, Scaled.by, Scaled.forward  # type: ignore[attr-defined]
+    outs = []
+    for wrap in (lambda f: f, tg.compile):
+        try:
+            state, f, change = BEFORE[name]()
+            state = copy.deepcopy(state) if not isinstance(state, types.ModuleType) else state
+            state = SCALE if name.startswith("global") else state
+            run = wrap(applied(f, state))
+            outs.append([run(X), change(state), run(X), run(X)])
+        finally:
+            SCALE[:], Config.by, helpers.by, labelled.by, Scaled.by, Scaled.forward = saved  # type: ignore
+    assert_same(outs[1], outs[0])
+
+
+def by_view(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        y = x * 1
+        v = make(y)
+        v[0] = 7
+        return y
+
+    return f
+
+
+def after_view(x: Any) -> Any:
+    y = x * 1
+    v = y.T
+    y[0, 0] = 7
+    return v * 1
+
+
+def within(method: str) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        y = x * 1
+        getattr(np, method)(y, *{"put": ([0], 9.0), "putmask": (y > 0, 9.0)}.get(method, (9.0,)))
+        return y
+
+    return f
+
+
+def written_global(x: Any) -> Any:
+    HELD[0] += 1
+    return x + HELD
+
+
+def shuffled(x: Any) -> Any:
+    y = x * 1
+    RNG.shuffle(y)
+    return y
+
+
+HELD, RNG = np.zeros(3), np.random.default_rng(0)
+REFUSED: dict[str, tuple[Callable[..., Any], Any, str]] = {
+    **{f"write by {m.__name__}": (by_view(m), X, "may be a view") for m in (np.flipud, np.ravel)},
+    "write by a split": (by_view(lambda y: np.split(y, 2)[0]), X, "may be a view"),
+    "write under a view": (after_view, X, "may be a view"),
+    **{f"np.{m}": (within(m), X[:3], "read-only") for m in ("put", "putmask", "fill_diagonal")},
+    "mask of a row": (lambda x: x[x[:, 0] > 0, 0], X, "depends on numbers"),
+    "where": (lambda x: np.where(x > 0)[0], X, "depends on numbers"),
+    "bincount": (np.bincount, np.array([0, 5]), "depends on numbers"),
+    "slice": (lambda n: X[: n + 0], 2, "number"),
+    "drawn": (lambda x: x + np.random.normal(), X, "drew while"),  # noqa: NPY002
+    "drawn by Python": (lambda x: x + random.random(), X, "drew while"),
+    "shuffle": (shuffled, X, "rng.permutation"),
+    "held": (written_global, X, "writes into 'HELD'"),
+    "object": (lambda x: types.SimpleNamespace(x=x), X, "not SimpleNamespace"),
+    "generator function": (lambda x: (y for y in x), X, "not generator"),
+    "matrix": (lambda x: x, np.ma.masked_array(X, X > 0), "not MaskedArray"),
+    "casting": (lambda x: np.add(x, 0.5, out=x * 1), np.arange(3), "Cannot cast"),
+    "shape": (lambda x: np.add(x, X, out=x * 1), X[0], "more dimensions"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_could_be_other_than_the_function_is_refused(name: str) -> None:
+    f, x, said = REFUSED[name]
+    with pytest.raises((TypeError, ValueError), match=said):
+        tg.compile(f)(x)
+    assert HELD.tolist() == [0, 0, 0]
+
+
+def out_where(x: Any) -> Any:
+    y = x * 1
+    np.negative(x, out=y, where=x > 0)
+    np.add(x[0], 1.0, out=y[:2])
+    y[np.int64(1)][:2] = 3
+    y.sort()
+    z = y.flatten()
+    z.fill(2.0)
+    return y, z
+
+
+def rows(x: Any) -> Any:
+    y = x * 1
+    a = y[1:]
+    c = a[:, 1:][0]
+    c *= 3
+    a[0, 0] = 4
+    return y, a, c
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        out_where,
+        rows,
+        lambda x: np.ones_like(x) * x[0],
+        lambda x: np.zeros_like(x) + x.astype(np.float32),
+        lambda x: x.astype(str) == "a",
+    ],
+)
+def test_writes_and_what_is_full_of_a_number(f: Any) -> None:
+    assert_same(tg.compile(f)(X), f(X))
+
+
+def test_results_share_no_more_than_the_functions() -> None:
+    x = X.copy()
+    a, b, c = tg.compile(lambda x: (x + 1, x + 1, x.astype(np.float64)))(x)
+    assert not np.shares_memory(a, b)
+    assert not np.shares_memory(c, x)
+
+
+def test_who_holds_an_array_that_is_written_into_sees_it() -> None:
+    w = Value(np.ones(3))
+
+    @tg.compile
+    def step(x: Any) -> None:
+        w.data -= x
+
+    step(1.0)
+    held = w.data
+    step(1.0)
+    assert held.tolist() == w.data.tolist() == [-1, -1, -1]
+
+
+def test_a_result_has_no_graph_and_says_so() -> None:
+    w = Value(X)
+    f = tg.compile(lambda x: np.sum(x * w))
+    with pytest.raises(ValueError, match="has no graph"):
+        (f(Value(X)) + np.sum(w)).backward()
+    assert np.array_equal(tg.grad(f)(X), X)
+    assert tg.compile(lambda x: x.detach() * 2)(f(X)).item() == 2 * f(X).item()
+
+
+def test_a_copy_of_an_object_has_a_method_of_its_own() -> None:
+    class Doubler:
+        by = 2.0
+
+        @tg.compile
+        def run(self, x: Any) -> Any:
+            return x * self.by
+
+    a = Doubler()
+    a.run(X)
+    b = copy.copy(a)
+    b.by = 3.0
+    assert_same([a.run(X), b.run(X)], [X * 2, X * 3])
+
+
+def test_what_was_drawn_in_vain_is_drawn_again_and_checkpoints_draw_once() -> None:
+    ends = []
+    for wrap in (lambda f: f, tg.compile):
+        rng = np.random.default_rng(3)
+        w, drop = Value(np.array([1.0, 0.0, 1.0])), nn.Dropout(0.5, rng=rng)
+
+        @wrap
+        def slope(x: Any, w: Any = w, drop: Any = drop) -> Any:
+            w.grad = None
+            y = tg.checkpoint(lambda x: drop(x * w))(Value(x))
+            np.sum(np.where(w > 0, np.sqrt(w), 0) * y).backward()
+            return w.grad
+
+        ends.append([slope(X), slope(X), rng.random()])
+    assert_same(ends[1], ends[0])
+
+
+def test_parameters_that_may_not_be_written_over_are_replaced() -> None:
+    eager, compiled, step = pair()
+    for s, run in ((eager, eager.step), (compiled, step)):
+        for _ in range(3):
+            run(X[:, [0, 1, 2, 0, 1]], np.arange(4) % 3)
+        s.model[2].bias.data.flags.writeable = False
+        run(X[:, [0, 1, 2, 0, 1]], np.arange(4) % 3)
+    assert_same(compiled.state(), eager.state())
+
+
+def test_gradients_are_clipped() -> None:
+    grads = []
+    for wrap in (lambda f: f, tg.compile):
+        w = Value(np.ones(3, np.float32))
+
+        @wrap
+        def step(x: Any, w: Any = w) -> Any:
+            w.grad = None
+            np.sum(w * x).backward()
+            return nn.utils.clip_grad_norm_([w], 0.5), w.grad
+
+        grads.append([step(X.astype(np.float32)), step(X.astype(np.float32) * 0.01)])
+    assert_same(grads[1], grads[0])
