@@ -19,10 +19,13 @@ class Instruction:
     make. `shape`, `dtype`: of what it makes; dtype is a Python type for a Python number, shape None
     for a tuple of arrays. An input has no function. `name`: what the user calls it;
     `scope`: the call of a Module that it was written in. `order`: of its axes in memory, the
-    longest strides first; () for C's.
+    longest strides first; () for C's. `operands`: the instructions among its arguments, in order,
+    each as often as it stands there.
     """
 
-    __slots__ = ("args", "dtype", "function", "kwargs", "name", "order", "scope", "shape")
+    __slots__ = (
+        *("args", "dtype", "function", "kwargs", "name", "operands", "order", "scope", "shape"),
+    )
 
     def __init__(
         self,
@@ -38,15 +41,11 @@ class Instruction:
         self.function, self.args, self.kwargs = function, args, kwargs or {}
         self.shape, self.dtype, self.name, self.scope = shape, dtype, name, scope
         self.order = order
+        self.operands = [*found_in(args), *found_in(self.kwargs)] if kwargs else [*found_in(args)]
 
     def __repr__(self) -> str:
         made = getattr(self.function, "__name__", "input")
         return f"<{made} {self.dtype}{self.shape}>"
-
-    @property
-    def operands(self) -> list[Instruction]:
-        """The instructions among its arguments, in order, each as often as it stands there."""
-        return [*found_in((self.args, self.kwargs))]
 
 
 @dataclass
@@ -71,6 +70,9 @@ class Program:
         )
 
 
+NESTED = frozenset({slice, tuple, list, dict})
+
+
 def found_in(x: Any) -> Iterator[Instruction]:
     """The instructions in an argument, in order."""
     if isinstance(x, Instruction):
@@ -79,20 +81,24 @@ def found_in(x: Any) -> Iterator[Instruction]:
         yield from found_in((x.start, x.stop, x.step))
     elif type(x) in (tuple, list):
         for part in x:
-            yield from found_in(part)
+            if type(part) is Instruction:
+                yield part
+            elif type(part) in NESTED:
+                yield from found_in(part)
     elif type(x) is dict:
         yield from found_in(tuple(x.values()))
 
 
 def each(f: Callable[[Any], Any], kinds: Any, x: Any) -> Any:
     """`x` with `f` of each object of `kinds` in it."""
-    if isinstance(x, kinds):
-        return f(x)
-    if type(x) is slice:
-        return slice(*(each(f, kinds, part) for part in (x.start, x.stop, x.step)))
-    if type(x) is dict:
-        return {key: each(f, kinds, part) for key, part in x.items()}
-    return type(x)(each(f, kinds, p) for p in x) if type(x) in (tuple, list) else x
+    kind = type(x)
+    if kind not in NESTED:
+        return f(x) if isinstance(x, kinds) else x
+    if kind is slice:
+        return slice(*each(f, kinds, (x.start, x.stop, x.step)))
+    if kind is dict:
+        return {key: each(f, kinds, part) for key, part in x.items()} if x else x
+    return kind([each(f, kinds, part) for part in x])
 
 
 def replaced(x: Any, made: dict[Instruction, Any]) -> Any:

@@ -193,6 +193,7 @@ class Writer:
         self.program, self.over, self.buffers = program, over, buffers
         self.names: dict[Instruction, str] = {}
         self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
+        self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}
         self.setup: list[str] = []
@@ -207,10 +208,11 @@ class Writer:
         """A name like that, which nothing has yet."""
         name = re.sub(r"\W+", "_", name).strip("_") or "x"
         name = f"x{name}" if name[0].isdigit() else name
-        found, n = name, 1
+        found, n = name, self.last.get(name, 1)
         while found in self.taken:
             n += 1
             found = f"{name}_{n}"
+        self.last[name] = n
         self.taken.add(found)
         return found
 
