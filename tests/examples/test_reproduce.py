@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -171,6 +172,9 @@ def test_a_run_goes_on_from_its_checkpoint_which_is_kept_until_its_end(begin, tm
     assert begin(of=[hours]) == 0
     assert found == [False, True]
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert re.search(r"\| > \d+\.\d \|", page(tmp_path))  # its time is that of the second half
+    assert begin("--again", of=[hours]) == 0
+    assert re.search(r"\| \d+\.\d \|", page(tmp_path))
 
 
 def test_a_quick_run_has_its_own_settings_bounds_and_lines_and_writes_no_page(
