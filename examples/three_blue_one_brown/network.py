@@ -21,8 +21,8 @@ def network(rng, squash=nn.ReLU, init="he"):
 
 
 def moved(x, y, rng):
-    """Half of the batches are seen a pixel further up, down, left or right, or as they are: so few
-    neurons learn no digit by heart, but they do learn where it stands.
+    """Half of the batches are moved by up to a pixel, down or up and right or left: so few neurons
+    learn no digit by heart, but they do learn where it stands.
     """
     down, right = rng.integers(-1, 2, 2)
     if rng.random() < 0.5:
