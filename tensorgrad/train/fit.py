@@ -136,8 +136,6 @@ def fit(
     take: Callable[..., Any] = step(model, loss, optimizer)
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
-    if compile:
-        take = compiled(take, accumulate)
     run = Run(
         model,
         batches if hasattr(batches, "state_dict") else Counted(batches),
@@ -149,6 +147,7 @@ def fit(
         metrics=tried(model, loss, sets, metric),
         callbacks=in_order(callbacks, on_epoch),
         accumulate=accumulate,
+        compiled=compiled(take, accumulate) if compile else None,
     )
     path = first_checkpoint(run.callbacks) if resume is True else resume
     if path:

@@ -83,9 +83,11 @@ class Run:
         metrics: Mapping[str, Callable[..., Any]],
         callbacks: Sequence[Callback],
         accumulate: int = 1,
+        compiled: Callable[..., Any] | None = None,
     ) -> None:
         self.model, self.batches, self.loss, self.optimizer = model, batches, loss, optimizer
         self.step, self.epochs, self.accumulate = step, epochs, accumulate
+        self.compiled = compiled  # the step, if it was
         self.validation, self.metrics, self.callbacks = validation, metrics, callbacks
         self.history = History()
         self.epoch = 1
@@ -144,7 +146,9 @@ class Run:
     def one_epoch(self, interrupts: Interrupts, advance: Callable[..., None]) -> None:
         """Train until the epoch is over, or stopped; measure, and write a line of the history."""
         self.epoch = len(self.history) + 1
-        take = self.step if self.accumulate == 1 else self.step.accumulate  # type: ignore[attr-defined]
+        take = self.compiled or self.step
+        if self.accumulate > 1:
+            take = self.step.accumulate  # type: ignore[attr-defined]
         watching = overridden(self.callbacks, "on_step")
         shown = self.batch
         for group in groups(self.batches, self.accumulate):

@@ -671,3 +671,28 @@ def test_settings_that_are_not_finite() -> None:
     assert f(np.ones(2)).tolist() == [1, 1]
     clip.most = 0.5
     assert f(np.ones(2)).tolist() == [0.5, 0.5]
+
+
+def test_fit_measures_a_compiled_step_as_the_step_that_it_is_of(tmp_path: Path) -> None:
+    """Its penalty, and what a checkpoint keeps of it."""
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    losses = []
+    for compiled in (False, True):
+        model = nn.Linear(3, 3, rng=0)
+        history = tg.fit(
+            model,
+            (x, y),
+            nn.functional.mse_loss,
+            optim.SGD(model.parameters(), lr=0.1),
+            epochs=1 + compiled,
+            validation=(x, y),
+            step=tg.train.penalised(l2=5.0),
+            callbacks=[tg.train.Checkpoint(tmp_path / "c")],
+            resume=compiled and tmp_path / "c",
+            compile=compiled,
+        )
+        losses.append(history.column("validation_loss"))
+        weights = 2.5 * np.sum(model.weight.data**2)
+        own = nn.functional.mse_loss(model(x), y).item()
+        assert losses[-1][-1] == pytest.approx(own + weights, rel=1e-5)
+    assert losses[1][0] == losses[0][0]
