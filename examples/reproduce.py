@@ -71,17 +71,20 @@ class Log:
 
     def lines(self, e: Experiment, **of: Any) -> list[dict[str, Any]]:
         """Those with these entries; of a run that was made again, the last."""
-        path = self.file(e)
-        if not path.exists():
-            return []
         try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [json.loads(line) for line in self.text(e).splitlines()]
             latest = {tuple(map(line.get, ("seed", "quick", "kernel"))): line for line in lines}
             return [line for line in latest.values() if of.items() <= line.items()]
         except (ValueError, AttributeError):
             raise ValueError(
-                f"{path} is no log of runs: delete it, or name another --log"
+                f"{self.file(e)} is no log of runs: delete it, or name another --log"
             ) from None
+
+    def text(self, e: Experiment) -> str:
+        """The lines; half a line at the end, of a process that was killed, is none."""
+        path = self.file(e)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return text[: text.rfind("\n") + 1]
 
     def figure(self, e: Experiment, seed: int) -> Path:
         return self.folder / f"{e.name}-{seed}.png"
@@ -92,7 +95,10 @@ class Log:
         return not before or before[0]["kernel"] == self.kernel
 
     def add(self, e: Experiment, **line: Any) -> None:
+        whole = len(self.text(e).encode())
         with self.file(e).open("a", encoding="utf-8") as out:
+            if out.tell() > whole:
+                out.truncate(whole)
             out.write(json.dumps({**line, "kernel": self.kernel}) + "\n")
 
 
@@ -116,7 +122,8 @@ def run(e: Experiment, seed: int, log: Log, quick: bool) -> None:
             print(f"  no figure: {error}")
     line = {"reached": reached.numbers, "seconds": seconds, "resumed": resumed}
     log.add(e, seed=seed, quick=quick, **line)
-    checkpoint.unlink(missing_ok=True)
+    for path in log.folder.glob(f"{checkpoint.name}*"):  # one for each part of it
+        path.unlink(missing_ok=True)
 
 
 def time_by_hand(e: Experiment, log: Log, rounds: int = 3) -> None:

@@ -263,3 +263,16 @@ def test_all_of_it_quickly_interrupted_once(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert done.stdout.endswith("all as far as a quick run gets\n")
+
+
+def test_half_a_line_of_a_process_that_was_killed_is_none(begin, tmp_path):
+    @experiment(Claim("whole", None), seeds=1)
+    def whole(seed=0):
+        return 0.5
+
+    log = tmp_path / "reproduced" / f"{whole.name}.jsonl"
+    assert begin(of=[whole]) == 0
+    line = log.read_text(encoding="utf-8")
+    log.write_text(line[:20], encoding="utf-8")
+    assert begin(of=[whole]) == 0
+    assert [json.loads(x)["reached"] for x in log.read_text("utf-8").splitlines()] == [[0.5]]
