@@ -857,6 +857,7 @@ def test_version_and_help(here):
     options += " batch-size lr l1 l2 early-stop expand validation resume seed out report"
     assert set(options.split()) <= set(re.findall(r"--([\w-]+)", text))
     assert "IMAGE" in run("predict", "--help", PYTHONIOENCODING="ascii")
+    assert "primitive; a test made by testing." in run("check", "--help", COLUMNS="70")  # one line
 
 
 def test_without_its_extra_the_command_names_what_to_install():

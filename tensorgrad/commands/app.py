@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from typing import Annotated
 
 import typer
@@ -63,7 +64,9 @@ def check(
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 for command in (train, predict, export, check, explain, graph):
-    app.command()(command)
+    # Typer breaks lines where the docstring does, and once more where the terminal ends.
+    paragraphs = (getdoc(command) or "").split("\n\n")
+    app.command(help="\n\n".join(" ".join(p.split()) for p in paragraphs))(command)
 
 
 def _version(wanted: bool) -> None:
