@@ -432,6 +432,8 @@ class Capture:
 
         def traced() -> tuple[R, list[tuple[Place, Any, bool]]]:
             result = call(self.given)
+            if self.program.refused is not None:
+                raise self.program.refused
             return made(result), [*self.changes()]
 
         generators = [*self.reach.generators, default()]

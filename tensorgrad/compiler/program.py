@@ -52,13 +52,15 @@ class Instruction:
 class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
 
-    `checks`: what must be finite, or the program is not to be believed.
+    `checks`: what must be finite, or the program is not to be believed. `refused`: why it is not
+    the function's, which went on.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     checks: list[Instruction] = field(default_factory=list)
+    refused: Exception | None = None
 
     def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:
         """Another body, in which `made` has what stands for instructions that are gone."""

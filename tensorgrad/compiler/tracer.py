@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -101,6 +102,16 @@ class Tracer:
     flags = property(lambda self: np.empty(self.shape, self.dtype).flags)
     base = None
 
+    @property
+    def __class__(self) -> Any:
+        """What `isinstance` tells a user's function, for it to branch as on arrays and numbers."""
+        asking = sys._getframe(1).f_globals.get("__name__") or ""
+        if asking.partition(".")[0] in ("tensorgrad", "numpy"):
+            return Tracer
+        if self.weak:
+            return self.instruction.dtype
+        return np.ndarray if self.instruction.shape else self.dtype.type
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a number")
@@ -110,7 +121,7 @@ class Tracer:
         return (self[i] for i in range(len(self)))
 
     def numbers(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
+        raise refused(
             "a compiled function was asked for a number while it is traced, and has none yet: "
             "choose with np.where instead of if, compute with NumPy instead of math and float, "
             "pass arrays instead of lists, and name what is a setting in static_argnums"
@@ -298,6 +309,15 @@ def other_stand_in(x: Any) -> Any:
     return stand_in(x, other=True)
 
 
+def refused(why: str) -> TypeError:
+    """An error, which the function may catch, but is not compiled then."""
+    program = writing.get()
+    error = TypeError(why)
+    if program is not None:
+        program.refused = error
+    return error
+
+
 writing: ContextVar[Program | None] = ContextVar("writing", default=None)
 """The program that is being written."""
 
@@ -312,7 +332,7 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             "return it"
         )
     if function in (operator.getitem, with_items) and chooses(args[1]):
-        raise TypeError(BY_NUMBERS.format(function.__name__))
+        raise refused(BY_NUMBERS.format(function.__name__))
     with np.errstate(all="ignore"):
         tried = each(stand_in, TRIED, (tuple(args), dict(kwargs)))
         result = function(*tried[0], **tried[1])
@@ -325,7 +345,7 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             except (ValueError, IndexError, ArithmeticError):
                 other = result
             if shapes(other) != shapes(result):
-                raise TypeError(BY_NUMBERS.format(function.__name__))
+                raise refused(BY_NUMBERS.format(function.__name__))
     if result is None:
         raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
     inputs, params = each(lambda x: x.instruction, TRACED, (tuple(args), dict(kwargs)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import threading
 import types
 from collections import deque
 from collections.abc import Callable
@@ -291,3 +292,106 @@ def test_gradients_are_clipped() -> None:
 
         grads.append([step(X.astype(np.float32)), step(X.astype(np.float32) * 0.01)])
     assert_same(grads[1], grads[0])
+
+
+def test_what_asks_whether_it_is_an_array_hears_yes() -> None:
+    f = tg.compile(lambda x: x * 2 if isinstance(x, (np.ndarray, float)) else x)
+    assert_same([f(X), f(1.5)], [X * 2, 3.0])
+
+
+def test_a_refusal_that_the_function_catches_is_one() -> None:
+    def f(x: Any) -> Any:
+        try:
+            return x if float(x.sum()) > 0 else -x
+        except TypeError:
+            return x * 100
+
+    with pytest.raises(TypeError, match="asked for a number"):
+        tg.compile(f)(X)
+
+
+def test_many_threads_may_call_it_first() -> None:
+    w, found = Value(np.ones(3)), []
+    f = tg.compile(lambda x: np.tanh(x @ w))
+    threads = [threading.Thread(target=lambda: found.append(f(X))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert_same([y.data for y in found], [np.tanh(X @ w.data)] * 8)
+    assert type(w.data) is np.ndarray
+
+
+def written(a: Any, b: Any, u: int) -> Any:
+    y = a * 1
+    part = y[u % len(y) :]
+    part *= 2
+    y[..., :1] = 7
+    return y, part
+
+
+def added(a: Any, b: Any, u: int) -> Any:
+    y = a.copy()
+    np.add(y, b, out=y)
+    y += b
+    return (y,)
+
+
+DTYPES = np.float32, np.float64, np.int64, np.bool_, np.complex128
+OPERATIONS: list[Callable[[Any, Any, int], Any]] = [
+    lambda a, b, u: (a + b, a * b, 3 / (1 + abs(a))),
+    lambda a, b, u: (a.T, a[::-1], a[..., 1:], a[u % len(a)]),
+    lambda a, b, u: (np.reshape(a, -1), np.swapaxes(a, 0, -1), a[:, None]),
+    lambda a, b, u: (np.sum(a, u % a.ndim), np.max(a, -1, keepdims=True), np.mean(a, 0)),
+    lambda a, b, u: (np.where(a > b, a, b), np.where(abs(a) > 1, a, 0), np.maximum(a, 0)),
+    lambda a, b, u: (np.concatenate([a, b], u % a.ndim), np.stack([a, b]), a @ b),
+    lambda a, b, u: (np.take(a, [0, 0], u % a.ndim), np.broadcast_to(a, (2, *a.shape)), a - 2),
+    lambda a, b, u: (a.astype(DTYPES[u % 5]), np.ones_like(a) * b, a == b, np.cumsum(a, 0)),
+    written,
+    added,
+]
+
+
+def random_program(rng: np.random.Generator) -> Callable[..., Any]:
+    """A function of arrays: views of views, writes into them, conversions, broadcasting."""
+    choices = rng.integers(0, 1 << 30, size=(12, 4)).tolist()
+
+    def f(*xs: Any) -> Any:
+        pool = [*xs]
+        for c, i, j, u in choices:
+            a, b = pool[i % len(pool)], pool[j % len(pool)]
+            try:
+                results = OPERATIONS[c % len(OPERATIONS)](a, b, u)
+            except (ValueError, IndexError, np._core._exceptions.UFuncTypeError):
+                continue
+            pool += [x for x in results if x.ndim and x.size < 1000]
+        return pool[-1], pool[len(pool) // 2], pool[-2:]
+
+    return f
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs_on_arrays_of_all_kinds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    f = random_program(rng)
+    g = tg.compile(f)
+    shapes = rng.choice(["33", "23", "3", "03", "13", "223"], 2)
+    dtypes = rng.choice(["f4", "f8", "i8", "?", "c16", "i1", ">f8"], 2)
+    kept = []
+    for layout in (
+        np.ascontiguousarray,
+        np.asfortranarray,
+        lambda x: np.repeat(x, 2, -1)[..., ::2],
+    ):
+        xs = [
+            layout((rng.normal(size=tuple(map(int, shape))) * 3).astype(dtype))
+            for shape, dtype in zip(shapes, dtypes)
+        ]
+        with np.errstate(all="ignore"):
+            wanted = f(*xs)
+        found = g(*xs)
+        assert_same(found, wanted, bits=None if any(x.dtype == "f4" for x in xs) else False)
+        kept.append((found, copy.deepcopy(found)))
+    for found, then in kept:
+        assert_same(found, then)
