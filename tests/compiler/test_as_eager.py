@@ -332,6 +332,7 @@ def written(a: Any, b: Any, u: int) -> Any:
 
 def added(a: Any, b: Any, u: int) -> Any:
     y = a.copy()
+    b = b.astype(a.dtype)
     np.add(y, b, out=y)
     y += b
     return (y,)
@@ -362,7 +363,7 @@ def random_program(rng: np.random.Generator) -> Callable[..., Any]:
             a, b = pool[i % len(pool)], pool[j % len(pool)]
             try:
                 results = OPERATIONS[c % len(OPERATIONS)](a, b, u)
-            except (ValueError, IndexError, np._core._exceptions.UFuncTypeError):
+            except (ValueError, IndexError, ZeroDivisionError, np._core._exceptions.UFuncTypeError):
                 continue
             pool += [x for x in results if x.ndim and x.size < 1000]
         return pool[-1], pool[len(pool) // 2], pool[-2:]
