@@ -103,7 +103,7 @@ class Tracer:
     base = None
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc]
         """What `isinstance` tells a user's function, for it to branch as on arrays and numbers."""
         asking = sys._getframe(1).f_globals.get("__name__") or ""
         if asking.partition(".")[0] in ("tensorgrad", "numpy"):
