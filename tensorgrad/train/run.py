@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -213,7 +212,7 @@ class Run:
         validation_loss: float | None = None
         score: Any = None
         measures: dict[str, Any] = {}
-        with_penalty = getattr(inspect.unwrap(self.step), "with_penalty", None)
+        with_penalty = getattr(self.step, "with_penalty", None)
         for i, (name, batches) in enumerate(self.validation.items()):
             loss, scores = measured(self.model, batches, self.loss, self.metrics)
             if with_penalty is not None:  # not every step is a Step
@@ -306,8 +305,7 @@ class Run:
             f"model.{name}" if name else "model": module
             for name, module in self.model.named_modules()
         }
-        step = inspect.unwrap(self.step)  # of what is compiled
-        holders |= {"loss": self.loss, "step": step, "optimizer": self.optimizer}
+        holders |= {"loss": self.loss, "step": self.step, "optimizer": self.optimizer}
         found = {"program": default()}
         for where, holder in holders.items():
             found |= {f"{where}.{name}": rng for name, rng in generators_of(holder).items()}
