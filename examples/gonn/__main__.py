@@ -22,6 +22,7 @@ from tensorgrad.train import predict
 
 def train(path, seed, epochs, images):
     """By his own update, on pixels without the label among them."""
+    io.check_writable(path)
     output, model = network.his_output(), network.network(seed)
     training, validation, _ = mnist.split()
     every = mnist.Images(*map(np.concatenate, zip(training, validation))).first(images)
@@ -49,6 +50,8 @@ def main(arguments=None):
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--images", type=int, default=60_000, help="so many to train on")
     given = parser.parse_args(arguments)
+    if min(given.epochs, given.images) < 1:
+        parser.error("at least one epoch, and one image")
     if (given.what == "predict") != bool(given.pictures):
         parser.error("predict takes pictures, and nothing else does")
     try:
@@ -59,7 +62,9 @@ def main(arguments=None):
         else:
             command = [sys.executable, "-m", "tensorgrad", "predict", given.model, *given.pictures]
             return subprocess.run(command).returncode
-    except (OSError, ValueError) as error:
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, ValueError, ImportError) as error:
         print(f"examples.gonn: {error}", file=sys.stderr)
         return 1
     return 0

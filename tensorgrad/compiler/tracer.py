@@ -102,8 +102,8 @@ class Tracer:
     flags = property(lambda self: np.empty(self.shape, self.dtype).flags)
     base = None
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         """What `isinstance` tells a user's function, for it to branch as on arrays and numbers."""
         asking = sys._getframe(1).f_globals.get("__name__") or ""
         if asking.partition(".")[0] in ("tensorgrad", "numpy"):

@@ -82,3 +82,13 @@ def test_it_trains_saves_loads_and_reads_a_png(
     assert f"digit.png: {y[0]}" in said
     assert "█" in said or "#" in said  # the digit, and a bar for each output
     assert main(["score", "--model", picture]) == 1
+
+
+def test_where_it_could_not_save_it_does_not_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "his_output", lambda: pytest.fail("it trains"))
+    assert main(["train", "--model", str(tmp_path / "nowhere" / "x")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--epochs", "0"])
