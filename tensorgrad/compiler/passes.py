@@ -175,7 +175,8 @@ def common_subexpressions(program: Program) -> Program:
     first: dict[Any, Instruction] = {}
 
     def rule(i: Instruction) -> Any:
-        source = i.args[0] if i.function is converted else None
+        # without axes it makes a number of an array
+        source = i.args[0] if i.function is converted and i.shape else None
         if isinstance(source, Instruction) and (source.shape, source.dtype) == (i.shape, i.dtype):
             return source
         if i.function in IMPURE:

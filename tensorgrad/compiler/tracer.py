@@ -199,6 +199,9 @@ class Tracer:
     def reshape(self, *shape: Any, **how: Any) -> Any:
         return write(np.reshape, (self, shape[0] if len(shape) == 1 else shape), how)
 
+    def copy(self, order: Any = "C") -> Any:
+        return np.copy(self, order) if self.shape else self.astype(self.dtype)
+
     def flatten(self) -> Any:
         return np.copy(np.ravel(self))
 
