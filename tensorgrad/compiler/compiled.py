@@ -111,6 +111,10 @@ class Version:
         self.code = code_of(self.program, self.replaced())
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
+        self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
+        self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
+        checked = self.program.body if self.program.checks else ()
+        self.draws = {i.args[0] for i in checked if i.function is draw}
 
     def replaced(self) -> dict[Instruction, Instruction]:
         """For outputs that are written where an input was read: that input."""
@@ -151,7 +155,9 @@ class Version:
             entry = self.free.pop()
         except IndexError:  # another thread is in it
             entry = self.entry()
-        before = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
+        before = (
+            [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)] if self.draws else ()
+        )
         with np.errstate(all="ignore"):
             outs = entry(leaves)
         self.free.append(entry)
@@ -160,15 +166,12 @@ class Version:
                 rng.bit_generator.state = state
         if outs is OTHER or outs is CARE:
             return outs
-        given = [leaves[i].node for i, kind in enumerate(self.plan.kinds) if kind == "value"]
-        return self.result(outs, [n for n in (*given, *self.reach.nodes) if n.requires_grad])
+        given = (leaves[i].node for i in self.given)
+        return self.result(outs, (*self.nodes, *(n for n in given if n.requires_grad)))
 
     def drawing(self, leaves: Sequence[Any]) -> list[np.random.Generator]:
         """The generators that would have drawn once too often if a check did not hold."""
-        rngs = {i.args[0] for i in self.program.body if i.function is draw}
-        if not rngs or not self.program.checks:
-            return []
-        found = [x for x in rngs if isinstance(x, np.random.Generator)]
+        found = [x for x in self.draws if isinstance(x, np.random.Generator)]
         return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
 
 
