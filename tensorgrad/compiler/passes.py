@@ -69,7 +69,7 @@ def shapes(program: Program) -> Program:
     def rule(i: Instruction) -> Any:
         if i.function in LIKE:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
-        if i.function in SHAPED:
+        if i.function in SHAPED and "order" not in i.kwargs and not ordered(i):
             return changed(i, np.reshape, (i.args[0], i.shape), {})
         elementwise = isinstance(i.function, np.ufunc) and i.function.signature is None
         if not elementwise and i.function is not np.where:
@@ -80,6 +80,11 @@ def shapes(program: Program) -> Program:
         return changed(i, i.function, tuple(narrow), i.kwargs) if same else i
 
     return rewritten(program, rule)
+
+
+def ordered(i: Instruction) -> bool:
+    """Whether a memory order is asked for, by position."""
+    return i.function is np.ravel and len(i.args) > 1
 
 
 def source(x: Any) -> Any:

@@ -148,7 +148,7 @@ class Lives:
         self.taken = {
             i
             for k, i in enumerate(body)
-            if i.function in WRITES and self.is_over(place_of(i), k, program)
+            if i.shape and i.function in WRITES and self.is_over(place_of(i), k, program)
         }
         self.follow(program, body)
 
