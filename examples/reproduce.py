@@ -160,10 +160,10 @@ def table(module: Any, found: list[Experiment], log: Log, quick: bool) -> list[s
             each = ", ".join(claim.written(r["reached"][i]) for r in here) if len(here) > 1 else ""
             for other in sorted({r["kernel"] for r in runs} - {here[0]["kernel"]}):
                 there = [claim.written(r["reached"][i]) for r in runs if r["kernel"] == other]
-                each += f"; {other}: {', '.join(there)}"
+                each += "; " * bool(each) + f"{other}: {', '.join(there)}"
             said = f"**{claim.written(best)}**" + " (missed)" * (not claim.met(best, quick))
             lines.append(
-                f"| {claim.what} | {claim.written(claim.reported)} | {said} | {each} "
+                f"| {in_cell(claim.what)} | {claim.written(claim.reported)} | {said} | {each} "
                 f"| {'' if i else seconds_of(here)} | {'' if i else ratio} |"
             )
         if e.note:
@@ -171,6 +171,11 @@ def table(module: Any, found: list[Experiment], log: Log, quick: bool) -> list[s
         if log.figure(e, 0).exists():
             figures.append(f"\n![{e.claims[0].what}](reproduced/{e.name}.png)")
     return [*lines, *notes, *figures, ""] if len(lines) > 3 else []
+
+
+def in_cell(text: str) -> str:
+    """As it stands in a table, where | ends a cell."""
+    return text.replace("|", "\\|")
 
 
 def seconds_of(runs: list[dict[str, Any]]) -> str:
@@ -290,10 +295,7 @@ def measure(e: Experiment, log: Log, given: argparse.Namespace) -> None:
 def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace, missed: list[str]) -> int:
     """Write the page, and say what was missed: 1 if there is any, in what was chosen."""
     if not given.quick:
-        (given.out / "reproduced").mkdir(exist_ok=True)
-        for picture in log.folder.glob("*-0.png"):
-            target = given.out / "reproduced" / picture.name.replace("-0.png", ".png")
-            target.write_bytes(picture.read_bytes())
+        show_figures(log, given.out / "reproduced")
         page = given.out / "reproduced.md"
         page.write_text(report(log, False), encoding="utf-8")
         print(f"written: {page}")
@@ -306,6 +308,16 @@ def finish(chosen: list[Experiment], log: Log, given: argparse.Namespace, missed
     good = "all as far as a quick run gets" if given.quick else "all reproduced"
     print("\n".join(["missed:", *missed]) if missed else good)
     return 1 if missed else 0
+
+
+def show_figures(log: Log, folder: Path) -> None:
+    """Those of the first seeds, in 256 colours: a third of the bytes."""
+    folder.mkdir(exist_ok=True)
+    for picture in log.folder.glob("*-0.png"):
+        from PIL import Image  # as matplotlib has it, which drew them
+
+        small = Image.open(picture).convert("RGB").quantize(256)
+        small.save(folder / picture.name.replace("-0.png", ".png"), optimize=True)
 
 
 if __name__ == "__main__":

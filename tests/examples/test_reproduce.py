@@ -138,7 +138,7 @@ def test_another_kernel_has_its_own_numbers_and_checkpoints_and_the_firsts_figur
         seen.append((tmp_path / "docs" / "reproduced" / f"{wide.name}.png").read_bytes())
     assert seen[0] == seen[1] == seen[2]
     assert checkpoints[0] == checkpoints[2] != checkpoints[1]
-    assert "| **30.00 %** | ; two: 20.00 % |" in page(tmp_path)
+    assert "| **30.00 %** | two: 20.00 % |" in page(tmp_path)
 
 
 def test_what_lacks_a_library_is_left_out_and_said_and_the_rest_runs(begin, tmp_path, capsys):
