@@ -311,7 +311,7 @@ class Compiled:
                 if found is OTHER:
                     plan = Plan(structure, kinds, roots, settled, self.static_argnums)
                     self.last = Version(self.f, leaves, plan)
-                    del versions[: len(versions) - MANY]
+                    del versions[: max(0, len(versions) - MANY)]
                     versions.append(self.last)
                     self.warn()
                     found = self.last.run(leaves)

@@ -710,3 +710,19 @@ def test_fit_measures_a_compiled_step_as_the_step_that_it_is_of(tmp_path: Path) 
         own = nn.functional.mse_loss(model(x), y).item()
         assert losses[-1][-1] == pytest.approx(own + weights, rel=1e-5)
     assert losses[1][0] == losses[0][0]
+
+
+def test_programs_are_kept_as_long_as_there_are_few() -> None:
+    class Scale:
+        by = 0.0
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.by
+
+    scale = Scale()
+    f = tg.compile(scale)
+    for _ in range(2):
+        for k in range(6):
+            scale.by = float(k)
+            assert f(np.ones(1)).tolist() == [k]
+    assert f.compiled == 6
