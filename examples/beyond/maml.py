@@ -104,8 +104,7 @@ def draw(learned, curves):
     Claim("pretrained, 1 step", 2.41, within=0.3, form=".2f"),
     Claim("pretrained, 10 steps", 2.19, within=0.3, form=".2f"),
     quick={"epochs": 2},
-    note="3,500 batches of 100 tasks; the paper's code takes 70,000 of 25. Trained is one step: the "
-    "errors after several differ from seed to seed, and with more batches too.",
+    note="3,500 batches of 100 tasks, the paper 70,000 of 25; after several steps seeds differ.",
 )
 def sines(seed=0, epochs=14):
     of_first_order = lambda *args: error_after(*args, constant=True)
