@@ -94,12 +94,20 @@ def half_sum(x: Array) -> Array:
     return cost if d is x else cost.astype(x.dtype)
 
 
+def half_sums(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
+    """That of each example of a vmap."""
+    x = full(xs[0], batch)
+    squares = np.square(wide(x)).reshape(*batch, total(x.shape[len(batch) :]))
+    return as_array(0.5 * squares.sum(axis=-1), x.dtype)
+
+
 half_square = primitive(
     half_sum,
     lambda g, out, x: g * x,
     name="half_square",
     notation=r"\tfrac{{1}}{{2}} \lVert {0} \rVert^2",
     domain=Domain(),
+    batch=half_sums,
 )
 
 

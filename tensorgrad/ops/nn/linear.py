@@ -24,7 +24,9 @@ def weight_rule(g: Array, out: Array, x: Array, weight: Array, bias: Array) -> A
     """BP4, ∂C/∂W = δ aᵀ, summed over a batch by the product itself."""
     if x.ndim != 2:
         g, x = as_matrix(g), as_matrix(x)
-    return product(g.T, x) if x.shape[0] == 1 else g.T @ x
+    # NumPy computes a column times a row in a slow loop of its own, BLAS complex ones otherwise.
+    outer = x.shape[0] == 1 and g.dtype.kind == x.dtype.kind == "f"
+    return product(g.T, x) if outer else g.T @ x
 
 
 LARGE = 1 << 13  # entries; with fewer, the other order of the result costs more than it gains
