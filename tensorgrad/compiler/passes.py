@@ -6,7 +6,7 @@ No pass changes a number: what is computed is what was written, in the same orde
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -205,11 +205,9 @@ def dead_code(program: Program) -> Program:
 PASSES = (ufuncs, shapes, reductions, constants, common_subexpressions, numbers, dead_code)
 
 
-def simplified(
-    program: Program, passes: Sequence[Callable[[Program], Program]] = PASSES
-) -> Program:
-    """The program after the passes, one after the other."""
-    for run in passes:
+def simplified(program: Program) -> Program:
+    """The program after all passes, one after the other."""
+    for run in PASSES:
         program = run(program)
     return program
 

@@ -174,7 +174,7 @@ class Lives:
         self.kept = {root for x in outlive for root in self.of.get(x, ())}
         self.checked = {root for x in program.checks for root in self.of.get(x, ())}
 
-    def ends(self, n: int, checks: int) -> dict[int, list[Instruction]]:
+    def ends(self, checks: int) -> dict[int, list[Instruction]]:
         """By line; what is checked is needed until line `checks`."""
         found: dict[int, list[Instruction]] = {}
         for i, k in self.last.items():
@@ -302,7 +302,7 @@ class Writer:
         """The lines of the step, but for its last."""
         order, checks = in_order(self.program, self.over)
         lives = Lives(self.program, order)
-        ends = lives.ends(len(order), checks)
+        ends = lives.ends(checks)
         lines: list[str] = []
         scope = None
         for k, i in enumerate(order):
