@@ -6,7 +6,7 @@ import inspect
 import os
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial, update_wrapper
 from threading import RLock
@@ -16,7 +16,7 @@ import numpy as np
 
 from tensorgrad.compiler.capture import SEVERED, Capture, Place, Reach, has_graph, parts, sample
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
-from tensorgrad.compiler.passes import PASSES, simplified
+from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Program, draw
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import Lives, code_of, function_of
@@ -85,7 +85,9 @@ def names_of(f: Callable[..., Any], plan: Plan) -> list[str]:
 class Version:
     """A program for arguments of one kind, and for all that it reaches as that is now."""
 
-    def __init__(self, f: Callable[..., Any], leaves: Sequence[Any], plan: Plan):
+    def __init__(
+        self, f: Callable[..., Any], leaves: Sequence[Any], plan: Plan, passes: Sequence[Pass]
+    ) -> None:
         self.f, self.plan = f, plan
         self.name = getattr(f, "__name__", "step")
         self.reach = Reach()
@@ -107,7 +109,7 @@ class Version:
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         self.written = program
-        self.program = apart(simplified(program), self.results, program)
+        self.program = apart(simplified(program, passes), self.results, program)
         self.code = code_of(self.program, self.replaced())
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
@@ -249,8 +251,10 @@ def cut(x: Any, nodes: Sequence[Node]) -> Value:
 class Compiled:
     """What `tg.compile` makes of a function. `source`: the code that ran last."""
 
-    def __init__(self, f: Callable[..., Any], static_argnums: tuple[int, ...]) -> None:
-        self.f, self.static_argnums = f, static_argnums
+    def __init__(
+        self, f: Callable[..., Any], static_argnums: tuple[int, ...], passes: tuple[Pass, ...]
+    ) -> None:
+        self.f, self.static_argnums, self.passes = f, static_argnums, passes
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
         self.compiled = 0
@@ -265,7 +269,7 @@ class Compiled:
             return made
         bound = partial(self.f, instance)
         update_wrapper(bound, self.f)
-        made = Compiled(bound, tuple(i - 1 for i in self.static_argnums))
+        made = Compiled(bound, tuple(i - 1 for i in self.static_argnums), self.passes)
         try:
             vars(instance)[self.f.__name__] = made
         except TypeError:
@@ -310,7 +314,7 @@ class Compiled:
                 found = self.tried(versions, leaves)
                 if found is OTHER:
                     plan = Plan(structure, kinds, roots, settled, self.static_argnums)
-                    self.last = Version(self.f, leaves, plan)
+                    self.last = Version(self.f, leaves, plan, self.passes)
                     del versions[: max(0, len(versions) - MANY)]
                     versions.append(self.last)
                     self.warn()
@@ -349,9 +353,9 @@ class Compiled:
             raise ValueError("nothing was compiled yet: call the function once")
         found, program = {}, self.last.written
         found["as written"] = code_of(program, {}, buffers=False).source
-        for run in PASSES:
+        for run in self.passes:
             program = run(program)
-            found[run.__name__.replace("_", " ")] = code_of(program, {}, buffers=False).source
+            found[name_of(run)] = code_of(program, {}, buffers=False).source
         return {**found, "buffers": self.source}
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -413,7 +417,11 @@ def described(x: Any) -> tuple[str, Any]:
 
 
 def compile(
-    f: Callable[..., Any] | None = None, *, static_argnums: int | tuple[int, ...] = ()
+    f: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | tuple[int, ...] = (),
+    exact: bool = False,
+    without: Collection[str] = (),
 ) -> Any:
     """`f` as straight-line NumPy: traced at its first call, then run without the graph.
 
@@ -423,7 +431,9 @@ def compile(
     and written at each call. What depends on arguments of other shapes or dtypes, or on settings
     that have changed, is traced again.
 
-    `static_argnums`: arguments that are settings, not numbers to compute with.
+    `static_argnums`: arguments that are settings, not numbers to compute with. `exact`: whether
+    all is added in the order in which the function adds, so that the numbers are its own to the
+    last bit. `without`: names of passes, as in `.stages()`, to leave out.
 
     Values that `f` returns have no graph. Where a gradient is not finite `f` itself is called
     instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
@@ -441,7 +451,7 @@ def compile(
     """
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     if f is None:
-        return partial(compile, static_argnums=numbers)
+        return partial(compile, static_argnums=numbers, exact=exact, without=without)
     if not callable(f):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
-    return Compiled(f, numbers)
+    return Compiled(f, numbers, chosen(without, exact))

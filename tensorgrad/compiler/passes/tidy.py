@@ -1,42 +1,19 @@
-"""What is done to a program before it becomes code: each pass makes a new one of it.
-
-No pass changes a number: what is computed is what was written, in the same order of arithmetic.
+"""Passes that change no number: what is computed is what was written, in the same order of
+arithmetic, without what NumPy would do for nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.program import IMPURE, UFUNCS, Instruction, Program, converted, replaced
+from tensorgrad.compiler.passes.rewrite import changed, is_array, keyed, rewritten, shape_of
+from tensorgrad.compiler.program import IMPURE, UFUNCS, Instruction, Program, converted
 
 SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
-
-
-def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
-    """The program with what `rule` makes of each instruction: itself, a new one, one from before,
-    or a constant."""
-    made: dict[Instruction, Any] = {}
-    body: dict[Instruction, None] = {}
-    for i in program.body:
-        new = i
-        if not made.keys().isdisjoint(i.operands):
-            new = changed(i, i.function, *replaced((i.args, i.kwargs), made))
-        new = rule(new)
-        if new is not i:
-            made[i] = new
-        if isinstance(new, Instruction) and new.function is not None:
-            body[new] = None
-    return program.with_body([*body], made)
-
-
-def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:
-    """Another instruction for what `i` makes."""
-    return Instruction(function, args, kwargs, i.shape, i.dtype, i.name, i.scope, i.order)
 
 
 def ufuncs(program: Program) -> Program:
@@ -95,10 +72,6 @@ def source(x: Any) -> Any:
     return narrow if known and not isinstance(getattr(narrow, "dtype", None), type) else x
 
 
-def shape_of(x: Any) -> tuple[int, ...]:
-    return (x.shape or ()) if isinstance(x, Instruction) else np.shape(x)
-
-
 def reductions(program: Program) -> Program:
     """A sum is asked of `np.add`."""
 
@@ -155,11 +128,6 @@ def even(x: Any, i: Instruction) -> Any:
     return np.array(x[(0,) * x.ndim]) if flat and np.broadcast_shapes(*others) == i.shape else x
 
 
-def is_array(x: Any) -> bool:
-    """Whether an instruction makes an array with axes."""
-    return isinstance(x, Instruction) and isinstance(x.dtype, np.dtype) and bool(x.shape)
-
-
 def constants(program: Program) -> Program:
     """What depends on no input is computed now, if it is small."""
 
@@ -200,28 +168,3 @@ def dead_code(program: Program) -> Program:
             body.append(i)
             needed.update(i.operands)
     return program.with_body(body[::-1], {})
-
-
-PASSES = (ufuncs, shapes, reductions, constants, common_subexpressions, numbers, dead_code)
-
-
-def simplified(program: Program) -> Program:
-    """The program after all passes, one after the other."""
-    for run in PASSES:
-        program = run(program)
-    return program
-
-
-def keyed(x: Any) -> Any:
-    """What tells whether two arguments are the same, hashable."""
-    if isinstance(x, (tuple, list)):
-        return type(x).__name__, *map(keyed, x)
-    if isinstance(x, dict):
-        return tuple((name, keyed(part)) for name, part in sorted(x.items()))
-    if isinstance(x, slice):
-        return "slice", keyed(x.start), keyed(x.stop), keyed(x.step)
-    if isinstance(x, (bool, int, float, complex)):
-        return type(x).__name__, repr(x)  # 0.0 is not -0.0
-    if isinstance(x, np.generic):
-        return x.dtype.str, x.tobytes()
-    return id(x) if isinstance(x, (np.ndarray, Instruction)) else x

@@ -1,0 +1,40 @@
+"""What is done to a program before it becomes code: each pass makes a new one of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from tensorgrad.compiler.passes import tidy
+from tensorgrad.compiler.program import Program
+
+Pass = Callable[[Program], Program]
+
+EXACT: tuple[Pass, ...] = (
+    *(tidy.ufuncs, tidy.shapes, tidy.reductions, tidy.constants, tidy.common_subexpressions),
+    *(tidy.numbers, tidy.dead_code),
+)
+"""Passes that change no number."""
+PASSES: tuple[Pass, ...] = EXACT
+"""All of them, in their order. What is not among the exact ones adds in another order."""
+
+
+def name_of(run: Pass) -> str:
+    """What a pass is called where it is switched off, or shown."""
+    return run.__name__.replace("_", " ")
+
+
+def chosen(without: Collection[str] = (), exact: bool = False) -> tuple[Pass, ...]:
+    """The passes to make; ValueError for a name that none has."""
+    unknown = {*without}.difference(map(name_of, PASSES))
+    if unknown:
+        names = ", ".join(map(name_of, PASSES))
+        raise ValueError(f"compile: there is no pass {min(unknown)!r}; the passes are {names}")
+    passes = EXACT if exact else PASSES
+    return tuple(run for run in passes if name_of(run) not in without)
+
+
+def simplified(program: Program, passes: Collection[Pass] = PASSES) -> Program:
+    """The program after all passes, one after the other."""
+    for run in passes:
+        program = run(program)
+    return program

@@ -1,0 +1,56 @@
+"""How a pass makes a new program of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.program import Instruction, Program, replaced
+
+
+def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
+    """The program with what `rule` makes of each instruction: itself, a new one, one from before,
+    or a constant."""
+    made: dict[Instruction, Any] = {}
+    body: dict[Instruction, None] = {}
+    for i in program.body:
+        new = i
+        if not made.keys().isdisjoint(i.operands):
+            new = changed(i, i.function, *replaced((i.args, i.kwargs), made))
+        new = rule(new)
+        if new is not i:
+            made[i] = new
+        if isinstance(new, Instruction) and new.function is not None:
+            body[new] = None
+    return program.with_body([*body], made)
+
+
+def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:
+    """Another instruction for what `i` makes."""
+    return Instruction(function, args, kwargs, i.shape, i.dtype, i.name, i.scope, i.order)
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    return (x.shape or ()) if isinstance(x, Instruction) else np.shape(x)
+
+
+def is_array(x: Any) -> bool:
+    """Whether an instruction makes an array with axes."""
+    return isinstance(x, Instruction) and isinstance(x.dtype, np.dtype) and bool(x.shape)
+
+
+def keyed(x: Any) -> Any:
+    """What tells whether two arguments are the same, hashable."""
+    if isinstance(x, (tuple, list)):
+        return type(x).__name__, *map(keyed, x)
+    if isinstance(x, dict):
+        return tuple((name, keyed(part)) for name, part in sorted(x.items()))
+    if isinstance(x, slice):
+        return "slice", keyed(x.start), keyed(x.stop), keyed(x.step)
+    if isinstance(x, (bool, int, float, complex)):
+        return type(x).__name__, repr(x)  # 0.0 is not -0.0
+    if isinstance(x, np.generic):
+        return x.dtype.str, x.tobytes()
+    return id(x) if isinstance(x, (np.ndarray, Instruction)) else x
