@@ -122,6 +122,7 @@ def test_the_loop_of_its_demo_learns(capsys: pytest.CaptureFixture[str]) -> None
     assert len(capsys.readouterr().out.splitlines()) == 10
 
 
+@pytest.mark.nightly
 def test_its_demo_on_whole_batches_classifies_every_point_after_its_100_steps() -> None:
     X, y = half_circles(100)
     y = y * 2 - 1

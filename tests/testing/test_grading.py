@@ -118,7 +118,11 @@ def mistaken(mistake):
     return graded(**{name: step})
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+FIRST = ("sign", "mean twice", "no sum", "no keepdims", "W not transposed", "no σ'")
+REST = [pytest.param(m, marks=pytest.mark.nightly) for m in MISTAKES if m not in FIRST]
+
+
+@pytest.mark.parametrize("mistake", [*FIRST, *REST])
 def test_a_classic_mistake_is_named_at_its_quantity(mistake):
     result = mistaken(mistake)
     name, _, diagnosis = MISTAKES[mistake]

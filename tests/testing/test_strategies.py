@@ -387,6 +387,7 @@ def test_positive_definite_matrices_are(A: Any) -> None:
     np.linalg.cholesky(A)
 
 
+@pytest.mark.nightly
 def test_the_simplest_matrices_can_be_told_from_the_identity_and_from_their_transpose() -> None:
     for strategy in (sts.orthogonal(2), sts.well_conditioned(2)):
         A = smallest(strategy)
@@ -496,6 +497,7 @@ def test_expressions_share_and_need_all_their_arguments() -> None:
     assert len({x.item() for x in xs}) == 3
 
 
+@pytest.mark.nightly
 def test_expressions_shrink_to_one_operation_on_one_number() -> None:
     f, (x,) = smallest(expressions())
     assert (repr(f), x.tolist()) == ("lambda x: x + x", 0.5)
