@@ -72,6 +72,28 @@ class Program:
         )
 
 
+class Fused:
+    """Operations that run as one: a small program, without state and checks, in place of a
+    function. It answers what that puts out, in a tuple if it is several arrays.
+
+    What is called is the plain reading, one operation after the other; a back end has its own.
+    """
+
+    __slots__ = ("program",)
+    __name__ = "fused"
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def __call__(self, *args: Any) -> Any:
+        made: dict[Instruction, Any] = dict(zip(self.program.inputs, args))
+        for i in self.program.body:
+            args, kwargs = replaced((i.args, i.kwargs), made)
+            made[i] = i.function(*args, **kwargs)
+        outs = tuple(made[x] for x in self.program.outputs)
+        return outs if len(outs) > 1 else outs[0]
+
+
 NESTED = frozenset({slice, tuple, list, dict})
 
 
@@ -143,6 +165,16 @@ def draw(rng: np.random.Generator, method: str, *args: Any, **kwargs: Any) -> An
 IMPURE = frozenset({draw})
 """What must be done each time, in its place."""
 
+
+def urgent(program: Program) -> set[Instruction]:
+    """What the checks need, and what is drawn: it comes before all else."""
+    needed = set(program.checks)
+    for i in reversed(program.body):
+        if i in needed or i.function in IMPURE:
+            needed.update((i, *i.operands))
+    return needed
+
+
 UFUNCS: dict[Function, np.ufunc] = {
     operator.add: np.add,
     operator.sub: np.subtract,
@@ -175,6 +207,18 @@ FRESH = frozenset(
 """Functions whose results share no memory with their arguments; so do ufuncs and reductions."""
 
 
+def is_elementwise(i: Instruction) -> bool:
+    """Whether each number that it makes is made of one number of each operand."""
+    return isinstance(i.function, np.ufunc) and i.function.signature is None
+
+
+def axes_of(i: Instruction) -> set[int]:
+    """The axes that a reduction goes along."""
+    axis, ndim = i.kwargs.get("axis", 0), len(i.args[0].shape)
+    along = range(ndim) if axis is None else axis if type(axis) is tuple else (axis,)
+    return {k % ndim for k in along}
+
+
 def is_reduction(f: Any) -> bool:
     owner = getattr(f, "__self__", None)
     return isinstance(owner, np.ufunc) and f == owner.reduce
@@ -183,5 +227,5 @@ def is_reduction(f: Any) -> bool:
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function
-    fresh = isinstance(f, np.ufunc) or is_reduction(f) or f in FRESH
+    fresh = isinstance(f, (np.ufunc, Fused)) or is_reduction(f) or f in FRESH
     return not (f is None or fresh or isinstance(i.dtype, type))

@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler.program import (
-    IMPURE,
     Instruction,
     Program,
     added_at,
     converted,
     draw,
     found_in,
+    is_elementwise,
     is_reduction,
     shares,
+    urgent,
     viewed,
     with_items,
 )
@@ -88,11 +89,6 @@ def has_out(i: Instruction) -> bool:
     return bool(i.shape) and (is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1))
 
 
-def elementwise(i: Instruction) -> bool:
-    """Whether the result may be written over an operand."""
-    return isinstance(i.function, np.ufunc) and i.function.signature is None
-
-
 def is_masked(i: Instruction) -> bool:
     """Whether it is `np.where(mask, x, 0)` of real numbers, none of them broadcast: the bits of x,
     times 0 or 1, which takes a quarter of the time."""
@@ -113,11 +109,8 @@ def is_masked(i: Instruction) -> bool:
 def in_order(program: Program, over: Collection[Instruction]) -> tuple[list[Instruction], int]:
     """The body in an order in which what the checks need, and what is drawn, comes before all else,
     and what is written over state after it; and the number of the first."""
-    needed, late = set(program.checks), set(over) - set(program.checks)
-    for i in reversed(program.body):
-        if i in needed or i.function in IMPURE:
-            needed.update((i, *i.operands))
-    late -= needed
+    needed = urgent(program)
+    late = set(over) - needed
     for i in program.body:
         if i not in needed and not late.isdisjoint(i.operands):
             late.add(i)
@@ -351,7 +344,7 @@ class Writer:
         if has_out(i) and i not in lives.kept:
             roots = set(ends)
             plain = all(x in roots or not shares(x) for x in i.operands)
-            if elementwise(i) and plain:  # over an operand that it is the last to read
+            if is_elementwise(i) and plain:  # over an operand that it is the last to read
                 self.release(ends)
             self.names[i] = self.buffer(i)
             self.release(ends)
@@ -371,7 +364,7 @@ class Writer:
         if source in lives.kept or source in self.written:
             return False
         reads = [x for x in i.operands if source in lives.of.get(x, ())]
-        own = all(x is source for x in reads) and elementwise(i)
+        own = all(x is source for x in reads) and is_elementwise(i)
         return checked and (last < k or (last == k and own))
 
     def buffer(self, i: Instruction) -> str:

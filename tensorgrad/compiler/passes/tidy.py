@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.compiler.passes.rewrite import changed, is_array, keyed, rewritten, shape_of
-from tensorgrad.compiler.program import IMPURE, UFUNCS, Instruction, Program, converted
+from tensorgrad.compiler.program import (
+    IMPURE,
+    UFUNCS,
+    Instruction,
+    Program,
+    converted,
+    is_elementwise,
+)
 
 SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
@@ -48,8 +55,7 @@ def shapes(program: Program) -> Program:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
         if i.function in SHAPED and "order" not in i.kwargs and not ordered(i):
             return changed(i, np.reshape, (i.args[0], i.shape), {})
-        elementwise = isinstance(i.function, np.ufunc) and i.function.signature is None
-        if not elementwise and i.function is not np.where:
+        if not is_elementwise(i) and i.function is not np.where:
             return i
         narrow = [source(x) for x in i.args]
         shape = np.broadcast_shapes(*(shape_of(x) for x in narrow))

@@ -1,0 +1,217 @@
+"""Groups of operations that run as one, on blocks of rows that stay in the cache, or as machine
+code: each is an instruction whose function is a `Fused`.
+
+A group goes through the *rows* of arrays, the entries of their first axis, all of one length: row r
+of what a member makes needs row r, and no other, of what other members made. What it needs in whole
+(a vector that is broadcast along the rows, a number) comes from outside, and so does what depends
+on a sum over the rows, with which a group may end.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.passes.rewrite import changed
+from tensorgrad.compiler.program import (
+    IMPURE,
+    Fused,
+    Instruction,
+    Program,
+    axes_of,
+    converted,
+    is_elementwise,
+    is_reduction,
+    replaced,
+    urgent,
+)
+
+Joins = Callable[[Instruction], bool]
+"""Whether a back end runs an instruction in a group."""
+
+
+def follows(i: Instruction, x: Instruction) -> bool:
+    """Whether row r of what `i` makes needs row r, and no other, of its operand `x`."""
+    if not x.shape:
+        return False
+    if is_reduction(i.function):
+        return x is i.args[0]
+    return len(x.shape) == len(i.shape or ()) and x.shape[0] == i.shape[0]  # type: ignore[index]
+
+
+def ends(i: Instruction) -> bool:
+    """Whether it goes along the rows, so that nobody can go on before all of them are done."""
+    return is_reduction(i.function) and 0 in axes_of(i)
+
+
+def rows_of(i: Instruction) -> int:
+    """How many rows it goes through."""
+    shape = i.args[0].shape if is_reduction(i.function) else i.shape
+    return shape[0] if shape else 0
+
+
+def groups(program: Program, joins: Joins, least: int = 2) -> Program:
+    """The program with what can run as one in groups of at least so many members.
+
+    Each instruction has a *level*, no lower than those of its operands, and higher than those of
+    operands that may be in a group, and not in its own. Members of a group are on one level, so
+    that no two groups wait for each other.
+    """
+    level: dict[Instruction, int] = {}
+    rows: dict[Instruction, int] = {}
+    sets = Sets()
+    first: dict[Any, Instruction] = {}  # by level and operand
+    late = late_of(program)
+    drawn = None
+    for i in program.body:
+        rows[i] = n = rows_of(i) if joins(i) else 0
+        within = []
+        deep = level[drawn] + 1 if drawn and i.function in IMPURE else 0
+        for x in i.operands:
+            if x in level:
+                one = n and rows[x] == n and follows(i, x) and not ends(x)
+                one = one and (x in late) == (i in late)
+                deep = max(deep, level[x] + bool(rows[x] and not one))
+                within += [x] if one else []
+        level[i] = deep
+        drawn = i if i.function in IMPURE else drawn
+        if n:
+            for x in within:
+                if level[x] == deep:
+                    sets.join(x, i)
+            for x in i.operands:  # who reads the same rows
+                if follows(i, x):
+                    sets.join(first.setdefault((deep, n, i in late, x), i), i)
+    return gathered(program, sets, [i for i in program.body if rows[i]], least)
+
+
+class Sets:
+    """Disjoint sets of instructions."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Instruction, Instruction] = {}
+
+    def root(self, i: Instruction) -> Instruction:
+        path = []
+        while (up := self.parent.get(i, i)) is not i:
+            path.append(i)
+            i = up
+        self.parent.update(dict.fromkeys(path, i))
+        return i
+
+    def join(self, a: Instruction, b: Instruction) -> None:
+        a, b = self.root(a), self.root(b)
+        if a is not b:
+            self.parent[b] = a
+
+
+def late_of(program: Program) -> set[Instruction]:
+    """What may be written over state, and what needs it: it must wait for the checks."""
+    if not program.checks:
+        return set()
+    old = {(x.shape, x.dtype) for x in program.inputs}
+    new = {x for x in program.outputs if isinstance(x, Instruction)}
+    first = urgent(program)
+    late = {x for x in new if x.shape and (x.shape, x.dtype) in old} - first
+    for i in program.body:
+        if not late.isdisjoint(i.operands):
+            late.add(i)
+    users: dict[Instruction, list[Instruction]] = {}
+    for i in reversed(program.body):  # what only they need can wait too
+        if i not in new and i in users and late.issuperset(users[i]):
+            late.add(i)
+        for x in i.operands:
+            users.setdefault(x, []).append(i)
+    return late - first
+
+
+def gathered(program: Program, sets: Sets, members: list[Instruction], least: int) -> Program:
+    """The program with an instruction for each set that is large enough."""
+    parts: dict[Instruction, list[Instruction]] = {}
+    for i in members:
+        parts.setdefault(sets.root(i), []).append(i)
+    group = {i: part for part in parts.values() if len(part) >= least for i in part}
+    shown = {x for x in (*program.outputs, *program.checks) if isinstance(x, Instruction)}
+    for i in program.body:
+        own = group.get(i)
+        shown.update(x for x in i.operands if own is None or group.get(x) is not own)
+    made: dict[Instruction, Any] = {}
+    body: list[Instruction] = []
+    for i in in_turn(program, group):
+        if i not in group:
+            new = i
+            if not made.keys().isdisjoint(i.operands):
+                new = made[i] = changed(i, i.function, *replaced((i.args, i.kwargs), made))
+            body.append(new)
+        elif outs := [x for x in group[i] if x in shown]:
+            whole, *results = one_of(group[i], outs, made)
+            body += [whole, *results]
+            made.update(zip(outs, results or [whole]))
+    return program.with_body(body, made)
+
+
+def in_turn(program: Program, group: dict[Instruction, list[Instruction]]) -> Iterator[Instruction]:
+    """The body in an order in which the members of a group can stand together: of each group the
+    last member, where it stood or where the first needs it who does not belong to it. What is
+    drawn stays in its order."""
+    done: set[Instruction] = set()
+    before: dict[Instruction, Instruction] = {}
+    impure = [i for i in program.body if i.function in IMPURE]
+    before.update(zip(impure[1:], impure))
+    for i in program.body:
+        if i in group and i is not group[i][-1]:
+            continue
+        todo = [i]
+        while todo:
+            i = todo[-1]
+            own = group.get(i, (i,))
+            i = own[-1]
+            if i in done:
+                todo.pop()
+                continue
+            needs = [x for y in own for x in y.operands if x.function is not None]
+            needs += [before[i]] if i in before else []
+            needs = [x for x in needs if x not in done and group.get(x) is not group.get(i, own)]
+            if needs:
+                todo += reversed(needs)
+                continue
+            todo.pop()
+            done.update(own)
+            yield i
+
+
+def one_of(
+    members: list[Instruction], outs: list[Instruction], made: dict[Instruction, Any]
+) -> list[Instruction]:
+    """One instruction for these, and if it makes several arrays, one for each of them."""
+    own = set(members)
+    outside = dict.fromkeys(x for i in members for x in i.operands if x not in own)
+    inside: dict[Instruction, Any] = {
+        x: Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in outside
+    }
+    body = []
+    for i in members:
+        new = changed(i, i.function, *replaced((i.args, i.kwargs), inside))
+        inside[i] = new
+        body.append(new)
+    fused = Fused(Program([inside[x] for x in outside], body, [inside[x] for x in outs]))
+    args = tuple(made.get(x, x) for x in outside)
+    scope = members[0].scope if len({id(i.scope) for i in members}) == 1 else None
+    if len(outs) == 1:
+        (out,) = outs
+        return [Instruction(fused, args, None, out.shape, out.dtype, out.name, scope, out.order)]
+    whole = Instruction(fused, args, None, None, scope=scope)
+    return [whole, *(changed(x, operator.getitem, (whole, k), {}) for k, x in enumerate(outs))]
+
+
+def is_chained(i: Instruction) -> bool:
+    """Whether it is computed entry by entry, in real numbers."""
+    plain = is_elementwise(i) and i.function.nout == 1
+    if not (plain or i.function in (np.where, converted)) or "where" in i.kwargs:
+        return False
+    return bool(i.shape) and all(
+        isinstance(x.dtype, type) or np.dtype(x.dtype).kind in "biuf" for x in (i, *i.operands)
+    )

@@ -1,0 +1,135 @@
+"""Groups of operations that run as one: what they make is what their members made."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tensorgrad.compiler.passes.fusion import groups, is_chained
+from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
+from tensorgrad.compiler.program import draw as drawing
+from tensorgrad.compiler.source import code_of, function_of
+
+ROWS = 7
+
+
+def joins(i: Instruction) -> bool:
+    return is_chained(i) or is_reduction(i.function)
+
+
+def made(function: Any, *args: Any, **kwargs: Any) -> Instruction:
+    """An instruction, whose shape and dtype NumPy tells."""
+    like = [np.ones(x.shape, x.dtype) if isinstance(x, Instruction) else x for x in args]
+    x = function(*like, **kwargs)
+    return Instruction(function, args, kwargs, np.shape(x), np.asarray(x).dtype)
+
+
+def run(program: Program, *args: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return function_of(code_of(program, {}), "program")(*args)
+
+
+def members(program: Program) -> list[list[str]]:
+    """The names of the functions in each group."""
+    fused = [i.function.program for i in program.body if isinstance(i.function, Fused)]
+    return [[j.function.__name__ for j in p.body] for p in fused]
+
+
+@st.composite
+def programs(draw: Any) -> Program:
+    """Chains that part and meet, columns and rows that are broadcast, sums of all kinds."""
+    draws = draw(st.randoms(use_true_random=False))
+    inputs = [
+        Instruction(None, (), None, shape, np.dtype(dtype))
+        for shape in ((ROWS, 3), (ROWS, 3), (ROWS, 1), (3,), ())
+        for dtype in (np.float64, np.float32)
+    ]
+    known, body = [*inputs], []
+    for _ in range(draw(st.integers(1, 25))):
+        x, y = draws.choice(known), draws.choice(known[-6:])
+        kind = draws.randrange(6)
+        if kind == 0 and x.shape:
+            axis = draws.choice([None, 0, -1])
+            i = made(np.add.reduce, x, axis=axis, keepdims=draws.choice([True, False]))
+        elif kind == 1:
+            i = made(np.tanh, x)
+        else:
+            try:
+                i = made(draws.choice([np.add, np.multiply, np.maximum, np.less]), x, y)
+            except ValueError:  # of shapes that do not meet
+                continue
+        body.append(i)
+        known.append(i)
+    outputs = [draws.choice(known) for _ in range(3)]
+    return Program(inputs, body, outputs, [draws.choice(known) for _ in range(2)])
+
+
+@given(programs())
+@settings(max_examples=60)
+def test_a_program_in_groups_makes_the_same_numbers(program: Program) -> None:
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=i.shape).astype(i.dtype)[()] for i in program.inputs]
+    for x, y in zip(run(program, *args), run(groups(program, joins), *args)):
+        np.testing.assert_array_equal(x, y, strict=True)
+
+
+def test_what_needs_a_sum_over_the_rows_is_in_another_group() -> None:
+    x = Instruction(None, (), None, (ROWS,), np.dtype(float))
+    a = made(np.exp, x)
+    b = made(np.add.reduce, a, axis=None)
+    c = made(np.divide, a, b)
+    d = made(np.sqrt, c)
+    assert members(groups(Program([x], [a, b, c, d], [d]), joins)) == [
+        ["exp", "reduce"],
+        ["divide", "sqrt"],
+    ]
+
+
+def test_no_two_groups_wait_for_each_other() -> None:
+    x = Instruction(None, (), None, (ROWS, ROWS), np.dtype(float))
+    a = made(np.exp, x)
+    b = made(np.matmul, a, x)
+    c = made(np.add, a, b)
+    d = made(np.negative, c)
+    assert members(groups(Program([x], [a, b, c, d], [d]), joins)) == [["add", "negative"]]
+
+
+def test_numbers_are_drawn_in_their_order() -> None:
+    rng = Instruction(None, (), None, (), np.dtype(object))
+    x = Instruction(None, (), None, (ROWS,), np.dtype(float))
+    one, two = (
+        Instruction(drawing, (rng, "normal", k, 1.0, ROWS), None, (ROWS,), x.dtype) for k in (0, 9)
+    )
+    a = made(np.negative, x)
+    b = made(np.add, two, a)
+    program = groups(Program([rng, x], [a, one, two, b], [b, one]), joins)
+    drawn = [i.args[2] for i in program.body if i.function is drawing]
+    assert drawn == [0, 9]
+
+
+def test_several_results_are_parts_of_one_instruction() -> None:
+    x = Instruction(None, (), None, (ROWS,), np.dtype(float))
+    a = made(np.exp, x)
+    b = made(np.negative, a)
+    program = groups(Program([x], [a, b], [b, a]), joins)
+    whole, *parts = program.body
+    assert [i.function for i in parts] == [operator.getitem] * 2
+    assert program.outputs == parts[::-1]
+    np.testing.assert_array_equal(
+        whole.function(np.zeros(ROWS)), np.array([[1.0], [-1.0]]) + np.zeros(ROWS)
+    )
+
+
+@pytest.mark.parametrize("depth", [100, 10_000])
+def test_a_long_chain_is_one_group(depth: int) -> None:
+    x = i = Instruction(None, (), None, (ROWS,), np.dtype(float))
+    body = []
+    for _ in range(depth):
+        i = Instruction(np.negative, (i,), None, i.shape, i.dtype)
+        body.append(i)
+    assert len(groups(Program([x], body, [i]), joins).body) == 1
