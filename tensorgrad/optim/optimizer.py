@@ -168,7 +168,9 @@ class Optimizer:
                 if kind in REAL:  # a number: 0.1 µs less than to ask for its dtype
                     new, state = rule(data, g, state, **settings)
                     node.data = new if type(new) is kind else kind(new)
-                elif data.dtype.kind == "c" or (blockwise and data.nbytes > LARGE):
+                elif data.dtype.kind == "c" or (
+                    blockwise and data.nbytes > LARGE and kind is np.ndarray
+                ):
                     node.data, state = self._update(data, g, state, settings)
                 else:
                     new, state = rule(data, g, state, **settings)

@@ -653,6 +653,26 @@ def test_fit_takes_the_same_steps_compiled() -> None:
     assert_same(s.model.state_dict(), states[1][0])
 
 
+def test_a_parameter_that_an_optimiser_takes_block_by_block() -> None:
+    g = np.random.default_rng(0).normal(size=(600, 500)).astype(np.float32)
+
+    def train(wrap: Callable[..., Any]) -> Any:
+        w = Value(np.ones_like(g))
+        adam = optim.Adam([w], lr=0.01)
+
+        @wrap
+        def step(g: Any) -> None:
+            adam.zero_grad()
+            np.sum(w * g).backward()
+            adam.step()
+
+        for _ in range(3):
+            step(g)
+        return w.data
+
+    np.testing.assert_array_equal(train(tg.compile), train(lambda f: f))
+
+
 def test_what_watches_a_sweep_is_heard() -> None:
     _, _, step = pair()
     step(X, Y)
