@@ -109,7 +109,7 @@ class Version:
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         self.written = program
-        self.program = apart(simplified(program, passes), self.results, program)
+        self.program = apart(simplified(program.copy(), passes), self.results, program)
         self.code = code_of(self.program, self.replaced())
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
@@ -351,7 +351,7 @@ class Compiled:
         """The code of the call before as it was written down, after each pass, and with buffers."""
         if self.last is None:
             raise ValueError("nothing was compiled yet: call the function once")
-        found, program = {}, self.last.written
+        found, program = {}, self.last.written.copy()
         found["as written"] = code_of(program, {}, buffers=False).source
         for run in self.passes:
             program = run(program)

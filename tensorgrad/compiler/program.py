@@ -5,7 +5,7 @@ ends make code of it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +38,24 @@ class Instruction:
         scope: Any = None,
         order: tuple[int, ...] = (),
     ) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs or {}
         self.shape, self.dtype, self.name, self.scope = shape, dtype, name, scope
         self.order = order
-        self.operands = [*found_in(args), *found_in(self.kwargs)] if kwargs else [*found_in(args)]
+        self.call(function, args, kwargs or {})
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What it calls from now on."""
+        self.function, self.args, self.kwargs = function, args, kwargs
+        self.operands = found_in(args)
+        if kwargs:
+            self.operands += found_in((*kwargs.values(),))
+
+    def become(self, other: Instruction) -> None:
+        """Make what another one makes."""
+        self.function, self.args, self.kwargs = other.function, other.args, other.kwargs
+        self.shape, self.dtype, self.name, self.scope = (
+            *(other.shape, other.dtype, other.name, other.scope),
+        )
+        self.order, self.operands = other.order, other.operands
 
     def __repr__(self) -> str:
         made = getattr(self.function, "__name__", "input")
@@ -61,6 +75,16 @@ class Program:
     outputs: list[Any] = field(default_factory=list)
     checks: list[Instruction] = field(default_factory=list)
     refused: Exception | None = None
+
+    def copy(self) -> Program:
+        """The same calls of the same inputs once more, for passes to change."""
+        made: dict[Instruction, Any] = {}
+        for i in self.body:
+            new = made[i] = Instruction.__new__(Instruction)
+            new.become(i)
+            if i.operands:
+                new.call(i.function, replaced(i.args, made), replaced(i.kwargs, made))
+        return self.with_body([*made.values()], made)
 
     def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:
         """Another body, in which `made` has what stands for instructions that are gone."""
@@ -97,20 +121,20 @@ class Fused:
 NESTED = frozenset({slice, tuple, list, dict})
 
 
-def found_in(x: Any) -> Iterator[Instruction]:
-    """The instructions in an argument, in order."""
-    if isinstance(x, Instruction):
-        yield x
-    elif type(x) is slice:
-        yield from found_in((x.start, x.stop, x.step))
-    elif type(x) in (tuple, list):
-        for part in x:
-            if type(part) is Instruction:
-                yield part
-            elif type(part) in NESTED:
-                yield from found_in(part)
-    elif type(x) is dict:
-        yield from found_in(tuple(x.values()))
+def found_in(x: Any) -> list[Instruction]:
+    """The instructions in an argument, or in several, in order."""
+    found = []
+    for part in x if type(x) in (tuple, list) else (x,):
+        kind = type(part)
+        if kind is Instruction:
+            found.append(part)
+        elif kind is slice:
+            found += found_in((part.start, part.stop, part.step))
+        elif kind is dict:
+            found += found_in((*part.values(),))
+        elif kind is tuple or kind is list:
+            found += found_in(part)
+    return found
 
 
 def each(f: Callable[[Any], Any], kinds: Any, x: Any) -> Any:
@@ -125,9 +149,23 @@ def each(f: Callable[[Any], Any], kinds: Any, x: Any) -> Any:
     return kind([each(f, kinds, part) for part in x])
 
 
-def replaced(x: Any, made: dict[Instruction, Any]) -> Any:
+def replaced(x: Any, made: Mapping[Instruction, Any]) -> Any:
     """An argument with what stands for the instructions in it now."""
-    return each(lambda i: made.get(i, i), Instruction, x) if made else x
+    kind = type(x)
+    if kind is Instruction:
+        return made.get(x, x)
+    if kind is tuple or kind is list:
+        return kind(
+            [
+                made.get(y, y)
+                if type(y) is Instruction
+                else replaced(y, made)
+                if type(y) in NESTED
+                else y
+                for y in x
+            ]
+        )
+    return each(lambda i: made.get(i, i), Instruction, x) if kind in NESTED else x
 
 
 # What a program calls where NumPy has a statement or a method.

@@ -12,19 +12,25 @@ from tensorgrad.compiler.program import Instruction, Program, replaced
 
 def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
     """The program with what `rule` makes of each instruction: itself, a new one, one from before,
-    or a constant."""
+    or a constant.
+
+    An instruction becomes what is new, so that others, which go on naming it, stay as they are: the
+    program that was given is used up.
+    """
     made: dict[Instruction, Any] = {}
-    body: dict[Instruction, None] = {}
+    body = dict.fromkeys(program.inputs)
     for i in program.body:
-        new = i
-        if not made.keys().isdisjoint(i.operands):
-            new = changed(i, i.function, *replaced((i.args, i.kwargs), made))
-        new = rule(new)
+        if made and not made.keys().isdisjoint(i.operands):
+            i.call(i.function, replaced(i.args, made), replaced(i.kwargs, made))
+        new = rule(i)
         if new is not i:
-            made[i] = new
-        if isinstance(new, Instruction) and new.function is not None:
-            body[new] = None
-    return program.with_body([*body], made)
+            if not isinstance(new, Instruction) or new in body:
+                made[i] = new
+                continue
+            i.become(new)
+            made[new] = i
+        body[i] = None
+    return program.with_body([*body][len(program.inputs) :], made)
 
 
 def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:
