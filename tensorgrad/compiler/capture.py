@@ -456,6 +456,7 @@ class Capture:
             return found
         finally:
             self.restore()
+            self.program.known.clear()
             met.discard(Tracer)
 
     def as_array(self, x: Any) -> Any:

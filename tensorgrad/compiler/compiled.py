@@ -19,7 +19,7 @@ from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Program, draw
 from tensorgrad.compiler.save import save
-from tensorgrad.compiler.source import Lives, code_of, function_of
+from tensorgrad.compiler.source import code_of, function_of, views
 from tensorgrad.compiler.tracer import Tracer, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.calls import scope_of
@@ -180,23 +180,23 @@ class Version:
 def apart(program: Program, results: int, written: Program) -> Program:
     """The program, whose outputs for state share memory with nothing else, and whose results share
     none that they did not share as the program was `written`."""
-    lives, before = Lives(program, program.body), Lives(written, written.body)
+    now, before = views(program.body), views(written.body)
     inputs = set(program.inputs)
-    seen: list[tuple[set[Instruction], set[Instruction]]] = []
+    held: dict[Instruction, list[set[Instruction]]] = {}  # by what outputs show, what they showed
     for k, (x, y) in enumerate(zip(program.outputs, written.outputs)):
         shown, shown_before = (
-            of.of[z] if isinstance(z, Instruction) else set() for of, z in ((lives, x), (before, y))
+            of.get(z, {z}) if isinstance(z, Instruction) else set()
+            for of, z in ((now, x), (before, y))
         )
-        mixed = any(
-            shown & other and (k >= results or not shown_before & other_before)
-            for other, other_before in seen
-        )
+        others = [other for root in shown for other in held.get(root, ())]
+        mixed = any(k >= results or not shown_before & other for other in others)
         old = shown & inputs if k >= results else shown & inputs - shown_before
         if isinstance(x, np.ndarray) or (isinstance(x, Instruction) and x.shape and (mixed or old)):
             program.outputs[k] = copy = Instruction(np.copy, (x,), None, x.shape, x.dtype)
             program.body.append(copy)
-        elif shown:
-            seen.append((shown, shown_before))
+            continue
+        for root in shown:
+            held.setdefault(root, []).append(shown_before)
     return program
 
 

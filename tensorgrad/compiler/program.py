@@ -67,7 +67,7 @@ class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
 
     `checks`: what must be finite, or the program is not to be believed. `refused`: why it is not
-    the function's, which went on.
+    the function's, which went on. `known`: what functions make, while it is being written.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
@@ -75,6 +75,7 @@ class Program:
     outputs: list[Any] = field(default_factory=list)
     checks: list[Instruction] = field(default_factory=list)
     refused: Exception | None = None
+    known: dict[Any, Any] = field(default_factory=dict)
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""
@@ -240,6 +241,7 @@ FRESH = frozenset(
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
         *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw),
+        *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri),
     }
 )
 """Functions whose results share no memory with their arguments; so do ufuncs and reductions."""
@@ -265,5 +267,6 @@ def is_reduction(f: Any) -> bool:
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function
-    fresh = isinstance(f, (np.ufunc, Fused)) or is_reduction(f) or f in FRESH
-    return not (f is None or fresh or isinstance(i.dtype, type))
+    if f is None or isinstance(f, (np.ufunc, Fused)) or f in FRESH or isinstance(i.dtype, type):
+        return False
+    return not is_reduction(f)

@@ -127,12 +127,27 @@ def place_of(i: Instruction) -> Any:
     return i.args[1 if i.function is added_at else 0]
 
 
+def views(
+    body: list[Instruction], taken: Collection[Instruction] = ()
+) -> dict[Instruction, set[Instruction]]:
+    """Whose memory is shown by what may show that of others. `taken`: the writes that go into the
+    array itself."""
+    of: dict[Instruction, set[Instruction]] = {}
+    for i in body:
+        if i in taken:
+            place = place_of(i)
+            of[i] = of.get(place, {place})
+        elif shares(i):
+            of[i] = {root for x in i.operands for root in of.get(x, (x,))}
+    return of
+
+
 class Lives:
     """Who shows whose memory, and until when it is needed.
 
     `taken`: the writes that may go into the array itself, for nobody looks at what it was.
-    `ends`: the arrays that are read for the last time, themselves or a view, at each line; `kept`:
-    those that outlive the program. An input ends too.
+    `last`: by array, the line that reads it for the last time, itself or a view; `kept`: those that
+    outlive the program. An input ends too.
     """
 
     def __init__(self, program: Program, body: list[Instruction]) -> None:
@@ -141,31 +156,34 @@ class Lives:
         self.taken = {
             i
             for k, i in enumerate(body)
-            if i.shape and i.function in WRITES and self.is_over(place_of(i), k, program)
+            if i.function in WRITES and i.shape and self.is_over(place_of(i), k)
         }
-        self.follow(program, body)
+        if self.taken:
+            self.follow(program, body)
 
-    def is_over(self, x: Any, k: int, program: Program) -> bool:
+    def is_over(self, x: Any, k: int) -> bool:
         """Whether nobody but line `k` reads what `x` made, nor a view of it, from there on."""
-        made_here = isinstance(x, Instruction) and x.function is not None
-        sole = made_here and self.of[x] == {x} and self.last[x] == k
-        return sole and x not in self.kept and x not in self.checked
+        made_here = isinstance(x, Instruction) and x.function is not None and x not in self.of
+        return made_here and self.last[x] == k and x not in self.kept and x not in self.checked
 
     def follow(self, program: Program, body: list[Instruction]) -> None:
-        self.of: dict[Instruction, set[Instruction]] = {i: {i} for i in program.inputs}
-        self.last: dict[Instruction, int] = dict.fromkeys(program.inputs, -1)
+        self.of = of = views(body, self.taken)
+        self.last = last = dict.fromkeys(program.inputs, -1)
         for k, i in enumerate(body):
-            shown = {root for x in i.operands for root in self.of.get(x, ())}
-            self.last.update(dict.fromkeys(shown, k))
-            if i in self.taken:
-                self.of[i] = self.of[place_of(i)]
-            elif shares(i):
-                self.of[i] = shown
-            else:
-                self.of[i], self.last[i] = {i}, k
+            for x in i.operands:
+                if x in of:
+                    last.update(dict.fromkeys(of[x], k))
+                else:
+                    last[x] = k
+            if i not in of:
+                last[i] = k
         outlive = (x for out in program.outputs for x in found_in(out))
-        self.kept = {root for x in outlive for root in self.of.get(x, ())}
-        self.checked = {root for x in program.checks for root in self.of.get(x, ())}
+        self.kept = {root for x in outlive for root in self.roots(x)}
+        self.checked = {root for x in program.checks for root in self.roots(x)}
+
+    def roots(self, x: Instruction) -> Collection[Instruction]:
+        """Whose memory `x` shows: itself, if no other's."""
+        return self.of.get(x, (x,))
 
     def ends(self, checks: int) -> dict[int, list[Instruction]]:
         """By line; what is checked is needed until line `checks`."""
@@ -363,7 +381,7 @@ class Writer:
         last = lives.last[source]
         if source in lives.kept or source in self.written:
             return False
-        reads = [x for x in i.operands if source in lives.of.get(x, ())]
+        reads = [x for x in i.operands if source in lives.roots(x)]
         own = all(x is source for x in reads) and is_elementwise(i)
         return checked and (last < k or (last == k and own))
 

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
 from tensorgrad.compiler.program import (
     FRESH,
+    UFUNCS,
     Instruction,
     Program,
     added_at,
@@ -45,13 +46,23 @@ DRAWS = frozenset(
 """What a generator draws."""
 SHAPED = frozenset(
     {
-        *FRESH.difference({np.where, draw}),
+        *FRESH.difference({np.where, draw, *Kind.creators}),
         *(np.reshape, np.transpose, np.broadcast_to, np.expand_dims, np.squeeze, np.ravel),
         *(np.moveaxis, np.swapaxes, np.zeros_like, np.ones_like, np.linalg.inv, np.linalg.solve),
         *(operator.getitem, converted, viewed, np.asarray, np.copy, np.square),
     }
 )
 """Functions whose results have a shape that depends on no numbers, if no argument is a number."""
+
+
+BY_AXES = frozenset(
+    {
+        *(*UFUNCS, operator.pow, operator.floordiv, operator.mod, operator.xor),
+        *(np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.any, np.all, np.copy),
+        *(np.argmax, np.argmin, np.cumsum, np.square, converted),
+    }
+)
+"""Functions, besides ufuncs and reductions, that treat all sizes of an axis but 0 and 1 alike."""
 
 
 class Tracer:
@@ -308,6 +319,15 @@ def stand_in(x: Any, other: bool = False) -> Any:
     return example(i.shape, i.dtype, i.order, other)
 
 
+def small_stand_in(x: Any, sizes: dict[int, int]) -> Any:
+    """One of other sizes, of which equal ones are equal."""
+    i: Any = x.instruction if isinstance(x, Tracer) else x
+    if i.dtype in NUMBERS:
+        return NUMBERS[i.dtype]
+    shape = tuple([sizes.setdefault(n, len(sizes)) for n in i.shape])
+    return example(shape, i.dtype, order_of(x) if i is x else i.order)
+
+
 def other_stand_in(x: Any) -> Any:
     return stand_in(x, other=True)
 
@@ -325,6 +345,17 @@ writing: ContextVar[Program | None] = ContextVar("writing", default=None)
 """The program that is being written."""
 
 
+class Outcome(NamedTuple):
+    """What a function makes of arguments of certain shapes and dtypes: what it `answers`, if it
+    tells about arrays; or the shape, dtype and order of each result, the arguments that each may
+    show memory of, and what the results are held in.
+    """
+
+    answer: Any
+    results: Sequence[tuple[tuple[int, ...], Any, tuple[int, ...], tuple[int, ...]]] = ()
+    held: Callable[[Sequence[Any]], Any] | None = None
+
+
 def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     """One more instruction; what it makes has the shape and dtype that it makes of stand-ins."""
     kwargs = kwargs or {}
@@ -334,16 +365,97 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             "an array of a compiled function was kept beyond its call, where it has no numbers: "
             "return it"
         )
-    if function in (operator.getitem, with_items) and chooses(args[1]):
+    at = function is operator.getitem
+    if (at or function is with_items) and chooses(args[1]):
         raise refused(BY_NUMBERS.format(function.__name__))
+    like: Any = function, *map(likeness, args), *kwargs, *map(likeness, kwargs.values())
+    try:
+        outcome = program.known.get(like)
+    except TypeError:  # an argument that is not hashable
+        like, outcome = None, None
+    if outcome is None:
+        outcome = outcome_of(function, args, kwargs)
+        if like is not None:
+            program.known[like] = outcome
+    if function in ABOUT:
+        return outcome.answer
+    inputs, params = instructions(tuple(args)), instructions(kwargs) if kwargs else {}
+    outer = recorder.get()
+    scope = scope_of(outer) if outer else None
+    whole = None
+    if outcome.held is not None:
+        whole = Instruction(function, inputs, params, shape=None)
+        program.body.append(whole)
+    found = []
+    for n, (shape, dtype, order, shown) in enumerate(outcome.results):
+        if whole is None:
+            made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
+        else:
+            made = Instruction(
+                operator.getitem, (whole, n), {}, shape, dtype, scope=scope, order=order
+            )
+        program.body.append(made)
+        tracer = Tracer(made)
+        found.append(tracer)
+        if at and is_basic(args[1]):
+            tracer.part, tracer.at = (args[0], args[1]), args[0].instruction
+        else:
+            for position in shown:
+                tracer.akin(args[position])
+    return found[0] if outcome.held is None else outcome.held(found)
+
+
+def instructions(x: Any) -> Any:
+    """An argument with instructions where there are tracers."""
+    if type(x) is tuple:
+        return tuple(
+            [
+                y.instruction if type(y) is Tracer else y if type(y) in SIMPLE else instructions(y)
+                for y in x
+            ]
+        )
+    return each(lambda y: y.instruction, TRACED, x)
+
+
+SIMPLE = frozenset({int, float, bool, str, type(None), type(...)})
+
+
+def likeness(x: Any) -> Any:
+    """What the outcome depends on of an argument, hashable."""
+    kind = type(x)
+    if kind is Tracer:
+        i = x.instruction
+        return i.shape, i.dtype, i.order
+    if kind is slice:
+        return kind, likeness(x.start), likeness(x.stop), likeness(x.step)
+    if kind is tuple or kind is list:
+        return kind, *map(likeness, x)
+    if kind is dict:
+        return kind, *x, *map(likeness, x.values())
+    return kind, x
+
+
+def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
+    """What a function makes of stand-ins. Without a number of any tracer it must make arrays of the
+    same shapes of others, too, or its results depend on numbers."""
+    given = tuple(args), dict(kwargs)
     with np.errstate(all="ignore"):
-        tried = each(stand_in, TRIED, (tuple(args), dict(kwargs)))
-        result = function(*tried[0], **tried[1])
+        if isinstance(function, np.ufunc) or function in BY_AXES or is_reduction(function):
+            sizes = {0: 0, 1: 1}
+            tried = each(lambda x: small_stand_in(x, sizes), (Tracer, np.ndarray), given)
+            try:
+                result = function(*tried[0], **tried[1])
+            except Exception:  # it will tell of the sizes that there are
+                pass
+            else:
+                return made_of(function, args, tried[0], result, {n: k for k, n in sizes.items()})
+        tried = each(stand_in, TRIED, given)
+        result = (fitting if function is with_items else function)(*tried[0], **tried[1])
         if function in ABOUT:
-            return result
+            return Outcome(result)
         if not is_shaped(function, args, kwargs):
             try:
-                again = each(other_stand_in, TRIED, (tuple(args), dict(kwargs)))
+                again = each(other_stand_in, TRIED, given)
                 other = function(*again[0], **again[1])
             except (ValueError, IndexError, ArithmeticError):
                 other = result
@@ -351,29 +463,38 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
                 raise refused(BY_NUMBERS.format(function.__name__))
     if result is None:
         raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
-    inputs, params = each(lambda x: x.instruction, TRACED, (tuple(args), dict(kwargs)))
-    if not isinstance(result, (tuple, list)):
-        tracer = made(program, function, inputs, params, result)
-        relate(tracer, function, args, tried[0], result)
-        return tracer
-    whole = Instruction(function, inputs, params, shape=None)
-    program.body.append(whole)
-    parts = [made(program, operator.getitem, (whole, i), {}, r) for i, r in enumerate(result)]
-    for part, r in zip(parts, result):
-        relate(part, function, args, tried[0], r)
-    return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    return made_of(function, args, tried[0], result)
 
 
-def relate(tracer: Tracer, function: Any, args: Any, tried: Any, result: Any) -> None:
-    """Note whose memory the tracer of a result may show: what is written into one is in both."""
-    if not isinstance(result, np.ndarray):
-        return
-    if function is operator.getitem and is_basic(args[1]):
-        tracer.part, tracer.at = (args[0], args[1]), args[0].instruction
-        return
-    for x, y in zip(args, tried):
-        if isinstance(x, Tracer) and (function in VIEWS or np.may_share_memory(y, result)):
-            tracer.akin(x)
+def fitting(x: Any, index: Any, value: Any) -> Any:
+    """An array like the one that `with_items` makes: without a copy of the numbers, where the value
+    fits the items."""
+    try:
+        np.broadcast_to(value, x[index].shape)
+    except (ValueError, IndexError, AttributeError):
+        return with_items(x, index, value)
+    return np.empty_like(x)
+
+
+def made_of(
+    function: Any, args: Sequence[Any], tried: Any, result: Any, sizes: Any = None
+) -> Outcome:
+    """What was made of stand-ins of other `sizes`."""
+    several = isinstance(result, (tuple, list))
+    results = []
+    for r in result if several else (result,):
+        shape, dtype = outline(r)
+        shape = tuple([sizes[n] for n in shape]) if sizes else shape
+        shown = tuple(
+            k
+            for k, (x, y) in enumerate(zip(args, tried))
+            if isinstance(x, Tracer) and (function in VIEWS or np.may_share_memory(y, r))
+        )
+        results.append((shape, dtype, order_of(r), shown))
+    if not several:
+        return Outcome(None, results)
+    kind = type(result)
+    return Outcome(None, results, (lambda xs: kind(*xs)) if hasattr(kind, "_fields") else kind)
 
 
 BY_NUMBERS = (
@@ -405,15 +526,6 @@ def is_shaped(function: Any, args: Any, kwargs: Any) -> bool:
 
 def shapes(x: Any) -> Any:
     return [*map(np.shape, x)] if isinstance(x, (tuple, list)) else np.shape(x)
-
-
-def made(program: Program, function: Any, args: Any, kwargs: Any, like: Any) -> Tracer:
-    """The tracer of a new instruction, which makes something like this."""
-    i = Instruction(function, args, kwargs, *outline(like), order=order_of(like))
-    outer = recorder.get()
-    i.scope = scope_of(outer) if outer else None
-    program.body.append(i)
-    return Tracer(i)
 
 
 def is_basic(index: Any) -> bool:

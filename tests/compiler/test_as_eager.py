@@ -208,6 +208,18 @@ def test_writes_and_what_is_full_of_a_number(f: Any) -> None:
     assert_same(tg.compile(f)(X), f(X))
 
 
+def test_what_was_just_made_is_written_into_itself() -> None:
+    def f(x: Any) -> Any:
+        y = np.empty((2, 1000), like=x)
+        y[0], y[1] = x[0], x[1]
+        return y.sum(0)
+
+    g = tg.compile(f)
+    x = np.arange(4000.0).reshape(4, 1000)
+    assert_same(g(x), f(x))
+    assert "with_items" not in g.source
+
+
 def test_results_share_no_more_than_the_functions() -> None:
     x = X.copy()
     a, b, c = tg.compile(lambda x: (x + 1, x + 1, x.astype(np.float64)))(x)
