@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from tensorgrad.compiler.program import Instruction, Program, replaced
 
 
 def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
-    """The program with what `rule` makes of each instruction: itself, a new one, one from before,
-    or a constant.
+    """The program with what `rule` makes of each instruction: itself, a new one (of others that may
+    be new too), one from before, or a constant.
 
     An instruction becomes what is new, so that others, which go on naming it, stay as they are: the
     program that was given is used up.
@@ -27,10 +27,22 @@ def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
             if not isinstance(new, Instruction) or new in body:
                 made[i] = new
                 continue
+            add(new.operands, body)
             i.become(new)
             made[new] = i
         body[i] = None
     return program.with_body([*body][len(program.inputs) :], made)
+
+
+def add(those: Sequence[Instruction], body: dict[Instruction, None]) -> None:
+    """Append instructions that are new, each after those of its operands that are."""
+    waiting = [x for x in those if x not in body]
+    while waiting:
+        missing = [x for x in waiting[-1].operands if x not in body]
+        if missing:
+            waiting += missing
+        else:
+            body[waiting.pop()] = None
 
 
 def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:

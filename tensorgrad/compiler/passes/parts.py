@@ -1,0 +1,260 @@
+"""Arrays that are put together and taken apart again: who reads a part is given the part.
+
+The result of a recurrent layer holds what all times made, and its rule reads it time by time.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.passes.rewrite import is_array, rewritten
+from tensorgrad.compiler.program import Instruction, Program, found_in, with_items
+
+Region = tuple[tuple[int, int], ...]
+"""Of each axis the first that is read, and the one after the last."""
+TURNS = frozenset({np.transpose, np.swapaxes, np.moveaxis})
+FAR = 1 << 10
+"""Through how many writes a part is looked for."""
+
+
+def parts(program: Program) -> Program:
+    """A part of what was written by parts, concatenated or stacked is that part, also where it was
+    transposed and reshaped in between."""
+
+    def rule(i: Instruction) -> Any:
+        x = i.args[0] if i.function is operator.getitem and i.shape else None
+        if not is_array(x) or not math.prod(i.shape) or math.prod(i.shape) == math.prod(x.shape):
+            return i
+        region = region_of(i.args[1], x.shape)
+        found = None if region is None else part(x, region)
+        return i if found is None else reshaped(found, i.shape)
+
+    return rewritten(program, rule)
+
+
+def part(x: Any, region: Region) -> Instruction | None:
+    """What makes this region of `x`, in as many axes; None if `x` alone does."""
+    if not is_array(x):
+        return None
+    f, lengths = x.function, lengths_of(region)
+    if f is with_items:
+        found = written(x, region)
+        return x if found is None and lengths == x.shape else found
+    if lengths == x.shape:
+        return x
+    if f is np.zeros:
+        return zeros(lengths, x)
+    if f is np.concatenate or f is np.stack:
+        return joined(x, region)
+    source = x.args[0] if x.args else None
+    if f in TURNS:
+        order = turned(x)
+        found = part(source, tuple(region[order.index(axis)] for axis in range(len(order))))
+        if found is None or found.function is np.zeros:
+            return found and zeros(lengths, x)
+        return made(np.transpose, (found, order), lengths, x)
+    inner = None
+    if f is operator.getitem and is_array(source):
+        outer = region_of(x.args[1], source.shape)
+        kept = outer and regrouped(region, x.shape, lengths_of(outer))
+        inner = kept and tuple((a + c, b + c) for (a, b), (c, _) in zip(kept, outer))
+    elif f is np.reshape and is_array(source) and len(x.args) == 2 and not x.kwargs:
+        inner = regrouped(region, x.shape, source.shape)
+    found = part(source, inner) if inner else None
+    return None if found is None else reshaped(found, lengths)
+
+
+def written(x: Instruction, region: Region) -> Instruction | None:
+    """The region of an array after writes: what one of them wrote, or several side by side."""
+    pieces: list[tuple[Region, Instruction]] = []
+    for _ in range(FAR):
+        if not is_array(x) or x.function is not with_items:
+            break
+        base, index, value = x.args
+        target = region_of(index, x.shape)
+        if target is None:
+            return None
+        common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(region, target))
+        if all(a < b for a, b in common):
+            wide = not is_array(value) or math.prod(value.shape) != math.prod(lengths_of(target))
+            if wide or value.dtype != x.dtype or any(meet(common, other) for other, _ in pieces):
+                return None
+            value = reshaped(value, lengths_of(target))
+            inner = tuple((a - c, b - c) for (a, b), (c, _) in zip(common, target))
+            piece = part(value, inner) or cut(value, inner)
+            if common == region:
+                return piece
+            pieces.append((common, piece))
+        x = base
+    return side_by_side(pieces, region) if pieces else part(x, region)
+
+
+def side_by_side(pieces: list[tuple[Region, Instruction]], region: Region) -> Instruction | None:
+    """Pieces that do not meet, joined along the one axis in which they differ; None if that is
+    not the region."""
+    size = math.prod(lengths_of(region))
+    if sum(math.prod(lengths_of(where)) for where, _ in pieces) != size:
+        return None
+    partial = {
+        axis for where, _ in pieces for axis, ends in enumerate(where) if ends != region[axis]
+    }
+    if len(partial) != 1:
+        return None
+    (axis,) = partial
+    parts = [piece for where, piece in sorted(pieces, key=lambda pair: pair[0][axis])]
+    return Instruction(np.concatenate, (parts,), {"axis": axis}, lengths_of(region), parts[0].dtype)
+
+
+def joined(x: Instruction, region: Region) -> Instruction | None:
+    """The region of what is concatenated or stacked, if it is in one of its parts."""
+    parts, axis = x.args[0], axis_of(x)
+    if axis is None:
+        return None
+    axis %= len(region)
+    stacked, (first, end), at = x.function is np.stack, region[axis], 0
+    for y in parts if type(parts) in (list, tuple) else ():
+        n = 1 if stacked else y.shape[axis]
+        if at <= first and end <= at + n:
+            if not is_array(y) or y.dtype != x.dtype:
+                return None
+            here = () if stacked else ((first - at, end - at),)
+            inner = (*region[:axis], *here, *region[axis + 1 :])
+            return reshaped(part(y, inner) or cut(y, inner), lengths_of(region))
+        at += n
+    return None
+
+
+def axis_of(x: Instruction) -> int | None:
+    """The axis along which it concatenates or stacks; None if it is told more than that."""
+    axis = x.args[1] if len(x.args) > 1 else x.kwargs.get("axis", 0)
+    plain = len(x.args) < 3 and not x.kwargs.keys() - {"axis"} and isinstance(axis, int)
+    return axis if plain else None
+
+
+def region_of(index: Any, shape: Sequence[int]) -> Region | None:
+    """What an index of integers and slices reads; None of another one."""
+    found = index if type(index) is tuple else (index,)
+    counted = [x for x in found if x is not None and x is not ...]
+    rest = [slice(None)] * (len(shape) - len(counted))
+    at = next((k for k, x in enumerate(found) if x is ...), len(found))
+    before, after = found[:at], found[at + 1 :]
+    full = [x for x in (*before, *rest, *after) if x is not None]
+    region = []
+    for x, n in zip(full, shape):
+        if type(x) is slice and not any(found_in(x)):
+            start, stop, step = x.indices(n)
+            if step != 1:
+                return None
+            region.append((start, max(start, stop)))
+        elif isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+            region.append((int(x) % n, int(x) % n + 1))
+        else:
+            return None
+    return tuple(region)
+
+
+def regrouped(region: Region, shape: Sequence[int], source: Sequence[int]) -> Region | None:
+    """The region of an array of shape `source` that is this one after a reshape to `shape`; None
+    if it is in several pieces there."""
+    if 0 in shape:
+        return None
+    found: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(shape) or j < len(source):
+        a, b = i, j
+        i, j = min(i + 1, len(shape)), min(j + 1, len(source))
+        while (m := math.prod(shape[a:i])) != (n := math.prod(source[b:j])):
+            if m < n:
+                i += 1
+            else:
+                j += 1
+        group = flat(region[a:i], shape[a:i])
+        ends = None if group is None else unflat(*group, source[b:j])
+        if ends is None:
+            return None
+        found += ends
+    return tuple(found)
+
+
+def flat(region: Region, shape: Sequence[int]) -> tuple[int, int] | None:
+    """Where a region begins, and how long it is, if it is all in one piece."""
+    start, length, stride, whole = 0, 1, 1, True
+    for (a, b), n in zip(reversed(region), reversed(shape)):
+        if not whole and b - a > 1:
+            return None
+        start, length, stride = start + a * stride, length * (b - a), stride * n
+        whole = whole and b - a == n
+    return start, length
+
+
+def unflat(start: int, length: int, shape: Sequence[int]) -> list[tuple[int, int]] | None:
+    """The region of an array that begins there and is so long."""
+    region: list[tuple[int, int]] = []
+    for n in reversed(shape):
+        if start % n == 0 and length % n == 0:
+            region.append((0, n))
+            start, length = start // n, length // n
+        elif start % n + length <= n:
+            region.append((start % n, start % n + length))
+            start, length = start // n, 1
+        else:
+            return None
+    return region[::-1]
+
+
+def lengths_of(region: Region) -> tuple[int, ...]:
+    return tuple(b - a for a, b in region)
+
+
+def meet(region: Region, other: Region) -> bool:
+    """Whether two regions have something in common."""
+    return all(max(a, c) < min(b, d) for (a, b), (c, d) in zip(region, other))
+
+
+def turned(x: Instruction) -> list[int]:
+    """Which axes of its argument the axes of a transposed array are."""
+    named = np.broadcast_to(0, range(1, len(x.shape or ()) + 1))
+    return [n - 1 for n in x.function(named, *x.args[1:], **x.kwargs).shape]
+
+
+def cut(x: Instruction, region: Region) -> Instruction:
+    """The region as an index takes it out."""
+    index = tuple(slice(a, b) for a, b in region)
+    return made(operator.getitem, (x, index), lengths_of(region), x)
+
+
+def reshaped(x: Instruction, shape: Sequence[int] | None) -> Instruction:
+    shape = tuple(shape or ())
+    while x.function is np.reshape and len(x.args) == 2 and not x.kwargs:
+        x = x.args[0]
+    if x.shape == shape:
+        return x
+    return zeros(shape, x) if x.function is np.zeros else made(np.reshape, (x, shape), shape, x)
+
+
+def zeros(shape: tuple[int, ...], like: Instruction) -> Instruction:
+    return made(np.zeros, (shape, like.dtype), shape, like)
+
+
+def made(function: Any, args: Any, shape: tuple[int, ...], like: Instruction) -> Instruction:
+    return Instruction(function, args, None, shape, like.dtype)
+
+
+def sums_with_nothing(program: Program) -> Program:
+    """What 0 is added to is the sum: only -0. would not be."""
+
+    def rule(i: Instruction) -> Any:
+        if i.function is not np.add or i.kwargs:
+            return i
+        for x, y in (i.args, i.args[::-1]):
+            alike = is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype)
+            if alike and isinstance(y, Instruction) and y.function is np.zeros:
+                return x
+        return i
+
+    return rewritten(program, rule)
