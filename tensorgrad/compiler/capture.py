@@ -8,21 +8,26 @@ what it was for the program to be used again.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import random
 import sys
+import textwrap
 import types
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
 from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, writing
 from tensorgrad.engine.arrays import met
+from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each
@@ -107,6 +112,8 @@ class Reach:
         self.arrays: list[tuple[Any, bytes]] = []  # in tuples, and their numbers
         self.generators: list[np.random.Generator] = []
         self.modules: set[Any] = set()
+        self.called: dict[int, str] = {}  # what Modules are called, by their ids
+        self.parts: dict[int, tuple[str, ...]] = {}  # and the parts of an optimiser's state
         self.seen: set[int] = set()
         self.held: list[Any] = []  # ids are of things that stay
 
@@ -125,27 +132,29 @@ class Reach:
             return
         self.seen.add(id(f))
         self.held.append(f)
+        found = {}
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or ()):
             try:
-                x = cell.cell_contents
+                found[name] = x = cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
             self.cells.append((cell, x, name))
+        for name, x in names_first(found):
             if not is_array(name, x):
                 self.look(x, name)
         if not is_foreign(f.__globals__.get("__name__")):
-            self.named({*names_in(f.__code__)}, f.__globals__)
+            self.named(dict.fromkeys(names_in(f.__code__)), f.__globals__)
         for x in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
             self.look(x, "")
         if vars(f):
             self.container(vars(f), vars(f), f.__name__)
 
-    def named(self, names: set[str], variables: dict[str, Any]) -> None:
+    def named(self, names: Collection[str], variables: dict[str, Any]) -> None:
         """What goes by these names in a module, and in modules that it names."""
         found = {n: variables[n] for n in names if n in variables}
         if found:
             self.containers.append(Container(variables, found, "", is_array, False))
-        for name, x in found.items():
+        for name, x in names_first(found):
             if not isinstance(x, types.ModuleType):
                 if not is_array(name, x):
                     self.look(x, name)
@@ -207,8 +216,9 @@ class Reach:
         elif isinstance(x, list):
             self.container(x, dict(enumerate(x)), name)
         elif is_module(x):
+            self.called[id(x)] = name
             self.container(vars(x), vars(x), name, is_buffer)
-        elif hasattr(x, "param_groups") and hasattr(x, "state"):
+        elif is_optimizer(x):
             self.optimizer(x, name)
         elif type(x).__module__.partition(".")[0] != "numpy":
             for key in slots_of(x):
@@ -227,8 +237,7 @@ class Reach:
     ) -> None:
         state = state or is_array
         self.containers.append(Container(holder, dict(items), name, state))
-        public_first = sorted(items.items(), key=lambda item: str(item[0]).startswith("_"))
-        for key, x in public_first:
+        for key, x in names_first(items):
             if not state(key, x):
                 self.look(x, joined(name, key))
 
@@ -244,6 +253,7 @@ class Reach:
         for group in x.param_groups:
             self.look(group["params"], "")
             self.containers.append(Container(group, dict(group), name, is_rate))
+        self.parts[id(x.state)] = parts_of(getattr(type(x), "rule", None))
         self.containers.append(Container(x.state, dict(x.state), joined(name, "state"), always))
 
     def forget(self) -> None:
@@ -303,6 +313,29 @@ def slots_of(x: Any) -> Iterator[str]:
         for name, y in vars(c).items() if not is_foreign(c.__module__) else ():
             if isinstance(y, types.MemberDescriptorType) and hasattr(x, name):
                 yield name
+
+
+def names_first(items: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """In the order in which names are found that say most: an optimiser has none for parameters."""
+    return sorted(items.items(), key=lambda x: (is_optimizer(x[1]), str(x[0]).startswith("_")))
+
+
+def is_optimizer(x: Any) -> bool:
+    return not isinstance(x, type) and hasattr(x, "param_groups") and hasattr(x, "state")
+
+
+@cache
+def parts_of(rule: Any) -> tuple[str, ...]:
+    """What a rule calls the parts of its state: `m, v, t = state or ...` says so."""
+    try:
+        code = ast.parse(textwrap.dedent(inspect.getsource(rule)))
+    except (TypeError, OSError, SyntaxError):
+        return ()
+    for line in ast.walk(code):
+        match line:
+            case ast.Assign([ast.Tuple(names)], ast.BoolOp(values=[ast.Name("state"), *_])):
+                return tuple(name.id for name in names if isinstance(name, ast.Name))
+    return ()
 
 
 def attribute(holder: Any, key: str) -> Any:
@@ -387,7 +420,8 @@ class Capture:
             self.put(Attribute(node, "grad", f"{name}.grad"), node.grad)
         for holder, items, name, state, _ in reach.containers:
             for key, x in items.items():
-                place = Place(holder, key, joined(name, key), state is is_array)
+                whose = reach.nodes.get(key.node) if isinstance(key, Value) else None
+                place = Place(holder, key, whose or joined(name, key), state is is_array)
                 if isinstance(x, np.random.Generator):
                     self.kept.append((place, x, Drawing(x)))
                 elif state(key, x):
@@ -411,13 +445,21 @@ class Capture:
         """A tracer for each number of `x`."""
         if type(x) is tuple:
             made = [
-                Instruction(None, (), None, *outline(y), f"{place.name}.{i}")
-                for i, y in enumerate(x)
+                Instruction(None, (), None, *outline(y), name)
+                for name, y in zip(self.names_of(place, x), x)
             ]
             self.program.inputs += made
             self.reads.append(place)
             return tuple(map(Tracer, made))
         return Tracer(self.input(place, *outline(x), x))
+
+    def names_of(self, place: Place, x: Any) -> list[str]:
+        """What the numbers at a place are called."""
+        if type(x) is not tuple:
+            return [place.name]
+        known = self.reach.parts.get(id(place.holder), ())
+        ends = [*known[: len(x)], *map(str, range(len(known), len(x)))]
+        return [f"{place.name}.{end}" for end in ends]
 
     def put(self, place: Place, x: Any) -> None:
         """Tracers where `x` is."""
@@ -425,13 +467,14 @@ class Capture:
         self.kept.append((place, x, stand))
 
     def run(
-        self, call: Callable[[Sequence[Any]], Any], made: Callable[[Any], R]
+        self, call: Callable[[Sequence[Any]], Any], made: Callable[[Any], R], watch: Watch
     ) -> tuple[R, list[tuple[Place, Any, bool]]]:
         """What is made of the call's answer, and what it changed; all is as it was, whatever
         happens."""
 
         def traced() -> tuple[R, list[tuple[Place, Any, bool]]]:
-            result = call(self.given)
+            with observing(watch):
+                result = call(self.given)
             if self.program.refused is not None:
                 raise self.program.refused
             return made(result), [*self.changes()]

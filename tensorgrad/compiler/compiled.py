@@ -16,6 +16,7 @@ import numpy as np
 
 from tensorgrad.compiler.capture import SEVERED, Capture, Place, Reach, has_graph, parts, sample
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
+from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Program, draw
 from tensorgrad.compiler.save import save
@@ -96,10 +97,13 @@ class Version:
             self.reach.look(x, "model")
         capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan))
         known = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
-        (outs, self.result), changes = capture.run(
-            lambda given: plan.call(f, given), lambda result: result_of(result, known)
-        )
         program = capture.program
+        watch = Watch(program, f)
+        (outs, self.result), changes = capture.run(
+            lambda given: plan.call(f, given), lambda result: result_of(result, known), watch
+        )
+        new = ((capture.names_of(place, x), parts(x)) for place, x, _ in changes)
+        describe(program, watch, self.reach.called, [pair for n, xs in new for pair in zip(n, xs)])
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()

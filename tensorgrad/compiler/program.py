@@ -18,7 +18,8 @@ class Instruction:
     """One call: `function` of `args` and `kwargs`, in which other instructions stand for what they
     make. `shape`, `dtype`: of what it makes; dtype is a Python type for a Python number, shape None
     for a tuple of arrays. An input has no function. `name`: what the user calls it;
-    `scope`: the call of a Module that it was written in. `order`: of its axes in memory, the
+    `scope`: the call of a Module that it was written in, the `Part` of a whole program (names.py).
+    `order`: of its axes in memory, the
     longest strides first; () for C's. `operands`: the instructions among its arguments, in order,
     each as often as it stands there.
     """
@@ -67,7 +68,8 @@ class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
 
     `checks`: what must be finite, or the program is not to be believed. `refused`: why it is not
-    the function's, which went on. `known`: what functions make, while it is being written.
+    the function's, which went on. While it is being written: `known`, what functions make;
+    `swept`, at which lengths of the body a sweep came to which node, to None where it ended.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Program:
     outputs: list[Any] = field(default_factory=list)
     checks: list[Instruction] = field(default_factory=list)
     refused: Exception | None = None
+    swept: list[tuple[int, Any]] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
 
     def copy(self) -> Program:

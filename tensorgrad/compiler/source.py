@@ -11,11 +11,13 @@ import keyword
 import math
 import operator
 import re
+import textwrap
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler.names import Part, users_of
 from tensorgrad.compiler.program import (
     Instruction,
     Program,
@@ -47,6 +49,7 @@ class Code(NamedTuple):
     nbytes: int
 
 
+WIDTH = 100
 INFIX = {
     operator.add: "+",
     operator.sub: "-",
@@ -195,6 +198,30 @@ class Lives:
         return found
 
 
+def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction, str]:
+    """Names of what has none, and goes into an elementwise function alone, which may write its
+    result over it: that of the result."""
+    users = users_of(program)
+    aims: dict[Instruction, str] = {}
+    for i in reversed(program.body):
+        user, *others = users.get(i, [i])
+        same = (user.shape, user.dtype, user.scope) == (i.shape, i.dtype, i.scope)
+        plain = not any(map(shares, user.operands))
+        if not (i.name or others or user in over) and same and plain and is_elementwise(user):
+            aims[i] = aims.get(user, user.name)
+    return aims
+
+
+class Buffer:
+    """An array that is kept between calls, by the names of what it holds one after the other."""
+
+    def __init__(self, made: str) -> None:
+        self.made, self.names = made, dict[str, str]()
+
+    def __str__(self) -> str:
+        return " = ".join([*self.names.values(), self.made])
+
+
 class Writer:
     """Writes the code of one program. `over`: the input whose new value an output is."""
 
@@ -207,11 +234,12 @@ class Writer:
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}
-        self.setup: list[str] = []
+        self.setup: list[str | Buffer] = []
         self.nbytes = 0
         self.written: set[Instruction] = set()
-        self.free: dict[Any, list[str]] = {}
+        self.free: dict[Any, list[Buffer]] = {}
         self.held: dict[Instruction, tuple[Any, ...]] = {}
+        self.aims = aims_of(program, over)
         for i in program.inputs:
             self.names[i] = self.new(i.name)
 
@@ -315,15 +343,25 @@ class Writer:
         lives = Lives(self.program, order)
         ends = lives.ends(checks)
         lines: list[str] = []
-        scope = None
+        part: Any = None
         for k, i in enumerate(order):
             if k == checks:
                 lines += self.checking()
-            if i.scope is not scope and i.scope is not None:
-                lines.append(f"# {i.scope!r}")
-            scope = i.scope
+            if i.scope is not None and i.scope != part:
+                lines += self.heading(i.scope, part)
+                part = i.scope
             lines.append(self.line(i, k, k >= checks, ends.get(k, []), lives))
         return lines + (self.checking() if checks == len(order) else [])
+
+    def heading(self, part: Part, before: Part | None) -> list[str]:
+        """Comments where another part of the step begins, or another Module's."""
+        if before is not None and part.step == before.step:
+            return [f"# {part!r}" if part.module else "# the function itself"]
+        own = [f"# {part!r}"] if part.module else []
+        if before is None:
+            return [f"# --- {part.step}", *own]
+        again = ": what no gradient needs" if part.step == "forward" else ""
+        return ["", f"# --- {part.step}{again}", *own]
 
     def checking(self) -> list[str]:
         checked = ", ".join(self.names[x] for x in dict.fromkeys(self.program.checks))
@@ -367,7 +405,8 @@ class Writer:
             self.names[i] = self.buffer(i)
             self.release(ends)
             return f"{call[:-1]}, out={self.names[i]})"
-        self.names[i] = self.new(i.name or "v")
+        turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
+        self.names[i] = self.new(i.name or turned or "v")
         self.release(ends)
         return f"{self.names[i]} = {call}"
 
@@ -386,27 +425,35 @@ class Writer:
         return checked and (last < k or (last == k and own))
 
     def buffer(self, i: Instruction) -> str:
-        """One that is free, or a new one."""
+        """The name of one that is free, or new: what is made is called, or what it is made for, or
+        what it is written over."""
         key = i.shape, i.dtype, i.order
         found = self.free.get(key)
         if found:
-            name = found.pop()
+            buffer = found.pop()
         else:
-            name = self.new("b")
             shape, turned = i.shape or (), ""
             if i.order:
                 shape = tuple(shape[axis] for axis in i.order)
                 turned = f".transpose({[*map(int, np.argsort(i.order))]})"
-            self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}")
+            buffer = Buffer(f"np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}")
+            self.setup.append(buffer)
             self.nbytes += math.prod(i.shape or ()) * np.dtype(i.dtype).itemsize
-        self.held[i] = (name, *key)
-        return name
+        self.held[i] = (buffer, *key)
+        over = {self.names[x] for x in i.operands if x in self.names}
+        own = next((name for name in buffer.names.values() if name in over), "")
+        wish = self.aims.get(i, i.name)
+        if not wish and own:
+            return own
+        if wish not in buffer.names:
+            buffer.names[wish] = self.new(wish or "b")
+        return buffer.names[wish]
 
     def release(self, ends: list[Instruction]) -> None:
         for x in ends:
             if x in self.held:
-                name, *key = self.held.pop(x)
-                self.free.setdefault(tuple(key), []).append(name)
+                buffer, *key = self.held.pop(x)
+                self.free.setdefault(tuple(key), []).append(buffer)
 
 
 def code_of(
@@ -422,12 +469,21 @@ def code_of(
         *FINITE * bool(program.checks),
         f"def make({', '.join(['np', *writer.constants])}):",
         *(f"    {line}" for line in writer.setup),
-        f"    def step({', '.join(inputs)}):",
-        *(f"        {line}" for line in body),
+        *wrapped(f"    def step({', '.join(inputs)}):"),
+        *(x for line in body for x in wrapped(f"        {line}".rstrip())),
         "    return step",
     ]
     source = "\n".join(lines) + "\n"
     return Code(source, inputs, writer.constants, frozenset(writer.written), writer.nbytes)
+
+
+def wrapped(line: str) -> list[str]:
+    """A line that lists names, in several where it is long."""
+    if len(line) <= WIDTH or not line.lstrip().startswith(("def ", "return ", "if not finite(")):
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 8)
+    how: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
+    return textwrap.wrap(line, WIDTH, drop_whitespace=True, **how)
 
 
 def function_of(code: Code, name: str) -> Any:

@@ -598,6 +598,7 @@ class Traced(Kind):
         program = writing.get()
         if program is not None:
             program.checks.append(g.instruction)
+            program.swept.append((len(program.body), None))
         return True
 
     def as_one(

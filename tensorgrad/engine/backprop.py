@@ -49,7 +49,8 @@ class Sweep:
         careful: bool = False,
     ) -> None:
         self.outputs, self.careful, self.observers = outputs, careful, observers.get()
-        self.readings = (RECORDED,) * create_graph + (CARE,) * careful + self.observers
+        asked = tuple(o for o in self.observers if o.reads) if self.observers else ()
+        self.readings = (RECORDED,) * create_graph + (CARE,) * careful + asked
         self.order, self.wanted = paths(outputs, wrt)
         self.cotangents: dict[Node, Array] = {}
         self.sums: set[Node] = set()  # whose cotangent is a sum: nobody else's array
@@ -140,8 +141,8 @@ def observing(*readings: Reading) -> Iterator[None]:
 
 
 def observed(sweep: Sweep) -> Callable[[Node], None]:
-    """`sweep.hand_on`, which tells the observers what is complete by then: the leaves (or `wrt`)
-    that no older node uses.
+    """`sweep.hand_on`, which tells the observers of the node, and what is complete by then: the
+    leaves (or `wrt`) that no older node uses.
     """
     ends = sweep.wanted.difference(sweep.order).union(x for x in sweep.order if x.op is None)
     first_user: dict[Node, Node] = {}
@@ -152,6 +153,8 @@ def observed(sweep: Sweep) -> Callable[[Node], None]:
         last.setdefault(node, []).append(x)
 
     def hand_on(node: Node) -> None:
+        for observer in sweep.observers:
+            observer.reached(node, sweep.cotangents[node], sweep)
         sweep.hand_on(node)
         for x in last.get(node, ()):
             for observer in sweep.observers:

@@ -66,10 +66,13 @@ class Reading:
 
     What records, checks, watches or takes care is a reading, and the sweep knows none of them.
     `given` may replace what the rules are called with, `answered` what they return. `looks`:
-    whether it only looks on, and may raise; an explanation does without it.
+    whether it only looks on, and may raise; an explanation does without it. `reads`: whether an
+    observer is a reading of the rules too, or is only told which node is `reached`, and what is
+    `completed`.
     """
 
     looks = False
+    reads = True
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
         """What the rules of `node` are given for `args`, the cotangent, result and operands."""
@@ -78,6 +81,9 @@ class Reading:
     def answered(self, node: Node, i: int, c: Array, sweep: Sweep) -> Array:
         """What operand `i` receives where the rule answered `c`."""
         return c
+
+    def reached(self, node: Node, g: Array, sweep: Sweep) -> None:
+        """Told of an observer: the cotangent `g` of `node` is complete, its rules come next."""
 
     def completed(self, node: Node, g: Array, sweep: Sweep) -> None:
         """Told of an observer: the cotangent `g` of `node`, where the sweep ends, is complete."""
