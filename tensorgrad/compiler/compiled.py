@@ -119,7 +119,7 @@ class Version:
         self.free = [self.entry()]
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
         self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
-        checked = self.program.body if self.program.checks else ()
+        checked = self.program.body if self.program.guards else ()
         self.draws = {i.args[0] for i in checked if i.function is draw}
 
     def replaced(self) -> dict[Instruction, Instruction]:

@@ -67,8 +67,10 @@ class Instruction:
 class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
 
-    `checks`: what must be finite, or the program is not to be believed. `refused`: why it is not
-    the function's, which went on. While it is being written: `known`, what functions make;
+    `checks`: what must be finite, or the program is not to be believed; `factors`: what must be
+    smaller than that, for the sum of all their squares must be finite. Then so is each product of
+    two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
+    is not the function's, which went on. While it is being written: `known`, what functions make;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended.
     """
 
@@ -76,6 +78,7 @@ class Program:
     body: list[Instruction] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     checks: list[Instruction] = field(default_factory=list)
+    factors: list[Instruction] = field(default_factory=list)
     refused: Exception | None = None
     swept: list[tuple[int, Any]] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
@@ -92,12 +95,17 @@ class Program:
 
     def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:
         """Another body, in which `made` has what stands for instructions that are gone."""
-        return Program(
-            self.inputs,
-            body,
-            [replaced(x, made) for x in self.outputs],
-            [y for x in self.checks if isinstance(y := replaced(x, made), Instruction)],
+        checks, factors = (
+            [y for x in xs if isinstance(y := replaced(x, made), Instruction)]
+            for xs in (self.checks, self.factors)
         )
+        outputs = [replaced(x, made) for x in self.outputs]
+        return Program(self.inputs, body, outputs, checks, factors)
+
+    @property
+    def guards(self) -> tuple[Instruction, ...]:
+        """What is looked at before anything is written."""
+        return *self.checks, *self.factors
 
 
 class Fused:
@@ -204,13 +212,20 @@ def draw(rng: np.random.Generator, method: str, *args: Any, **kwargs: Any) -> An
     return getattr(rng, method)(*args, **kwargs)
 
 
+def plus_product(
+    c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1, x_turned: bool = False, y_turned: bool = False
+) -> Any:
+    """beta c + alpha x y, of matrices, x or y turned, and numbers."""
+    return beta * c + alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
+
+
 IMPURE = frozenset({draw})
 """What must be done each time, in its place."""
 
 
 def urgent(program: Program) -> set[Instruction]:
     """What the checks need, and what is drawn: it comes before all else."""
-    needed = set(program.checks)
+    needed = set(program.guards)
     for i in reversed(program.body):
         if i in needed or i.function in IMPURE:
             needed.update((i, *i.operands))
@@ -243,7 +258,7 @@ FRESH = frozenset(
         *(np.dot, np.vdot, np.tensordot, np.where, np.concatenate, np.stack, np.sum, np.mean),
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
-        *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw),
+        *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw, plus_product),
         *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri),
     }
 )

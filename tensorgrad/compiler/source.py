@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler.blas import adder
 from tensorgrad.compiler.names import Part, users_of
 from tensorgrad.compiler.program import (
     Instruction,
@@ -27,6 +28,7 @@ from tensorgrad.compiler.program import (
     found_in,
     is_elementwise,
     is_reduction,
+    plus_product,
     shares,
     urgent,
     viewed,
@@ -89,6 +91,8 @@ FINITE = [
 def has_out(i: Instruction) -> bool:
     """Whether the result can be written where it is told to."""
     f = i.function
+    if f is np.dot or f is plus_product:
+        return bool(i.shape) and not i.order
     return bool(i.shape) and (is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1))
 
 
@@ -182,7 +186,7 @@ class Lives:
                 last[i] = k
         outlive = (x for out in program.outputs for x in found_in(out))
         self.kept = {root for x in outlive for root in self.roots(x)}
-        self.checked = {root for x in program.checks for root in self.roots(x)}
+        self.checked = {root for x in program.guards for root in self.roots(x)}
 
     def roots(self, x: Instruction) -> Collection[Instruction]:
         """Whose memory `x` shows: itself, if no other's."""
@@ -240,6 +244,8 @@ class Writer:
         self.free: dict[Any, list[Buffer]] = {}
         self.held: dict[Instruction, tuple[Any, ...]] = {}
         self.aims = aims_of(program, over)
+        self.static: set[str] = set()  # names of buffers, and of views of them
+        self.views: dict[str, str] = {}
         for i in program.inputs:
             self.names[i] = self.new(i.name)
 
@@ -351,6 +357,7 @@ class Writer:
                 lines += self.heading(i.scope, part)
                 part = i.scope
             lines.append(self.line(i, k, k >= checks, ends.get(k, []), lives))
+        lines = [line for line in lines if line]  # but for views that are made once
         return lines + (self.checking() if checks == len(order) else [])
 
     def heading(self, part: Part, before: Part | None) -> list[str]:
@@ -364,10 +371,32 @@ class Writer:
         return ["", f"# --- {part.step}{again}", *own]
 
     def checking(self) -> list[str]:
-        checked = ", ".join(self.names[x] for x in dict.fromkeys(self.program.checks))
-        if not checked:
-            return []
-        return [f"if not finite({checked}):", "    return None  # to be made with care"]
+        """Whether the sum of all squares is finite, or at least all that is only to be finite is."""
+        checks, factors = (
+            dict.fromkeys(map(self.base, xs)) for xs in (self.program.checks, self.program.factors)
+        )
+        care = "    return None  # to be made with care"
+        squares = [f"np.vdot({x}, {x})" for x in factors]
+        if not self.buffers or not squares:
+            checked = ", ".join(checks | factors)
+            return [f"if not finite({checked}):", care] * bool(checked)
+        lines = [f"if not math.isfinite({' + '.join(squares)}):", care]
+        return lines + [f"if not finite({', '.join(checks)}):", care] * bool(checks)
+
+    def base(self, x: Instruction) -> str:
+        """The name of an array, as it lies in memory."""
+        return self.view(f"{self.names[x]}.T") if x.order == (1, 0) else self.names[x]
+
+    def view(self, text: str) -> str:
+        """The name of a view of a buffer, or the view itself of what may be another each time."""
+        whose = re.split(r"[.\[]", text)[0]
+        if whose not in self.static or not self.buffers:
+            return text
+        if text not in self.views:
+            self.views[text] = made = self.new(text)
+            self.static.add(made)
+            self.setup.append(f"{made} = {text}")
+        return self.views[text]
 
     def line(
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
@@ -379,24 +408,28 @@ class Writer:
                 return f"{place}[{self.index(i.args[1])}] = {self.text(i.args[2])}"
             ufunc = self.function(i.args[0])
             return f"{ufunc}.at({place}, {self.arguments(i.args[2:], {})})"
-        call = self.expression(i)
         if not self.buffers:
-            self.names[i] = self.new(i.name or "v")
+            call, self.names[i] = self.expression(i), self.new(i.name or "v")
             return f"{self.names[i]} = {call}"
+        call = "" if i.function is plus_product else self.expression(i)
         source = self.over.get(i)
         if source is not None and self.may_write(i, source, k, checked, lives):
             self.written.add(source)
             self.names[i] = self.names[source]
             self.release(ends)
-            return f"{call[:-1]}, out={self.names[i]})"
+            return self.into(i, call)
+        if i.function in (np.transpose, np.reshape, operator.getitem) and self.is_fixed(i):
+            self.names[i] = self.view(call)
+            self.release(ends)
+            return ""
         if i not in lives.kept and is_masked(i):
             if not shares(i.args[1]):  # over what it masks
                 self.release(ends)
             name = self.names[i] = self.buffer(i)
             self.release(ends)
             mask, x = map(self.text, i.args[:2])
-            bits = f"i{np.dtype(i.dtype).itemsize}"  # of what is left out 0, of others themselves
-            return f"np.multiply({x}.view('{bits}'), {mask}, out={name}.view('{bits}'))"
+            bits = f".view('i{np.dtype(i.dtype).itemsize}')"  # of what is left out 0
+            return f"np.multiply({self.view(x + bits)}, {mask}, {self.view(name + bits)})"
         if has_out(i) and i not in lives.kept:
             roots = set(ends)
             plain = all(x in roots or not shares(x) for x in i.operands)
@@ -404,11 +437,45 @@ class Writer:
                 self.release(ends)
             self.names[i] = self.buffer(i)
             self.release(ends)
-            return f"{call[:-1]}, out={self.names[i]})"
+            return self.into(i, call)
         turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
         self.names[i] = self.new(i.name or turned or "v")
         self.release(ends)
         return f"{self.names[i]} = {call}"
+
+    def into(self, i: Instruction, call: str) -> str:
+        """The line that makes `i` in the array of its name."""
+        name = self.names[i]
+        if i.function is plus_product:
+            c = self.names[i.args[0]]
+            return f"np.copyto({name}, {c}); " * (c != name) + self.added(i, name)
+        positional = i.function is np.dot or (isinstance(i.function, np.ufunc) and not i.kwargs)
+        positional = positional and i.function not in (np.maximum, np.minimum)  # deprecated there
+        return f"{call[:-1]}, {name})" if positional else f"{call[:-1]}, out={name})"
+
+    def added(self, i: Instruction, name: str) -> str:
+        """The call of BLAS that adds a product to an array."""
+        _, alpha, x, y, *beta = i.args
+        x_turned, y_turned = (
+            i.kwargs.get(name, False) != (z.order == (1, 0))
+            for name, z in (("x_turned", x), ("y_turned", y))
+        )
+        inner = math.prod(x.shape) // i.shape[0]  # type: ignore[index]
+        kind = f"{i.shape}, {inner}, {np.dtype(i.dtype).str!r}"
+        kind += ", x_turned=True" * x_turned + ", y_turned=True" * y_turned
+        if kind not in self.views:
+            self.views[kind] = self.new("add_product")
+            self.setup.append(f"{self.views[kind]} = {self.constant(adder, 'adder')}({kind})")
+        rest = [name, self.text(alpha), self.base(x), self.base(y), *map(self.text, beta)]
+        return f"{self.views[kind]}({', '.join(rest)})"
+
+    def is_fixed(self, i: Instruction) -> bool:
+        """Whether it is the same view of the same memory each time."""
+        x = i.args[0]
+        if not isinstance(x, Instruction) or self.names[x] not in self.static:
+            return False
+        whole = x in self.held and not x.order
+        return len(i.operands) == 1 and (i.function is not np.reshape or (whole and not i.kwargs))
 
     def may_write(
         self, i: Instruction, source: Instruction, k: int, checked: bool, lives: Lives
@@ -422,6 +489,7 @@ class Writer:
             return False
         reads = [x for x in i.operands if source in lives.roots(x)]
         own = all(x is source for x in reads) and is_elementwise(i)
+        own = own or (i.function is plus_product and reads == [source] and i.args[0] is source)
         return checked and (last < k or (last == k and own))
 
     def buffer(self, i: Instruction) -> str:
@@ -447,6 +515,7 @@ class Writer:
             return own
         if wish not in buffer.names:
             buffer.names[wish] = self.new(wish or "b")
+            self.static.add(buffer.names[wish])
         return buffer.names[wish]
 
     def release(self, ends: list[Instruction]) -> None:
@@ -466,7 +535,7 @@ def code_of(
     body.append(f"return ({results.strip()})")
     inputs = tuple(writer.names[i] for i in program.inputs)
     lines = [
-        *FINITE * bool(program.checks),
+        *FINITE * bool(program.guards),
         f"def make({', '.join(['np', *writer.constants])}):",
         *(f"    {line}" for line in writer.setup),
         *wrapped(f"    def step({', '.join(inputs)}):"),

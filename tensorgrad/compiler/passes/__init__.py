@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tensorgrad.compiler.passes import parts, tidy
+from tensorgrad.compiler.passes import parts, products, tidy
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
@@ -15,14 +15,10 @@ EXACT: tuple[Pass, ...] = (
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
-    *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts),
-    *(
-        parts.sums_with_nothing,
-        tidy.constants,
-        tidy.common_subexpressions,
-        tidy.numbers,
-        tidy.dead_code,
-    ),
+    *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
+    *(tidy.constants, tidy.common_subexpressions, tidy.numbers),
+    *(products.accumulation, products.sums, products.dots),
+    tidy.dead_code,
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 

@@ -110,7 +110,7 @@ class Sets:
 
 def late_of(program: Program) -> set[Instruction]:
     """What may be written over state, and what needs it: it must wait for the checks."""
-    if not program.checks:
+    if not program.guards:
         return set()
     old = {(x.shape, x.dtype) for x in program.inputs}
     new = {x for x in program.outputs if isinstance(x, Instruction)}
@@ -134,7 +134,7 @@ def gathered(program: Program, sets: Sets, members: list[Instruction], least: in
     for i in members:
         parts.setdefault(sets.root(i), []).append(i)
     group = {i: part for part in parts.values() if len(part) >= least for i in part}
-    shown = {x for x in (*program.outputs, *program.checks) if isinstance(x, Instruction)}
+    shown = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
     for i in program.body:
         own = group.get(i)
         shown.update(x for x in i.operands if own is None or group.get(x) is not own)

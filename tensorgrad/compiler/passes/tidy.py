@@ -167,7 +167,7 @@ def common_subexpressions(program: Program) -> Program:
 
 def dead_code(program: Program) -> Program:
     """What nobody needs is left out."""
-    needed = {x for x in (*program.outputs, *program.checks) if isinstance(x, Instruction)}
+    needed = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
     body = []
     for i in reversed(program.body):
         if i in needed or i.function in IMPURE:

@@ -1,0 +1,102 @@
+"""c ← β c + α x y in one call: BLAS has it, and NumPy, which brings BLAS, no function for it.
+
+A program that is saved brings this file along, which therefore needs NumPy alone.
+"""
+
+import ctypes
+import importlib.util
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = "scipy_cblas_{}64_", "cblas_{}64_", "cblas_{}$NEWLAPACK$ILP64", "cblas_{}"
+"""What the routines are called in the libraries that NumPy is built with, the last one with 32 bits
+for a size."""
+TYPES = {"f": ("sgemm", ctypes.c_float), "d": ("dgemm", ctypes.c_double)}
+ROWS, STRAIGHT, TURNED = map(ctypes.c_int, (101, 111, 112))
+MEMORY = ctypes.c_char * 0  # as an argument, where an array starts
+
+
+def libraries() -> list[str]:
+    """Files that may know the routines: NumPy's own, whose symbols include those of the BLAS that it
+    loads; and on Windows, where they do not, what its wheel brings along."""
+    found = importlib.util.find_spec("numpy._core._multiarray_umath")
+    beside = Path(np.__file__).parents[1] / "numpy.libs"
+    return [*filter(None, [found and found.origin]), *map(str, sorted(beside.glob("*openblas*")))]
+
+
+@cache
+def routine(char: str) -> tuple[Any, Any]:
+    """The routine for a dtype, and its type of sizes; None where there is none that multiplies."""
+    name, real = TYPES[char]
+    for path in libraries():
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        for called in NAMES:
+            gemm = getattr(library, called.format(name), None)
+            if gemm is not None:
+                gemm.restype = None
+                size = ctypes.c_int if called == NAMES[-1] else ctypes.c_int64
+                x, c = np.array([[1, 2], [3, 4]], char), np.ones((2, 2), char)
+                added(gemm, real, size, (2, 2), 2, False, True)(c, -2.0, x, x, 3.0)
+                if c.tolist() == [[-7, -19], [-19, -47]]:
+                    return gemm, size
+    return None, None
+
+
+def added(
+    gemm: Any, real: Any, size: Any, shape: Any, inner: int, x_turned: bool, y_turned: bool
+) -> Callable[..., None]:
+    """The routine for matrices of these sizes."""
+    (rows, columns), one = map(size, shape), real(1)
+    k = size(inner)
+    start = partial(gemm, ROWS, *(TURNED if turned else STRAIGHT for turned in (x_turned, y_turned)))
+    start = partial(start, rows, columns, k)
+    x_step, y_step = rows if x_turned else k, k if y_turned else columns
+
+    def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = None) -> None:
+        at = MEMORY.from_buffer
+        factor = one if beta is None else real(beta)
+        start(real(alpha), at(x), x_step, at(y), y_step, factor, at(c), columns)
+
+    return add
+
+
+def adder(
+    shape: tuple[int, int], inner: int, dtype: str, x_turned: bool = False, y_turned: bool = False
+) -> Callable[..., None]:
+    """`add(c, alpha, x, y, beta=1)` for matrices of one kind: c, of this shape, becomes
+    beta c + alpha x y, with x or y turned.
+
+    `inner`: the length that is summed over. Where an array is not contiguous, or cannot be written
+    into, and where NumPy's BLAS is not found, NumPy multiplies and adds.
+
+    >>> c, x, y = np.ones((2, 3)), np.ones((4, 2)), np.ones((4, 3))
+    >>> adder((2, 3), 4, "f8", x_turned=True)(c, -0.5, x, y)
+    >>> c
+    array([[-1., -1., -1.],
+           [-1., -1., -1.]])
+    """
+    char = np.dtype(dtype).char
+    gemm, size = routine(char)
+
+    def plain(c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1) -> None:
+        c *= beta
+        c += alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
+
+    if gemm is None:
+        return plain
+    quick = added(gemm, TYPES[char][1], size, shape, inner, x_turned, y_turned)
+
+    def add(c: Any, alpha: Any, x: Any, y: Any, *beta: Any) -> None:
+        try:
+            quick(c, alpha, x, y, *beta)
+        except TypeError:  # no memory to give away
+            plain(c, alpha, x, y, *beta)
+
+    return add
