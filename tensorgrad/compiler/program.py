@@ -90,7 +90,8 @@ class Program:
             new = made[i] = Instruction.__new__(Instruction)
             new.become(i)
             if i.operands:
-                new.call(i.function, replaced(i.args, made), replaced(i.kwargs, made))
+                new.args, new.kwargs = replaced(i.args, made), replaced(i.kwargs, made)
+                new.operands = [made.get(x, x) for x in i.operands]
         return self.with_body([*made.values()], made)
 
     def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:

@@ -61,14 +61,17 @@ def is_array(x: Any) -> bool:
 
 def keyed(x: Any) -> Any:
     """What tells whether two arguments are the same, hashable."""
-    if isinstance(x, (tuple, list)):
-        return type(x).__name__, *map(keyed, x)
-    if isinstance(x, dict):
-        return tuple((name, keyed(part)) for name, part in sorted(x.items()))
-    if isinstance(x, slice):
-        return "slice", keyed(x.start), keyed(x.stop), keyed(x.step)
-    if isinstance(x, (bool, int, float, complex)):
-        return type(x).__name__, repr(x)  # 0.0 is not -0.0
+    kind = type(x)
+    if kind is Instruction:
+        return x
+    if kind is tuple or kind is list:
+        return kind, *[y if type(y) is Instruction else keyed(y) for y in x]
+    if kind is dict:
+        return kind, *x, *map(keyed, x.values())
+    if kind is slice:
+        return kind, keyed(x.start), keyed(x.stop), keyed(x.step)
+    if kind is float or kind is complex:
+        return kind, repr(x)  # 0.0 is not -0.0
     if isinstance(x, np.generic):
         return x.dtype.str, x.tobytes()
-    return id(x) if isinstance(x, (np.ndarray, Instruction)) else x
+    return (np.ndarray, id(x)) if isinstance(x, np.ndarray) else (kind, x)

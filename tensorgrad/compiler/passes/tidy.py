@@ -58,8 +58,9 @@ def shapes(program: Program) -> Program:
         if not is_elementwise(i) and i.function is not np.where:
             return i
         narrow = [source(x) for x in i.args]
-        shape = np.broadcast_shapes(*(shape_of(x) for x in narrow))
-        same = shape == i.shape and any(x is not y for x, y in zip(narrow, i.args))
+        if all(x is y for x, y in zip(narrow, i.args)):
+            return i
+        same = np.broadcast_shapes(*map(shape_of, narrow)) == i.shape
         return changed(i, i.function, tuple(narrow), i.kwargs) if same else i
 
     return rewritten(program, rule)
@@ -72,8 +73,9 @@ def ordered(i: Instruction) -> bool:
 
 def source(x: Any) -> Any:
     """What was broadcast, if that is all that was done."""
-    wide = isinstance(x, Instruction) and x.function is np.broadcast_to
-    narrow = x.args[0] if wide else x
+    if not isinstance(x, Instruction) or x.function is not np.broadcast_to:
+        return x
+    narrow = x.args[0]
     known = isinstance(narrow, (Instruction, np.ndarray, np.generic))
     return narrow if known and not isinstance(getattr(narrow, "dtype", None), type) else x
 
