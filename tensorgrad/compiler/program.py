@@ -288,4 +288,5 @@ def shares(i: Instruction) -> bool:
     f = i.function
     if f is None or isinstance(f, (np.ufunc, Fused)) or f in FRESH or isinstance(i.dtype, type):
         return False
-    return not is_reduction(f)
+    whole = getattr(f, "__module__", None) or ""  # an operation's function, `as_one`
+    return not (is_reduction(f) or whole.startswith("tensorgrad.ops."))

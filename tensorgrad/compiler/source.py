@@ -422,14 +422,17 @@ class Writer:
             self.names[i] = self.view(call)
             self.release(ends)
             return ""
+        over = self.temporary(i, ends, lives)
+        if over:
+            self.names[i] = over
+            self.release(ends)
+            return self.masking(i) if is_masked(i) else self.into(i, call)
         if i not in lives.kept and is_masked(i):
             if not shares(i.args[1]):  # over what it masks
                 self.release(ends)
-            name = self.names[i] = self.buffer(i)
+            self.names[i] = self.buffer(i)
             self.release(ends)
-            mask, x = map(self.text, i.args[:2])
-            bits = f".view('i{np.dtype(i.dtype).itemsize}')"  # of what is left out 0
-            return f"np.multiply({self.view(x + bits)}, {mask}, {self.view(name + bits)})"
+            return self.masking(i)
         if has_out(i) and i not in lives.kept:
             roots = set(ends)
             plain = all(x in roots or not shares(x) for x in i.operands)
@@ -476,6 +479,25 @@ class Writer:
             return False
         whole = x in self.held and not x.order
         return len(i.operands) == 1 and (i.function is not np.reshape or (whole and not i.kwargs))
+    def masking(self, i: Instruction) -> str:
+        """The line that makes `np.where(mask, x, 0)` in the array of its name."""
+        mask, x = map(self.text, i.args[:2])
+        bits = f".view('i{np.dtype(i.dtype).itemsize}')"  # of what is left out 0
+        out = self.view(self.names[i] + bits)
+        return f"np.multiply({self.view(x + bits)}, {mask}, {out})"
+
+    def temporary(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
+        """The name of an operand that is new at each call and read here for the last time, over
+        which `i` may be written."""
+        if not (is_elementwise(i) and has_out(i)) and not is_masked(i):
+            return None
+        for x in i.operands:
+            alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
+            if not alike or x not in ends or x in self.held or x.function is None or shares(x):
+                continue
+            if all(y is x or x not in lives.roots(y) for y in i.operands):
+                return self.names[x]
+        return None
 
     def may_write(
         self, i: Instruction, source: Instruction, k: int, checked: bool, lives: Lives

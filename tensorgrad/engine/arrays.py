@@ -213,7 +213,7 @@ def kinds_in(xs: Any) -> set[type]:
 
 def as_one(function: Callable[..., Array], *args: Any, **params: Any) -> Array:
     """The function of NumPy's arrays, quick on these: who writes down what is done writes down this
-    call, instead of all that it consists of.
+    call, instead of all that it consists of. What it returns must be an array of its own.
     """
     for made in kinds_in(args) if met else ():
         if kinds[made].writes:

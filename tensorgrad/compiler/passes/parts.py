@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.rewrite import is_array, rewritten
+from tensorgrad.compiler.passes.rewrite import is_array, rewritten, shape_of
 from tensorgrad.compiler.program import Instruction, Program, found_in, with_items
 
 Region = tuple[tuple[int, int], ...]
 """Of each axis the first that is read, and the one after the last."""
 TURNS = frozenset({np.transpose, np.swapaxes, np.moveaxis})
-FAR = 1 << 10
-"""Through how many writes a part is looked for."""
+FAR = 1 << 9
+"""Through how many writes a part is looked for, one after the other..."""
+DEEP = 64
+"""... and into how many arrays and views of arrays."""
 
 
 def parts(program: Program) -> Program:
@@ -27,71 +29,109 @@ def parts(program: Program) -> Program:
     transposed and reshaped in between."""
 
     def rule(i: Instruction) -> Any:
-        x = i.args[0] if i.function is operator.getitem and i.shape else None
-        if not is_array(x) or not math.prod(i.shape) or math.prod(i.shape) == math.prod(x.shape):
+        if i.function is not operator.getitem or not i.shape or not is_array(i.args[0]):
             return i
-        region = region_of(i.args[1], x.shape)
-        found = None if region is None else part(x, region)
+        x, shape = i.args[0], shape_of(i.args[0])
+        region = region_of(i.args[1], shape) if 0 < math.prod(i.shape) < math.prod(shape) else None
+        found = None if region is None else search.part(x, region)
         return i if found is None else reshaped(found, i.shape)
 
+    search = Search()
     return rewritten(program, rule)
 
 
-def part(x: Any, region: Region) -> Instruction | None:
-    """What makes this region of `x`, in as many axes; None if `x` alone does."""
-    if not is_array(x):
-        return None
-    f, lengths = x.function, lengths_of(region)
-    if f is with_items:
-        found = written(x, region)
-        return x if found is None and lengths == x.shape else found
-    if lengths == x.shape:
-        return x
-    if f is np.zeros:
-        return zeros(lengths, x)
-    if f is np.concatenate or f is np.stack:
-        return joined(x, region)
-    source = x.args[0] if x.args else None
-    if f in TURNS:
-        order = turned(x)
-        found = part(source, tuple(region[order.index(axis)] for axis in range(len(order))))
-        if found is None or found.function is np.zeros:
-            return found and zeros(lengths, x)
-        return made(np.transpose, (found, order), lengths, x)
-    inner = None
-    if f is operator.getitem and is_array(source):
-        outer = region_of(x.args[1], source.shape)
-        kept = outer and regrouped(region, x.shape, lengths_of(outer))
-        inner = kept and tuple((a + c, b + c) for (a, b), (c, _) in zip(kept, outer))
-    elif f is np.reshape and is_array(source) and len(x.args) == 2 and not x.kwargs:
-        inner = regrouped(region, x.shape, source.shape)
-    found = part(source, inner) if inner else None
-    return None if found is None else reshaped(found, lengths)
+class Search:
+    """For what makes a part of an array. `targets`: the regions that writes go to, where known."""
 
+    def __init__(self) -> None:
+        self.targets: dict[Instruction, Region | None] = {}
 
-def written(x: Instruction, region: Region) -> Instruction | None:
-    """The region of an array after writes: what one of them wrote, or several side by side."""
-    pieces: list[tuple[Region, Instruction]] = []
-    for _ in range(FAR):
-        if not is_array(x) or x.function is not with_items:
-            break
-        base, index, value = x.args
-        target = region_of(index, x.shape)
-        if target is None:
+    def part(self, x: Any, region: Region, depth: int = 0) -> Instruction | None:
+        """What makes this region of `x`, in as many axes; None if `x` alone does."""
+        if not is_array(x) or depth > DEEP:
             return None
-        common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(region, target))
-        if all(a < b for a, b in common):
-            wide = not is_array(value) or math.prod(value.shape) != math.prod(lengths_of(target))
-            if wide or value.dtype != x.dtype or any(meet(common, other) for other, _ in pieces):
+        f, lengths = x.function, lengths_of(region)
+        if f is with_items:
+            found = self.written(x, region, depth)
+            return x if found is None and lengths == x.shape else found
+        if lengths == x.shape:
+            return x  # type: ignore[no-any-return]
+        if f is np.zeros:
+            return zeros(lengths, x)
+        if f is np.concatenate or f is np.stack:
+            return self.joined(x, region, depth)
+        source = x.args[0] if x.args else None
+        if f in TURNS:
+            order = turned(x)
+            inner = tuple(region[order.index(axis)] for axis in range(len(order)))
+            found = self.part(source, inner, depth + 1)
+            if found is None or found.function is np.zeros:
+                return found and zeros(lengths, x)
+            return made(np.transpose, (found, order), lengths, x)
+        before = before_view(x, region) if is_array(source) else None
+        found = None if before is None else self.part(source, before, depth + 1)
+        return None if found is None else reshaped(found, lengths)
+
+    def written(self, x: Any, region: Region, depth: int) -> Instruction | None:
+        """The region of an array after writes: what one of them wrote, or several side by side."""
+        pieces: list[tuple[Region, Instruction]] = []
+        for _ in range(FAR):
+            if not is_array(x) or x.function is not with_items:
+                break
+            base, index, value = x.args
+            if x not in self.targets:
+                self.targets[x] = region_of(index, shape_of(x))
+            target = self.targets[x]
+            if target is None:
                 return None
-            value = reshaped(value, lengths_of(target))
-            inner = tuple((a - c, b - c) for (a, b), (c, _) in zip(common, target))
-            piece = part(value, inner) or cut(value, inner)
-            if common == region:
-                return piece
-            pieces.append((common, piece))
-        x = base
-    return side_by_side(pieces, region) if pieces else part(x, region)
+            if meet(region, target):
+                common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(region, target))
+                lengths = lengths_of(target)
+                wide = not is_array(value) or math.prod(value.shape) != math.prod(lengths)
+                if (
+                    wide
+                    or value.dtype != x.dtype
+                    or any(meet(common, other) for other, _ in pieces)
+                ):
+                    return None
+                value = reshaped(value, lengths)
+                inner = tuple((a - c, b - c) for (a, b), (c, _) in zip(common, target))
+                piece = self.part(value, inner, depth + 1) or cut(value, inner)
+                if common == region:
+                    return piece
+                pieces.append((common, piece))
+            x = base
+        return side_by_side(pieces, region) if pieces else self.part(x, region, depth + 1)
+
+    def joined(self, x: Instruction, region: Region, depth: int) -> Instruction | None:
+        """The region of what is concatenated or stacked, if it is in one of its parts."""
+        parts, axis = x.args[0], axis_of(x)
+        if axis is None:
+            return None
+        axis %= len(region)
+        stacked, (first, end), at = x.function is np.stack, region[axis], 0
+        for y in parts if type(parts) in (list, tuple) else ():
+            n = 1 if stacked else y.shape[axis]
+            if at <= first and end <= at + n:
+                if not is_array(y) or y.dtype != x.dtype:
+                    return None
+                here = () if stacked else ((first - at, end - at),)
+                inner = (*region[:axis], *here, *region[axis + 1 :])
+                return reshaped(self.part(y, inner, depth + 1) or cut(y, inner), lengths_of(region))
+            at += n
+        return None
+
+
+def before_view(x: Instruction, region: Region) -> Region | None:
+    """The region of what `x` is an index or a reshape of."""
+    shape, source = shape_of(x), shape_of(x.args[0])
+    if x.function is np.reshape and len(x.args) == 2 and not x.kwargs:
+        return regrouped(region, shape, source)
+    outer = region_of(x.args[1], source) if x.function is operator.getitem else None
+    inner = None if outer is None else regrouped(region, shape, lengths_of(outer))
+    if outer is None or inner is None:
+        return None
+    return tuple((a + c, b + c) for (a, b), (c, _) in zip(inner, outer))
 
 
 def side_by_side(pieces: list[tuple[Region, Instruction]], region: Region) -> Instruction | None:
@@ -108,25 +148,6 @@ def side_by_side(pieces: list[tuple[Region, Instruction]], region: Region) -> In
     (axis,) = partial
     parts = [piece for where, piece in sorted(pieces, key=lambda pair: pair[0][axis])]
     return Instruction(np.concatenate, (parts,), {"axis": axis}, lengths_of(region), parts[0].dtype)
-
-
-def joined(x: Instruction, region: Region) -> Instruction | None:
-    """The region of what is concatenated or stacked, if it is in one of its parts."""
-    parts, axis = x.args[0], axis_of(x)
-    if axis is None:
-        return None
-    axis %= len(region)
-    stacked, (first, end), at = x.function is np.stack, region[axis], 0
-    for y in parts if type(parts) in (list, tuple) else ():
-        n = 1 if stacked else y.shape[axis]
-        if at <= first and end <= at + n:
-            if not is_array(y) or y.dtype != x.dtype:
-                return None
-            here = () if stacked else ((first - at, end - at),)
-            inner = (*region[:axis], *here, *region[axis + 1 :])
-            return reshaped(part(y, inner) or cut(y, inner), lengths_of(region))
-        at += n
-    return None
 
 
 def axis_of(x: Instruction) -> int | None:
@@ -213,7 +234,10 @@ def lengths_of(region: Region) -> tuple[int, ...]:
 
 def meet(region: Region, other: Region) -> bool:
     """Whether two regions have something in common."""
-    return all(max(a, c) < min(b, d) for (a, b), (c, d) in zip(region, other))
+    for (a, b), (c, d) in zip(region, other):  # noqa: SIM110 - asked often: half the time
+        if a >= d or c >= b:
+            return False
+    return True
 
 
 def turned(x: Instruction) -> list[int]:

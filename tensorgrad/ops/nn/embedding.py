@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, created, is_numpy, wrong
+from tensorgrad.engine.arrays import as_array, created, is_numpy, whole, wrong
 from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -32,6 +32,7 @@ def rows(weight: Array, indices: Array, **settings: Any) -> Array:
     return weight[row_numbers(indices, weight.shape[0])]
 
 
+@whole
 def rows_added(g: Array, indices: Array, n: int = 0) -> Array:
     """(n, ...): the sum of the g[i] of equal indices[i]. For 768 rows of 128 float32 in a table of
     65 to 50,000 it takes 0.2 ms, and np.add.at 0.9."""
