@@ -1,0 +1,537 @@
+"""The loops of a small program.
+
+Arrays are indexed by *dims*: axes that operations bring together are one dim, and neighbours that
+lie together in all arrays are one as well, so that a chain of operations on whole arrays is one
+loop. Loops are nested, the first dim outermost. At each level what there is to do is done in
+*phases*: a loop over the dim, or what does not vary along it. Who needs a sum along the dim waits
+for a later phase; what an earlier phase computed, entry by entry, is kept or computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from tensorgrad.compiler import program as programs
+from tensorgrad.compiler.llvm.mathematics import BOOL, I64, Term, where
+from tensorgrad.compiler.llvm.operations import (
+    OPERATIONS,
+    POWERS,
+    REALS,
+    REDUCTIONS,
+    SINGLE,
+    converted,
+    kind_of,
+    loop_dtypes,
+    number,
+    place_of,
+    price,
+)
+from tensorgrad.compiler.program import Instruction, Program, is_reduction
+
+POINTER = ir.PointerType()
+SCRATCH = 1 << 16
+"""The bytes that a kernel keeps on the stack for what a later phase needs again."""
+CHEAP = 6
+"""What costs so many cheap operations is rather computed again."""
+LONG = 1 << 12
+"""Sums of more float32 than these are taken in double."""
+
+
+class Axis:
+    """An axis of a size; `same` is the axis that it turned out to be."""
+
+    __slots__ = ("same", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.same: Axis | None = None
+
+    def root(self) -> Axis:
+        axis = self
+        while axis.same is not None:
+            axis = axis.same
+        return axis
+
+
+Axes = tuple[Axis | None, ...]
+"""Of an array, the axis that each of its own is; None where it has one entry."""
+
+
+class Cell:
+    """A number for each index along `axes`, which `make` writes of those of `operands`; `over`:
+    the axes that are summed, or the like, from `start`. An input has no `make`."""
+
+    __slots__ = ("axes", "dims", "dtype", "make", "operands", "over", "price", "start")
+
+    def __init__(
+        self,
+        dtype: Any,
+        axes: Sequence[Axis | None],
+        make: Callable[..., Term] | None = None,
+        operands: Sequence[Cell] = (),
+        price: int = 1,
+        over: Sequence[Axis] = (),
+        start: Any = None,
+    ) -> None:
+        self.dtype, self.make, self.operands, self.price = np.dtype(dtype), make, operands, price
+        self.axes: Any = [a for a in axes if a is not None]
+        self.over: Any = [*over]
+        self.start = start
+        self.dims: Any = None
+
+
+class Place:
+    """Where a cell is in memory: a pointer, and its strides by dim, in entries."""
+
+    __slots__ = ("pointer", "strides")
+
+    def __init__(self, pointer: Any, strides: dict[int, int]) -> None:
+        self.pointer, self.strides = pointer, strides
+
+
+class Refused(ValueError):
+    """What a kernel is not written for."""
+
+
+def admits(i: Instruction) -> bool:
+    """Whether an instruction can be part of a kernel."""
+    f = i.function
+    arrays = (i, *i.operands)
+    if any(x.shape is None or math.prod(x.shape) == 0 or kind_of_any(x) is None for x in arrays):
+        return False
+    if isinstance(i.dtype, type) or (not i.shape and not i.operands):
+        return False
+    if is_reduction(f):
+        return f.__self__ in REDUCTIONS and reduces(i)
+    if isinstance(f, np.ufunc):
+        return f in OPERATIONS and not i.kwargs and admits_ufunc(i)
+    if any(not known(x) for x in i.args if not isinstance(x, (tuple, type, np.dtype))):
+        return False
+    if f is programs.converted:
+        return i.kwargs.keys() <= {"copy"} and isinstance(i.args[0], Instruction)
+    return f is np.where and len(i.args) == 3 and not i.kwargs
+
+
+def kind_of_any(x: Instruction) -> Any:
+    """The type of its numbers, of Python's as well."""
+    return kind_of(x.dtype) if x.dtype is float or isinstance(x.dtype, np.dtype) else None
+
+
+def known(x: Any) -> bool:
+    """Whether an argument is computed with: a result, or one constant number."""
+    if isinstance(x, Instruction) or type(x) in (int, float, bool):
+        return True
+    return isinstance(x, (np.ndarray, np.generic)) and x.size == 1 and kind_of(x.dtype) is not None
+
+
+def reduces(i: Instruction) -> bool:
+    x = i.args[0]
+    plain = len(i.args) == 1 and i.kwargs.keys() <= {"axis", "keepdims"}
+    if not (plain and isinstance(x, Instruction)) or not x.shape or isinstance(x.dtype, type):
+        return False
+    logical = i.function.__self__ in (np.logical_or, np.logical_and)
+    return not logical or np.dtype(x.dtype).kind == "b"
+
+
+def admits_ufunc(i: Instruction) -> bool:
+    f = i.function
+    if not all(map(known, i.args)) or any(isinstance(x, tuple) for x in i.args):
+        return False
+    try:
+        dtypes = loop_dtypes(f, [given(x) for x in i.args])
+    except (TypeError, OverflowError):
+        return False
+    first = dtypes[0]
+    if any(kind_of(dtype) is None for dtype in dtypes) or dtypes[-1] != i.dtype:
+        return False
+    if len({*dtypes[: f.nin]}) > 1:
+        return False
+    if (f in REALS and first.kind != "f") or (f in SINGLE and first != np.float32):
+        return False
+    if f in (np.logical_and, np.logical_or, np.logical_not, np.logical_xor) and first.kind != "b":
+        return False
+    if f is np.power and first != np.float32:
+        y = i.args[1]
+        return first.kind == "f" and not isinstance(y, Instruction) and float(y) in POWERS
+    return not (f is np.subtract and first.kind == "b")
+
+
+def given(x: Any) -> Any:
+    """The dtype of an argument; of a Python number its type, which is weak."""
+    if isinstance(x, Instruction):
+        return x.dtype
+    return type(x) if type(x) in (int, float) else np.asarray(x).dtype
+
+
+class Plan:
+    """The cells of a program, and the dims that they are indexed by."""
+
+    def __init__(self, program: Program) -> None:
+        self.cells: list[Cell] = []
+        self.shown: dict[Instruction, tuple[Cell, Axes]] = {}
+        self.inputs = [self.read(i) for i in program.inputs]
+        for i in program.body:
+            self.shown[i] = self.cell_of(i)
+        self.outputs = [self.shown[x] for x in program.outputs]
+        axes = self.in_order()
+        self.split(axes)
+        for cell in (*(c for c, _ in self.inputs), *self.cells):
+            cell.axes, cell.over = ([a.root() for a in x] for x in (cell.axes, cell.over))
+            if len({*cell.axes}) < len(cell.axes):
+                raise Refused("an array that is indexed twice by one axis")
+        self.axes = axes
+
+    def read(self, i: Instruction) -> tuple[Cell, Axes]:
+        axes = tuple(Axis(n) if n > 1 else None for n in i.shape or ())
+        found = self.shown[i] = Cell(i.dtype, axes), axes
+        return found
+
+    def add(self, *args: Any, **kwargs: Any) -> Cell:
+        self.cells.append(Cell(*args, **kwargs))
+        return self.cells[-1]
+
+    def cell_of(self, i: Instruction) -> tuple[Cell, Axes]:
+        f = i.function
+        if is_reduction(f):
+            return self.reduction(i)
+        if f is programs.converted:
+            args, old, new = i.args[:1], i.args[0].dtype, np.dtype(i.dtype)
+            return self.each(i, args, [old], lambda x: converted(x, old, new), 1)
+        if f is np.where:
+            args, dtype = i.args, np.dtype(i.dtype)
+            return self.each(i, args, [np.dtype(bool), dtype, dtype], where, 1)
+        dtypes = loop_dtypes(f, [given(x) for x in i.args])
+        write, first = OPERATIONS[f], dtypes[0]
+        make = lambda *xs: write(first, *xs)
+        return self.each(i, i.args, dtypes[: len(i.args)], make, price(f))
+
+    def each(
+        self, i: Instruction, args: Sequence[Any], dtypes: Any, make: Any, price: int
+    ) -> tuple[Cell, Axes]:
+        """What is computed entry by entry, of arguments that are converted to these dtypes."""
+        shape = i.shape or ()
+        axes: list[Axis | None] = [None] * len(shape)
+        operands: list[Cell] = []
+        reads: list[Callable[[Any, Iterator[Term]], Term]] = []
+        for x, dtype in zip(args, dtypes):
+            if not isinstance(x, Instruction):
+                reads.append(lambda b, xs, x=x, dtype=dtype: number(b, x, dtype))  # type: ignore
+                continue
+            cell, own = self.shown[x]
+            operands.append(cell)
+            reads.append(lambda b, xs, c=cell, dtype=dtype: converted(next(xs), c.dtype, dtype))  # type: ignore
+            for k, axis in enumerate(reversed(own), 1):
+                axes[-k] = merged(axes[-k], axis)
+        for k, n in enumerate(shape):
+            axes[k] = axes[k] or (Axis(n) if n > 1 else None)
+
+        def write(b: Any, *xs: Term) -> Term:
+            rest = iter(xs)
+            made: Term = make(*[read(b, rest) for read in reads])
+            return made
+
+        return self.add(i.dtype, axes, write, operands, price), tuple(axes)
+
+    def reduction(self, i: Instruction) -> tuple[Cell, Axes]:
+        cell, own = self.shown[i.args[0]]
+        along = programs.axes_of(i)
+        axes = [None if k in along else a for k, a in enumerate(own)]
+        over = [a for k, a in enumerate(own) if k in along and a is not None]
+        combine, start = REDUCTIONS[i.function.__self__]
+        new = np.dtype(i.dtype)
+        many = math.prod(a.size for a in over) > LONG
+        wide = np.dtype(np.float64) if new == np.float32 and many and not any(axes) else new
+        if i.function.__self__ in (np.maximum, np.minimum):
+            wide = new
+        made = cell
+        if over:
+            made = self.add(
+                wide, axes, lambda x, y: combine(wide, x, y), [cell], 1, over, start(wide)
+            )
+        if made.dtype != new or not over:
+            made = self.add(new, axes, lambda b, x, old=made.dtype: converted(x, old, new), [made])
+        kept = bool(i.kwargs.get("keepdims"))
+        return made, tuple(a for k, a in enumerate(axes) if kept or k not in along)
+
+    def in_order(self) -> list[Axis]:
+        """The dims: those of outputs as they lie, then those of others, beside what they meet."""
+        order: list[Axis] = []
+        every = [*self.outputs, *self.shown.values()]
+        for _, axes in sorted(every, key=lambda x: -len(x[1])):
+            at = 0
+            for axis in axes:
+                if axis is None:
+                    continue
+                axis = axis.root()
+                if axis not in order:
+                    order.insert(at, axis)
+                at = order.index(axis) + 1
+        return order
+
+    def split(self, order: list[Axis]) -> None:
+        """A sum along the last dims and others, with one between that is kept, is two sums."""
+        rank = {axis: k for k, axis in enumerate(order)}
+        for cell in [*self.cells]:
+            over = {a.root() for a in cell.over}
+            kept = [rank[a.root()] for a in cell.axes]
+            inner = [a for a in over if rank[a] > max(kept, default=-1)]
+            outer = [a for a in over if a not in inner]
+            if inner and outer:
+                axes = [*cell.axes, *outer]
+                first = Cell(cell.dtype, axes, cell.make, cell.operands, 1, inner, cell.start)
+                self.cells.insert(self.cells.index(cell), first)
+                cell.operands, cell.over = [first], outer
+
+
+def merged(a: Axis | None, b: Axis | None) -> Axis | None:
+    """The axis that both are."""
+    if a is None or b is None:
+        return a or b
+    a, b = a.root(), b.root()
+    if a is not b:
+        b.same = a
+    return a
+
+
+def strides_of(i: Instruction) -> tuple[int, ...]:
+    """In entries, as the array lies if it is nobody's view."""
+    shape = i.shape or ()
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(i.order or range(len(shape))):
+        strides[axis] = step
+        step *= shape[axis]
+    return tuple(strides)
+
+
+class Nest:
+    """Writes the loops of a program into a function of the pointers to its inputs and outputs.
+    `layouts`: the strides of each, in entries."""
+
+    def __init__(
+        self, program: Program, layouts: Sequence[tuple[int, ...]], module: Any, name: str
+    ) -> None:
+        plan = Plan(program)
+        arrays = [*plan.inputs, *plan.outputs]
+        given = [by_axis(axes, strides) for (_, axes), strides in zip(arrays, layouts)]
+        self.sizes = self.dims(plan, given)
+        self.place: dict[Cell, Place] = {}
+        self.scratch = 0
+        self.function = function = ir.Function(
+            module, ir.FunctionType(ir.VoidType(), [POINTER] * len(arrays)), name
+        )
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        for argument in function.args:
+            argument.add_attribute("noalias")
+        self.top = ir.IRBuilder(function.append_basic_block())
+        self.b = ir.IRBuilder(function.append_basic_block())
+        work = plan.cells
+        for (cell, _), argument, strides in zip(arrays, function.args, given):
+            place = Place(argument, {self.dim[a]: n for a, n in strides.items() if a in self.last})
+            inner = any(d > min(cell.over) for d in cell.dims) if cell.over else True
+            if cell in self.place or not inner:  # it is shown twice, or summed in a register
+                cell = Cell(cell.dtype, cell.axes, lambda b, x: x, [cell])
+                cell.dims, cell.over = cell.operands[0].dims, frozenset()
+                work.append(cell)
+            self.place[cell] = place
+        self.number = {cell: k for k, cell in enumerate(work)}
+        self.at: dict[int, Any] = {}
+        self.emit(0, work, {})
+        self.b.ret_void()
+        self.top.branch(function.blocks[1])
+        self.cost = sum(
+            cell.price * math.prod(self.sizes[d] for d in span(cell)) for cell in plan.cells
+        )
+
+    def dims(self, plan: Plan, given: Sequence[dict[Axis, int]]) -> list[int]:
+        """The sizes of the dims; gives the cells theirs."""
+        parts: list[list[Axis]] = []
+        for axis in plan.axes:
+            if parts and joined(parts[-1][-1], axis, plan, given):
+                parts[-1].append(axis)
+            else:
+                parts.append([axis])
+        self.dim = {axis: k for k, part in enumerate(parts) for axis in part}
+        self.last = {part[-1] for part in parts}
+        for cell in (*(c for c, _ in plan.inputs), *plan.cells):
+            cell.dims = frozenset(self.dim[a] for a in cell.axes)
+            cell.over = frozenset(self.dim[a] for a in cell.over)
+        return [math.prod(axis.size for axis in part) for part in parts]
+
+    # what is done at each level
+
+    def emit(self, level: int, work: list[Cell], env: dict[Cell, Term]) -> None:
+        """Write what computes these cells, in their order, inside of the loops over the dims before
+        `level`. `env`: the numbers that are there."""
+        if level == len(self.sizes):
+            for cell in work:
+                self.compute(cell, env)
+            return
+        for along, part in self.phases(level, work):
+            if not along:
+                self.emit(level + 1, part, env)
+                continue
+            for cell in part:
+                if cell.over and min(cell.over) == level:
+                    self.begin(cell)
+            with self.loop(level):
+                self.emit(level + 1, part, {**env})
+
+    def phases(self, level: int, work: list[Cell]) -> list[tuple[bool, list[Cell]]]:
+        """The phases of a level: whether it is a loop, and what is done in it."""
+        phase: dict[Cell, int] = {}
+        kinds: list[bool] = []
+        for cell in work:
+            along, least = level in span(cell), 0
+            for x in cell.operands:
+                if x in phase:
+                    waits = (level in span(x)) != along or level in x.over
+                    least = max(least, phase[x] + waits)
+            k = next((k for k in range(least, len(kinds)) if kinds[k] == along), len(kinds))
+            if k == len(kinds):
+                kinds.append(along)
+            phase[cell] = k
+        parts: list[set[Cell]] = [set() for _ in kinds]
+        for cell, k in phase.items():
+            parts[k].add(cell)
+        for k, part in enumerate(parts):
+            self.complete(k, part, phase, level)
+        return [
+            (along, sorted(part, key=lambda c: self.number[c])) for along, part in zip(kinds, parts)
+        ]
+
+    def complete(self, k: int, part: set[Cell], phase: dict[Cell, int], level: int) -> None:
+        """See that a phase finds what others before it computed: it is kept, or computed again."""
+        todo = [*part]
+        while todo:
+            for x in todo.pop().operands:
+                before = x in phase and phase[x] < k and x not in part
+                if not before or x.over or x in self.place or max(x.dims, default=-1) < level:
+                    continue
+                if not self.keep(x, level, phase):
+                    part.add(x)
+                    todo.append(x)
+
+    def keep(self, x: Cell, level: int, phase: dict[Cell, int]) -> bool:
+        """Whether it is kept from one phase to the next."""
+        shape = [d for d in sorted(x.dims) if d >= level]
+        nbytes = math.prod(self.sizes[d] for d in shape) * x.dtype.itemsize
+        if self.cost_again(x, phase) <= CHEAP or self.scratch + nbytes > SCRATCH:
+            return False
+        self.place[x] = self.on_stack(shape, x.dtype)
+        return True
+
+    def cost_again(self, x: Cell, phase: dict[Cell, int]) -> int:
+        cost, todo = 0, [x]
+        while todo and cost <= CHEAP:
+            cell = todo.pop()
+            cost += cell.price
+            todo += [y for y in cell.operands if y in phase and not (y in self.place or y.over)]
+        return cost
+
+    def on_stack(self, shape: list[int], dtype: np.dtype[Any]) -> Place:
+        """Memory for an array of these dims."""
+        strides, step = {}, 1
+        for d in reversed(shape):
+            strides[d] = step
+            step *= self.sizes[d]
+        pointer = self.top.alloca(place_of(dtype), step)
+        if shape:
+            pointer.align = 64
+            self.scratch += step * dtype.itemsize
+        return Place(pointer, strides)
+
+    # sums
+
+    def begin(self, cell: Cell) -> None:
+        """Give a sum what it starts with."""
+        inner = [d for d in sorted(cell.dims) if d > min(cell.over)]
+        if cell not in self.place:
+            self.place[cell] = self.on_stack(inner, cell.dtype)
+            if self.scratch > SCRATCH:
+                raise Refused("a sum that is too long for the stack")
+        self.fill(cell, inner)
+
+    def fill(self, cell: Cell, dims: list[int]) -> None:
+        if dims:
+            with self.loop(dims[0]):
+                self.fill(cell, dims[1:])
+        else:
+            self.store(cell, number(self.b, cell.start, cell.dtype))
+
+    # single numbers
+
+    def compute(self, cell: Cell, env: dict[Cell, Term]) -> None:
+        assert cell.make is not None
+        xs = [self.value(x, env) for x in cell.operands]
+        if cell.over:
+            x = converted(xs[0], cell.operands[0].dtype, cell.dtype)
+            self.store(cell, cell.make(self.load(cell), x))
+            return
+        env[cell] = made = cell.make(self.b, *xs)
+        if cell in self.place:
+            self.store(cell, made)
+
+    def value(self, cell: Cell, env: dict[Cell, Term]) -> Term:
+        if cell in env:
+            return env[cell]
+        x = self.load(cell)
+        if not cell.over:
+            env[cell] = x
+        return x
+
+    def address(self, cell: Cell) -> Any:
+        place = self.place[cell]
+        at = ir.Constant(I64, 0)
+        for d, stride in place.strides.items():
+            step = self.b.mul(self.at[d], ir.Constant(I64, stride)) if stride != 1 else self.at[d]
+            at = self.b.add(at, step) if stride else at
+        return self.b.gep(place.pointer, [at], inbounds=True, source_etype=place_of(cell.dtype))
+
+    def load(self, cell: Cell) -> Term:
+        x = self.b.load(self.address(cell), typ=place_of(cell.dtype))
+        return Term(self.b, self.b.trunc(x, BOOL) if cell.dtype.kind == "b" else x)
+
+    def store(self, cell: Cell, x: Term) -> None:
+        kind = place_of(cell.dtype)
+        self.b.store(self.b.zext(x.v, kind) if cell.dtype.kind == "b" else x.v, self.address(cell))
+
+    @contextmanager
+    def loop(self, dim: int) -> Iterator[None]:
+        """What is written in the block is done for each index."""
+        b, before = self.b, self.b.block
+        head = b.append_basic_block()
+        b.branch(head)
+        b.position_at_end(head)
+        self.at[dim] = i = b.phi(I64)
+        i.add_incoming(ir.Constant(I64, 0), before)
+        yield
+        following = b.add(i, ir.Constant(I64, 1), flags=("nuw", "nsw"))
+        i.add_incoming(following, b.block)
+        after = b.append_basic_block()
+        more = b.icmp_unsigned("<", following, ir.Constant(I64, self.sizes[dim]))
+        b.cbranch(more, head, after)
+        b.position_at_end(after)
+
+
+def span(cell: Cell) -> Any:
+    """The dims of the loops that a cell is computed in."""
+    return cell.dims | cell.over
+
+
+def by_axis(axes: Axes, strides: Sequence[int]) -> dict[Axis, int]:
+    return {a.root(): n for a, n in zip(axes, strides) if a is not None}
+
+
+def joined(a: Axis, b: Axis, plan: Plan, given: Sequence[dict[Axis, int]]) -> bool:
+    """Whether two dims can be one: everybody has both or none, one after the other in memory."""
+    for cell in (*(c for c, _ in plan.inputs), *plan.cells):
+        if (a in cell.axes) != (b in cell.axes) or (a in cell.over) != (b in cell.over):
+            return False
+    return all(x[a] == x[b] * b.size for x in given if a in x)
