@@ -21,11 +21,11 @@ MEMORY = ctypes.c_char * 0  # as an argument, where an array starts
 
 
 def libraries() -> list[str]:
-    """Files that may know the routines: NumPy's own, whose symbols include those of the BLAS that it
-    loads; and on Windows, where they do not, what its wheel brings along."""
-    found = importlib.util.find_spec("numpy._core._multiarray_umath")
-    beside = Path(np.__file__).parents[1] / "numpy.libs"
-    return [*filter(None, [found and found.origin]), *map(str, sorted(beside.glob("*openblas*")))]
+    """Files that may know the routines: NumPy's own, whose symbols include those of the BLAS that
+    it loads; and on Windows, where they do not, what its wheel brings along."""
+    own = importlib.util.find_spec("numpy._core._multiarray_umath")
+    beside = sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"))
+    return [str(file) for file in (own and own.origin, *beside) if file]
 
 
 @cache
@@ -55,7 +55,9 @@ def added(
     """The routine for matrices of these sizes."""
     (rows, columns), one = map(size, shape), real(1)
     k = size(inner)
-    start = partial(gemm, ROWS, *(TURNED if turned else STRAIGHT for turned in (x_turned, y_turned)))
+    start = partial(
+        gemm, ROWS, *(TURNED if turned else STRAIGHT for turned in (x_turned, y_turned))
+    )
     start = partial(start, rows, columns, k)
     x_step, y_step = rows if x_turned else k, k if y_turned else columns
 

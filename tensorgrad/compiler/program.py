@@ -214,7 +214,13 @@ def draw(rng: np.random.Generator, method: str, *args: Any, **kwargs: Any) -> An
 
 
 def plus_product(
-    c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1, x_turned: bool = False, y_turned: bool = False
+    c: Any,
+    alpha: Any,
+    x: Any,
+    y: Any,
+    beta: Any = 1,
+    x_turned: bool = False,
+    y_turned: bool = False,
 ) -> Any:
     """beta c + alpha x y, of matrices, x or y turned, and numbers."""
     return beta * c + alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
@@ -259,7 +265,16 @@ FRESH = frozenset(
         *(np.dot, np.vdot, np.tensordot, np.where, np.concatenate, np.stack, np.sum, np.mean),
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
-        *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw, plus_product),
+        *(
+            np.copy,
+            np.zeros_like,
+            np.ones_like,
+            with_items,
+            added_at,
+            converted,
+            draw,
+            plus_product,
+        ),
         *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri),
     }
 )

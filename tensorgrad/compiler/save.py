@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.compiler import program
+from tensorgrad.compiler import blas, program
 from tensorgrad.compiler.capture import Argument, parts
 from tensorgrad.io.files import check_writable, write
 
@@ -42,7 +42,13 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
             keep(next(names), part, arrays, numbers)
     helpers, constants = [], []
     for name, x in code.constants.items():
-        if any(x is helper for helper in HELPERS):
+        if x is blas.adder:
+            imports, _, definitions = inspect.getsource(blas).partition("\nNAMES = ")
+            helpers.append(
+                f"import {imports.partition('import ')[2]}\nNAMES = {definitions.rstrip()}"
+            )
+            constants.append(name)
+        elif any(x is helper for helper in HELPERS):
             helpers.append(inspect.getsource(x).rstrip())
             constants.append(name)
         elif isinstance(x, np.random.Generator):

@@ -356,8 +356,8 @@ class Writer:
             if i.scope is not None and i.scope != part:
                 lines += self.heading(i.scope, part)
                 part = i.scope
-            lines.append(self.line(i, k, k >= checks, ends.get(k, []), lives))
-        lines = [line for line in lines if line]  # but for views that are made once
+            line = self.line(i, k, k >= checks, ends.get(k, []), lives)
+            lines += line.splitlines()  # none where a view is made once
         return lines + (self.checking() if checks == len(order) else [])
 
     def heading(self, part: Part, before: Part | None) -> list[str]:
@@ -371,7 +371,7 @@ class Writer:
         return ["", f"# --- {part.step}{again}", *own]
 
     def checking(self) -> list[str]:
-        """Whether the sum of all squares is finite, or at least all that is only to be finite is."""
+        """Whether factors have a finite sum of squares, and what is to be finite is."""
         checks, factors = (
             dict.fromkeys(map(self.base, xs)) for xs in (self.program.checks, self.program.factors)
         )
@@ -444,6 +444,10 @@ class Writer:
         turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
         self.names[i] = self.new(i.name or turned or "v")
         self.release(ends)
+        if i.function is plus_product:
+            return f"{self.names[i]} = np.copy({self.text(i.args[0])})\n" + self.added(
+                i, self.names[i]
+            )
         return f"{self.names[i]} = {call}"
 
     def into(self, i: Instruction, call: str) -> str:
@@ -451,7 +455,7 @@ class Writer:
         name = self.names[i]
         if i.function is plus_product:
             c = self.names[i.args[0]]
-            return f"np.copyto({name}, {c}); " * (c != name) + self.added(i, name)
+            return f"np.copyto({name}, {c})\n" * (c != name) + self.added(i, name)
         positional = i.function is np.dot or (isinstance(i.function, np.ufunc) and not i.kwargs)
         positional = positional and i.function not in (np.maximum, np.minimum)  # deprecated there
         return f"{call[:-1]}, {name})" if positional else f"{call[:-1]}, out={name})"

@@ -303,7 +303,7 @@ def test_gradients_are_clipped() -> None:
             return nn.utils.clip_grad_norm_([w], 0.5), w.grad
 
         grads.append([step(X.astype(np.float32)), step(X.astype(np.float32) * 0.01)])
-    assert_same(grads[1], grads[0])
+    assert_same(grads[1], grads[0], bits=False)
 
 
 def test_what_asks_whether_it_is_an_array_hears_yes() -> None:

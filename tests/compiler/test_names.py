@@ -72,11 +72,11 @@ def test_a_step_has_its_parts_and_the_users_names() -> None:
     found = sections(mlp().source)
     assert [*found] == ["forward", "backward", "forward: what no gradient needs", "update"]
     assert "# model.layers.0 (Linear)\n" in found["forward"]
-    assert "out=model_layers_1)" in found["forward"]
+    assert ", model_layers_1)" in found["forward"]
     assert "# model.layers.0 (Linear)\n" in found["backward"]
-    assert "out=d_model_layers_2_weight)" in found["backward"]
+    assert ", d_model_layers_2_weight)" in found["backward"]
     assert "loss = " in found["forward: what no gradient needs"]
-    assert "out=model_layers_0_weight)" in found["update"]
+    assert ", model_layers_0_weight)" in found["update"]
     assert "matmul" not in found["update"]
 
 

@@ -38,7 +38,11 @@ def scaled(x: Any) -> tuple[Any, Any]:
     """A number and an array whose product it is; None if it is no such product."""
     if isinstance(x, Instruction) and x.function is np.multiply:
         for s, y in (x.args, x.args[::-1]):
-            if is_number(s) and isinstance(y, Instruction) and (y.shape, y.dtype) == (x.shape, x.dtype):
+            if (
+                is_number(s)
+                and isinstance(y, Instruction)
+                and (y.shape, y.dtype) == (x.shape, x.dtype)
+            ):
                 return s, y
     return None, x
 
