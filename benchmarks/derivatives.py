@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from contestants import BY_ROWS, DIFFERENTIATORS, Contestant
 from result import Result, ratio_text, time_text
-from timing import Apart, alternate, quartiles
+from timing import ONE_THREAD, Apart, alternate, quartiles
 
 OURS, RIVALS = "tensorgrad", ("autograd", "mygrad")
 GAIN = 5  # how much longer than one sweep with all rows a loop over the rows takes, at least
 ALIKE = {
-    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NPROC"), "1"),  # NPROC: of XLA
+    **ONE_THREAD,
     # glibc keeps what is freed. By default large arrays go back to the system and come again page
     # by page, half of the time in some steps, or not, by what the process had freed before.
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
@@ -28,11 +28,6 @@ ALIKE = {
 }
 
 Arrays = list[Any]
-
-
-def rosenbrock(np, x):
-    """H. Rosenbrock's valley (1960), chained."""
-    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
 
 def logistic(np, w, x, y):
@@ -75,10 +70,6 @@ def attention(np, W_q, W_k, W_v, W_o, x, y):
 Rng = np.random.Generator
 
 
-def chain(rng: Rng) -> tuple[Arrays, Arrays]:
-    return [rng.normal(size=1_000_000)], []
-
-
 def regression(rng: Rng) -> tuple[Arrays, Arrays]:
     return [rng.normal(size=100) / 10], [rng.normal(size=(500, 100)), rng.choice([-1.0, 1.0], 500)]
 
@@ -110,7 +101,6 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
-    "rosenbrock": Problem("gradient, Rosenbrock, n = 1,000,000", "gradient", rosenbrock, chain),
     "attention": Problem("gradient, attention 4x8x64x16", "gradient", attention, heads),
     "hvp": Problem("Hessian times vector, MLP, n = 1,000,353", "hvp", mlp, network),
     "hessian": Problem("Hessian 100x100, logistic, 500 rows", "hessian", logistic, regression),

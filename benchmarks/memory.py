@@ -1,17 +1,24 @@
-"""Memory over 10,000 training steps without the garbage collector: it must stay flat."""
+"""Memory: over 10,000 training steps without the garbage collector it must stay flat; and what a
+step of a character transformer takes at most.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+import resource
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from contestants import CONTESTANTS
 from result import Result
-from steps import OURS, PROBLEMS, make_step
+from steps import COMPILED, HAND, LLVM, OURS, ROWS, TORCH
+from timing import ONE_THREAD, Apart
 
 STEPS = 10_000
+TARGETS = {OURS: (1.5, TORCH), COMPILED: (0.5, OURS), LLVM: (0.5, OURS)}
+"""Of a transformer: how much of whose memory."""
 
 
 def resident() -> int:
@@ -20,8 +27,7 @@ def resident() -> int:
 
 
 def run(rounds: int) -> Iterator[Result]:
-    ours = next(c for c in CONTESTANTS if c.name == OURS)
-    step = make_step(ours, PROBLEMS["small"])
+    step = ROWS["small"].makers[OURS]()
     gc.collect()
     gc.disable()
     try:
@@ -41,3 +47,40 @@ def run(rounds: int) -> Iterator[Result]:
         met=more <= 0 and grown < 2**20,
         numbers={"objects": more, "bytes": grown},
     )
+
+
+class Peak:
+    """In place of a step: how much more memory ten steps take at most than before the first."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.step = make()
+
+    def __call__(self) -> float:
+        before = resident()
+        for _ in range(10):
+            self.step()
+        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return float(highest - before)
+
+
+def peak(rounds: int) -> Iterator[Result]:
+    """In a process each."""
+    row, peaks = ROWS["transformer"], {}
+    for name in (HAND, OURS, COMPILED, LLVM, TORCH):
+        try:
+            (peaks[name],) = Apart(Peak, row.makers[name], env=ONE_THREAD).ask("answers", 1)
+        except (ImportError, EOFError, NotImplementedError) as error:
+            print(f"  without {name}: {error or 'did not start'}", file=sys.stderr)
+    for name, found in peaks.items():
+        most, than = TARGETS.get(name, (0.0, ""))
+        judged = than in peaks
+        ratio = found / peaks[than if judged else HAND]
+        yield Result(
+            f"{row.title}, memory",
+            name,
+            f"{found / 2**20:.1f} MiB",
+            f"{found / peaks[HAND]:.2f}x",
+            target=f"<= {most}x {than} ({ratio:.2f})" if judged else "",
+            met=ratio <= most if judged else None,
+            numbers={"bytes": found, "ratio": found / peaks[HAND]},
+        )

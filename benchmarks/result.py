@@ -22,6 +22,14 @@ def ratio_text(low: float, middle: float, high: float) -> str:
     return f"{middle:.2f}x [{low:.2f}, {high:.2f}]"
 
 
+def bytes_text(n: float) -> str:
+    """
+    >>> bytes_text(3_000_000)
+    '2.9 MiB'
+    """
+    return f"{n / 1024:.0f} KiB" if n < 2**20 else f"{n / 2**20:.1f} MiB"
+
+
 def time_text(seconds: float) -> str:
     """
     >>> time_text(0.0000425)

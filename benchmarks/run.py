@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,55 +25,37 @@ import chain  # noqa: E402
 import checkpoint  # noqa: E402
 import derivatives  # noqa: E402
 import imports  # noqa: E402
-import lstm  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
 import scalar  # noqa: E402
 import steps  # noqa: E402
-import transformer  # noqa: E402
 from result import Result  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "import": imports.run,
-    **{name: partial(steps.run, problem) for name, problem in steps.PROBLEMS.items()},
-    "transformer": transformer.run,
-    "lstm": lstm.run,
+    **{name: partial(steps.run, row) for name, row in steps.ROWS.items()},
+    "peak": memory.peak,
     "scalar": scalar.run,
     "chain": chain.run,
     "memory": memory.run,
     **{name: partial(derivatives.run, p) for name, p in derivatives.PROBLEMS.items()},
     "checkpoint": checkpoint.run,
 }
-COLUMNS = ("benchmark", "contestant", "measured", "ratio [quartiles]", "target", "met")
+WIDTHS = (40, 34, 22, 22)
 
 
-def cells(result: Result) -> tuple[str, ...]:
-    met = {None: "", True: "yes", False: "NO"}[result.met]
-    return result.benchmark, result.what, result.measured, result.ratio, result.target, met
-
-
-def show(results: Sequence[Result]) -> None:
-    """A table, with rich where it is installed."""
-    rows = [cells(result) for result in results]
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
-        for row in (COLUMNS, *rows):
-            print("  ".join(map(str.ljust, row, widths)).rstrip())
-        return
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*row, style="red" if row[-1] == "NO" else None)
-    Console().print(table)
+def line(result: Result) -> str:
+    """A row of the table, which is printed when it is known."""
+    met = {None: "", True: "met", False: "MISSED"}[result.met]
+    cells = result.benchmark, result.what, result.measured, result.ratio
+    padded = [cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)]
+    return "  ".join([*padded, result.target, met]).rstrip()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each contestant")
-    parser.add_argument("--together", action="store_true", help="torch and jax in this process too")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     parser.add_argument("--list", action="store_true", help="only name the benchmarks")
     options = parser.parse_args()
@@ -88,10 +70,9 @@ def main() -> None:
     about: dict[str, Any] = machine.describe()
     results: list[Result] = []
     for name in options.names or BENCHMARKS:
-        print(f"running: {name}", file=sys.stderr)
-        extra = {"together": options.together} if name in steps.PROBLEMS else {}
-        results += BENCHMARKS[name](rounds=options.rounds, **extra)
-    show(results)
+        for result in BENCHMARKS[name](rounds=options.rounds):
+            results.append(result)
+            print(line(result), flush=True)
     print(", ".join(f"{key} {value}" for key, value in about.items() if key != "peers"))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": about, "results": [asdict(result) for result in results]}

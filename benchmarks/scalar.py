@@ -104,7 +104,7 @@ def run(rounds: int) -> Iterator[Result]:
             "tensorgrad": Here(make(source, tg.Value)),
             "micrograd": Here(make(source, Micrograd)),
         }
-        ours, theirs = (runner.first(1) for runner in runners.values())
+        ours, theirs = (runner.answers(1) for runner in runners.values())
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
         times = alternate(runners, rounds)
         ratio = quartiles(times["tensorgrad"] / times["micrograd"])

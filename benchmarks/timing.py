@@ -18,13 +18,17 @@ from unittest import mock
 import numpy as np
 
 BLOCK = 0.008  # seconds: long against the clock's resolution, short against disturbances
+BUDGET = 20  # seconds of a benchmark's rounds, if they are many
 PAUSE = 0.03  # seconds: OpenBLAS threads spin for 2²⁶ cycles (26 ms) after a product, then sleep
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+ONE_THREAD = {
+    **dict.fromkeys((*THREADS, "NPROC"), "1"),  # NPROC: of XLA
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
 
 
 class Runner(Protocol):
-    def first(self, n: int) -> list[float]: ...
-
-    def answer(self) -> np.ndarray[Any, Any]: ...
+    def answers(self, n: int) -> np.ndarray[Any, Any]: ...
 
     def seconds(self, k: int) -> float: ...
 
@@ -34,17 +38,33 @@ class Here:
 
     def __init__(self, step: Callable[[], Any]) -> None:
         self.step = step
+        self.calls: list[float] = []  # how long the first ones took
 
-    def first(self, n: int) -> list[float]:
-        """The numbers that the next `n` steps return."""
-        answers = (self.step() for _ in range(n))
-        return [a.item() if hasattr(a, "item") else a for a in answers]
+    def answers(self, n: int) -> np.ndarray[Any, Any]:
+        """What the next `n` steps return, as one vector; of large arrays a hundred entries."""
+        found = []
+        for _ in range(n):
+            start = time.process_time()
+            result = self.step()
+            self.calls.append(time.process_time() - start)
+            found += [sampled(x) for x in each(result)]
+        return np.concatenate(found)
 
     def answer(self) -> np.ndarray[Any, Any]:
         """What a step returns, an array or several, as one vector."""
-        result = self.step()
-        arrays = result if isinstance(result, (tuple, list)) else [result]
-        return np.concatenate([np.ravel(np.asarray(a)) for a in arrays])
+        return np.concatenate([np.ravel(as_array(x)) for x in each(self.step())])
+
+    def parameters(self, n: int) -> np.ndarray[Any, Any]:
+        """What a step trains, after `n` more of them; of some steps nothing."""
+        for _ in range(n):
+            self.step()
+        trained = getattr(self.step, "parameters", list)()
+        return np.concatenate([np.zeros(0), *map(np.ravel, trained)])
+
+    def costs(self) -> tuple[list[float], int]:
+        """How long the first calls took, and the bytes that a compiled step keeps between them."""
+        step = self.step if is_compiled(self.step) else getattr(self.step, "f", None)
+        return self.calls, step.report().held if is_compiled(step) else 0
 
     def seconds(self, k: int) -> float:
         """How long one of `k` steps takes."""
@@ -55,6 +75,25 @@ class Here:
         for _ in repeat(None, k):
             step()
         return (time.process_time() - start) / k
+
+
+def is_compiled(f: Any) -> bool:
+    return hasattr(f, "report")
+
+
+def each(result: Any) -> Any:
+    return result if isinstance(result, (tuple, list)) else [result]
+
+
+def as_array(x: Any) -> np.ndarray[Any, Any]:
+    """The numbers of any library's array."""
+    x = x.detach() if hasattr(x, "detach") else x
+    return np.asarray(x if hasattr(x, "__array__") else getattr(x, "data", x))
+
+
+def sampled(x: Any) -> np.ndarray[Any, Any]:
+    x = np.ravel(as_array(x))
+    return x[:: max(1, x.size // 100)]
 
 
 class Apart:
@@ -81,16 +120,14 @@ class Apart:
             raise answer
         return answer
 
-    def first(self, n: int) -> list[float]:
-        return self.ask("first", n)
-
     def answer(self) -> np.ndarray[Any, Any]:
         return self.ask("answer")
 
     def seconds(self, k: int) -> float:
-        time.sleep(PAUSE)
+        pause = 0 if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else PAUSE
+        time.sleep(pause)
         answer = self.ask("seconds", k)
-        time.sleep(PAUSE)
+        time.sleep(pause)
         return answer
 
 
@@ -112,11 +149,11 @@ def serve(connection: Any, make: Any, args: Any, parent: int) -> None:
 
 def alternate(runners: dict[str, Runner], rounds: int) -> dict[str, np.ndarray[Any, Any]]:
     """Seconds per step of each runner, one entry a round."""
-    for runner in runners.values():
-        runner.seconds(3)
-    k = {name: max(1, round(BLOCK / runner.seconds(5))) for name, runner in runners.items()}
-    times = {name: np.empty(rounds) for name in runners}
-    for i in range(rounds):
+    once = {name: runner.seconds(1) for name, runner in runners.items()}
+    k = {name: max(1, round(BLOCK / seconds)) for name, seconds in once.items()}
+    total = sum(seconds * (k[name] + 1) for name, seconds in once.items())
+    times = {name: np.empty(max(5, min(rounds, round(BUDGET / total)))) for name in runners}
+    for i in range(len(next(iter(times.values())))):
         for name, runner in runners.items():
             times[name][i] = runner.seconds(k[name])
     return times

@@ -6,44 +6,52 @@ import autograd
 import autograd.numpy as np
 from autograd import value_and_grad
 
+from contestants.tensorgrad import on_each
 
-def shallow(weights, x, y, lr):
-    def loss(parameters):
+
+def shallow(weights, batches, lr):
+    def loss(parameters, x, y):
         a = x
         for W, b in parameters:
             a = 1 / (1 + np.exp(-(a @ W + b)))
         return 0.5 * np.sum((a - y) ** 2) / len(x)
 
-    return training_step(loss, weights, lr)
+    return training_step(loss, weights, batches, lr)
 
 
-def deep(weights, x, y, lr):
-    one_hot = np.eye(weights[-1][1].size, dtype=x.dtype)[y]
+def deep(weights, batches, lr):
+    eye = np.eye(weights[-1][1].size, dtype=weights[0][0].dtype)
+    batches = [(x, eye[y]) for x, y in batches]
 
-    def loss(parameters):
+    def loss(parameters, x, y):
         a = x
         for W, b in parameters[:-1]:
             a = np.maximum(a @ W + b, 0)
         W, b = parameters[-1]
         z = a @ W + b
         z = z - np.max(z, axis=1, keepdims=True)
-        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - np.sum(z * one_hot, axis=1))
+        return np.mean(np.log(np.sum(np.exp(z), axis=1)) - np.sum(z * y, axis=1))
 
-    return training_step(loss, weights, lr)
+    return training_step(loss, weights, batches, lr)
 
 
-def training_step(loss, weights, lr):
+def training_step(loss, weights, batches, lr):
     parameters = [(W.copy(), b.copy()) for W, b in weights]
     loss_and_gradients = value_and_grad(loss)
 
-    def step():
-        cost, gradients = loss_and_gradients(parameters)
+    def step(x, y):
+        cost, gradients = loss_and_gradients(parameters, x, y)
         for layer, layer_gradients in zip(parameters, gradients, strict=True):
             for p, g in zip(layer, layer_gradients, strict=True):
                 p -= lr * g
         return cost
 
-    return step
+    return on_each(step, batches)
+
+
+def gradients(f, points, constants):
+    both = value_and_grad(partial(f, np))
+    return on_each(lambda x: both(x, *constants), points)
 
 
 def gradient(f, variables, constants):

@@ -1,14 +1,17 @@
-"""tensorgrad, the training step compiled: `tg.compile`."""
+"""tensorgrad, the step compiled: `tg.compile`.
+
+Gradients are forgotten at the end of a step, as nobody asks for them.
+"""
 
 from functools import partial
 
 import tensorgrad as tg
 from contestants import tensorgrad as eager
+from contestants import transformer as eager_transformer
 
-
-def compiled(kind, weights, x, y, lr):
-    """The eager step, compiled; gradients are forgotten at its end, as nobody asks for them."""
-    return eager.__dict__[kind](weights, x, y, lr, wrap=tg.compile)
-
-
-shallow, deep, convolutional = (partial(compiled, k) for k in ("shallow", "deep", "convolutional"))
+wrap = tg.compile
+kinds = ("shallow", "deep", "convolutional", "lstm", "function", "gradients")
+shallow, deep, convolutional, lstm, function, gradients = (
+    partial(getattr(eager, kind), wrap=wrap) for kind in kinds
+)
+transformer = partial(eager_transformer.tensorgrad, wrap=wrap)

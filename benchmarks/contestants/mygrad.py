@@ -5,35 +5,37 @@ import numpy as np
 from mygrad.nnet.activations import relu, sigmoid
 from mygrad.nnet.losses import softmax_crossentropy
 
+from contestants.tensorgrad import on_each
+
 mg.turn_memory_guarding_off()
 
 
-def shallow(weights, x, y, lr):
-    def loss(parameters):
+def shallow(weights, batches, lr):
+    def loss(parameters, x, y):
         a = x
         for W, b in parameters:
             a = sigmoid(a @ W + b)
         return 0.5 * mg.sum((a - y) ** 2) / len(x)
 
-    return training_step(loss, weights, lr)
+    return training_step(loss, weights, batches, lr)
 
 
-def deep(weights, x, y, lr):
-    def loss(parameters):
+def deep(weights, batches, lr):
+    def loss(parameters, x, y):
         a = x
         for W, b in parameters[:-1]:
             a = relu(a @ W + b)
         W, b = parameters[-1]
         return softmax_crossentropy(a @ W + b, y)
 
-    return training_step(loss, weights, lr)
+    return training_step(loss, weights, batches, lr)
 
 
-def training_step(loss, weights, lr):
+def training_step(loss, weights, batches, lr):
     parameters = [(mg.tensor(W), mg.tensor(b)) for W, b in weights]
 
-    def step():
-        cost = loss(parameters)
+    def step(x, y):
+        cost = loss(parameters, x, y)
         cost.backward()
         for layer in parameters:
             for p in layer:
@@ -41,7 +43,17 @@ def training_step(loss, weights, lr):
                 p.null_grad()
         return cost
 
-    return step
+    return on_each(step, batches)
+
+
+def gradients(f, points, constants):
+    def both(x):
+        x = mg.tensor(x)
+        value = f(mg, x, *constants)
+        value.backward()
+        return value.data, x.grad
+
+    return on_each(both, points)
 
 
 def gradient(f, variables, constants):

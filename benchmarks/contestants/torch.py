@@ -1,26 +1,29 @@
-"""PyTorch, eager."""
+"""PyTorch, eager, or by torch.compile."""
 
 from functools import partial
+from itertools import cycle
 
 import torch
 from torch import func, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 
-def shallow(weights, x, y, lr):
+def shallow(weights, batches, lr, compiled=False):
     layers = linear_layers(weights)
     model = nn.Sequential(layers[0], nn.Sigmoid(), layers[1], nn.Sigmoid())
-    half = 0.5 / len(x)
-    return training_step(model, lambda a, y: half * mse_loss(a, y, reduction="sum"), x, y, lr)
+    half = 0.5 / len(batches[0][0])
+    cost = lambda a, y: half * mse_loss(a, y, reduction="sum")
+    return training_step(model, cost, sgd(model, lr), batches, compiled)
 
 
-def deep(weights, x, y, lr):
+def deep(weights, batches, lr, compiled=False):
     layers = linear_layers(weights)
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-    return training_step(model, cross_entropy, x, y, lr)
+    return training_step(model, cross_entropy, sgd(model, lr), batches, compiled)
 
 
-def convolutional(weights, x, y, lr):
+def convolutional(weights, batches, lr, compiled=False, last=False):
+    """`last`: in the memory layout with channels last."""
     kernels = [nn.Conv2d(W.shape[1], W.shape[0], 5) for W, _ in weights[:2]]
     with torch.no_grad():
         for layer, (W, b) in zip(kernels, weights[:2], strict=True):
@@ -31,7 +34,9 @@ def convolutional(weights, x, y, lr):
         *(kernels[0], nn.ReLU(), nn.MaxPool2d(2), kernels[1], nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), layers[0], nn.ReLU(), layers[1]),
     )
-    return training_step(model, cross_entropy, x, y, lr)
+    if last:
+        model = model.to(memory_format=torch.channels_last)
+    return training_step(model, cross_entropy, sgd(model, lr), batches, compiled)
 
 
 def linear_layers(weights):
@@ -43,16 +48,72 @@ def linear_layers(weights):
     return layers
 
 
-def training_step(model, cost, x, y, lr):
-    x, y = torch.tensor(x), torch.tensor(y)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+def lstm(weights, batches, lr, compiled=False):
+    units, pixels = weights["lstm.weight_hh_l0"].shape[1], batches[0][0].shape[2]
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(pixels, units, batch_first=True)
+            self.answer = nn.Linear(units, len(weights["answer.bias"]))
+
+        def forward(self, x):
+            return self.answer(self.lstm(x)[0][:, -1])
+
+    model = Reader()
+    model.load_state_dict({name: torch.tensor(a) for name, a in weights.items()})
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    return training_step(model, cross_entropy, optimizer, batches, compiled)
+
+
+def sgd(model, lr):
+    return torch.optim.SGD(model.parameters(), lr=lr)
+
+
+def training_step(model, cost, optimizer, batches, compiled=False):
+    """`compiled`: forward and gradients by torch.compile, as its users do."""
+    batches = cycle([tensors(batch) for batch in batches])
+    loss_of = lambda x, y: cost(model(x), y)
+    loss_of = torch.compile(loss_of) if compiled else loss_of
 
     def step():
-        loss = cost(model(x), y)
+        loss = loss_of(*next(batches))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss
+
+    return step
+
+
+class Spelled:
+    """PyTorch's functions under NumPy's names, for numbers among the arguments too."""
+
+    def maximum(self, x, y):
+        return torch.clamp(x, min=y)
+
+    def minimum(self, x, y):
+        return torch.clamp(x, max=y)
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def function(f, arrays, compiled=False):
+    compute, arrays = partial(f, Spelled()), cycle(tensors(arrays))
+    compute = torch.compile(compute) if compiled else compute
+    return lambda: compute(next(arrays))
+
+
+def gradients(f, points, constants, compiled=False):
+    points, constants = cycle([tensors(point) for point in points]), tensors(constants)
+    compute = partial(f, Spelled())
+    compute = torch.compile(compute) if compiled else compute
+
+    def step():
+        x = next(points)[0].requires_grad_()
+        value = compute(x, *constants)
+        return value, *torch.autograd.grad(value, x)
 
     return step
 

@@ -1,74 +1,23 @@
-"""What a good NumPy programmer writes by hand: the yardstick.
+"""The net of Nielsen ch. 6 in NumPy by hand: ReLU of two convolutions with pooling, dense layers,
+softmax, SGD.
 
-Nothing is computed that is not needed (no gradient of the input), parameters change in place, and
-everything stays float32.
+Channels lie last, and each convolution is one product with the matrix of all its columns.
 """
+
+from itertools import cycle
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 
-def shallow(weights, x, y, lr):
-    """Sigmoid layers, ½‖a - y‖², the mean over the batch (Nielsen ch. 2, BP1 to BP4)."""
-    (W1, b1), (W2, b2) = [(W.copy(), b.copy()) for W, b in weights]
-    n = len(x)
-
-    def step():
-        a1 = 1 / (1 + np.exp(-(x @ W1 + b1)))
-        a2 = 1 / (1 + np.exp(-(a1 @ W2 + b2)))
-        error = a2 - y
-        loss = 0.5 * np.sum(error * error) / n
-        d2 = error / n * a2 * (1 - a2)
-        d1 = d2 @ W2.T * a1 * (1 - a1)
-        gradients = x.T @ d1, d1.sum(axis=0), a1.T @ d2, d2.sum(axis=0)
-        for p, g in zip((W1, b1, W2, b2), gradients, strict=True):
-            p -= lr * g
-        return loss
-
-    return step
-
-
-def deep(weights, x, y, lr):
-    """ReLU layers, softmax cross-entropy with class numbers, the mean over the batch."""
-    (W1, b1), (W2, b2), (W3, b3) = [(W.copy(), b.copy()) for W, b in weights]
-    n, rows = len(x), np.arange(len(x))
-
-    def step():
-        a1 = np.maximum(x @ W1 + b1, 0)
-        a2 = np.maximum(a1 @ W2 + b2, 0)
-        z = a2 @ W3 + b3
-        z -= z.max(axis=1, keepdims=True)
-        e = np.exp(z)
-        total = e.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(total[:, 0]) - z[rows, y])
-        d3 = e / total
-        d3[rows, y] -= 1
-        d3 /= n
-        d2 = d3 @ W3.T * (a2 > 0)
-        d1 = d2 @ W2.T * (a1 > 0)
-        gradients = (
-            *(x.T @ d1, d1.sum(axis=0)),
-            *(a1.T @ d2, d2.sum(axis=0)),
-            *(a2.T @ d3, d3.sum(axis=0)),
-        )
-        for p, g in zip((W1, b1, W2, b2, W3, b3), gradients, strict=True):
-            p -= lr * g
-        return loss
-
-    return step
-
-
-def convolutional(weights, x, y, lr):
-    """The net of Nielsen ch. 6: ReLU of two convolutions with pooling, dense layers, softmax.
-
-    Channels lie last, and each convolution is one product with the matrix of all its columns.
-    """
+def plain(weights, batches, lr):
     (W1, b1), (W2, b2), (W3, b3), (W4, b4) = [(W.copy(), b.copy()) for W, b in weights]
     W1, W2 = (np.ascontiguousarray(W.transpose(2, 3, 1, 0)).reshape(-1, len(W)) for W in (W1, W2))
     maps = len(b2)
     W3 = np.ascontiguousarray(W3.reshape(maps, 4, 4, -1).transpose(1, 2, 0, 3)).reshape(W3.shape)
-    n, rows = len(x), np.arange(len(x))
-    x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    batches = [(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y) for x, y in batches]
+    n = len(batches[0][0])
+    rows, batches = np.arange(n), cycle(batches)
 
     def columns(a):
         windows = sliding_window_view(a, (5, 5), (1, 2)).transpose(0, 1, 2, 4, 5, 3)
@@ -95,6 +44,7 @@ def convolutional(weights, x, y, lr):
         return out
 
     def step():
+        x, y = next(batches)
         c1 = columns(x)
         a1 = np.maximum((c1 @ W1).reshape(n, 24, 24, -1) + b1, 0)
         p1 = pooled(a1)
