@@ -127,11 +127,13 @@ def parts_of(program: Program, modules: Mapping[int, str]) -> None:
             homes[start:end] = [node.scope] * (end - start)
     backward = {i for i, step in zip(program.body, steps) if step == BACKWARD}
     users = users_of(program)
+    after = ""
     for k in reversed(range(len(steps))):  # the seed
         i = program.body[k]
-        if backward.issuperset(users.get(i, [i])) and [*steps, ""][k + 1] == BACKWARD:
+        if backward.issuperset(users.get(i, [i])) and after == BACKWARD:
             steps[k] = BACKWARD
             backward.add(i)
+        after = steps[k]
     plain = [home is None and i not in valued for i, home in zip(program.body, homes)]
     later: set[Instruction] = set()  # than a sweep
     for k, i in enumerate(program.body):
