@@ -328,7 +328,7 @@ def words(tree: ast.AST) -> set[str]:
 def asks(node: ast.AST) -> bool:
     """Whether code asks for the type of an array."""
     match node:
-        case ast.Call(ast.Name("isinstance"), [_, types]):
+        case ast.Call(ast.Name("isinstance" | "issubclass"), [_, types]):
             return bool(words(types) & TYPES)
         case ast.Compare(comparators=[types]):
             return bool(words(types) & TYPES)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
@@ -115,10 +114,8 @@ class Tracer:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """What `isinstance` tells a user's function, for it to branch as on arrays and numbers."""
-        asking = sys._getframe(1).f_globals.get("__name__") or ""
-        if asking.partition(".")[0] in ("tensorgrad", "numpy"):
-            return Tracer
+        """What `isinstance` tells a function, which branches as on arrays and numbers. Who asks
+        because it is going to look at the numbers asks `issubclass(type(x), ...)`."""
         if self.weak:
             return self.instruction.dtype
         return np.ndarray if self.instruction.shape else self.dtype.type

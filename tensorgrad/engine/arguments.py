@@ -108,7 +108,7 @@ def ordinary(x: Any, name: str) -> Any:
         return x
     if is_foreign([type(x)]) or held_as(x):
         raise TypeError(f"{name} does not compute as {called(x)} does; {way_out(x)}")
-    if not isinstance(x, np.ndarray):
+    if not issubclass(type(x), np.ndarray):
         return x
     # np.ma is loaded when it is first named: only arrays of another class are asked
     if isinstance(x, (np.ma.MaskedArray, np.matrix)):

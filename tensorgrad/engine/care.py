@@ -289,7 +289,7 @@ def finite(g: Array) -> bool:
     """Whether a cotangent has finite entries only, for all examples of a `vmap`."""
     if type(g) is not np.ndarray:
         g = innermost(g)
-        if isinstance(g, np.inexact):
+        if issubclass(type(g), np.inexact):
             return cmath.isfinite(g)
     if type(g) is np.ndarray:
         entries = g if g.ndim < 2 else g.ravel("K")  # a view, in whatever order it lies in memory

@@ -25,7 +25,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, node, i)
         c = created(np.asarray, c, like=x)[()]
-    if isinstance(c, ndarray):
+    if issubclass(type(c), ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
     if c.dtype.kind not in "biufc":
         raise misfit(returned, node, i)

@@ -39,7 +39,7 @@ def only(chosen: Array, g: Array) -> Array:
     That is `np.where(chosen, g, 0)`; but on random signs that mispredicts every other branch: 230
     µs for 128x512 float32, where multiplying takes 17; and as integers 0 times infinity is 0.
     """
-    if isinstance(g, np.generic) and isinstance(chosen, np.bool):
+    if issubclass(type(g), np.generic) and issubclass(type(chosen), np.bool):
         return g if chosen else type(g)(0)
     if type(g) is type(chosen) is np.ndarray and g.dtype in BITS:
         bits = BITS[g.dtype]

@@ -283,7 +283,7 @@ def number(x: Any) -> Any:
     """A setting or a count as Python's: a NumPy float64 would turn float32 into float64."""
     if isinstance(x, (tuple, list)):
         return tuple(map(number, x))
-    return x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+    return x.item() if issubclass(type(x), (np.generic, np.ndarray)) else x
 
 
 def is_like(x: Any, p: Value) -> bool:

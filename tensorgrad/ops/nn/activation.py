@@ -51,7 +51,7 @@ sigmoid = primitive(
 def rectified(x: Array) -> Array:
     """max(0, x), NaN for NaN. (On a number np.maximum takes 0.6 µs, comparing 0.1; of two arrays
     it takes half the time of one array and a number, which counts where they are large.)"""
-    if isinstance(x, np.floating):
+    if issubclass(type(x), np.floating):
         return type(x)(0) if x <= 0 else x
     return np.maximum(x, np.zeros_like(x) if x.size > LARGE else 0)
 
