@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tensorgrad.train.step import Step
     from tensorgrad.transforms.custom import checkpoint, custom_vjp
     from tensorgrad.transforms.derivatives import (
+        compute,
         elementwise_grad,
         grad,
         hessian,
@@ -57,6 +58,7 @@ __all__ = [
     "array",
     "checkpoint",
     "compile",
+    "compute",
     "custom_vjp",
     "data",
     "debug",

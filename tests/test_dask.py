@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import Value
+from tensorgrad import Value, data, nn, optim
+from tensorgrad.engine import chunked as chunked_arrays
 from tensorgrad.nn import functional as F
 
 dask = pytest.importorskip("dask")
@@ -22,6 +24,15 @@ def draw(*shape: int) -> Any:
 
 
 X, Y = draw(4, 3), draw(4, 3)
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_computed() -> Iterator[None]:
+    """And in one thread, which starts at once."""
+    chunked_arrays.made.clear()
+    chunked_arrays.computed.clear()
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 def refuse(*args: Any, **kwargs: Any) -> Any:
@@ -99,16 +110,263 @@ def test_the_user_computes_at_the_border() -> None:
     np.testing.assert_array_equal(np.asarray(v.detach()), X)
 
 
+ROWS, FEATURES = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
+USES: dict[str, tuple[Callable[..., Any], Any]] = {
+    "classes": (lambda w, X, c: F.cross_entropy(X @ w, c), draw(3, 4)),
+    "log-likelihood of classes": (
+        lambda w, X, c: F.nll_loss(F.log_softmax(X @ w), c, reduction="sum"),
+        draw(3, 4),
+    ),
+    "a number for each category": (lambda w, X, c: (w[c] * X[:, 0]).sum(), draw(4)),
+    "rows for each category": (lambda w, X, c: (F.embedding(c, w) * X[:, :2]).sum(), draw(4, 2)),
+    "a mask of rows": (lambda w, X, c: ((X @ w)[c == 1] ** 2).sum(), draw(3)),
+    "a new axis": (lambda w, X, c: ((X * w[None]) ** 2).mean() + (X @ w)[:, None].var(), draw(3)),
+    "rows by number": (lambda w, X, c: ((X @ w)[[0, 5, 5]] ** 2).sum(), draw(3)),
+    "rows taken": (lambda w, X, c: (np.take(X @ w, [[0, 5], [5, -1]]) ** 2).sum(), draw(3)),
+    "principal components": (
+        lambda w, X, c: ((X - X @ w @ w.T) ** 2).sum(axis=1).mean(),
+        draw(3, 2),
+    ),
+    "per example": (lambda w, X, c: tg.vmap(lambda x: (x @ w) ** 2)(X).mean(), draw(3)),
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_numpys_parameters_meet_chunked_data(name: str) -> None:
+    """The result is chunked, and so is the gradient by what was NumPy's."""
+    f, w = USES[name]
+    with dask.config.set(scheduler=refuse):
+        data = da.from_array(ROWS, chunks=(6, 2)), da.from_array(FEATURES, chunks=6)
+        g = tg.grad(f)(w, *data)
+    assert isinstance(g, da.Array)
+    np.testing.assert_allclose(g.compute(), tg.grad(f)(w, ROWS, FEATURES), rtol=1e-10)
+
+
+def test_care_is_taken_inside_of_chunks() -> None:
+    """As without chunks: 0 adds 0 where a factor is infinite, in products and sums of products."""
+
+    @np.errstate(all="ignore")
+    def f(a: Any, b: Any, mask: Any) -> Any:
+        return np.where(mask, a @ b, 0).sum() + (np.where(mask, np.log(a), a) ** 2).sum()
+
+    a, mask = np.array([[0.0, 1, 2], [3, 0, 1], [1, 1, 1]]), np.array([[False], [False], [True]])
+    b = np.array([[np.inf, 1, 0], [1, -np.inf, 0], [np.nan, 1, 2.0]])
+    expected = tg.grad(f, argnums=(0, 1))(a, b, mask)
+    found = tg.grad(f, argnums=(0, 1))(chunked(a), chunked(b), mask)
+    for x, y in zip(found, expected):
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(x.compute(scheduler="synchronous"), y)
+
+
+# All results in one pass.
+
+
+serials = itertools.count()
+
+
+class Read:
+    """Counts how often a chunk is read."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, x: Any, block_id: Any = None) -> Any:
+        self.times += block_id is not None
+        return x
+
+
+def counted() -> tuple[Read, Any, Any]:
+    """Two chunks, and who counts how often they are read."""
+    read = Read()
+    X = da.from_array(ROWS, chunks=(10, 3)).map_blocks(
+        read, dtype=float, name=f"read-{next(serials)}"
+    )
+    read.times = 0
+    return read, X, da.from_array((FEATURES > 1) * 1.0, chunks=10)
+
+
+def logistic(X: Any, y: Any) -> Callable[[Any], Any]:
+    return lambda w: F.binary_cross_entropy_with_logits(X @ w, y)
+
+
+def test_loss_and_gradients_are_computed_in_one_pass() -> None:
+    read, X, y = counted()
+    w = {"w": np.zeros(3)}
+    loss, g = tg.compute(*tg.value_and_grad(lambda p: logistic(X, y)(p["w"]))(w))
+    assert read.times == 2
+    np.testing.assert_allclose(loss, np.log(2))
+    np.testing.assert_allclose(g["w"], tg.grad(logistic(ROWS, (FEATURES > 1) * 1.0))(w["w"]))
+    assert type(g["w"]) is np.ndarray
+
+
+def test_what_is_computed_twice_warns() -> None:
+    w, v = np.ones(3), np.eye(3)[0]
+    read, X, y = counted()
+    loss, g = tg.value_and_grad(logistic(X, y))(w)
+    tg.compute(loss)
+    with pytest.warns(UserWarning, match="computes again"):
+        tg.compute(g)
+
+    read, X, y = counted()
+    p = Value(w)
+    loss = logistic(X, y)(p)
+    loss.item()
+    loss.backward()
+    with pytest.warns(UserWarning, match="computes again"):
+        tg.compute(p.grad)
+
+    read, X, y = counted()
+    for _ in range(3):
+        w = w - 1.0
+        tg.compute(*tg.value_and_grad(logistic(X, y))(w))
+        tg.compute(tg.hvp(logistic(X, y), (w,), (v,)))  # of a direction that may be new
+    assert read.times == 2 * 6
+
+
+def test_a_step_reads_the_data_once() -> None:
+    read, X, y = counted()
+    model = nn.Linear(3, 1, rng=0)
+    loss = F.binary_cross_entropy_with_logits
+    step = tg.Step(model, lambda a, y: loss(a[:, 0], y), optim.Adam(model.parameters()))
+    for n in range(1, 4):
+        assert type(step(X, y).data) is np.float64
+        assert read.times == 2 * n
+    assert type(model.weight.data) is np.ndarray
+
+    w = Value(np.zeros(3))
+    optimizer = optim.SGD([w], lr=0.1)
+    logistic(X, y)(w).backward()
+    optimizer.step()
+    assert read.times == 2 * 4
+    assert type(w.data) is np.ndarray
+
+
+def test_searches_over_chunked_data_find_what_they_find_in_memory() -> None:
+    for method in (
+        lambda p: optim.LBFGS(p, max_iter=3, line_search_fn="strong_wolfe"),
+        lambda p: optim.NewtonCG(p, max_iter=2),
+        lambda p: optim.SciPy(p, options={"maxiter": 2}),
+        lambda p: optim.SciPy(p, "trust-ncg", options={"maxiter": 1}),
+    ):
+        found = []
+        for rows in (counted()[1:], (ROWS, (FEATURES > 1) * 1.0)):
+            w = Value(np.zeros(3))
+            optimizer = method([w])
+
+            def closure(w: Any = w, optimizer: Any = optimizer, rows: Any = rows) -> Any:
+                optimizer.zero_grad()
+                loss = logistic(*rows)(w)
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+            found.append(w.data)
+        np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_parameters_are_numpys() -> None:
+    with pytest.raises(TypeError, match="parameters are NumPy's"):
+        optim.SGD([Value(chunked(X))], lr=0.1)
+
+
+# Batches by chunk.
+
+
+def test_chunks_are_computed_one_at_a_time_and_shuffled() -> None:
+    read, X, _ = counted()
+    batches = data.Chunks(X, np.arange(20), batch_size=2, shuffle=True)
+    assert len(batches) == 2 * 5
+    one = next(iter(batches))
+    assert read.times == 1
+    assert [part.shape for part in one] == [(2, 3), (2,)]
+    first, second = ([*batches] for _ in range(2))
+    for epoch in (first, second):
+        x, i = map(np.concatenate, zip(*epoch))
+        np.testing.assert_array_equal(np.sort(i), np.arange(20))
+        np.testing.assert_array_equal(x, ROWS[i])
+    assert not np.array_equal(*(np.concatenate([i for _, i in e]) for e in (first, second)))
+    ahead = [i for _, i in data.Chunks(X, np.arange(20), batch_size=2, shuffle=True, prefetch=2)]
+    np.testing.assert_array_equal(
+        np.concatenate(ahead),
+        np.concatenate(
+            [
+                one[1],
+                *[  # again
+                    i for _, i in [*data.Chunks(X, np.arange(20), batch_size=2, shuffle=True)][1:]
+                ],
+            ]
+        ),
+    )
+
+
+def test_chunks_say_what_does_not_fit() -> None:
+    X = da.from_array(ROWS, chunks=(5, 3))
+    with pytest.raises(TypeError, match="DataLoader takes NumPy's"):
+        data.Chunks(ROWS)
+    with pytest.raises(TypeError, match=r"data\.Chunks"):
+        data.DataLoader(X, FEATURES)
+    with pytest.raises(ValueError, match="equally long"):
+        data.Chunks(X, FEATURES[1:])
+    keep = X[:, 0] > 0
+    unknown = data.Chunks(X[keep], da.from_array(FEATURES, chunks=5)[keep])
+    with pytest.raises(TypeError, match="not known yet"):
+        len(unknown)
+    assert sum(len(y) for _, y in unknown) == (ROWS[:, 0] > 0).sum()
+    with pytest.raises(ValueError, match="rechunk the arrays alike"):
+        [*data.Chunks(X[keep], da.from_array(FEATURES, chunks=5)[keep[::-1]])]
+
+
+def test_fit_learns_from_chunks_and_from_all_at_once() -> None:
+    X, c = da.from_array(ROWS, chunks=(5, 3)), da.from_array((ROWS[:, 0] > 0) * 1, chunks=5)
+    for batches in ((X, c), [(X, c)]):
+        model = nn.Linear(3, 2, rng=0)
+        optimizer = optim.Adam(model.parameters(), lr=1.0)
+        history = tg.fit(
+            model, batches, F.cross_entropy, optimizer, epochs=5, validation=(X, c), progress=False
+        )
+        assert history[-1].accuracy > 0.9
+
+
+def test_batch_norm_remembers_numbers() -> None:
+    X = da.from_array(ROWS, chunks=(5, 3))
+    norms = [nn.BatchNorm1d(3) for _ in range(2)]
+    for norm, x in zip(norms, (X, ROWS)):
+        norm(x)
+    assert type(norms[0].running_mean) is np.ndarray
+    np.testing.assert_allclose(norms[0].running_var, norms[1].running_var, rtol=1e-6)
+
+
+def test_daskss_own_progress_bar_shows_the_pass(capsys: Any) -> None:
+    from dask.diagnostics import ProgressBar
+
+    _, X, y = counted()
+    with ProgressBar():
+        tg.compute(*tg.value_and_grad(logistic(X, y))(np.zeros(3)))
+    assert "100%" in capsys.readouterr().out
+
+
+# What Dask has not.
+
+
 @pytest.mark.parametrize(
     ("f", "name"),
     [
-        (lambda v: np.sort(v, axis=0), "sort"),
-        (lambda v: v[np.array([0, 0, 1])].sum().backward(), "scatter_add"),
+        (lambda v: np.sort(v, axis=0), "sort.*tg.compute"),
+        (lambda v: np.linalg.det(v[:3]), "det.*tg.compute"),
+        (lambda v: np.maximum.accumulate(v), "maximum.accumulate.*tg.compute"),
+        (lambda v: tg.scipy.linalg.expm(v[:3]), "expm.*tg.compute"),
+        (lambda v: v[da.from_array(X > 0.5, chunks=2)].sum().backward(), "mask of rows"),
     ],
 )
-def test_what_dask_cannot_do_is_named(f: Callable[..., Any], name: str) -> None:
+def test_what_dask_cannot_do_is_named_with_the_way_out(f: Callable[..., Any], name: str) -> None:
     with (
         dask.config.set(scheduler=refuse),
         pytest.raises((TypeError, NotImplementedError), match=name),
     ):
         f(Value(chunked(X)))
+
+
+def test_cholesky_is_numpys_lower_one() -> None:
+    a = X.T @ X
+    g = tg.grad(lambda a: (np.linalg.cholesky(a) ** 3).sum())
+    np.testing.assert_allclose(g(da.from_array(a)).compute(), g(a), rtol=1e-9)

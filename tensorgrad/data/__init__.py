@@ -2,10 +2,12 @@
 
 `digits` comes with the package; `mnist`, its relatives, `cifar10` and `tiny_shakespeare` are read
 from disk or downloaded once; `ImageFolder` and `read_csv` read your own; `moons`, `circles`,
-`spirals` and `blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches, and
-the functions of `images.py` make other pictures of the same things.
+`spirals` and `blobs` are drawn. `DataLoader` cuts arrays or any data set into shuffled batches,
+`Chunks` those of Dask, chunk by chunk, and the functions of `images.py` make other pictures of the
+same things.
 """
 
+from tensorgrad.data.chunks import Chunks
 from tensorgrad.data.cifar import cifar10
 from tensorgrad.data.digits import TrainTest, digits
 from tensorgrad.data.folder import ImageFolder, Table, read_csv, read_image
@@ -42,6 +44,7 @@ from tensorgrad.data.subsets import (
 
 __all__ = [
     "BatchSampler",
+    "Chunks",
     "ConcatDataset",
     "DataLoader",
     "Dataset",

@@ -10,7 +10,6 @@ Nobody looks at numbers to decide what to do, but through `anywhere`: some array
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
@@ -41,12 +40,14 @@ class Kind:
     `writes`: whether it writes down what is done with it, and whole functions `as_one`.
     `alone`: whether it may be held without a Value around it.
     `readings`: what stands between a sweep and the rules of a node that holds one.
+    `lazy`: whether its numbers come when they are computed, several at once in one pass.
     `creators`: the functions that create such arrays where they are told `like=` which.
     """
 
     creators: frozenset[Any] = frozenset(
         {np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri}
     )
+    lazy = False
 
     def __init__(
         self,
@@ -98,9 +99,17 @@ class Kind:
         """Whether a cotangent has finite entries only: False where nobody knows."""
         return self.numbers and bool(np.all(np.isfinite(g)))
 
+    def take_care(self, rule: Any, function: Any, args: list[Any], params: Any) -> Array:
+        """What a care rule answers, one of whose args is `Careful`; see `care.py`."""
+        return rule(function, args, params)
+
     def to_numbers(self, x: Array) -> Any:
         """As NumPy has it: at the user's border only (`item`, `float`, files), as that may cost."""
         return np.asarray(x)
+
+    def all_to_numbers(self, xs: Sequence[Array], warn: bool = False) -> Sequence[Any]:
+        """Several at once. `warn`: of work that was done before."""
+        return [self.to_numbers(x) for x in xs]
 
 
 class Plain(Kind):
@@ -129,27 +138,8 @@ class Plain(Kind):
         return x
 
 
-class Chunked(Kind):
-    """Dask's arrays: lazy, of sizes that may be unknown."""
-
-    creators = Kind.creators - {np.eye}
-
-    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
-        with warnings.catch_warnings():  # of functions that it has not, before it computes them
-            warnings.simplefilter("error", FutureWarning)
-            try:
-                return op.forward(*inputs, **params)
-            except FutureWarning as warning:
-                raise NotImplementedError(f"{warning}".partition(" You")[0]) from None
-
-
 NUMPY: Kind = Plain(rank=0)
-CHUNKED = Chunked(numbers=False)
-kinds: dict[type | str, Kind] = {
-    **dict.fromkeys(PLAIN, NUMPY),
-    "dask.array.core.Array": CHUNKED,
-    "dask.array._array_expr._collection.Array": CHUNKED,
-}
+kinds: dict[type | str, Kind] = {**dict.fromkeys(PLAIN, NUMPY)}
 """The rows, by type, or by its full name where that belongs to a library not loaded yet."""
 
 met: set[type] = set()
@@ -276,6 +266,24 @@ def in_place(x: Any) -> Any:
 def to_numbers(x: Any) -> Any:
     """As NumPy has it, at the user's border."""
     return kind_of(x).to_numbers(x)
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether the numbers of `x` are to be computed yet."""
+    return kind_of(x).lazy
+
+
+def all_to_numbers(xs: Sequence[Any], warn: bool = False) -> list[Any]:
+    """Lazy arrays as NumPy's, in one pass, which does work that they share once; others as they
+    are. `warn`: of work that was done before.
+    """
+    found = list(xs)
+    places = [i for i, x in enumerate(xs) if is_lazy(x)]
+    if places:
+        kind = kind_of(xs[places[0]])
+        for i, x in zip(places, kind.all_to_numbers([xs[i] for i in places], warn)):
+            found[i] = x
+    return found
 
 
 def shares_memory(x: Any) -> bool:

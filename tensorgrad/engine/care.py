@@ -44,6 +44,7 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
     """A cotangent whose zeros ask nothing. `payload`: an array, or a Value."""
 
     __slots__ = ("payload",)
+    __array_priority__ = 1.0  # Dask asks its chunks
 
     def __init__(self, payload: Array) -> None:
         self.payload = payload
@@ -55,7 +56,8 @@ class Careful(np.lib.mixins.NDArrayOperatorsMixin):
             inputs = np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y
         elif method != "__call__":
             return written(out, run(getattr(ufunc, method), inputs, kwargs, None))
-        return written(out, run(OPERATORS.get(ufunc, ufunc), inputs, kwargs, cares.get(ufunc)))
+        function = ufunc if kwargs else OPERATORS.get(ufunc, ufunc)
+        return written(out, run(function, inputs, kwargs, cares.get(ufunc)))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in cares and kwargs.get("out") is not None:
@@ -135,7 +137,8 @@ def run(
         args = [*map(bare, args)]
         params = {name: bare(x) for name, x in params.items()}
         return careful(function(*args, **params))
-    return careful(rule(function, list(args), params))
+    kind = kind_of(innermost(linear[0]))
+    return careful(kind.take_care(rule, function, list(args), params))
 
 
 def written(out: tuple[Any, ...], made: Any) -> Any:

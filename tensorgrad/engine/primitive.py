@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from numpy import ndarray
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
-from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, met, run
+from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, kinds_in, met, run
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
@@ -121,7 +121,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         if many:
             nodes, inputs = tuple(nodes), tuple(inputs)
         if met and plain:
-            plain = all(type(x) in PLAIN for x in inputs) and not running
+            plain = all(type(x) in PLAIN for x in inputs) and not (running or kinds_in(params))
     if not plain:
         for x in inputs:
             if hasattr(x, "__primitive__"):

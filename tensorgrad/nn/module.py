@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import copied, in_place, is_array, to_numbers
+from tensorgrad.engine.arrays import all_to_numbers, copied, in_place, is_array, to_numbers
 from tensorgrad.engine.calls import call_of, forgetting_buffers, keeper
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, data_of, differentiated, entered, recorder, within
@@ -347,11 +347,11 @@ class Module:
         {'mean': array([0.2])}
         """
         new: State = {}
-        for name, x in buffers.items():
+        for name, x in zip(buffers, all_to_numbers([*map(data_of, buffers.values())])):
             old = vars(self).get(name)
             if old is None or not is_array(old):
                 raise TypeError(f"{type(self).__name__} has no buffer {name!r}, but {old!r:.60}")
-            array = in_place(copied(to_numbers(data_of(x))))
+            array = in_place(copied(to_numbers(x)))
             if array.shape != old.shape:
                 raise ValueError(f"{name} has shape {old.shape}, not {array.shape}")
             array = array.astype(old.dtype, order="C", casting="same_kind")

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tensorgrad.engine.node import Array
+from tensorgrad.engine.arrays import all_to_numbers, is_lazy, met
+from tensorgrad.engine.node import Array, data_of
 from tensorgrad.extras import printable
 from tensorgrad.value import Value
 
@@ -117,6 +118,11 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Value) or p.op is not None:
                 raise TypeError(f"an optimiser changes leaves, not {p!r}")
+            if is_lazy(p.node.data):
+                raise TypeError(
+                    f"parameters are NumPy's, not {p!r}: a graph of all steps would grow with each "
+                    "(chunked data meet NumPy's parameters; p.data.compute() makes them so)"
+                )
         for name, setting in inspect.signature(type(self)).parameters.items():
             if name not in settings:
                 continue
@@ -143,6 +149,8 @@ class Optimizer:
         Optimisers that look at several points call it at each; these call it once, before.
         """
         loss = None if closure is None else closure()
+        if met:
+            settle(loss, self.params)
         rule, states, blockwise = self.rule, self.state, self.blockwise
         for group in self.param_groups:
             settings = {
@@ -277,6 +285,19 @@ class Optimizer:
     def fits(self, shape: tuple[int, ...], p: Value) -> bool:
         """Whether an array of a parameter's state may have this shape."""
         return shape == ((*p.shape, 2) if self.entrywise and p.dtype.kind == "c" else p.shape)
+
+
+def settle(loss: Any, params: Iterable[Value]) -> None:
+    """Give the loss and the gradients, where they are lazy, their numbers, all in one pass."""
+    nodes = [p.node for p in params]
+    found = [data_of(node.grad) for node in nodes] + [getattr(loss, "data", None)]
+    if not any(map(is_lazy, found)):
+        return
+    *gradients, value = all_to_numbers(found)
+    for node, g in zip(nodes, gradients):
+        node.grad = g
+    if isinstance(loss, Value):
+        loss.node.data = value
 
 
 def number(x: Any) -> Any:

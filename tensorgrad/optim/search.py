@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.engine.node import Array, data_of
-from tensorgrad.optim.optimizer import Optimizer, pairs
+from tensorgrad.optim.optimizer import Optimizer, pairs, settle
 from tensorgrad.value import Value
 
 Closure = Callable[[], Any]
@@ -40,6 +40,7 @@ class Search(Optimizer):
 
     def gradient(self) -> Array:
         """The direction of ascent, 0 for a parameter that has no gradient."""
+        settle(None, self.params)
         parts = []
         for p in self.params:
             g = np.zeros_like(p.node.data) if p.node.grad is None else data_of(p.node.grad)
@@ -70,6 +71,7 @@ class Search(Optimizer):
                 "calls zero_grad(), computes the loss, calls its backward() and returns it"
             )
         loss = closure()
+        settle(loss, self.params)
         f = float(loss.item() if hasattr(loss, "item") else loss)
         return loss, math.inf if math.isnan(f) else f, self.gradient()
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.data.chunks import Chunks
 from tensorgrad.data.loader import DataLoader
 from tensorgrad.data.subsets import Dataset
 from tensorgrad.engine.arguments import ordinary
-from tensorgrad.engine.arrays import NUMPY, kind_of
+from tensorgrad.engine.arrays import NUMPY, is_lazy, kind_of, same_shape
 from tensorgrad.engine.node import data_of
 from tensorgrad.random import generators_of
 
@@ -88,6 +89,8 @@ def _validation_set(name: str, x: Any, batch_size: int) -> Any:
         raise TypeError(f"validation sets have names that are strings, not {name!r:.60}")
     if is_data(x) or (isinstance(x, (tuple, list)) and holds_arrays(tuple(x))):
         arrays = arrays_of(name, x)
+        if is_lazy(arrays[0]):
+            return Chunks(*arrays, batch_size=batch_size)
         return [
             tuple([a[i : i + batch_size] for a in arrays])
             for i in range(0, len(arrays[0]), batch_size)
@@ -124,7 +127,10 @@ def rows(targets: Any) -> int:
 def as_batches(batches: Any, epochs: int) -> Any:
     """What can be iterated once an epoch."""
     if holds_arrays(batches):
-        return DataLoader(*arrays_of("arrays", batches), shuffle=True)
+        arrays = arrays_of("arrays", batches)
+        if is_lazy(arrays[0]):
+            return Chunks(*arrays, batch_size=32, shuffle=True)
+        return DataLoader(*arrays, shuffle=True)
     if isinstance(batches, Dataset):
         return DataLoader(batches, shuffle=True)
     if is_data(batches):
@@ -165,7 +171,7 @@ def arrays_of(what: str, parts: Any) -> tuple[Any, ...]:
                 "so, and names, y = np.unique(labels, return_inverse=True) numbers classes"
             )
     shapes = [x.shape for x in arrays]
-    if () in shapes or len({shape[0] for shape in shapes}) > 1:
+    if () in shapes or not all(same_shape(shapes[0][:1], shape[:1]) for shape in shapes):
         raise ValueError(f"{what}: each needs a row for each example, got shapes {shapes}")
     if not shapes[0][0]:
         raise ValueError(f"{what}: no examples, got shapes {shapes}")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import wrong
+from tensorgrad.engine.arrays import met, wrong
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.care import finite
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
+from tensorgrad.optim.optimizer import settle
 from tensorgrad.train.batches import rows
 from tensorgrad.value import Value
 
@@ -118,6 +119,8 @@ class Step:
         """Leave the gradient of the loss, and no other, in the parameters."""
         self.optimizer.zero_grad()
         loss.backward()
+        if met:
+            settle(loss, self.optimizer.params)
 
     def check(self, loss: Value) -> None:
         """Go on only with numbers: FloatingPointError, before the update, if the loss or a gradient

@@ -1,0 +1,373 @@
+"""Dask's arrays, a kind: lazy, in chunks, of sizes that may be unknown.
+
+Dask answers NumPy's functions, and little is said of it here: what it spells otherwise than NumPy
+(`INSTEAD`), how a sweep takes care inside of chunks, and how several results are computed at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensorgrad.engine.arrays import Kind, kind_of, kinds, same_shape, total
+from tensorgrad.engine.care import Careful, bare, contraction, product, quotient
+from tensorgrad.engine.node import Array, Handle, Node, data_of, serials
+from tensorgrad.engine.primitive import Primitive, registry
+from tensorgrad.engine.rules import Reading
+
+
+class Chunked(Kind):
+    """The row of Dask's arrays."""
+
+    creators = Kind.creators - {np.eye}
+    lazy = True
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        """NotImplementedError, with the way out, for what Dask has not, or would compute now."""
+        way = "; tg.compute(x) makes NumPy's of what fits into memory"
+        if str(getattr(op.forward, "__module__", "")).startswith("scipy.linalg"):
+            raise NotImplementedError(f"SciPy would compute Dask's arrays here{way}")
+        forward = INSTEAD.get(op.name, op.forward)
+        with warnings.catch_warnings():  # of functions that it has not, before it computes them
+            warnings.simplefilter("error", FutureWarning)
+            try:
+                return forward(*inputs, **params)
+            except FutureWarning as warning:
+                raise NotImplementedError(f"{warning}".partition(" You")[0] + way) from None
+            except TypeError as error:
+                if "returned NotImplemented" not in f"{error}":
+                    raise
+                raise NotImplementedError(f"Dask has not {op.name} as NumPy has it{way}") from error
+
+    def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
+        if function in self.creators and args and isinstance(args[-1], (type, np.dtype)):
+            args, params = args[:-1], {**params, "dtype": args[-1]}  # by position it is not heard
+        return super().create(function, like, *args, **params)
+
+    def take_care(
+        self,
+        rule: Callable[..., Array],
+        function: Callable[..., Array],
+        args: list[Any],
+        params: Mapping[str, Any],
+    ) -> Array:
+        """Inside of each chunk, where there are numbers to look at: in a quarter of the time.
+
+        Of a sum over chunks the parts are right, and so is their sum.
+        """
+        if rule not in IN_CHUNKS or any(isinstance(bare(x), Handle) for x in args):
+            return rule(function, args, params)  # (Values: in the words of primitives)
+        args = [careful_chunks(x.payload) if type(x) is Careful else x for x in args]
+        return function(*args, **params).map_blocks(bare)
+
+    def to_numbers(self, x: Array) -> Any:
+        return self.all_to_numbers([x], warn=True)[0]
+
+    def all_to_numbers(self, xs: Sequence[Array], warn: bool = False) -> Sequence[Any]:
+        import dask
+
+        if warn:
+            warn_of_work_done_twice(xs)
+        computed.append(Computed(next(serials), frozenset().union(*map(layers_of, xs))))
+        return [np.asarray(x)[()] for x in dask.compute(*xs)]
+
+
+IN_CHUNKS = {product, quotient, contraction}
+"""The care rules of what Dask does chunk by chunk with the function itself."""
+
+
+def careful_chunks(g: Array) -> Array:
+    """A chunked array whose chunks are `Careful`."""
+    return g.map_blocks(Careful, dtype=g.dtype, meta=Careful(g._meta))
+
+
+# Work that is done twice. A layer of Dask's graphs has a name that says what is computed of what.
+
+
+class Computed(NamedTuple):
+    """What was computed at once, and when."""
+
+    when: int
+    layers: frozenset[str]
+
+
+computed: deque[Computed] = deque(maxlen=8)
+"""The last computations."""
+
+made: dict[str, tuple[int, bool]] = {}
+"""Of layers that a sweep has seen: since when they are there, and whether they are a cotangent."""
+
+
+class Seen(Reading):
+    """Notes what a sweep sees and makes."""
+
+    looks = True
+
+    def given(self, node: Node, args: tuple[Array, ...], sweep: Any) -> tuple[Array, ...]:
+        note(node.data, False)
+        return args
+
+    def answered(self, node: Node, i: int, c: Array, sweep: Any) -> Array:
+        note(bare(data_of(c)), True)
+        return c
+
+
+def note(x: Array, cotangent: bool) -> None:
+    if is_chunked(x) and x.name not in made:
+        made[x.name] = next(serials), cotangent
+        if len(made) > 20_000:
+            del made[next(iter(made))]
+
+
+def layers_of(x: Array) -> set[str]:
+    return set(getattr(x.dask, "layers", ()))
+
+
+def warn_of_work_done_twice(xs: Sequence[Array]) -> None:
+    """Where what is to be computed now was there when a part of it was computed, or will be its
+    gradient: a UserWarning. (The data themselves are read each time, and so is what follows from
+    them alone; a product with a Hessian is of a direction that was not there before.)
+    """
+    layers = set().union(*map(layers_of, xs)) & made.keys()
+    born = max((made[name][0] for name in layers), default=0)
+    earlier = [c for c in computed if layers & c.layers]
+    gradients = any(made[name][1] for c in earlier for name in c.layers & made.keys())
+    if any(born < c.when for c in earlier) or (earlier and not gradients):
+        warnings.warn(
+            "this computes again what was computed before: compute results together, "
+            "tg.compute(loss, gradients), and the data are read once",
+            stacklevel=5,
+        )
+
+
+# What Dask spells otherwise.
+
+
+def gather(x: Array, index: Any) -> Array:
+    """x[index], also of numbers of rows in several axes; `index` may be chunked itself: a mask of
+    rows, or numbers, such as the codes of categories, of rows of an `x` that is small beside them.
+    """
+    parts = as_tuple(index)
+    axis = axis_of_numbers(parts)
+    if axis is None:
+        return x[index] if is_chunked(x) else array_module().asarray(x)[index]
+    numbers = parts[axis]
+    if not is_chunked(numbers):
+        numbers = np.asarray(numbers)
+        taken = x[(*parts[:axis], numbers.ravel())]
+        return taken.reshape(*x.shape[:axis], *numbers.shape, *x.shape[axis + 1 :])
+    n, k = numbers.ndim, x.ndim
+    before, own, after = range(axis), range(k, k + n), range(axis + 1, k)
+    return array_module().blockwise(
+        *(taken_along, (*before, *own, *after), x, range(k), numbers, own),
+        axis=axis,
+        dtype=x.dtype,
+        concatenate=True,
+    )
+
+
+def taken_along(x: Array, numbers: Array, axis: int) -> Array:
+    return np.take(x, numbers, axis)
+
+
+def scatter(g: Array, shape: tuple[int, ...], index: Any) -> Array:
+    """Zeros of `shape`, with the entries of `g` added at `index`."""
+    da, parts = array_module(), as_tuple(index)
+    axis = axis_of_numbers(parts)
+    if axis is not None:
+        return scatter_along(g, shape, parts[axis], axis)
+    if is_mask_of_rows(parts):
+        (mask,), own = parts, range(g.ndim)
+        return da.blockwise(
+            *(into_rows, own, g, own, mask, (0,)),
+            dtype=g.dtype,
+            align_arrays=False,
+            adjust_chunks={0: mask.chunks[0]},
+        )
+    if (axis := axis_of_each(parts, shape)) is not None:
+        return scatter_each(g, shape, parts[axis], axis)
+    if any(map(is_chunked, parts)):
+        raise NotImplementedError(
+            "a chunked index is numbers of rows, or a mask of rows; else np.where(mask, x, 0)"
+        )
+    if any(map(np.ndim, parts)):  # by the numbers of all entries
+        places = np.arange(total(shape)).reshape(shape)[index]
+        g = da.broadcast_to(g, places.shape).ravel()
+        return scatter_along(g, (total(shape),), places.ravel(), 0).reshape(shape)
+    axes = iter(range(g.ndim))
+    kept: list[Any] = []
+    for part in full(parts, len(shape)):
+        if part is None:
+            next(axes)
+        elif isinstance(part, slice):
+            kept.append(next(axes))
+    out = da.zeros(shape, g.dtype)
+    out[tuple(part for part in parts if part is not None)] = g.reshape([g.shape[i] for i in kept])
+    return out
+
+
+def into_rows(g: Array, mask: Array) -> Array:
+    out = np.zeros((len(mask), *g.shape[1:]), g.dtype)
+    out[mask] = g
+    return out
+
+
+def scatter_along(g: Array, shape: tuple[int, ...], numbers: Any, axis: int) -> Array:
+    """Each chunk adds to zeros of its own, and these are summed."""
+    da = array_module()
+    own = range(axis, axis + np.ndim(numbers))
+    if not is_chunked(numbers):
+        if g.ndim < len(own) + len(shape) - 1 or 1 in g.shape:
+            g = da.broadcast_to(g, (*shape[:axis], *np.shape(numbers), *shape[axis + 1 :]))
+        numbers = da.from_array(np.asarray(numbers), chunks=[g.chunks[i] for i in own])
+    place, after = g.ndim, range(own.stop, g.ndim)
+    parts = da.blockwise(
+        *(added_along, (*range(axis), *own, place, *after), g, range(g.ndim), numbers, own),
+        axis=axis,
+        size=shape[axis],
+        new_axes={place: shape[axis]},
+        adjust_chunks=dict.fromkeys(own, 1),
+        dtype=g.dtype,
+    )
+    return parts.sum(axis=tuple(own))
+
+
+def added_along(g: Array, numbers: Array, axis: int, size: int) -> Array:
+    before, after = g.shape[:axis], g.shape[axis + numbers.ndim :]
+    out = np.zeros((*before, size, *after), g.dtype)
+    np.add.at(out, (*[slice(None)] * axis, numbers), g)
+    return out.reshape(*before, *(1,) * numbers.ndim, size, *after)
+
+
+def scatter_each(g: Array, shape: tuple[int, ...], indices: Array, axis: int) -> Array:
+    """The transpose of `take_along`."""
+    da, k = array_module(), len(shape)
+    own = range(k)
+    return da.blockwise(
+        *(added_to_each, (*own[:axis], k, *own[axis + 1 :]), g, own, da.asarray(indices), own),
+        axis=axis,
+        size=shape[axis],
+        new_axes={k: shape[axis]},
+        dtype=g.dtype,
+        concatenate=True,
+    )
+
+
+def added_to_each(g: Array, indices: Array, axis: int, size: int) -> Array:
+    out = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]), g.dtype)
+    grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in g.shape)])
+    grid[axis] = indices
+    np.add.at(out, tuple(grid), g)
+    return out
+
+
+def axis_of_each(parts: tuple[Any, ...], shape: tuple[int, ...]) -> int | None:
+    """The axis along which an index, which names each place of the others, has its numbers."""
+    if len(parts) != len(shape) or not all(np.ndim(part) == len(shape) for part in parts):
+        return None
+    axes = [i for i, part in enumerate(parts) if is_chunked(part) or np.size(part) != shape[i]]
+    return axes[0] if len(axes) == 1 else None
+
+
+def axis_of_numbers(parts: tuple[Any, ...]) -> int | None:
+    """The axis where an index has numbers of entries, and whole axes elsewhere."""
+    arrays = [i for i, part in enumerate(parts) if np.ndim(part) and dtype_of(part).kind in "iu"]
+    others = [part for i, part in enumerate(parts) if i not in arrays]
+    plain = all(isinstance(part, slice) and part == slice(None) for part in others)
+    return arrays[0] if len(arrays) == 1 and plain else None
+
+
+def is_mask_of_rows(parts: tuple[Any, ...]) -> bool:
+    return is_chunked(parts[0]) and len(parts) == parts[0].ndim == 1 and parts[0].dtype == bool
+
+
+def full(parts: tuple[Any, ...], ndim: int) -> list[Any]:
+    """An index with a part for each axis."""
+    missing = [slice(None)] * (ndim - sum(part is not None and part is not ... for part in parts))
+    at = next((i for i, part in enumerate(parts) if part is ...), len(parts))
+    return [*parts[:at], *missing, *parts[at + 1 :]]
+
+
+def as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def dtype_of(x: Any) -> Any:
+    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+
+
+def array_module() -> Any:
+    import dask.array
+
+    return dask.array
+
+
+def is_chunked(x: Any) -> bool:
+    return kind_of(x) is CHUNKED
+
+
+def take(x: Array, indices: Any, axis: int | None = None, mode: str = "raise") -> Array:
+    if axis is None:
+        x, axis = x.ravel(), 0
+    if mode != "raise":
+        n = x.shape[axis]
+        indices = np.mod(indices, n) if mode == "wrap" else np.clip(indices, 0, n - 1)
+    if not np.ndim(indices):
+        return np.take(x, indices, axis)
+    return gather(x, (*[slice(None)] * (axis % x.ndim), indices))
+
+
+def take_along(x: Array, indices: Any, axis: int | None = -1) -> Array:
+    if axis is None:
+        x, axis = x.ravel(), 0
+    k = x.ndim
+    axis %= k
+    own = tuple(k if i == axis else i for i in range(k))
+    return array_module().blockwise(
+        *(taken_from_each, own, x, range(k), array_module().asarray(indices), own),
+        axis=axis,
+        dtype=x.dtype,
+        concatenate=True,
+    )
+
+
+def taken_from_each(x: Array, indices: Array, axis: int) -> Array:
+    return np.take_along_axis(x, indices, axis)
+
+
+def cross_entropy(z: Array, y: Array, reduction: str = "none") -> Array:
+    """Row by row: the classes, axis 1, are in one chunk."""
+    k, forward = z.ndim, registry["cross_entropy"].forward
+    rows = tuple(i for i in range(k) if i != min(1, k - 1))
+    own = range(k) if y.ndim == k and y.dtype.kind == "f" else rows
+    if not same_shape(y.shape, [z.shape[i] for i in own]):
+        raise ValueError(f"logits of shape {z.shape} and targets of shape {y.shape}")
+    cost = array_module().blockwise(
+        *(forward, rows, z, range(k), y, own),
+        dtype=np.result_type(z, y) if y.dtype.kind == "f" else z.dtype,
+        concatenate=True,
+    )
+    return cost if reduction == "none" else getattr(cost, reduction)()
+
+
+def lower_cholesky(a: Array) -> Array:
+    return array_module().linalg.cholesky(a, lower=True)
+
+
+INSTEAD: Mapping[str, Callable[..., Array]] = {
+    "getitem": gather,
+    "scatter_add": scatter,
+    "embedding": lambda weight, indices, **settings: gather(weight, indices),
+    "add_rows": lambda g, indices, n=0: scatter(g, (n, *g.shape[indices.ndim :]), indices),
+    "take": take,
+    "take_along_axis": take_along,
+    "cross_entropy": cross_entropy,
+    "cholesky": lower_cholesky,
+}
+
+CHUNKED = Chunked(numbers=False, readings=(Seen(),))
+kinds["dask.array.core.Array"] = kinds["dask.array._array_expr._collection.Array"] = CHUNKED
