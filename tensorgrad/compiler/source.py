@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler.blas import adder
+from tensorgrad.compiler.blocks import loop, may_be_over
 from tensorgrad.compiler.names import Part, users_of
 from tensorgrad.compiler.program import (
+    Fused,
     Instruction,
     Program,
     added_at,
@@ -27,6 +29,8 @@ from tensorgrad.compiler.program import (
     draw,
     found_in,
     is_elementwise,
+    is_masked,
+    is_part,
     is_reduction,
     plus_product,
     shares,
@@ -94,23 +98,6 @@ def has_out(i: Instruction) -> bool:
     if f is np.dot or f is plus_product:
         return bool(i.shape) and not i.order
     return bool(i.shape) and (is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1))
-
-
-def is_masked(i: Instruction) -> bool:
-    """Whether it is `np.where(mask, x, 0)` of real numbers, none of them broadcast: the bits of x,
-    times 0 or 1, which takes a quarter of the time."""
-    if i.function is not np.where or len(i.args) != 3 or type(i.args[2]) is not int or i.args[2]:
-        return False
-    mask, x, _ = i.args
-    return (
-        isinstance(x, Instruction)
-        and isinstance(mask, Instruction)
-        and i.dtype in (np.float32, np.float64)
-        and (x.shape, x.dtype) == (i.shape, i.dtype)
-        and (mask.shape, mask.dtype) == (i.shape, np.dtype(bool))
-        and bool(i.shape)
-        and not shares(x)
-    )
 
 
 def in_order(program: Program, over: Collection[Instruction]) -> tuple[list[Instruction], int]:
@@ -246,6 +233,12 @@ class Writer:
         self.aims = aims_of(program, over)
         self.static: set[str] = set()  # names of buffers, and of views of them
         self.views: dict[str, str] = {}
+        self.blocks: dict[Any, list[str]] = {}
+        self.kinds: dict[str, Any] = {}
+        self.parts: dict[Instruction, dict[int, Instruction]] = {}
+        for i in program.body:
+            if is_part(i):
+                self.parts.setdefault(i.args[0], {})[i.args[1]] = i
         for i in program.inputs:
             self.names[i] = self.new(i.name)
 
@@ -353,7 +346,7 @@ class Writer:
         for k, i in enumerate(order):
             if k == checks:
                 lines += self.checking()
-            if i.scope is not None and i.scope != part:
+            if i.scope is not None and i.scope != part and not is_part(i):
                 lines += self.heading(i.scope, part)
                 part = i.scope
             line = self.line(i, k, k >= checks, ends.get(k, []), lives)
@@ -401,6 +394,11 @@ class Writer:
     def line(
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
     ) -> str:
+        if isinstance(i.function, Fused):
+            return self.group(i, k, checked, ends, lives)
+        if is_part(i):  # which was made with the others
+            self.release(ends)
+            return ""
         if i in lives.taken and self.buffers:
             place = self.names[i] = self.names[place_of(i)]
             self.release(ends)
@@ -412,8 +410,8 @@ class Writer:
             call, self.names[i] = self.expression(i), self.new(i.name or "v")
             return f"{self.names[i]} = {call}"
         call = "" if i.function is plus_product else self.expression(i)
-        source = self.over.get(i)
-        if source is not None and self.may_write(i, source, k, checked, lives):
+        source = self.over.get(i) if has_out(i) else None
+        if source and self.may_write(i, source, k, checked, lives, self.owns(i, source, lives)):
             self.written.add(source)
             self.names[i] = self.names[source]
             self.release(ends)
@@ -483,6 +481,7 @@ class Writer:
             return False
         whole = x in self.held and not x.order
         return len(i.operands) == 1 and (i.function is not np.reshape or (whole and not i.kwargs))
+
     def masking(self, i: Instruction) -> str:
         """The line that makes `np.where(mask, x, 0)` in the array of its name."""
         mask, x = map(self.text, i.args[:2])
@@ -503,20 +502,74 @@ class Writer:
                 return self.names[x]
         return None
 
+    def group(
+        self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
+    ) -> str:
+        """The lines of a group. Each result has an array: an input's that it is written over, a
+        buffer, or a new one."""
+        fused, parts = i.function, self.parts.get(i, {})
+        inside = {x: y for x, y in zip(i.args, fused.program.inputs) if isinstance(x, Instruction)}
+        lines, places = [], []
+        for n, made in enumerate(fused.program.outputs):
+            out = parts.get(n, i)
+            source = self.over.get(out) if self.buffers else None
+            reads = [x for x in i.operands if source in lives.roots(x)]
+            own = all(x is source and may_be_over(fused, made, inside[x]) for x in reads)
+            if source and self.may_write(out, source, k, checked, lives, own):
+                self.written.add(source)
+                name = self.names[source]
+            elif not made.shape:
+                name = self.new(out.name or "v")
+            elif out in lives.kept or not self.buffers:
+                name = self.new(out.name or "v")
+                lines.append(f"{name} = np.empty({made.shape!r}, {np.dtype(made.dtype).str!r})")
+            else:
+                done = (x for x in ends if x in inside and may_be_over(fused, made, inside[x]))
+                self.release([*done][:1])
+                name = self.buffer(out)
+            self.names[out] = name
+            places.append(name)
+        self.release(ends)
+        return "\n".join([*lines, *loop(self, i, places)])
+
+    def block(self, shape: tuple[int, ...], dtype: Any) -> str:
+        """A block that no group around it uses."""
+        free = self.blocks.setdefault((shape, dtype), [])
+        if free:
+            return free.pop()
+        self.nbytes += math.prod(shape) * np.dtype(dtype).itemsize
+        name = self.new("block")
+        self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(dtype).str!r})")
+        self.kinds[name] = shape, dtype
+        return name
+
+    def give_back(self, blocks: list[str]) -> None:
+        for name in blocks:
+            self.blocks[self.kinds[name]].append(name)
+
     def may_write(
-        self, i: Instruction, source: Instruction, k: int, checked: bool, lives: Lives
+        self,
+        i: Instruction,
+        source: Instruction,
+        k: int,
+        checked: bool,
+        lives: Lives,
+        own: bool,
     ) -> bool:
-        """Whether `i` may be written over `source`, which nobody reads any more, or nobody but an
-        elementwise `i` itself; and not before the checks."""
-        if not has_out(i) or (source.shape, source.dtype) != (i.shape, i.dtype):
+        """Whether `i` may be written over `source`, which nobody reads any more, or nobody but `i`,
+        whose `own` reading is done by then; and not before the checks."""
+        if (source.shape, source.dtype) != (i.shape, i.dtype):
             return False
         last = lives.last[source]
         if source in lives.kept or source in self.written:
             return False
+        return checked and (last < k or (last == k and own))
+
+    def owns(self, i: Instruction, source: Instruction, lives: Lives) -> bool:
+        """Whether `i` may be written over what it reads `source` from, if it does."""
         reads = [x for x in i.operands if source in lives.roots(x)]
         own = all(x is source for x in reads) and is_elementwise(i)
-        own = own or (i.function is plus_product and reads == [source] and i.args[0] is source)
-        return checked and (last < k or (last == k and own))
+        return own or (i.function is plus_product and reads == [source] and i.args[0] is source)
 
     def buffer(self, i: Instruction) -> str:
         """The name of one that is free, or new: what is made is called, or what it is made for, or

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tensorgrad.compiler import blocks
 from tensorgrad.compiler.passes.fusion import groups, is_chained
 from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
 from tensorgrad.compiler.program import draw as drawing
@@ -69,13 +70,31 @@ def programs(draw: Any) -> Program:
     return Program(inputs, body, outputs, [draws.choice(known) for _ in range(2)])
 
 
-@given(programs())
-@settings(max_examples=60)
-def test_a_program_in_groups_makes_the_same_numbers(program: Program) -> None:
+@pytest.fixture(autouse=True)
+def blocks_of_a_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BUDGET", 64)
+
+
+def drawn_for(program: Program) -> list[Any]:
     rng = np.random.default_rng(0)
-    args = [rng.normal(size=i.shape).astype(i.dtype)[()] for i in program.inputs]
-    for x, y in zip(run(program, *args), run(groups(program, joins), *args)):
+    return [rng.normal(size=i.shape).astype(i.dtype)[()] for i in program.inputs]
+
+
+@given(programs())
+@settings(max_examples=40)
+def test_chains_in_blocks_change_no_bit(program: Program) -> None:
+    args = drawn_for(program)
+    for x, y in zip(run(program, *args), run(groups(program, is_chained), *args)):
         np.testing.assert_array_equal(x, y, strict=True)
+
+
+@given(programs())
+@settings(max_examples=40)
+def test_sums_in_blocks_change_rounding(program: Program) -> None:
+    args = drawn_for(program)
+    for x, y in zip(run(program, *args), run(groups(program, joins), *args)):
+        assert (np.shape(x), np.asarray(x).dtype) == (np.shape(y), np.asarray(y).dtype)
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
 def test_what_needs_a_sum_over_the_rows_is_in_another_group() -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tensorgrad.compiler.passes import parts, products, tidy
+from tensorgrad.compiler.passes import fusion, parts, products, tidy
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
 
 EXACT: tuple[Pass, ...] = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.dead_code),
+    *(tidy.common_subexpressions, tidy.numbers, tidy.dead_code, fusion.chains),
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers),
     *(products.accumulation, products.sums, products.dots),
-    tidy.dead_code,
+    *(tidy.dead_code, fusion.chains),
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 

@@ -9,6 +9,7 @@ on a sum over the rows, with which a group may end.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ from tensorgrad.compiler.program import (
     Program,
     axes_of,
     converted,
+    each,
     is_elementwise,
     is_reduction,
     replaced,
@@ -31,6 +33,12 @@ from tensorgrad.compiler.program import (
 
 Joins = Callable[[Instruction], bool]
 """Whether a back end runs an instruction in a group."""
+Worth = Callable[[list[Instruction]], bool]
+"""Whether it is quicker if these are a group."""
+
+
+def several(members: list[Instruction]) -> bool:
+    return len(members) > 1
 
 
 def follows(i: Instruction, x: Instruction) -> bool:
@@ -53,8 +61,8 @@ def rows_of(i: Instruction) -> int:
     return shape[0] if shape else 0
 
 
-def groups(program: Program, joins: Joins, least: int = 2) -> Program:
-    """The program with what can run as one in groups of at least so many members.
+def groups(program: Program, joins: Joins, worth: Worth = several) -> Program:
+    """The program with what can run as one in groups, where that is worth it.
 
     Each instruction has a *level*, no lower than those of its operands, and higher than those of
     operands that may be in a group, and not in its own. Members of a group are on one level, so
@@ -85,7 +93,7 @@ def groups(program: Program, joins: Joins, least: int = 2) -> Program:
             for x in i.operands:  # who reads the same rows
                 if follows(i, x):
                     sets.join(first.setdefault((deep, n, i in late, x), i), i)
-    return gathered(program, sets, [i for i in program.body if rows[i]], least)
+    return gathered(program, sets, [i for i in program.body if rows[i]], worth)
 
 
 class Sets:
@@ -128,12 +136,12 @@ def late_of(program: Program) -> set[Instruction]:
     return late - first
 
 
-def gathered(program: Program, sets: Sets, members: list[Instruction], least: int) -> Program:
-    """The program with an instruction for each set that is large enough."""
+def gathered(program: Program, sets: Sets, members: list[Instruction], worth: Worth) -> Program:
+    """The program with an instruction for each set that is worth it."""
     parts: dict[Instruction, list[Instruction]] = {}
     for i in members:
         parts.setdefault(sets.root(i), []).append(i)
-    group = {i: part for part in parts.values() if len(part) >= least for i in part}
+    group = {i: part for part in parts.values() if worth(part) for i in part}
     shown = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
     for i in program.body:
         own = group.get(i)
@@ -187,18 +195,34 @@ def one_of(
     members: list[Instruction], outs: list[Instruction], made: dict[Instruction, Any]
 ) -> list[Instruction]:
     """One instruction for these, and if it makes several arrays, one for each of them."""
-    own = set(members)
-    outside = dict.fromkeys(x for i in members for x in i.operands if x not in own)
-    inside: dict[Instruction, Any] = {
-        x: Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in outside
-    }
+    inside: dict[Any, Instruction] = {}
+    given: list[Any] = []
+    inputs: list[Instruction] = []
+
+    def within(x: Any) -> Any:
+        """What stands in the group for an instruction or array from outside."""
+        key = x if isinstance(x, Instruction) else id(x)
+        if key not in inside:
+            like = (x.name, None, x.order) if isinstance(x, Instruction) else ("k",)
+            inside[key] = Instruction(None, (), None, x.shape, x.dtype, *like)
+            inputs.append(inside[key])
+            given.append(made.get(x, x) if isinstance(x, Instruction) else x)
+        return inside[key]
+
+    needed = {*outs}
+    for i in reversed(members):
+        if i in needed:
+            needed.update(i.operands)
     body = []
     for i in members:
-        new = changed(i, i.function, *replaced((i.args, i.kwargs), inside))
-        inside[i] = new
-        body.append(new)
-    fused = Fused(Program([inside[x] for x in outside], body, [inside[x] for x in outs]))
-    args = tuple(made.get(x, x) for x in outside)
+        if i not in needed:
+            continue
+        inside[i] = changed(
+            i, i.function, *each(within, (Instruction, np.ndarray), (i.args, i.kwargs))
+        )
+        body.append(inside[i])
+    fused = Fused(Program(inputs, body, [inside[x] for x in outs]))
+    args = tuple(given)
     scope = members[0].scope if len({id(i.scope) for i in members}) == 1 else None
     if len(outs) == 1:
         (out,) = outs
@@ -207,11 +231,25 @@ def one_of(
     return [whole, *(changed(x, operator.getitem, (whole, k), {}) for k, x in enumerate(outs))]
 
 
+SMALL = 1 << 19
+"""The bytes of an array up to which it stays in the cache as it is."""
+
+
+def chains(program: Program) -> Program:
+    """What is computed entry by entry, of arrays that the cache does not hold, goes through it in
+    blocks."""
+    return groups(program, is_chained, is_large)
+
+
+def is_large(members: list[Instruction]) -> bool:
+    if len(members) < 2:
+        return False
+    return any(math.prod(i.shape or ()) * np.dtype(i.dtype).itemsize > SMALL for i in members)
+
+
 def is_chained(i: Instruction) -> bool:
     """Whether it is computed entry by entry, in real numbers."""
     plain = is_elementwise(i) and i.function.nout == 1
-    if not (plain or i.function in (np.where, converted)) or "where" in i.kwargs:
+    if not (plain or i.function in (np.where, converted)) or "where" in i.kwargs or not i.shape:
         return False
-    return bool(i.shape) and all(
-        isinstance(x.dtype, type) or np.dtype(x.dtype).kind in "biuf" for x in (i, *i.operands)
-    )
+    return all(np.dtype(x.dtype).kind in "biuf" and not x.order for x in (i, *i.operands))
