@@ -532,13 +532,13 @@ class Writer:
         self.release(ends)
         return "\n".join([*lines, *loop(self, i, places)])
 
-    def block(self, shape: tuple[int, ...], dtype: Any) -> str:
+    def block(self, shape: tuple[int, ...], dtype: Any, name: str = "block") -> str:
         """A block that no group around it uses."""
         free = self.blocks.setdefault((shape, dtype), [])
         if free:
             return free.pop()
         self.nbytes += math.prod(shape) * np.dtype(dtype).itemsize
-        name = self.new("block")
+        name = self.new(name)
         self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(dtype).str!r})")
         self.kinds[name] = shape, dtype
         return name

@@ -18,7 +18,7 @@ PASSES: tuple[Pass, ...] = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers),
     *(products.accumulation, products.sums, products.dots),
-    *(tidy.dead_code, fusion.chains),
+    *(tidy.dead_code, fusion.fusion),
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 
@@ -30,9 +30,10 @@ def name_of(run: Pass) -> str:
 
 def chosen(without: Collection[str] = (), exact: bool = False) -> tuple[Pass, ...]:
     """The passes to make; ValueError for a name that none has."""
-    unknown = {*without}.difference(map(name_of, PASSES))
+    every = [*dict.fromkeys(map(name_of, (*PASSES, *EXACT)))]
+    unknown = {*without}.difference(every)
     if unknown:
-        names = ", ".join(map(name_of, PASSES))
+        names = ", ".join(every)
         raise ValueError(f"compile: there is no pass {min(unknown)!r}; the passes are {names}")
     passes = EXACT if exact else PASSES
     return tuple(run for run in passes if name_of(run) not in without)

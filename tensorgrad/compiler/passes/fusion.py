@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.rewrite import changed
+from tensorgrad.compiler.passes.rewrite import changed, shape_of
 from tensorgrad.compiler.program import (
     IMPURE,
     Fused,
@@ -45,6 +45,8 @@ def follows(i: Instruction, x: Instruction) -> bool:
     """Whether row r of what `i` makes needs row r, and no other, of its operand `x`."""
     if not x.shape:
         return False
+    if is_product(i):
+        return x is i.args[0] or (x is i.args[1] and ends(i))
     if is_reduction(i.function):
         return x is i.args[0]
     return len(x.shape) == len(i.shape or ()) and x.shape[0] == i.shape[0]  # type: ignore[index]
@@ -52,13 +54,28 @@ def follows(i: Instruction, x: Instruction) -> bool:
 
 def ends(i: Instruction) -> bool:
     """Whether it goes along the rows, so that nobody can go on before all of them are done."""
+    if is_product(i):
+        return len(shape_of(i.args[0])) == 1
     return is_reduction(i.function) and 0 in axes_of(i)
+
+
+def added_by(i: Instruction) -> np.ufunc:
+    """What makes one result of those of blocks of rows."""
+    return np.add if is_product(i) else i.function.__self__
 
 
 def rows_of(i: Instruction) -> int:
     """How many rows it goes through."""
-    shape = i.args[0].shape if is_reduction(i.function) else i.shape
+    shape = shape_of(i.args[0] if is_reduction(i.function) or is_product(i) else i)
     return shape[0] if shape else 0
+
+
+def is_product(i: Instruction) -> bool:
+    """Whether it is a product with a vector."""
+    if i.function not in (np.matmul, np.dot, operator.matmul) or i.kwargs or len(i.args) != 2:
+        return False
+    x, y = map(shape_of, i.args)
+    return (len(x), len(y)) in ((2, 1), (1, 2), (1, 1))
 
 
 def groups(program: Program, joins: Joins, worth: Worth = several) -> Program:
@@ -241,10 +258,19 @@ def chains(program: Program) -> Program:
     return groups(program, is_chained, is_large)
 
 
+def fusion(program: Program) -> Program:
+    """The same, and sums over entries or rows, which are added in another order."""
+    return groups(program, lambda i: is_chained(i) or is_summed(i), is_large)
+
+
 def is_large(members: list[Instruction]) -> bool:
     if len(members) < 2:
         return False
-    return any(math.prod(i.shape or ()) * np.dtype(i.dtype).itemsize > SMALL for i in members)
+    return any(nbytes(x) > SMALL for i in members for x in (i, *i.operands))
+
+
+def nbytes(x: Instruction) -> int:
+    return math.prod(x.shape or ()) * np.dtype(x.dtype).itemsize
 
 
 def is_chained(i: Instruction) -> bool:
@@ -252,4 +278,26 @@ def is_chained(i: Instruction) -> bool:
     plain = is_elementwise(i) and i.function.nout == 1
     if not (plain or i.function in (np.where, converted)) or "where" in i.kwargs or not i.shape:
         return False
+    return is_plain(i)
+
+
+SUMS = frozenset({np.add, np.multiply, np.maximum, np.minimum, np.logical_or, np.logical_and})
+
+
+def is_summed(i: Instruction) -> bool:
+    """Whether it is a sum, or the like, of what the cache may hold in part."""
+    if is_product(i):
+        return is_plain(i) and all(isinstance(x, (Instruction, np.ndarray)) for x in i.args)
+    sums = is_reduction(i.function) and i.function.__self__ in SUMS
+    return (
+        sums
+        and bool(shape_of(i.args[0]))
+        and not i.kwargs.keys() - {"axis", "keepdims"}
+        and len(i.args) == 1
+        and is_plain(i)
+    )
+
+
+def is_plain(i: Instruction) -> bool:
+    """Whether its arrays are of real numbers, and in C's order."""
     return all(np.dtype(x.dtype).kind in "biuf" and not x.order for x in (i, *i.operands))

@@ -5,6 +5,7 @@ arithmetic, without what NumPy would do for nothing.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -81,15 +82,28 @@ def source(x: Any) -> Any:
 
 
 def reductions(program: Program) -> Program:
-    """A sum is asked of `np.add`."""
+    """A sum is asked of `np.add`, and a mean is a sum through the number of what is added."""
 
     def rule(i: Instruction) -> Any:
+        if i.function is np.mean and is_array(i.args[0]) and i.dtype == i.args[0].dtype:
+            return mean(i)
         reduce = REDUCTIONS.get(i.function) if len(i.args) == 1 else None
         if reduce is None or i.kwargs.keys() - {"axis", "keepdims"}:
             return i
         return changed(i, reduce, i.args, {"axis": None, **i.kwargs})
 
     return rewritten(program, rule)
+
+
+def mean(i: Instruction) -> Instruction:
+    """A mean as NumPy computes it; where the number is exact in its dtype."""
+    x, plain = i.args[0], len(i.args) == 1 and not i.kwargs.keys() - {"axis", "keepdims"}
+    n = math.prod(x.shape) // max(1, math.prod(i.shape or ()))
+    if not plain or i.dtype not in (np.float32, np.float64) or not 0 < n < 1 << 24:
+        return i
+    total = changed(i, np.add.reduce, i.args, {"axis": None, **i.kwargs})
+    total.name = ""
+    return changed(i, np.true_divide if i.shape else operator.truediv, (total, float(n)), {})
 
 
 FILLED = {np.zeros: 0, np.zeros_like: 0, np.ones: 1, np.ones_like: 1}
