@@ -43,10 +43,12 @@ FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
 
 class Place:
     """Where state is: an item of a dict or list. `shared`: whether others may hold what is there,
-    and would have to see what is written into it."""
+    and would have to see what is written into it. `nonzero`: whether a program holds as long as its
+    numbers are not 0."""
 
     def __init__(self, holder: Any, key: Any, name: str, shared: bool = False) -> None:
         self.holder, self.key, self.name, self.shared = holder, key, name, shared
+        self.nonzero = False
 
     @property
     def identity(self) -> Any:
@@ -98,9 +100,13 @@ class Container(NamedTuple):
 
 
 class Reach:
-    """All that can be reached from some roots: containers, and nodes of Values by their names."""
+    """All that can be reached from some roots: containers, and nodes of Values by their names.
 
-    def __init__(self) -> None:
+    `moving`: settings of optimisers that have changed, by the id of the group and the name.
+    """
+
+    def __init__(self, moving: Collection[tuple[int, Any]] = ()) -> None:
+        self.moving = moving
         self.containers: list[Container] = []
         self.cells: list[tuple[Any, Any, str]] = []
         self.nodes: dict[Node, str] = {}
@@ -252,7 +258,9 @@ class Reach:
         )
         for group in x.param_groups:
             self.look(group["params"], "")
-            self.containers.append(Container(group, dict(group), name, is_rate))
+            moves = {key for holder, key in self.moving if holder == id(group)}
+            state = partial(is_rate, moving=moves)
+            self.containers.append(Container(group, dict(group), name, state))
         self.parts[id(x.state)] = parts_of(getattr(type(x), "rule", None))
         self.containers.append(Container(x.state, dict(x.state), joined(name, "state"), always))
 
@@ -350,8 +358,25 @@ def chance(generators: Sequence[np.random.Generator]) -> list[Any]:
     return [legacy[1].tobytes(), legacy[2], *map(repr, states)]
 
 
-def is_rate(key: Any, x: Any) -> bool:
+def is_rate(key: Any, x: Any, moving: Collection[Any] = ()) -> bool:
+    """Whether a setting of an optimiser is read at each call: a learning rate, and what a schedule
+    moves, such as a momentum."""
+    if key in moving:
+        return all(type(part) is Tracer or may_move(part) for part in parts(x))
     return key == "lr" and isinstance(x, (float, Tracer))
+
+
+def may_move(x: Any) -> bool:
+    """Whether a setting may be computed with: a number that turns nothing off."""
+    return type(x) is float and x != 0
+
+
+def moved(holder: Any, key: Any, x: Any) -> bool:
+    """Whether what was a setting `x` of an optimiser is another one now."""
+    if not isinstance(holder, dict) or "params" not in holder:
+        return False
+    now = holder.get(key)
+    return now != x and type(now) is type(x) and all(map(may_move, (*parts(now), *parts(x))))
 
 
 def always(key: Any, x: Any) -> bool:
@@ -425,6 +450,7 @@ class Capture:
                 if isinstance(x, np.random.Generator):
                     self.kept.append((place, x, Drawing(x)))
                 elif state(key, x):
+                    place.nonzero = (id(holder), key) in reach.moving
                     self.put(place, x)
         for cell, x, name in reach.cells:
             place = Attribute(cell, "cell_contents", name, True)
@@ -465,6 +491,8 @@ class Capture:
         """Tracers where `x` is."""
         stand = x if x is None else self.stand_for(place, x)
         self.kept.append((place, x, stand))
+        if place.nonzero:
+            self.program.nonzero.update(y.instruction for y in parts(stand))
 
     def run(
         self, call: Callable[[Sequence[Any]], Any], made: Callable[[Any], R], watch: Watch
@@ -551,7 +579,7 @@ class Capture:
                 raise TypeError(
                     f"a compiled function changes {joined(name, key)!r}, which is no state of a "
                     "model or an optimiser and would be changed only now, while it is traced: "
-                    "return it"
+                    "return it, or change it outside, where the step() of a schedule belongs, too"
                 )
         stands = (Tracer, Drawing)
         for cell, x, name in self.reach.cells:

@@ -139,6 +139,8 @@ def entry_of(
         if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
             for name, part, i in found:
                 look(name, part, i, lines)
+        if place.nonzero:
+            lines.refuse_unless([f"not {name}" for name, _, _ in found])
         if place.identity not in inside:
             lines.code += [SOLE.format(name) for name, _, i in found if i in written]
         elif found:

@@ -71,7 +71,8 @@ class Program:
     smaller than that, for the sum of all their squares must be finite. Then so is each product of
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
     is not the function's, which went on. While it is being written: `known`, what functions make;
-    `swept`, at which lengths of the body a sweep came to which node, to None where it ended.
+    `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
+    `nonzero`, inputs that count as true, which is seen to at each call.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
@@ -82,6 +83,7 @@ class Program:
     refused: Exception | None = None
     swept: list[tuple[int, Any]] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
+    nonzero: set[Instruction] = field(default_factory=set)
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""

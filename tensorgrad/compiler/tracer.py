@@ -135,7 +135,18 @@ class Tracer:
             "pass arrays instead of lists, and name what is a setting in static_argnums"
         )
 
-    __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = item = tolist = numbers
+    def __bool__(self) -> bool:
+        program = writing.get()
+        known = program is not None and self.instruction in program.nonzero
+        return known or self.numbers()
+
+    __float__ = __int__ = __index__ = __complex__ = item = tolist = numbers
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise refused(
+            "np.array and np.asarray make an array of numbers, of which a compiled function has "
+            "none while it is traced: use np.stack or np.concatenate, or x.copy()"
+        )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if not all(isinstance(x, KNOWN) or method == "at" for x in args):

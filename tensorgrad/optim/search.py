@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.optim.optimizer import Optimizer, pairs, settle
 from tensorgrad.value import Value
@@ -69,6 +70,11 @@ class Search(Optimizer):
             raise TypeError(
                 f"{type(self).__name__} looks at several points: step(closure), where closure() "
                 "calls zero_grad(), computes the loss, calls its backward() and returns it"
+            )
+        if not all(kind_of(p.node.data).numbers for p in self.params):
+            raise TypeError(
+                f"{type(self).__name__} decides by numbers how far it goes, and there are none yet "
+                "while a compiled function is traced: compile the closure, not the step"
             )
         loss = closure()
         settle(loss, self.params)

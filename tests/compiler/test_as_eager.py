@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import signal
 import threading
 import types
 from collections import deque
@@ -289,6 +290,46 @@ def test_parameters_that_may_not_be_written_over_are_replaced() -> None:
         s.model[2].bias.data.flags.writeable = False
         run(X[:, [0, 1, 2, 0, 1]], np.arange(4) % 3)
     assert_same(compiled.state(), eager.state())
+
+
+def test_a_schedule_that_moves_a_momentum_needs_no_new_program() -> None:
+    ends = []
+    for wrap in (lambda f: f, partial(tg.compile, exact=True)):
+        w = Value(np.ones(3))
+        adam = tg.optim.Adam([w], lr=0.1)
+        schedule = tg.optim.lr_scheduler.OneCycleLR(adam, 0.1, total_steps=20)
+
+        @wrap
+        def step(x: Any, w: Any = w, adam: Any = adam) -> None:
+            adam.zero_grad()
+            np.sum((x @ w) ** 2).backward()
+            adam.step()
+
+        for _ in range(10):
+            step(X)
+            schedule.step()
+        ends.append(w.data)
+    assert_same(ends[1], ends[0])
+    assert step.compiled == 2  # type: ignore[attr-defined]
+    adam.param_groups[0]["betas"] = (0.0, 0.9)
+    step(X)
+    assert step.compiled == 3  # type: ignore[attr-defined]
+
+
+def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
+    w = Value(np.ones(3))
+
+    @partial(tg.compile, exact=True)
+    def step(x: Any) -> None:
+        w.data = w.data - x
+
+    step(1.0)
+    entry = step.last.free.pop()
+    step.last.free.append(lambda leaves: (signal.raise_signal(signal.SIGINT), entry(leaves))[1])
+    with pytest.raises(KeyboardInterrupt):
+        step(1.0)
+    assert w.data.tolist() == [-1, -1, -1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_gradients_are_clipped() -> None:
