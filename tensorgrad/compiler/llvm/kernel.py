@@ -299,6 +299,11 @@ def merged(a: Axis | None, b: Axis | None) -> Axis | None:
     return a
 
 
+def arguments(program: Program) -> list[Instruction]:
+    """What a kernel is called with."""
+    return [*program.inputs, *program.outputs]
+
+
 def strides_of(i: Instruction) -> tuple[int, ...]:
     """In entries, as the array lies if it is nobody's view."""
     shape = i.shape or ()
