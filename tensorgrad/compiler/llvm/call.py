@@ -7,7 +7,7 @@ was written; if not, it calls a Python function with the same arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,13 @@ FUNCTIONS = {
 """What the code calls of Python."""
 
 
-def written(program: Program, layout: Sequence[tuple[int, ...]], name: str) -> str:
+def written(
+    program: Program, layout: Sequence[tuple[int, ...]], name: str, features: Collection[str] = ()
+) -> str:
     """The module of a kernel: a function of that name, of itself, the arguments, and how many they
-    are. `layout`: the strides of each, in entries."""
+    are. `layout`: the strides of each, in entries; `features`: what the processor has."""
     module = ir.Module()
+    module.features = features
     nest = Nest(program, layout, module, f"{name}.loops")
     function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64]), name)
     this, given, count = function.args

@@ -69,13 +69,17 @@ def machine() -> Any:
     )
 
 
+def available() -> frozenset[str]:
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
 def features() -> str:
     return str(llvm.get_host_cpu_features().flatten())
 
 
 def made(program: Program, layout: Sequence[Any], name: str) -> bytes:
     """The machine code of a kernel."""
-    module = llvm.parse_assembly(written(program, layout, name))
+    module = llvm.parse_assembly(written(program, layout, name, available()))
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True

@@ -201,11 +201,22 @@ def power_of_two(k: Term) -> Term:
     return ((k + BIAS[bits]) << DIGITS[bits]).as_bits()
 
 
-def halved(x: Term) -> tuple[Term, Term]:
-    """(k, r) for x = k ln 2 + r."""
+def scaled(x: Term, k: Term) -> Term:
+    """2^k x, where 2^k itself may be too large, or subnormal."""
+    if "avx512f" in getattr(x.b.module, "features", ()):  # one instruction, for all of a vector
+        kind = x.v.type
+        kinds = [kind, k.v.type]
+        f = x.b.module.declare_intrinsic("llvm.ldexp", kinds, ir.FunctionType(kind, kinds))
+        return Term(x.b, x.b.call(f, [x.v, k.v]))
+    half = k >> 1
+    return power_of_two(half) * x * power_of_two(k - half)
+
+
+def halved(x: Term, above: float = 0.0) -> tuple[Term, Term]:
+    """(k, r) for x = k ln 2 + r, |r + above| <= ln 2 / 2."""
     bits = x.bits()
     high, low = LN2[bits]
-    t = x * LOG2E + MAGIC[bits]
+    t = (x + above if above else x) * LOG2E + MAGIC[bits]
     n = t - MAGIC[bits]
     k = t.as_bits() - int(np.array(MAGIC[bits], f"f{bits // 8}").view(f"i{bits // 8}"))
     return k, x - n * high - n * low
@@ -216,9 +227,7 @@ def exp(x: Term) -> Term:
     bits = x.bits()
     low, high = EXP_ENDS[bits]
     k, r = halved(most(least(x, high), low))
-    half = k >> 1  # 2^k itself may be too large, or subnormal
-    p = 1.0 + (r + r * r * polynomial(r, EXP[bits]))
-    return power_of_two(half) * p * power_of_two(k - half)
+    return scaled(1.0 + (r + r * r * polynomial(r, EXP[bits])), k)
 
 
 def expm1(x: Term) -> Term:
@@ -231,33 +240,32 @@ def expm1(x: Term) -> Term:
     return where(absolute(x) < 2.0 ** -(DIGITS[bits] + 2), x, y)
 
 
-TANH = {
+EXP_BELOW = {
     32: (
-        (
-            -5.70498872745e-3,
-            2.06390887954e-2,
-            -5.37397155531e-2,
-            1.33314422036e-1,
-            -3.33332819422e-1,
-        ),
-        (1.0,),
+        *(0.00015358728611108755, 0.001355583740301336, 0.008321653587453837),
+        *(0.041664800430113814, 0.16666655782557954, 0.49999999902517256),
     ),
     64: (
-        (-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3),
-        (1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3),
+        *(1.5609601241435856e-09, 2.4229595611592e-08, 2.7482839241259194e-07),
+        *(2.7553089002846092e-06, 2.4801432260454222e-05, 0.00019841266185466338),
+        *(0.001388888883516065, 0.00833333333287394, 0.04166666666664669),
+        *(0.16666666666666632, 0.5),
     ),
 }
-"""Near 0 (tanh x / x - 1) / x² is a quotient of polynomials in x²: Cephes'."""
+"""The same for -ln 2 <= r <= 0, so that e^x with x < 0 near 0 has k = 0, and e^x - 1 all digits."""
 
 
 def tanh(x: Term) -> Term:
-    """Far from 0 as 1 - 2t / (1 + t) of t = e^(-2 |x|)."""
-    size, z = absolute(x), x * x
-    above, below = (polynomial(z, c) for c in TANH[x.bits()])
-    t = exp(-2.0 * size)
-    near = size < 0.625
-    ratio = where(near, above, 2.0 * t) / where(near, below, 1.0 + t)
-    return with_sign(where(near, size + size * z * ratio, 1.0 - ratio), x)
+    """-t / (t + 2) of t = e^(-2 |x|) - 1: near 0 t/2 t / (t + 2) - t/2, where errors of the quotient
+    hardly count; far from it 1 - 2 (t + 1) / (t + 2)."""
+    bits = x.bits()
+    k, r = halved(most(-2.0 * absolute(x), -50.0), math.log(2) / 2)
+    e, s = r + r * r * polynomial(r, EXP_BELOW[bits]), power_of_two(k)
+    t = s * e + (s - 1.0)
+    near = absolute(x) < 0.6
+    ratio = where(near, t, 2.0 * (s * e + s)) / (t + 2.0)
+    half = 0.5 * t
+    return with_sign(where(near, half * ratio - half, 1.0 - ratio), x)
 
 
 # ln(2^k (1 + f)) = k ln 2 + ln(1 + f), sqrt(1/2) <= 1 + f < sqrt(2). The double formula is
@@ -304,7 +312,7 @@ def log_of(k: Term, f: Term, c: Term | float = 0.0) -> Term:
 def at_the_ends(x: Term, y: Term, zero: Any) -> Term:
     """`y`, a logarithm, where `x` is positive; of zero -inf, below it NaN, of infinity infinity."""
     y = where(x < math.inf, y, x)
-    return where(x > zero, y, where(x.is_(zero), -math.inf, math.nan + 0.0 * x))
+    return where(x > zero, y, where(x.is_(zero), Term(x.b, x.like(-math.inf)), math.nan))
 
 
 def log(x: Term) -> Term:
