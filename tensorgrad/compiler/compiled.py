@@ -130,7 +130,7 @@ class Version:
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         self.written = program
         self.program = apart(simplified(program.copy(), passes), self.results, program)
-        self.code = code_of(self.program, self.replaced())
+        self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)

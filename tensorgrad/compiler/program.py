@@ -4,6 +4,7 @@ ends make code of it.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -210,6 +211,30 @@ def viewed(x: Any, dtype: Any) -> Any:
     return x.view(dtype)
 
 
+def vacant(before: list[Any], shape: tuple[int, ...], dtype: str) -> Any:
+    """An array for a result: one of the results `before` that nobody has any more, or a new one,
+    whose memory the system would have to find first (a millisecond for 10 MB)."""
+    import sys
+    import weakref
+
+    probe = [np.empty(0)]
+    alone = sys.getrefcount(probe[0]) if getattr(sys, "_is_gil_enabled", lambda: True)() else -1
+    free = [
+        k
+        for k in range(len(before))
+        if sys.getrefcount(before[k]) == alone
+        and not weakref.getweakrefcount(before[k])
+        and (before[k].shape, before[k].dtype, before[k].flags.carray) == (shape, dtype, True)
+    ]
+    for k in free[:0:-1]:
+        del before[k]
+    if free:
+        return before[free[0]]
+    before.append(np.empty(shape, dtype))
+    del before[:-2]  # a loop has the last result while it makes the next
+    return before[-1]
+
+
 def draw(rng: np.random.Generator, method: str, *args: Any, **kwargs: Any) -> Any:
     """Numbers from a generator, which goes on."""
     return getattr(rng, method)(*args, **kwargs)
@@ -286,6 +311,10 @@ FRESH = frozenset(
 def is_elementwise(i: Instruction) -> bool:
     """Whether each number that it makes is made of one number of each operand."""
     return isinstance(i.function, np.ufunc) and i.function.signature is None
+
+
+def nbytes(x: Instruction) -> int:
+    return math.prod(x.shape or ()) * np.dtype(x.dtype).itemsize
 
 
 def axes_of(i: Instruction) -> set[int]:

@@ -17,7 +17,7 @@ from tensorgrad.io.files import check_writable, write
 if TYPE_CHECKING:
     from tensorgrad.compiler.compiled import Version
 
-HELPERS = (program.with_items, program.added_at, program.converted, program.viewed)
+HELPERS = (program.with_items, program.added_at, program.converted, program.viewed, program.vacant)
 """Functions of ours that a file brings along."""
 
 
@@ -106,6 +106,8 @@ def eval_same(x: Any) -> bool:
 
 
 TEMPLATE = '''"""{name}(), compiled: NumPy alone."""
+
+from __future__ import annotations
 
 import math
 from pathlib import Path

@@ -32,9 +32,11 @@ from tensorgrad.compiler.program import (
     is_masked,
     is_part,
     is_reduction,
+    nbytes,
     plus_product,
     shares,
     urgent,
+    vacant,
     viewed,
     with_items,
 )
@@ -56,6 +58,8 @@ class Code(NamedTuple):
 
 
 WIDTH = 100
+LARGE = 1 << 20
+"""The bytes of a result from which on the memory of one before is used again."""
 INFIX = {
     operator.add: "+",
     operator.sub: "-",
@@ -217,9 +221,13 @@ class Writer:
     """Writes the code of one program. `over`: the input whose new value an output is."""
 
     def __init__(
-        self, program: Program, over: Mapping[Instruction, Instruction], buffers: bool
+        self,
+        program: Program,
+        over: Mapping[Instruction, Instruction],
+        buffers: bool,
+        results: int,
     ) -> None:
-        self.program, self.over, self.buffers = program, over, buffers
+        self.program, self.over, self.buffers, self.results = program, over, buffers, results
         self.names: dict[Instruction, str] = {}
         self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
@@ -341,6 +349,7 @@ class Writer:
         order, checks = in_order(self.program, self.over)
         lives = Lives(self.program, order)
         ends = lives.ends(checks)
+        self.returned = self.whose(lives)
         lines: list[str] = []
         part: Any = None
         for k, i in enumerate(order):
@@ -352,6 +361,25 @@ class Writer:
             line = self.line(i, k, k >= checks, ends.get(k, []), lives)
             lines += line.splitlines()  # none where a view is made once
         return lines + (self.checking() if checks == len(order) else [])
+
+    def whose(self, lives: Lives) -> set[Instruction]:
+        """What is the caller's, and no state."""
+        outs = self.program.outputs
+        results, state = (
+            {root for out in several for x in found_in(out) for root in lives.roots(x)}
+            for several in (outs[: self.results], outs[self.results :])
+        )
+        return results - state
+
+    def result(self, i: Instruction) -> str:
+        """The line that makes room for what outlives the call."""
+        shape, dtype = i.shape or (), np.dtype(i.dtype)
+        name, made = self.names[i], f"({shape!r}, {dtype.str!r})"
+        if i not in self.returned or nbytes(i) < LARGE:
+            return f"{name} = np.empty{made}"
+        before = self.new(f"{name}_before")
+        self.setup.append(f"{before} = []")
+        return f"{name} = {self.function(vacant)}({before}, {made[1:]}"
 
     def heading(self, part: Part, before: Part | None) -> list[str]:
         """Comments where another part of the step begins, or another Module's."""
@@ -442,6 +470,8 @@ class Writer:
         turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
         self.names[i] = self.new(i.name or turned or "v")
         self.release(ends)
+        if has_out(i) and i in self.returned and not i.order and nbytes(i) >= LARGE:
+            return f"{self.result(i)}\n{self.into(i, call)}"
         if i.function is plus_product:
             return f"{self.names[i]} = np.copy({self.text(i.args[0])})\n" + self.added(
                 i, self.names[i]
@@ -521,8 +551,8 @@ class Writer:
             elif not made.shape:
                 name = self.new(out.name or "v")
             elif out in lives.kept or not self.buffers:
-                name = self.new(out.name or "v")
-                lines.append(f"{name} = np.empty({made.shape!r}, {np.dtype(made.dtype).str!r})")
+                name = self.names[out] = self.new(out.name or "v")
+                lines.append(self.result(out))
             else:
                 done = (x for x in ends if x in inside and may_be_over(fused, made, inside[x]))
                 self.release([*done][:1])
@@ -585,7 +615,7 @@ class Writer:
                 turned = f".transpose({[*map(int, np.argsort(i.order))]})"
             buffer = Buffer(f"np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}")
             self.setup.append(buffer)
-            self.nbytes += math.prod(i.shape or ()) * np.dtype(i.dtype).itemsize
+            self.nbytes += nbytes(i)
         self.held[i] = (buffer, *key)
         over = {self.names[x] for x in i.operands if x in self.names}
         own = next((name for name in buffer.names.values() if name in over), "")
@@ -605,13 +635,17 @@ class Writer:
 
 
 def code_of(
-    program: Program, over: Mapping[Instruction, Instruction], buffers: bool = True
+    program: Program,
+    over: Mapping[Instruction, Instruction],
+    buffers: bool = True,
+    results: int = 0,
 ) -> Code:
-    """The code of a program; without `buffers` each line makes an array of its own."""
-    writer = Writer(program, over, buffers)
+    """The code of a program; without `buffers` each line makes an array of its own. `results`: how
+    many of its outputs, the first, are the caller's, who may have dropped those of calls before."""
+    writer = Writer(program, over, buffers, results)
     body = writer.body()
-    results = "".join(f"{writer.text(x)}, " for x in program.outputs)
-    body.append(f"return ({results.strip()})")
+    returned = "".join(f"{writer.text(x)}, " for x in program.outputs)
+    body.append(f"return ({returned.strip()})")
     inputs = tuple(writer.names[i] for i in program.inputs)
     lines = [
         *FINITE * bool(program.guards),

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import operator
+import runpy
+import warnings
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tensorgrad as tg
 from tensorgrad.compiler import blocks
 from tensorgrad.compiler.passes.fusion import groups, is_chained
 from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
@@ -31,7 +39,8 @@ def made(function: Any, *args: Any, **kwargs: Any) -> Instruction:
 
 
 def run(program: Program, *args: Any) -> Any:
-    with np.errstate(all="ignore"):
+    few_rows = mock.patch.object(blocks, "BUDGET", 64)
+    with few_rows, np.errstate(all="ignore"):
         return function_of(code_of(program, {}), "program")(*args)
 
 
@@ -68,11 +77,6 @@ def programs(draw: Any) -> Program:
         known.append(i)
     outputs = [draws.choice(known) for _ in range(3)]
     return Program(inputs, body, outputs, [draws.choice(known) for _ in range(2)])
-
-
-@pytest.fixture(autouse=True)
-def blocks_of_a_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BUDGET", 64)
 
 
 def drawn_for(program: Program) -> list[Any]:
@@ -152,3 +156,80 @@ def test_a_long_chain_is_one_group(depth: int) -> None:
         i = Instruction(np.negative, (i,), None, i.shape, i.dtype)
         body.append(i)
     assert len(groups(Program([x], body, [i]), joins).body) == 1
+
+
+def chain(x: Any) -> Any:
+    return np.tanh(x * 2) + 1
+
+
+KEPT: dict[str, Callable[[Any], Any]] = {
+    "itself": lambda r: r,
+    "a view": lambda r: r[1:],
+    "a transpose": lambda r: r.reshape(2, -1).T,
+    "an iterator": lambda r: r.flat,
+    "a memoryview": memoryview,
+    "an address": lambda r: r.ctypes,
+    "a weak reference": weakref.ref,
+    "a list": lambda r: [r],
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_result_that_somebody_has_is_never_written_over(kept: str) -> None:
+    step = tg.compile(chain)
+    x = np.random.default_rng(0).normal(size=1 << 18)
+    result = step(x)
+    address, held = result.ctypes.data, KEPT[kept](result)
+    del result
+    for k in range(3):
+        assert step(x + k).ctypes.data != address
+    del held
+
+
+def test_a_result_that_nobody_has_is_where_the_next_one_goes() -> None:
+    step = tg.compile(chain)
+    x = np.random.default_rng(0).normal(size=1 << 18)
+    places = {step(x + k).ctypes.data for k in range(4)}
+    assert len(places) == 1
+    result = step(x)
+    for k in range(4):  # a loop has the last one
+        result = step(x + k)
+        places.add(result.ctypes.data)
+        np.testing.assert_array_equal(result, chain(x + k))
+    assert len(places) == 2
+    before = [step(x + k) for k in range(4)]
+    for k, y in enumerate(before):
+        np.testing.assert_array_equal(y, chain(x + k))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda r: setattr(r, "shape", (2, -1)), lambda r: r.setflags(write=False)]
+)
+def test_a_result_that_was_changed_is_not_used_again(change: Any) -> None:
+    step = tg.compile(chain)
+    x = np.random.default_rng(0).normal(size=1 << 18)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        change(step(x))
+    np.testing.assert_array_equal(step(x), chain(x))
+
+
+def test_a_result_is_given_back_to_no_other_thread() -> None:
+    step = tg.compile(chain)
+    xs = [np.full(1 << 17, k / 8) for k in range(4)]
+    step(xs[0])
+
+    def work(k: int) -> bool:
+        return all((step(xs[k]) == chain(xs[k])).all() for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_a_program_with_blocks_and_results_used_again_is_saved(tmp_path: Path) -> None:
+    step = tg.compile(chain)
+    x = np.random.default_rng(0).normal(size=1 << 18)
+    step(x)
+    step.save(tmp_path / "step.py")
+    found = runpy.run_path(str(tmp_path / "step.py"))["step"](x)
+    np.testing.assert_array_equal(found, chain(x))

@@ -9,7 +9,6 @@ on a sum over the rows, with which a group may end.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +26,7 @@ from tensorgrad.compiler.program import (
     each,
     is_elementwise,
     is_reduction,
+    nbytes,
     replaced,
     urgent,
 )
@@ -267,10 +267,6 @@ def is_large(members: list[Instruction]) -> bool:
     if len(members) < 2:
         return False
     return any(nbytes(x) > SMALL for i in members for x in (i, *i.operands))
-
-
-def nbytes(x: Instruction) -> int:
-    return math.prod(x.shape or ()) * np.dtype(x.dtype).itemsize
 
 
 def is_chained(i: Instruction) -> bool:
