@@ -18,6 +18,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import copy_context
+from dis import opmap
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,6 +37,7 @@ from tensorgrad.transforms.tree import is_module
 from tensorgrad.value import Value
 
 GONE = object()
+STORE_GLOBAL = opmap["STORE_GLOBAL"]
 R = TypeVar("R")
 FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
 """Packages whose functions hold nothing of the user's."""
@@ -113,6 +115,7 @@ class Reach:
         self.values: list[tuple[Value, Node, bool, bool]] = []
         self.settled: list[tuple[Any, Any, Any]] = []  # holder, key, what is there
         self.sizes: list[tuple[Any, int]] = []
+        self.absent: list[tuple[dict[str, Any], str]] = []  # globals not assigned yet
         self.slots: list[tuple[Any, str, Any]] = []  # an attribute of an object or class
         self.several: list[tuple[Any, list[Any]]] = []  # sets and the like, and what is in them
         self.arrays: list[tuple[Any, bytes]] = []  # in tuples, and their numbers
@@ -149,7 +152,10 @@ class Reach:
             if not is_array(name, x):
                 self.look(x, name)
         if not is_foreign(f.__globals__.get("__name__")):
-            self.named(dict.fromkeys(names_in(f.__code__)), f.__globals__)
+            names = dict.fromkeys(names_in(f.__code__))
+            self.named(names, f.__globals__)
+            if assigns(f.__code__):
+                self.absent += [(f.__globals__, n) for n in names if n not in f.__globals__]
         for x in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
             self.look(x, "")
         if vars(f):
@@ -395,6 +401,12 @@ def names_in(code: types.CodeType) -> Iterator[str]:
             yield from names_in(x)
 
 
+def assigns(code: types.CodeType) -> bool:
+    """Whether a function, or one within it, assigns to a global variable."""
+    within = (x for x in code.co_consts if isinstance(x, types.CodeType))
+    return STORE_GLOBAL in code.co_code[::2] or any(map(assigns, within))
+
+
 def parts(x: Any) -> tuple[Any, ...]:
     """The numbers of an item of state: a tuple holds several."""
     return x if type(x) is tuple else (x,)
@@ -588,6 +600,9 @@ class Capture:
                 raise TypeError(
                     "a compiled function assigns to a variable of the function around it: return it"
                 )
+        for variables, name in self.reach.absent:
+            if name in variables:
+                raise TypeError(f"a compiled function assigns to the variable {name!r}: return it")
         for holder, key, x in self.reach.slots:
             if attribute(holder, key) is not x:
                 raise TypeError(f"a compiled function changes {key!r} of {holder!r:.60}: return it")
@@ -598,6 +613,8 @@ class Capture:
         for cell, x, _ in self.reach.cells:
             if cell.cell_contents is not x:
                 cell.cell_contents = x
+        for variables, name in self.reach.absent:
+            variables.pop(name, None)
         for holder, key, x in self.reach.slots:
             if attribute(holder, key) is not x:
                 setattr(holder, key, x)

@@ -108,9 +108,15 @@ class Version:
         self.f, self.plan = f, plan
         self.name = getattr(f, "__name__", "step")
         self.reach = Reach(moving)
-        self.reach.function(f)
-        for x in plan.roots:
-            self.reach.look(x, "model")
+        try:
+            self.reach.function(f)
+            for x in plan.roots:
+                self.reach.look(x, "model")
+        except RecursionError:
+            raise ValueError(
+                "what a compiled function reaches is nested too deeply: a thousand lists in one "
+                "another, or objects that hold the next"
+            ) from None
         capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan))
         known = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
         program = capture.program

@@ -17,6 +17,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
+from tensorgrad.compiler import Compiled
 from tests.compiler.test_compile import assert_same, pair
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -173,6 +174,129 @@ def test_what_could_be_other_than_the_function_is_refused(name: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         tg.compile(f)(x)
     assert HELD.tolist() == [0, 0, 0]
+
+
+def powers(x: Any, n: int = 5) -> Any:
+    return x if not n else x * powers(x, n - 1)
+
+
+@tg.compile
+def halves(x: Any, marks: tuple[str, ...]) -> Any:
+    return x / 2 if not marks else halves(x, marks[1:]) / 2
+
+
+def chain(x: Any) -> Any:
+    for _ in range(2000):  # deeper than Python's stack
+        x = x * 0.999 + 0.001
+    return x
+
+
+def for_ever(x: Any) -> Any:
+    return for_ever(x * 1)
+
+
+def names_a_global(x: Any) -> Any:
+    global NEW
+    NEW = x
+    return x
+
+
+def added_to(x: Any, y: Any) -> Any:
+    np.add(x, 1, out=y)
+    return y
+
+
+locked = X.copy()
+locked.flags.writeable = False
+strided = np.lib.stride_tricks.as_strided(X, (3, 3), (24, 8))  # rows overlap
+ARGUMENTS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "read-only": (lambda x: (x.T @ x, x, x[1:]), (locked,)),
+    "turned": (lambda x: (x.T @ x, x.sum(0)), (np.asfortranarray(X),)),
+    "backwards": (lambda x: (x.T @ x, x.sum(0)), (X[::-1, ::-1],)),
+    "rows that overlap": (lambda x: (x.T @ x, x * 2), (strided,)),
+    "one row for all": (lambda x: (x.T @ x, x * 2), (np.broadcast_to(X[0], (4, 3)),)),
+    "arguments that overlap": (lambda x, y: x[1:] * y + x[:-1], (X, X[1:])),
+    "recursion": (powers, (X,)),
+    "recursion of the compiled": (halves, (X, ("a", "b", "c"))),
+    "a long chain": (chain, (X,)),
+    "no entries": (lambda x: (x.sum(0), x.T @ x), (X[:0],)),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_of_all_kinds(name: str) -> None:
+    f, args = ARGUMENTS[name]
+    g = f if isinstance(f, Compiled) else tg.compile(f, exact=True)
+    found = g(*args)
+    assert_same(found, getattr(f, "f", f)(*args))
+    assert_same(g(*args), found)
+
+
+def nested(deep: Any = ()) -> Callable[[Any], Any]:
+    for _ in range(2000):
+        deep = [deep]
+    return lambda x: x * len(deep)
+
+
+@pytest.mark.parametrize(
+    ("f", "args", "said"),
+    [
+        (for_ever, (X,), "recursion"),
+        (nested(), (X,), "nested too deeply"),
+        (names_a_global, (X,), "assigns to the variable 'NEW'"),
+        (added_to, (X, X * 1), "writes into an array that it was given"),
+        (lambda x: np.array([x[0], x[1]]), (X,), "np.stack"),
+        (tg.compile(lambda x, by: x * by[0], static_argnums=1), (X, [2.0]), "must be hashable"),
+    ],
+)
+def test_what_is_refused_is_refused_again(f: Any, args: Any, said: str) -> None:
+    g = f if isinstance(f, Compiled) else tg.compile(f)
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError, RecursionError), match=said):
+            g(*args)
+    assert "NEW" not in globals()
+
+
+def test_a_layer_that_was_deleted_is_gone() -> None:
+    model = nn.Sequential(nn.Linear(3, 2, rng=0), nn.Tanh())
+    f = tg.compile(lambda x: model(x))
+    f(X)
+    del model[1]
+    assert_same(f(X), model(X))
+    del model[0].bias
+    with pytest.raises(AttributeError, match="no attribute 'bias'"):
+        f(X)
+
+
+def test_what_is_printed_is_printed_once(capsys: Any) -> None:
+    def f(x: Any) -> Any:
+        print("traced")
+        return x
+
+    g = tg.compile(f)
+    g(X)
+    g(X)
+    assert capsys.readouterr().out == "traced\n"
+
+
+def test_optimisers_that_search_take_a_compiled_closure() -> None:
+    def fitted(wrap: Any, whole: bool = False) -> Any:
+        w = Value(np.ones(3))
+        lbfgs = tg.optim.LBFGS([w])
+
+        def closure() -> Any:
+            lbfgs.zero_grad()
+            loss = np.sum((X @ w - 1) ** 2)
+            loss.backward()
+            return loss
+
+        step = wrap(lambda: lbfgs.step(closure)) if whole else partial(lbfgs.step, wrap(closure))
+        return [step().item() for _ in range(3)], w.data
+
+    exact = partial(tg.compile, exact=True)
+    assert_same(fitted(exact), fitted(lambda f: f))
+    with pytest.raises(TypeError, match="compile the closure"):
+        fitted(exact, whole=True)
 
 
 def out_where(x: Any) -> Any:
