@@ -18,6 +18,7 @@ from tensorgrad.compiler.program import (
     converted,
     is_elementwise,
     is_masked,
+    is_reduction,
 )
 
 if TYPE_CHECKING:
@@ -35,12 +36,26 @@ def loop(writer: Writer, group: Instruction, places: Sequence[str]) -> list[str]
 
 def may_be_over(fused: Fused, out: Instruction, x: Instruction) -> bool:
     """Whether an output may be written over an input, block by block: nothing reads that later."""
+    if fused.run:
+        return each_alone(fused.program, out, x)
     for i in reversed(fused.program.body):
         if x in i.operands:
             return i is out and is_elementwise(i) and follows(i, x)
         if i is out:
             break
     return not ends(out) and all(follows(i, x) for i in fused.program.body if x in i.operands)
+
+
+def each_alone(program: Program, out: Instruction, x: Instruction) -> bool:
+    """Whether each number of an output is made of that of an input in its place, and maybe others,
+    and nothing reads the input elsewhere: the number is read before it is written over."""
+    if any(i.shape != x.shape or is_reduction(i.function) for i in program.body):
+        return False
+    needed = {out}
+    for i in reversed(program.body):
+        if i in needed:
+            needed.update(i.operands)
+    return x in needed
 
 
 class Loop:

@@ -9,10 +9,10 @@ import types
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
-from functools import partial, update_wrapper
+from functools import cache, partial, update_wrapper
 from signal import SIGINT, default_int_handler
 from threading import RLock, get_ident, main_thread
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,7 @@ from tensorgrad.engine.node import (
     record,
     recorder,
 )
+from tensorgrad.extras import missing
 from tensorgrad.transforms.tree import is_module, loaded
 from tensorgrad.value import Value
 
@@ -478,12 +479,26 @@ def described(x: Any) -> tuple[str, Any]:
     return "root", id(x)
 
 
+@cache
+def llvm() -> Pass | None:
+    """The pass that makes machine code; None where that cannot be had, which is said once."""
+    try:
+        from tensorgrad.compiler.llvm.groups import machine_code
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        why = f"llvmlite is missing or does not fit ({error})"
+        said = str(missing(f'{why}: backend="llvm" runs on NumPy', "jit"))
+        warnings.warn(said, stacklevel=3)
+        return None
+    return machine_code
+
+
 def compile(
     f: Callable[..., Any] | None = None,
     *,
     static_argnums: int | tuple[int, ...] = (),
     exact: bool = False,
     without: Collection[str] = (),
+    backend: Literal["numpy", "llvm"] = "numpy",
 ) -> Any:
     """`f` as straight-line NumPy: traced at its first call, then run without the graph.
 
@@ -495,7 +510,10 @@ def compile(
 
     `static_argnums`: arguments that are settings, not numbers to compute with. `exact`: whether
     all is added in the order in which the function adds, so that the numbers are its own to the
-    last bit. `without`: names of passes, as in `.stages()`, to leave out.
+    last bit. `without`: names of passes, as in `.stages()`, to leave out. `backend`: "llvm" makes
+    machine code of what is computed entry by entry and of sums, each operation within 2 units of
+    the last place. It needs llvmlite (the extra `jit`); where that is missing NumPy runs, and a
+    warning says so.
 
     Values that `f` returns have no graph. Where a gradient is not finite `f` itself is called
     instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
@@ -513,7 +531,14 @@ def compile(
     """
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     if f is None:
-        return partial(compile, static_argnums=numbers, exact=exact, without=without)
+        return partial(
+            compile, static_argnums=numbers, exact=exact, without=without, backend=backend
+        )
     if not callable(f):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
-    return Compiled(f, numbers, chosen(without, exact))
+    if backend not in ("numpy", "llvm"):
+        raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
+    if exact and backend == "llvm":
+        raise ValueError('exact=True is for backend="numpy": machine code rounds otherwise')
+    machine_code = llvm() if backend == "llvm" else None
+    return Compiled(f, numbers, chosen(without, exact, machine_code))

@@ -117,13 +117,15 @@ class Fused:
     function. It answers what that puts out, in a tuple if it is several arrays.
 
     What is called is the plain reading, one operation after the other; a back end has its own.
+    `run`: machine code, called with the inputs and with the arrays that it puts out.
     """
 
-    __slots__ = ("program",)
+    __slots__ = ("program", "run")
     __name__ = "fused"
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.run: Function | None = None
 
     def __call__(self, *args: Any) -> Any:
         made: dict[Instruction, Any] = dict(zip(self.program.inputs, args))

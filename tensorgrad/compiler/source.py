@@ -560,7 +560,29 @@ class Writer:
             self.names[out] = name
             places.append(name)
         self.release(ends)
-        return "\n".join([*lines, *loop(self, i, places)])
+        lines += self.kernel(i, places) if fused.run else loop(self, i, places)
+        return "\n".join(lines)
+
+    def kernel(self, i: Instruction, places: list[str]) -> list[str]:
+        """The lines that call machine code, and what they mean."""
+        program, run = i.function.program, i.function.run
+        given = [*map(self.text, i.args)]
+        arrays, after = [], []
+        for x, name in zip(program.outputs, places):
+            if not x.shape:
+                place = self.new(f"{name}_array")
+                self.setup.append(f"{place} = np.empty((), {np.dtype(x.dtype).str!r})")
+                after.append(f"{name} = {place}[()]")
+                name = place
+            arrays.append(name)
+        known = dict(zip(program.outputs, places))
+        self.names.update(zip(program.inputs, given))
+        meaning = []
+        for x in program.body:
+            self.names[x] = known.get(x) or self.new(x.name or "v")
+            meaning.append(f"#     {self.names[x]} = {self.expression(x)}")
+        kernel = self.constant(run, "kernel")
+        return [f"{kernel}({', '.join([*given, *arrays])})", *meaning, *after]
 
     def block(self, shape: tuple[int, ...], dtype: Any, name: str = "block") -> str:
         """A block that no group around it uses."""

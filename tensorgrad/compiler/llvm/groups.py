@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+
+import numpy as np
 
 from tensorgrad.compiler.llvm.kernel import admits
 from tensorgrad.compiler.llvm.load import kernels
 from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.passes.fusion import groups
-from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
+from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction, replaced
 
 SMALL = 1 << 14
 """The entries up to which a single operation takes less time as a kernel than as NumPy's."""
@@ -26,23 +27,21 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
 def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
     program = groups(program, admits, is_worth_it)
-    groups_of = [i.function for i in program.body if isinstance(i.function, Fused)]
-    for group, run in zip(groups_of, kernels([group.program for group in groups_of])):
-        group.run = run
+    found = [i for i in program.body if isinstance(i.function, Fused)]
+    for i in found:
+        with_numbers(i)
+    for i, run in zip(found, kernels([i.function.program for i in found])):
+        i.function.run = run
     return program
 
 
-def may_be_over(program: Program, out: Instruction, x: Instruction) -> bool:
-    """Whether an output may be written over an input: each number of it is made of the one in its
-    place, after that is read."""
-    reads = [i for i in program.body if x in i.operands]
-    alone = all(i.shape == x.shape and not is_reduction(i.function) for i in program.body)
-    return alone and out.shape == x.shape and bool(reads) and needs(program, out, x)
-
-
-def needs(program: Program, out: Instruction, x: Instruction) -> Any:
-    needed = {out}
-    for i in reversed(program.body):
-        if i in needed:
-            needed.update(i.operands)
-    return x in needed
+def with_numbers(i: Instruction) -> None:
+    """Write constant numbers into the group."""
+    program = i.function.program
+    number = {x: y for x, y in zip(program.inputs, i.args) if not isinstance(y, Instruction)}
+    number = {x: y for x, y in number.items() if not np.ndim(y)}
+    for x in program.body:
+        x.call(x.function, replaced(x.args, number), replaced(x.kwargs, number))
+    args = [y for x, y in zip(program.inputs, i.args) if x not in number]
+    program.inputs = [x for x in program.inputs if x not in number]
+    i.call(i.function, tuple(args), i.kwargs)

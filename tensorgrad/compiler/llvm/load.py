@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
@@ -93,13 +94,12 @@ def made(program: Program, layout: Sequence[Any], name: str) -> bytes:
 Run = Callable[..., None]
 
 
-def kernels(programs: Sequence[Program]) -> list[Run | None]:
-    """For each program a function of its inputs and of the arrays that its outputs go to; None
-    where it is none for a kernel."""
+def kernels(programs: Sequence[Program]) -> list[Run]:
+    """For each program a function of its inputs and of the arrays that its outputs go to."""
     return loaded([(p, [strides_of(i) for i in arguments(p)]) for p in programs])
 
 
-def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run | None]:
+def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
     """Functions of programs, for arrays of these strides."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
     there: dict[str, bool] = {}
@@ -115,6 +115,10 @@ def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run | None]
         except Refused:
             there[name] = False
             continue
+        except RuntimeError as error:
+            warnings.warn(f"LLVM refuses a kernel, which runs on NumPy: {error}", stacklevel=2)
+            there[name] = False
+            continue
         there[name] = True
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -123,9 +127,17 @@ def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run | None]
             at = engine.get_global_value_address(f"{name}.{dtype}")
             ctypes.c_void_p.from_address(at).value = id(np.dtype(dtype).type)
     return [
-        function_of(engine, name, program) if there[name] else None
+        function_of(engine, name, program) if there[name] else partial(plain, program)
         for (program, _), name in zip(kernels, names)
     ]
+
+
+def plain(program: Program, *given: Any) -> None:
+    """NumPy's own, of what is none for a kernel."""
+    n = len(program.inputs)
+    outs = Fused(program)(*given[:n])
+    for x, new in zip(given[n:], outs if type(outs) is tuple else (outs,)):
+        x[...] = new
 
 
 def described(program: Program) -> Iterator[str]:
@@ -203,14 +215,7 @@ class Others:
 
     def made(self, layout: Sequence[Any]) -> Run:
         (run,) = loaded([(self.program, layout)])
-        return run or self.plain
-
-    def plain(self, *given: Any) -> None:
-        """NumPy's own, of arrays that no kernel is for."""
-        n = len(self.program.inputs)
-        outs = Fused(self.program)(*given[:n])
-        for x, new in zip(given[n:], outs if type(outs) is tuple else (outs,)):
-            x[...] = new
+        return run
 
     def copied(self, given: Sequence[Any], expected: Sequence[Instruction]) -> None:
         arrays = [np.array(x, order="C") for x in given]

@@ -256,8 +256,8 @@ EXP_BELOW = {
 
 
 def tanh(x: Term) -> Term:
-    """-t / (t + 2) of t = e^(-2 |x|) - 1: near 0 t/2 t / (t + 2) - t/2, where errors of the quotient
-    hardly count; far from it 1 - 2 (t + 1) / (t + 2)."""
+    """-t / (t + 2) of t = e^(-2 |x|) - 1: near 0 as t/2 t / (t + 2) - t/2, where errors of the
+    quotient hardly count, far from it as 1 - 2 (t + 1) / (t + 2)."""
     bits = x.bits()
     k, r = halved(most(-2.0 * absolute(x), -50.0), math.log(2) / 2)
     e, s = r + r * r * polynomial(r, EXP_BELOW[bits]), power_of_two(k)

@@ -28,14 +28,24 @@ def name_of(run: Pass) -> str:
     return run.__name__.replace("_", " ")
 
 
-def chosen(without: Collection[str] = (), exact: bool = False) -> tuple[Pass, ...]:
-    """The passes to make; ValueError for a name that none has."""
-    every = [*dict.fromkeys(map(name_of, (*PASSES, *EXACT)))]
+BLAS_OR_BLOCKS = {products.sums, products.dots, fusion.fusion}
+"""What machine code is better at."""
+
+
+def chosen(
+    without: Collection[str] = (), exact: bool = False, machine_code: Pass | None = None
+) -> tuple[Pass, ...]:
+    """The passes to make; ValueError for a name that none has. `machine_code`: the last one, if a
+    back end has its own."""
+    last = (machine_code,) if machine_code else ()
+    every = [*dict.fromkeys(map(name_of, (*PASSES, *EXACT, *last)))]
     unknown = {*without}.difference(every)
     if unknown:
         names = ", ".join(every)
         raise ValueError(f"compile: there is no pass {min(unknown)!r}; the passes are {names}")
     passes = EXACT if exact else PASSES
+    if machine_code:
+        passes = (*(run for run in passes if run not in BLAS_OR_BLOCKS), machine_code)
     return tuple(run for run in passes if name_of(run) not in without)
 
 
