@@ -12,7 +12,7 @@ import math
 import operator
 import re
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -226,8 +226,10 @@ class Writer:
         over: Mapping[Instruction, Instruction],
         buffers: bool,
         results: int,
+        clock: Callable[[int], None] | None = None,
     ) -> None:
         self.program, self.over, self.buffers, self.results = program, over, buffers, results
+        self.clock = clock
         self.names: dict[Instruction, str] = {}
         self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
@@ -360,6 +362,8 @@ class Writer:
                 part = i.scope
             line = self.line(i, k, k >= checks, ends.get(k, []), lives)
             lines += line.splitlines()  # none where a view is made once
+            if self.clock is not None and line:
+                lines.append(f"{self.constant(self.clock, 'clock')}({k})")
         return lines + (self.checking() if checks == len(order) else [])
 
     def whose(self, lives: Lives) -> set[Instruction]:
@@ -661,10 +665,12 @@ def code_of(
     over: Mapping[Instruction, Instruction],
     buffers: bool = True,
     results: int = 0,
+    clock: Callable[[int], None] | None = None,
 ) -> Code:
     """The code of a program; without `buffers` each line makes an array of its own. `results`: how
-    many of its outputs, the first, are the caller's, who may have dropped those of calls before."""
-    writer = Writer(program, over, buffers, results)
+    many of its outputs, the first, are the caller's, who may have dropped those of calls before.
+    `clock` is told after each line which instruction it was, by its number `in_order`."""
+    writer = Writer(program, over, buffers, results, clock)
     body = writer.body()
     returned = "".join(f"{writer.text(x)}, " for x in program.outputs)
     body.append(f"return ({returned.strip()})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,64 @@ class Row:
     memory: int = 0
 
 
-@dataclass
-class Summary:
+class Sheet:
+    """Numbers that are printed as a table, with totals below: in a terminal, in a notebook and by
+    `rich.print`. The first `LEFT` columns are text."""
+
+    HEAD: ClassVar[tuple[str, ...]]
+    LEFT: ClassVar[int] = 2
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """The cells of the table, as text."""
+        raise NotImplementedError
+
+    def totals(self) -> list[str]:
+        """What stands below the table."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        table = [self.HEAD, *self.lines()]
+        widths = [max(len(line[i]) for line in table) for i in range(len(self.HEAD))]
+        text = [
+            "  ".join(
+                cell.ljust(width) if i < self.LEFT else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths))
+            ).rstrip()
+            for line in table
+        ]
+        rule = "─" * (sum(widths) + 2 * len(widths) - 2)
+        return "\n".join([text[0], rule, *text[1:], rule, *self.totals()])
+
+    __repr__ = __str__
+
+    def __rich__(self) -> Any:
+        """The table for `rich.print`."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table()
+        for i, head in enumerate(self.HEAD):
+            table.add_column(head, justify="left" if i < self.LEFT else "right")
+        for line in self.lines():
+            table.add_row(*map(Text, line))
+        return Group(table, *map(Text, self.totals()))
+
+    def _repr_html_(self) -> str:
+        left, right = "text-align:left;white-space:pre", "text-align:right"
+        styles = [left if i < self.LEFT else right for i in range(len(self.HEAD))]
+
+        def row(cells: tuple[str, ...], tag: str) -> str:
+            made = (f'<{tag} style="{s}">{escape(c)}</{tag}>' for s, c in zip(styles, cells))
+            return f"<tr>{''.join(made)}</tr>"
+
+        body = "".join(row(line, "td") for line in self.lines())
+        below = "<br>".join(map(escape, self.totals()))
+        return f"<table>{row(self.HEAD, 'th')}{body}</table><p>{below}</p>"
+
+
+@dataclass(repr=False)
+class Summary(Sheet):
     """Rows of a table, and totals: numbers of parameters, and of those that learn; floating-point
     operations of a forward; bytes of parameters and buffers, and of what the forward computed."""
 
@@ -103,44 +159,6 @@ class Summary:
             f"{self.flops:,} floating-point operations in a forward",
             f"{held} of parameters and buffers, {computed} computed",
         ]
-
-    def __str__(self) -> str:
-        table = [self.HEAD, *self.lines()]
-        widths = [max(len(line[i]) for line in table) for i in range(5)]
-        text = [
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths))
-            ).rstrip()
-            for line in table
-        ]
-        rule = "─" * (sum(widths) + 8)
-        return "\n".join([text[0], rule, *text[1:], rule, *self.totals()])
-
-    __repr__ = __str__
-
-    def __rich__(self) -> Any:
-        """The table for `rich.print`."""
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table()
-        for i, head in enumerate(self.HEAD):
-            table.add_column(head, justify="left" if i < 2 else "right")
-        for line in self.lines():
-            table.add_row(*map(Text, line))
-        return Group(table, *map(Text, self.totals()))
-
-    def _repr_html_(self) -> str:
-        def row(cells: tuple[str, ...], tag: str) -> str:
-            styles = ["text-align:left;white-space:pre"] * 2 + ["text-align:right"] * 3
-            made = (f'<{tag} style="{s}">{escape(c)}</{tag}>' for s, c in zip(styles, cells))
-            return f"<tr>{''.join(made)}</tr>"
-
-        body = "".join(row(line, "td") for line in self.lines())
-        below = "<br>".join(map(escape, self.totals()))
-        return f"<table>{row(self.HEAD, 'th')}{body}</table><p>{below}</p>"
 
 
 def count(n: int) -> str:

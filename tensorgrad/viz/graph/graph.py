@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler import Compiled
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.formula.text import brief
 from tensorgrad.formula.writing import TEXT
@@ -18,8 +19,9 @@ from tensorgrad.graph.names import Called, Names, parameters_in
 from tensorgrad.graph.replay import Event, Mode, Replay, leaves_first, replayable, totals
 from tensorgrad.value import Value
 from tensorgrad.viz.graph.labels import Row, Write, bare, gradient_row, norm, rich, value_rows
-from tensorgrad.viz.graph.layout import MANY, PLACES, Picture, check_rankdir, effort, places
-from tensorgrad.viz.graph.themes import Theme, theme_of
+from tensorgrad.viz.graph.layout import MANY, PLACES, Picture, check_rankdir, places
+from tensorgrad.viz.graph.program import SHOWN, program_graph
+from tensorgrad.viz.graph.themes import Theme, head, theme_of
 
 FORMULA = 40  # characters of a formula that are shown
 DRAWN = 200  # nodes
@@ -45,14 +47,14 @@ LEGENDS: dict[Mode, str] = {
 
 
 def graph(
-    value: Value,
+    value: Value | Compiled,
     names: Names = None,
     *,
     wrt: Any = None,
     mode: Mode = "rev",
     gradients: bool = True,
     depth: int | None = None,
-    max_nodes: int = DRAWN,
+    max_nodes: int | None = None,
     rankdir: str = "LR",
     theme: str = "light",
 ) -> Picture:
@@ -69,14 +71,20 @@ def graph(
     are shown, by default all; in forward mode (`mode="fwd"`) the one by which each node is
     differentiated. `gradients=False` shows what `.grad` holds; a graph of more than 10,000 nodes
     shows neither. `depth`: Modules deeper than that are folded to one node. A graph of more than
-    `max_nodes` nodes is folded as far as it needs to be, or summarised by operations. `rankdir`:
-    "LR", "TB", ...; `theme`: "light", "dark" or "print".
+    `max_nodes` nodes (200) is folded as far as it needs to be, or summarised by operations.
+    `rankdir`: "LR", "TB", ...; `theme`: "light", "dark" or "print".
+
+    Of a compiled function the program is drawn, as it ran last: frames are the parts of a step and
+    its Modules, and of more than `max_nodes` operations (80) those of a frame are one box.
 
     >>> a, b = Value(2.0, name="a"), Value(1.0, name="b")
     >>> picture = graph((a + b) * (b + 1))
     >>> print(picture.source[:9])
     digraph {
     """
+    if isinstance(value, Compiled):
+        return program_graph(value, max_nodes=max_nodes or SHOWN, rankdir=rankdir, theme=theme)
+    max_nodes = DRAWN if max_nodes is None else max_nodes
     check_rankdir(rankdir)
     if max_nodes < 1 or (depth is not None and depth < 0):
         raise ValueError("max_nodes must be at least 1, depth at least 0")
@@ -154,7 +162,6 @@ class Drawing(NamedTuple):
 
     def lines(self, rankdir: str) -> Iterator[str]:
         theme = self.theme
-        font = 'fontname="Helvetica,Arial,sans-serif"'
         edges, folds = list(self.edges()), any(group.title for group in self.groups)
         crowded = folds and len(edges) > MANY
         if crowded:  # where one edge has a label, dot makes room for one on each
@@ -165,16 +172,8 @@ class Drawing(NamedTuple):
         elif self.events and not crowded:
             arrays = any(np.ndim(node.data) for node in self.replay.order)
             legends.insert(0, LEGENDS[self.events[0].mode] + MAPS * arrays)
-        legend, apart = r"\n".join(legends), 1.5 if crowded else 0.45
-        yield "digraph {"
-        yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
-        yield from [f"    {effort(len(edges))}"] if effort(len(edges)) else []
-        yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
-        yield f'    style=rounded nodesep=0.3 ranksep={apart} label="{legend}"]'
-        yield f'  node [{font} fontsize=12 color="{theme.line}" fontcolor="{theme.text}"'
-        yield '    margin="0.08,0.04"]'
-        yield f'  edge [{font} fontsize=10 color="{theme.line}" fontcolor="{theme.faint}"'
-        yield "    arrowsize=0.7]"
+        apart = 1.5 if crowded else 0.45
+        yield from head(theme, rankdir, r"\n".join(legends), len(edges), apart)
         yield from self.framed(())
         yield from self.constants()
         yield from edges

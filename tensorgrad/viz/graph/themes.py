@@ -5,7 +5,10 @@ Source: M. Okabe and K. Ito, Color Universal Design (2008). What a colour says, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from tensorgrad.viz.graph.layout import effort
 
 Colour = tuple[int, int, int]
 
@@ -86,6 +89,20 @@ def theme_of(name: str) -> Theme:
     if name not in THEMES:
         raise ValueError(f"theme={name!r}: there are {', '.join(map(repr, THEMES))}")
     return THEMES[name]
+
+
+def head(theme: Theme, rankdir: str, legend: str, edges: int, apart: float = 0.45) -> Iterator[str]:
+    """The first lines of a DOT source. `apart`: inches between layers."""
+    font = 'fontname="Helvetica,Arial,sans-serif"'
+    yield "digraph {"
+    yield f'  graph [rankdir={rankdir} bgcolor="{theme.background}" color="{theme.cluster}" '
+    yield from [f"    {effort(edges)}"] if effort(edges) else []
+    yield f'    {font} fontsize=11 fontcolor="{theme.faint}"'
+    yield f'    style=rounded nodesep=0.3 ranksep={apart} label="{legend}"]'
+    yield f'  node [{font} fontsize=12 color="{theme.line}" fontcolor="{theme.text}"'
+    yield '    margin="0.08,0.04"]'
+    yield f'  edge [{font} fontsize=10 color="{theme.line}" fontcolor="{theme.faint}"'
+    yield "    arrowsize=0.7]"
 
 
 def mixed(theme: Theme, share: float) -> str:

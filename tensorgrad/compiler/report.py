@@ -1,0 +1,326 @@
+"""What a compiled step costs: operations, bytes, and time beside the least that the machine can
+do.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tensorgrad.compiler.capture import Argument, parts
+from tensorgrad.compiler.names import UPDATE
+from tensorgrad.compiler.program import (
+    Fused,
+    Instruction,
+    is_reduction,
+    plus_product,
+    shares,
+    with_items,
+)
+from tensorgrad.compiler.source import code_of, function_of, in_order
+from tensorgrad.nn.summary import MULTIPLY_ADDS, Sheet, size
+
+if TYPE_CHECKING:
+    from tensorgrad.compiler.compiled import Version
+
+SECONDS, RUNS = 0.1, 100
+"""How long a step is run for its times, and how often at most."""
+
+
+@dataclass
+class Operation:
+    """One of a step. `part`: forward, backward or update; `module`: in whose call it was written;
+    `code`: its line; `flops`; `bytes` that it reads and writes; `seconds` that it took, and `least`
+    that it could take: its flops at the rate of a large product of matrices, or its bytes at the
+    rate of a copy, whichever is longer."""
+
+    part: str
+    module: str
+    code: str
+    flops: int
+    bytes: int
+    seconds: float
+    least: float
+
+
+@dataclass(repr=False)
+class Report(Sheet):
+    """What a step costs at each call. `operations`, in their order; `flops` and `bytes` of all;
+    `seconds` of a call; `least`, the sum of what its operations could take; `held`: bytes of arrays
+    that are kept between calls; `peak`: bytes at most in use during one, those included; `gemm` and
+    `copy`, of this machine: floating-point operations a second of a product of two matrices, and
+    bytes a second of a copy, in the dtype of most of the numbers."""
+
+    operations: list[Operation]
+    flops: int
+    bytes: int
+    seconds: float
+    least: float
+    held: int
+    peak: int
+    gemm: float
+    copy: float
+
+    HEAD: ClassVar = ("Part", "Operations", "Time", "Share", "GFLOP/s", "GB/s", "Of the least")
+    LEFT: ClassVar = 1
+    SHOWN: ClassVar = 8  # of the operations that take longest
+
+    def groups(self) -> dict[tuple[str, str], list[Operation]]:
+        """The operations of each part and Module, in the order in which they first come."""
+        found: dict[tuple[str, str], list[Operation]] = {}
+        for x in self.operations:
+            found.setdefault((x.part, x.module), []).append(x)
+        return found
+
+    def lines(self) -> list[tuple[str, ...]]:
+        total = sum(x.seconds for x in self.operations)
+        found = []
+        for (part, module), group in self.groups().items():
+            seconds = sum(x.seconds for x in group) or 1e-9
+            least = sum(x.least for x in group) or 1e-9
+            computed, moved = sum(x.flops for x in group), sum(x.bytes for x in group)
+            rates = computed / seconds / 1e9, moved / seconds / 1e9, seconds / least
+            found.append(
+                (
+                    *(f"{part}  {module or 'the function itself' * (part != UPDATE)}",),
+                    *(str(len(group)),),
+                    *(duration(seconds), f"{seconds / total:.0%}"),
+                    *("{:.1f} {:.1f} {:.1f}x".format(*rates).split()),
+                )
+            )
+        return found
+
+    def totals(self) -> list[str]:
+        longest = sorted(self.operations, key=lambda x: -x.seconds)[: self.SHOWN]
+        bytes_moved, held, peak = (size(n) or "0 B" for n in (self.bytes, self.held, self.peak))
+        times = self.seconds / max(self.least, 1e-9)
+        return [
+            f"{len(self.operations)} operations, {self.flops:,} of floating point, {bytes_moved} "
+            "read and written",
+            f"{duration(self.seconds)} a call, {times:.1f} times the least: this machine has "
+            f"{self.gemm / 1e9:.0f} GFLOP/s and {self.copy / 1e9:.0f} GB/s",
+            f"{held} held between calls, {peak} at most in one",
+            "the longest:",
+            *(f"  {duration(x.seconds):>8}  {x.code}" for x in longest),
+        ]
+
+
+def duration(seconds: float) -> str:
+    for unit, length in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def report(version: Version) -> Report:
+    """The costs of a program, measured."""
+    program, over = version.program, version.replaced()
+    order, _ = in_order(program, over)
+    moments: list[tuple[int, int]] = []
+
+    def clock(k: int) -> None:
+        moments.append((k, time.perf_counter_ns()))
+
+    timed = code_of(program, over, clock=clock)
+    inputs = [
+        sample(place, part, i)
+        for (place, part), i in zip(states(version), program.inputs, strict=True)
+    ]
+    plain: Any = function_of(version.code, version.name)
+    stepped: Any = function_of(timed, version.name)
+
+    def given() -> list[Any]:
+        return [x.copy() if isinstance(x, np.ndarray) else x for x in inputs]
+
+    with np.errstate(all="ignore"):
+        peak = at_most(plain, given())
+        whole = repeated(lambda x: plain(*x), given)
+        took: dict[int, list[int]] = {}
+
+        def round_of(x: Any) -> None:
+            moments.clear()
+            clock(-1)
+            stepped(*x)
+            for (_, start), (k, end) in pairwise(moments):
+                took.setdefault(k, []).append(end - start)
+
+        repeated(round_of, given)
+    code = lines_of(timed.source)
+    kinds = [i.dtype for i in order if i.shape and np.dtype(i.dtype).kind in "fc"]
+    machine = Machine.measured(most(kinds, np.dtype(np.float64)))
+    operations: list[Operation] = []
+    for k, line in code.items():
+        seconds = statistics.median(took.get(k, [0])) * 1e-9  # 0: a check did not hold
+        before = operations[-1] if operations else None
+        operations.append(costs(order[k], line, seconds, machine, before))
+    return Report(
+        operations,
+        sum(x.flops for x in operations),
+        sum(x.bytes for x in operations),
+        whole,
+        sum(x.least for x in operations),
+        version.code.nbytes,
+        version.code.nbytes + peak,
+        machine.gemm,
+        machine.copy,
+    )
+
+
+def states(version: Version) -> Iterable[tuple[Any, Any]]:
+    """Where each input of a program is read, and what is there; of an argument what was like it."""
+    for place, like in version.reads:
+        argument = isinstance(place, Argument)
+        for part in parts(like if argument else place.read(())):
+            yield place, part
+
+
+def sample(place: Any, x: Any, i: Instruction) -> Any:
+    """What stands for an input: state itself, and of an argument an array like it."""
+    if not isinstance(place, Argument) or isinstance(i.dtype, type) or not i.shape:
+        return x if not isinstance(place, Argument) or np.shape(x) == i.shape else x.dtype.type(1)
+    dtype = np.dtype(i.dtype)
+    drawn = np.random.default_rng(0).random(i.shape) if dtype.kind in "fc" else np.zeros(i.shape)
+    return drawn.astype(dtype)
+
+
+def repeated(f: Callable[[Any], Any], given: Callable[[], Any]) -> float:
+    """The median seconds of `f` on what is given anew each time."""
+    took: list[float] = []
+    while len(took) < 3 or (sum(took) < SECONDS and len(took) < RUNS):
+        x = given()
+        start = time.perf_counter()
+        f(x)
+        took.append(time.perf_counter() - start)
+    return statistics.median(took)
+
+
+def at_most(f: Callable[..., Any], inputs: Any) -> int:
+    """How many bytes more than before a call needs at most."""
+    mine = not tracemalloc.is_tracing()
+    f(*inputs)
+    if mine:
+        tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    f(*inputs)
+    _, peak = tracemalloc.get_traced_memory()
+    if mine:
+        tracemalloc.stop()
+    return max(0, peak - before)
+
+
+def most(xs: Iterable[Any], otherwise: Any) -> Any:
+    found = [*xs]
+    return np.dtype(max(set(found), key=found.count, default=otherwise))
+
+
+@dataclass
+class Machine:
+    """Rates of this machine, for one dtype: of a product of two matrices, of a copy in memory, and
+    of one that stays in the processor's caches."""
+
+    gemm: float
+    copy: float
+    cached: float
+
+    @staticmethod
+    @cache
+    def measured(dtype: np.dtype[Any]) -> Machine:
+        """In a fifth of a second, once."""
+        x = np.ones((384, 384), dtype)  # 1 ms: a busy machine leaves as much at a time
+        out = np.empty_like(x)
+        gemm = 2 * 384**3 / quickest(lambda: np.matmul(x, x, out=out))
+        rates = []
+        for n in (1 << 25, 1 << 17):
+            a, b = np.ones(n, np.uint8), np.ones(n, np.uint8)
+            rates.append(2 * n / quickest(lambda a=a, b=b: np.copyto(b, a)))  # type: ignore[misc]
+        return Machine(gemm, *rates)
+
+    def least(self, flops: int, moved: int) -> float:
+        return max(flops / self.gemm, moved / (self.copy if moved > 1 << 20 else self.cached))
+
+
+def quickest(f: Callable[[], Any]) -> float:
+    f()
+    took: list[float] = []
+    while len(took) < 5 or sum(took) < SECONDS / 2:
+        start = time.perf_counter()
+        f()
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+def lines_of(source: str) -> dict[int, str]:
+    """What stands before each look at the clock: the last line, by the number."""
+    clocks = re.findall(r"^ *(.*)\n *clock\((\d+)\)$", source, re.MULTILINE)
+    return {int(k): line for line, k in clocks}
+
+
+def costs(
+    i: Instruction, code: str, seconds: float, machine: Machine, before: Operation | None
+) -> Operation:
+    """Of an operation; one that a pass added is of the same part as that `before`."""
+    n, moved = flops(i), bytes_of(i)
+    part, module = (before.part, before.module) if before else ("forward", "")
+    if i.scope is not None:
+        part, module = i.scope.step, repr(i.scope)
+    return Operation(part, module, code, n, moved, seconds, machine.least(n, moved))
+
+
+def shape(x: Any) -> tuple[int, ...]:
+    return (x.shape or ()) if isinstance(x, Instruction) else np.shape(x)
+
+
+def flops(i: Instruction) -> int:
+    """Two for each product that is added up, one for each entry that is computed otherwise, and
+    none where entries are only moved."""
+    f, args = i.function, i.args
+    out = math.prod(i.shape or ())
+    if isinstance(f, Fused):
+        return sum(map(flops, f.program.body))
+    if f in (np.matmul, operator.matmul, np.dot):
+        return 2 * out * (shape(args[0]) or (1,))[-1]
+    if f is np.vecdot or f is np.vdot:
+        return 2 * max(math.prod(shape(x)) for x in args[:2])
+    if f is plus_product:
+        inner = shape(args[2])[0 if i.kwargs.get("x_turned") else 1]
+        return 2 * out * inner + 2 * out
+    if f is np.einsum and isinstance(args[0], str):
+        letters = args[0].partition("->")[0].split(",")
+        sizes = {c: n for text, x in zip(letters, args[1:]) for c, n in zip(text, shape(x))}
+        return max(1, len(args) - 1) * math.prod(sizes.values())
+    known = MULTIPLY_ADDS.get(getattr(f, "__name__", ""))
+    if known is not None:
+        ready = [np.broadcast_to(np.float32(0), shape(x)) for x in args]
+        return 2 * int(known(np.broadcast_to(np.float32(0), i.shape or ()), *ready))
+    if isinstance(f, np.ufunc):
+        return out
+    if is_reduction(f) or f in (np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std):
+        return math.prod(shape(args[0]))
+    return 0 if moves(i) else out
+
+
+def moves(i: Instruction) -> bool:
+    """Whether it computes nothing."""
+    moving = (with_items, np.copy, np.take, np.concatenate, np.stack, np.asarray, np.zeros, np.ones)
+    return shares(i) or i.function in moving or i.function is operator.getitem
+
+
+def bytes_of(i: Instruction) -> int:
+    """What it reads and writes; of a view nothing."""
+    if shares(i):
+        return 0
+    arrays = {*i.operands, i}
+    sizes = [(math.prod(x.shape or ()), x.dtype) for x in arrays]
+    return sum(n * dtype.itemsize for n, dtype in sizes if isinstance(dtype, np.dtype))

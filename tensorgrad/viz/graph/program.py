@@ -1,0 +1,224 @@
+"""A compiled step as a picture: what NumPy is asked to do, in frames of its parts and Modules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensorgrad.compiler import Compiled
+from tensorgrad.compiler.names import BACKWARD, FORWARD, UPDATE, Part
+from tensorgrad.compiler.program import Fused, Instruction, Program, shares
+from tensorgrad.viz.graph.labels import Row, Write, bare, rich
+from tensorgrad.viz.graph.layout import Picture, check_rankdir
+from tensorgrad.viz.graph.themes import Theme, head, theme_of
+
+SHOWN = 80
+"""Operations that are drawn one by one."""
+LISTED = 6
+"""Operations that are named in a box for several."""
+BOXES = {
+    "parameter": ("box", "filled,bold"),
+    "input": ("box", "filled,dashed"),
+    "operation": ("box", "rounded,filled"),
+    "fused": ("box", "filled"),
+    "output": ("box", "rounded,filled,bold"),
+}
+LEGEND = (
+    "bold: state, read and written; dashed: arguments; round: an operation; square: several that "
+    "run as one; views are left out"
+)
+FOLDED = "bold: state, read and written; dashed: arguments; round: the operations of a part"
+
+
+class Group(NamedTuple):
+    """What is drawn as one: an operation, or all of a part."""
+
+    part: Part
+    members: list[Instruction]
+
+
+def program_graph(
+    step: Compiled, *, max_nodes: int = SHOWN, rankdir: str = "LR", theme: str = "light"
+) -> Picture:
+    """The program of the last call of a compiled function.
+
+    Frames are the parts of a step, and the calls of Modules within; an operation has the name of
+    its result, NumPy's name of it, dtype and shape; what runs as one is a box with the names of
+    all. Of more than `max_nodes` operations those of a part and Module are one box.
+
+    >>> import tensorgrad as tg
+    >>> step = tg.compile(lambda x: np.tanh(x) * 2)
+    >>> _ = step(np.ones(3))
+    >>> "tanh" in program_graph(step).source
+    True
+    """
+    check_rankdir(rankdir)
+    if step.last is None:
+        raise ValueError("nothing was compiled yet: call the function once")
+    program, over = step.last.program, step.last.replaced()
+    shown = [i for i in program.body if not shares(i)]
+    groups = grouped(shown, folded=len(shown) > max_nodes)
+    state = {i for i in program.inputs if i in {*over.values()}}
+    drawing = partial(ProgramDrawing, program, groups, state, theme_of(theme))
+    return Picture(*("\n".join(drawing(write).lines(rankdir)) + "\n" for write in (rich, bare)))
+
+
+def grouped(shown: Iterable[Instruction], folded: bool) -> list[Group]:
+    """In their order; what a pass added belongs where the one before it does."""
+    found: dict[Any, Group] = {}
+    part = Part(FORWARD)
+    for i in shown:
+        part = part if i.scope is None else i.scope
+        found.setdefault(part if folded else i, Group(part, [])).members.append(i)
+    return [*found.values()]
+
+
+class ProgramDrawing:
+    """The lines of the DOT source. `state`: the inputs that the step gives new values."""
+
+    def __init__(
+        self,
+        program: Program,
+        groups: list[Group],
+        state: set[Instruction],
+        theme: Theme,
+        write: Write,
+    ) -> None:
+        self.program, self.groups, self.state = program, groups, state
+        self.theme, self.write = theme, write
+        self.place: dict[Instruction, str] = {}
+        for k, group in enumerate(groups):
+            self.place |= dict.fromkeys(group.members, f"n{k}")
+        self.step = {f"n{k}": group.part.step for k, group in enumerate(groups)}
+        self.place |= {i: f"i{k}" for k, i in enumerate(program.inputs)}
+        read = {x for i in program.body if i.scope and i.scope.step != UPDATE for x in i.operands}
+        self.named = {i.name for i in state if i in read}
+        self.results = {self.source(x) for x in program.outputs if isinstance(x, Instruction)}
+
+    def source(self, i: Instruction) -> Instruction:
+        """What a view is of."""
+        while i not in self.place and i.operands:
+            i = i.operands[0]
+        return i
+
+    def lines(self, rankdir: str) -> Iterator[str]:
+        edges = self.edges()
+        folded = any(len(group.members) > 1 for group in self.groups)
+        yield from head(self.theme, rankdir, FOLDED if folded else LEGEND, len(edges))
+        readers: dict[Any, list[Instruction]] = {}
+        for i in self.program.inputs:
+            read = tuple(end for start, end in edges if start == self.place[i])
+            if read:
+                readers.setdefault((i in self.state, read), []).append(i)
+        for same in readers.values():  # one box for what the same read
+            yield "  " + self.input(same)
+            alike = {self.place[i] for i in same[1:]}
+            edges = [edge for edge in edges if edge[0] not in alike]
+        parts: dict[str, dict[str, list[int]]] = {}
+        for k, group in enumerate(self.groups):
+            title = repr(group.part) if not folded else ""
+            parts.setdefault(group.part.step, {}).setdefault(title, []).append(k)
+        for step, modules in parts.items():
+            yield from self.frame(step, step, self.inner(step, modules, folded))
+        yield from (f"  {self.edge(start, end)}" for start, end in edges)
+        yield "}"
+
+    def edge(self, start: str, end: str) -> str:
+        """Forward goes one way and backward the other, below it."""
+        before, after = (self.step.get(place, "") for place in (start, end))
+        if after == BACKWARD and before != BACKWARD:
+            return f"{start} -> {end} [constraint=false]"
+        if after != FORWARD and before:
+            return f"{end} -> {start} [dir=back]"
+        return f"{start} -> {end}"
+
+    def inner(self, step: str, modules: dict[str, list[int]], folded: bool) -> Iterator[str]:
+        for title, members in modules.items():
+            boxes = [self.group(k) if folded else self.operation(k) for k in members]
+            yield from self.frame(f"{step} {title}", title, boxes) if title else boxes
+
+    def frame(self, name: str, title: str, lines: Iterable[str]) -> Iterator[str]:
+        yield f'  subgraph "cluster {bare([Row(name)])[1:]} {{'
+        yield f"    label={bare([Row(title)])}"
+        yield from ("  " + line for line in lines)
+        yield "  }"
+
+    def input(self, same: list[Instruction]) -> str:
+        kind = "parameter" if same[0] in self.state else "input"
+        rows = []
+        for i in same[:LISTED]:
+            rows += [self.bold(i.name), self.faint(shape_text(i))]
+        if len(same) > LISTED:
+            rows.append(self.plain(f"and {len(same) - LISTED} more"))
+        return self.box(self.place[same[0]], kind, rows)
+
+    def operation(self, k: int) -> str:
+        (i,) = self.groups[k].members
+        rows = [self.bold(i.name.removeprefix("new."))] if i.name else []
+        if isinstance(i.function, Fused):
+            rows += [self.plain(text) for text in listed(i.function.program.body)]
+        else:
+            rows.append(self.plain(called(i)))
+        kind = "fused" if isinstance(i.function, Fused) else "operation"
+        kind = "output" if i in self.results and kind == "operation" else kind
+        return self.box(f"n{k}", kind, [*rows, self.faint(shape_text(i))])
+
+    def group(self, k: int) -> str:
+        """All operations of a part."""
+        part, members = self.groups[k]
+        rows = [self.bold(repr(part) or f"{len(members)} operations")]
+        return self.box(f"n{k}", "operation", [*rows, *map(self.plain, listed(members))])
+
+    def bold(self, text: str) -> Row:
+        return Row(text, self.theme.text, bold=True)
+
+    def plain(self, text: str) -> Row:
+        return Row(text, self.theme.text)
+
+    def faint(self, text: str) -> Row:
+        return Row(text, self.theme.faint)
+
+    def box(self, place: str, kind: str, rows: list[Row]) -> str:
+        shape, style = BOXES[kind]
+        fill = self.theme.operation if kind == "operation" else getattr(self.theme, kind, "")
+        fill = fill or self.theme.constant
+        look = f'shape={shape} style="{style}" fillcolor="{fill}"'
+        return f"  {place} [{look} label={self.write(rows)}]"
+
+    def edges(self) -> list[tuple[str, str]]:
+        """Between what is drawn, each once; but from a parameter to its own update."""
+        found: dict[tuple[str, str], None] = {}
+        for group in self.groups:
+            for i in group.members:
+                for x in map(self.source, i.operands):
+                    own = x in self.state and group.part.step == UPDATE and x.name in self.named
+                    if x in self.place and self.place[x] != self.place[i] and not own:
+                        found[self.place[x], self.place[i]] = None
+        return [*found]
+
+
+def called(i: Instruction) -> str:
+    """NumPy's name of an operation, with what stands for which axis or number."""
+    f = i.function
+    owner = getattr(f, "__self__", None)
+    name = getattr(f, "__name__", type(f).__name__)
+    name = f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
+    numbers = [f"{x.item():.4g}" for x in i.args if isinstance(x, np.ndarray) and not x.ndim]
+    numbers += [f"{x:.4g}" for x in i.args if type(x) in (int, float)]
+    return " ".join([name, *numbers])
+
+
+def listed(members: list[Instruction]) -> list[str]:
+    """The names of several operations, the most frequent ones."""
+    names = Counter(called(i).split()[0] for i in members if not shares(i))
+    common = [f"{n} × {name}" if n > 1 else name for name, n in names.most_common(LISTED)]
+    return common + ["…"] * (len(names) > LISTED)
+
+
+def shape_text(i: Instruction) -> str:
+    dtype = i.dtype.__name__ if isinstance(i.dtype, type) else str(i.dtype or "")
+    return f"{dtype} {'×'.join(map(str, i.shape or ()))}".strip()
