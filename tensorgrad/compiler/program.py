@@ -326,6 +326,27 @@ def axes_of(i: Instruction) -> set[int]:
     return {k % ndim for k in along}
 
 
+def axis_of(x: Instruction) -> int | None:
+    """The axis along which it concatenates or stacks; None if it is told more than that."""
+    axis = x.args[1] if len(x.args) > 1 else x.kwargs.get("axis", 0)
+    plain = len(x.args) < 3 and not x.kwargs.keys() - {"axis"} and isinstance(axis, int)
+    return axis if plain else None
+
+
+def joined_in(i: Instruction) -> list[tuple[Any, Any]]:
+    """What is concatenated or stacked, each with the index at which it is in the whole."""
+    if i.function not in (np.concatenate, np.stack) or axis_of(i) is None or not i.shape:
+        return []
+    at, axis, found = 0, axis_of(i) % len(i.shape), []  # type: ignore[operator]
+    for x in i.args[0] if type(i.args[0]) in (list, tuple) else ():
+        shape = x.shape if isinstance(x, Instruction) else np.shape(x)
+        n = 1 if i.function is np.stack else shape[axis]  # type: ignore[index]
+        where = at if i.function is np.stack else slice(at, at + n)
+        found.append((x, (*(slice(None),) * axis, where) if axis else where))
+        at += n
+    return found
+
+
 def is_reduction(f: Any) -> bool:
     owner = getattr(f, "__self__", None)
     return isinstance(owner, np.ufunc) and f == owner.reduce

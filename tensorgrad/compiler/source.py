@@ -32,6 +32,7 @@ from tensorgrad.compiler.program import (
     is_masked,
     is_part,
     is_reduction,
+    joined_in,
     nbytes,
     plus_product,
     shares,
@@ -101,7 +102,8 @@ def has_out(i: Instruction) -> bool:
     f = i.function
     if f is np.dot or f is plus_product:
         return bool(i.shape) and not i.order
-    return bool(i.shape) and (is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1))
+    ufunc = is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1)
+    return bool(i.shape) and (ufunc or bool(joined_in(i)))
 
 
 def in_order(program: Program, over: Collection[Instruction]) -> tuple[list[Instruction], int]:
@@ -193,6 +195,29 @@ class Lives:
         return found
 
 
+def homes_of(
+    order: list[Instruction], lives: Lives, over: Collection[Instruction]
+) -> dict[Instruction, tuple[Instruction, Any]]:
+    """What is made in its place in an array that it is joined to, and at which index there; that
+    array lives as long as what is made in it."""
+    homes: dict[Instruction, tuple[Instruction, Any]] = {}
+    changed = {root for i in lives.taken for root in lives.roots(i)}
+    elsewhere = {*over, *lives.kept, *lives.checked, *changed}
+    for whole in reversed(order):
+        if not has_out(whole) or whole in elsewhere:
+            continue
+        for x, index in joined_in(whole):
+            made = isinstance(x, Instruction) and x.dtype == whole.dtype and has_out(x)
+            direct = made and (is_elementwise(x) or is_reduction(x.function) or joined_in(x))
+            if direct and x not in homes and x not in elsewhere:
+                homes[x] = whole, index
+    for x in order:
+        if x in homes:
+            whole = homes[x][0]
+            lives.last[whole] = max(lives.last[whole], lives.last[x])
+    return homes
+
+
 def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction, str]:
     """Names of what has none, and goes into an elementwise function alone, which may write its
     result over it: that of the result."""
@@ -210,8 +235,8 @@ def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction
 class Buffer:
     """An array that is kept between calls, by the names of what it holds one after the other."""
 
-    def __init__(self, made: str) -> None:
-        self.made, self.names = made, dict[str, str]()
+    def __init__(self, made: str, shape: Any) -> None:
+        self.made, self.shape, self.names = made, shape, dict[str, str]()
 
     def __str__(self) -> str:
         return " = ".join([*self.names.values(), self.made])
@@ -350,6 +375,8 @@ class Writer:
         """The lines of the step, but for its last."""
         order, checks = in_order(self.program, self.over)
         lives = Lives(self.program, order)
+        self.homes = homes_of(order, lives, self.over) if self.buffers else {}
+        self.homed = {whole for whole, _ in self.homes.values()}
         ends = lives.ends(checks)
         self.returned = self.whose(lives)
         lines: list[str] = []
@@ -412,16 +439,17 @@ class Writer:
         """The name of an array, as it lies in memory."""
         return self.view(f"{self.names[x]}.T") if x.order == (1, 0) else self.names[x]
 
-    def view(self, text: str) -> str:
+    def view(self, text: str, name: str = "") -> str:
         """The name of a view of a buffer, or the view itself of what may be another each time."""
         whose = re.split(r"[.\[]", text)[0]
         if whose not in self.static or not self.buffers:
             return text
-        if text not in self.views:
-            self.views[text] = made = self.new(text)
+        known = f"{name} {text}"
+        if known not in self.views:
+            self.views[known] = made = self.new(name or text)
             self.static.add(made)
             self.setup.append(f"{made} = {text}")
-        return self.views[text]
+        return self.views[known]
 
     def line(
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
@@ -452,6 +480,10 @@ class Writer:
             self.names[i] = self.view(call)
             self.release(ends)
             return ""
+        if i in self.homed:
+            lines = self.joining(i)
+            self.release(ends)
+            return lines
         over = self.temporary(i, ends, lives)
         if over:
             self.names[i] = over
@@ -460,15 +492,15 @@ class Writer:
         if i not in lives.kept and is_masked(i):
             if not shares(i.args[1]):  # over what it masks
                 self.release(ends)
-            self.names[i] = self.buffer(i)
+            self.names[i] = self.home(i)
             self.release(ends)
             return self.masking(i)
         if has_out(i) and i not in lives.kept:
-            roots = set(ends)
-            plain = all(x in roots or not shares(x) for x in i.operands)
+            free = {x for x in ends if x in self.held}
+            plain = all(self.is_whole(x) or free.isdisjoint(lives.roots(x)) for x in i.operands)
             if is_elementwise(i) and plain:  # over an operand that it is the last to read
                 self.release(ends)
-            self.names[i] = self.buffer(i)
+            self.names[i] = self.home(i)
             self.release(ends)
             return self.into(i, call)
         turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
@@ -513,8 +545,16 @@ class Writer:
         x = i.args[0]
         if not isinstance(x, Instruction) or self.names[x] not in self.static:
             return False
-        whole = x in self.held and not x.order
-        return len(i.operands) == 1 and (i.function is not np.reshape or (whole and not i.kwargs))
+        whole = not x.order and not i.kwargs and self.is_whole(x)
+        return len(i.operands) == 1 and (i.function is not np.reshape or whole)
+
+    def is_whole(self, x: Any) -> bool:
+        """Whether it has all numbers of a buffer, in their order there."""
+        while isinstance(x, Instruction) and x.function is np.reshape and not x.kwargs:
+            x = x.args[0]
+            if isinstance(x, Instruction) and x.order:
+                return False
+        return x in self.held
 
     def masking(self, i: Instruction) -> str:
         """The line that makes `np.where(mask, x, 0)` in the array of its name."""
@@ -526,11 +566,12 @@ class Writer:
     def temporary(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of an operand that is new at each call and read here for the last time, over
         which `i` may be written."""
-        if not (is_elementwise(i) and has_out(i)) and not is_masked(i):
+        if i in self.homes or (not (is_elementwise(i) and has_out(i)) and not is_masked(i)):
             return None
         for x in i.operands:
             alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
-            if not alike or x not in ends or x in self.held or x.function is None or shares(x):
+            kept = x in self.held or x in self.homes or x.function is None or shares(x)
+            if not alike or kept or x not in ends:
                 continue
             if all(y is x or x not in lives.roots(y) for y in i.operands):
                 return self.names[x]
@@ -627,10 +668,29 @@ class Writer:
         own = all(x is source for x in reads) and is_elementwise(i)
         return own or (i.function is plus_product and reads == [source] and i.args[0] is source)
 
+    def home(self, i: Instruction) -> str:
+        """The name of the array that `i` is made in: a buffer, or a part of one."""
+        if i not in self.homes:
+            return self.buffer(i)
+        whole, index = self.homes[i]
+        if whole not in self.names:
+            self.names[whole] = self.home(whole)
+        return self.view(f"{self.names[whole]}[{self.index(index)}]")
+
+    def joining(self, i: Instruction) -> str:
+        """The lines that put into an array what was not made there."""
+        if i not in self.names:
+            self.names[i] = self.home(i)
+        lines = []
+        for x, index in joined_in(i):
+            if not isinstance(x, Instruction) or self.homes.get(x) != (i, index):
+                lines.append(f"{self.names[i]}[{self.index(index)}] = {self.text(x)}")
+        return "\n".join(lines)
+
     def buffer(self, i: Instruction) -> str:
         """The name of one that is free, or new: what is made is called, or what it is made for, or
         what it is written over."""
-        key = i.shape, i.dtype, i.order
+        key = (i.shape, i.dtype, i.order) if i.order else (math.prod(i.shape or ()), i.dtype)
         found = self.free.get(key)
         if found:
             buffer = found.pop()
@@ -639,13 +699,17 @@ class Writer:
             if i.order:
                 shape = tuple(shape[axis] for axis in i.order)
                 turned = f".transpose({[*map(int, np.argsort(i.order))]})"
-            buffer = Buffer(f"np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}")
+            made = f"np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}"
+            buffer = Buffer(made, i.shape)
             self.setup.append(buffer)
             self.nbytes += nbytes(i)
         self.held[i] = (buffer, *key)
         over = {self.names[x] for x in i.operands if x in self.names}
         own = next((name for name in buffer.names.values() if name in over), "")
         wish = self.aims.get(i, i.name)
+        if buffer.shape != i.shape:
+            first = next(iter(buffer.names.values()))
+            return self.view(f"{first}.reshape({i.shape!r})", wish)
         if not wish and own:
             return own
         if wish not in buffer.names:

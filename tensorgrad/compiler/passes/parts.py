@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.compiler.passes.rewrite import is_array, rewritten, shape_of
-from tensorgrad.compiler.program import Instruction, Program, found_in, with_items
+from tensorgrad.compiler.program import Instruction, Program, axis_of, found_in, with_items
 
 Region = tuple[tuple[int, int], ...]
 """Of each axis the first that is read, and the one after the last."""
@@ -148,13 +148,6 @@ def side_by_side(pieces: list[tuple[Region, Instruction]], region: Region) -> In
     (axis,) = partial
     parts = [piece for where, piece in sorted(pieces, key=lambda pair: pair[0][axis])]
     return Instruction(np.concatenate, (parts,), {"axis": axis}, lengths_of(region), parts[0].dtype)
-
-
-def axis_of(x: Instruction) -> int | None:
-    """The axis along which it concatenates or stacks; None if it is told more than that."""
-    axis = x.args[1] if len(x.args) > 1 else x.kwargs.get("axis", 0)
-    plain = len(x.args) < 3 and not x.kwargs.keys() - {"axis"} and isinstance(axis, int)
-    return axis if plain else None
 
 
 def region_of(index: Any, shape: Sequence[int]) -> Region | None:
