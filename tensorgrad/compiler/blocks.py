@@ -19,6 +19,7 @@ from tensorgrad.compiler.program import (
     is_elementwise,
     is_masked,
     is_reduction,
+    sum_of_slices,
 )
 
 if TYPE_CHECKING:
@@ -121,9 +122,13 @@ class Loop:
         if n % step:  # the last block is shorter
             slots = [writer.new("t") for _ in blocks]
             views |= {t: f"{block}[:{n} - i]" for t, block in zip(slots, blocks)}
-        body, after = [], []
+        body, after, before = [], [], []
         for i in program.body:
-            if ends(i):
+            if i.function is sum_of_slices:
+                first, last = self.slices(writer, i, put[i])
+                before += first
+                body += last
+            elif ends(i):
                 parts = writer.block((-(-n // step), *(i.shape or ())), i.dtype, "parts")
                 blocks.append(parts)
                 body.append(f"{parts}[i // {step}] = {writer.expression(i)}")
@@ -140,12 +145,31 @@ class Loop:
                 body.append(f"{names[i]} = {writer.expression(i)}")
         writer.give_back(blocks)
         return [
+            *before,
             f"for i in range(0, {n}, {step}):  # in blocks that stay in the cache",
             f"    r = slice(i, i + {step})",
             *(f"    {name} = {view}" for name, view in views.items()),
             *(f"    {line}" for line in body),
             *after,
         ]
+
+    def slices(self, writer: Writer, i: Instruction, name: str) -> tuple[list[str], list[str]]:
+        """The lines before the loop, and in it, of a sum of slices. What a block adds to, beyond
+        what the block before it did, is 0 first."""
+        _, rows, parts = i.args
+        n, step, ahead = self.n, self.rows, max(first for first, _ in rows)
+        before, body = [], []
+        if ahead:
+            before.append(f"{name}[:{ahead}] = 0")
+        if n + ahead < i.shape[0]:  # type: ignore[index]
+            before.append(f"{name}[{n + ahead}:] = 0")
+        start = f"i + {ahead}" if ahead else "i"
+        body.append(f"{name}[{start}:{start} + {step}] = 0")
+        for (first, end), x in zip(rows, parts):
+            part = writer.new(f"{name}_part")
+            before.append(f"{part} = {name}[{first}:{end}]")
+            body.append(f"{part}[r] += {writer.text(x)}")
+        return before, body
 
 
 def has_slot(i: Instruction) -> bool:

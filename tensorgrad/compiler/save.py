@@ -17,7 +17,14 @@ from tensorgrad.io.files import check_writable, write
 if TYPE_CHECKING:
     from tensorgrad.compiler.compiled import Version
 
-HELPERS = (program.with_items, program.added_at, program.converted, program.viewed, program.vacant)
+HELPERS = (
+    program.with_items,
+    program.added_at,
+    program.converted,
+    program.viewed,
+    program.vacant,
+    program.sum_of_slices,
+)
 """Functions of ours that a file brings along."""
 
 

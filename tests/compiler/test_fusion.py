@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad.compiler import blocks
+from tensorgrad.compiler.passes import fusion
 from tensorgrad.compiler.passes.fusion import groups, is_chained
 from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
 from tensorgrad.compiler.program import draw as drawing
@@ -233,3 +234,54 @@ def test_a_program_with_blocks_and_results_used_again_is_saved(tmp_path: Path) -
     step.save(tmp_path / "step.py")
     found = runpy.run_path(str(tmp_path / "step.py"))["step"](x)
     np.testing.assert_array_equal(found, chain(x))
+
+
+def neighbours(x: Any) -> Any:
+    """Who needs an entry, the one before and one further on, of some rows of x."""
+    d = x[1:] - x[:-1] ** 2
+    return np.sum(100 * d**2 + (1 - x[:-1]) ** 2) + np.sum(x[2:5] * x[:3]) + np.sum(x[3:] * x[:-3])
+
+
+@pytest.mark.parametrize("shape", [(7,), (40,), (41, 3), (1 << 17,)])
+def test_gradients_of_slices_are_added_in_one_array(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape)
+    with mock.patch.object(fusion, "SMALL", 0), mock.patch.object(blocks, "BUDGET", 1 << 12):
+        step = tg.compile(tg.value_and_grad(neighbours))
+        found, wanted = step(x), tg.value_and_grad(neighbours)(x)
+    assert "with_items" not in step.source
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "Fortran's order": np.asfortranarray,
+    "every second": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "backwards": lambda x: x[::-1, ::-1],
+    "one row": lambda x: np.broadcast_to(x[0], x.shape),
+    "float32": lambda x: x.astype(np.float32),
+    "integers": lambda x: (x * 9).astype(int),
+    "booleans": lambda x: x > 0,
+    "no rows": lambda x: x[:0],
+    "no columns": lambda x: x[:, :0],
+    "one": lambda x: x[:1],
+    "a vector": lambda x: x[0],
+    "three axes": lambda x: x.reshape(-1, 4, 3),
+    "other bytes": lambda x: x.astype(">f8"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_of_every_form(form: str) -> None:
+    x = FORMS[form](np.random.default_rng(0).normal(size=(37, 12)))
+    row, column, number = (x[:1] if x.ndim > 1 else x), x[..., :1], np.float64(2)
+
+    def f(x: Any, row: Any, column: Any, number: Any) -> Any:
+        y = np.tanh(x * 2 + row) * column - number
+        z = np.where(y > 0, y, 0) + np.where(x != 0, y, 1) + (y < 0)
+        return y, z, np.exp(z) * row
+
+    with mock.patch.object(fusion, "SMALL", -1), mock.patch.object(blocks, "BUDGET", 1 << 10):
+        found = tg.compile(f, exact=True)(x, row, column, number)
+    for a, b in zip(found, f(x, row, column, number)):
+        np.testing.assert_array_equal(a, b, strict=True)
+        assert form != "Fortran's order" or a.strides == b.strides

@@ -28,6 +28,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     nbytes,
     replaced,
+    sum_of_slices,
     urgent,
 )
 
@@ -45,6 +46,8 @@ def follows(i: Instruction, x: Instruction) -> bool:
     """Whether row r of what `i` makes needs row r, and no other, of its operand `x`."""
     if not x.shape:
         return False
+    if i.function is sum_of_slices:
+        return True
     if is_product(i):
         return x is i.args[0] or (x is i.args[1] and ends(i))
     if is_reduction(i.function):
@@ -56,6 +59,8 @@ def ends(i: Instruction) -> bool:
     """Whether it goes along the rows, so that nobody can go on before all of them are done."""
     if is_product(i):
         return len(shape_of(i.args[0])) == 1
+    if i.function is sum_of_slices:
+        return True
     return is_reduction(i.function) and 0 in axes_of(i)
 
 
@@ -66,6 +71,8 @@ def added_by(i: Instruction) -> np.ufunc:
 
 def rows_of(i: Instruction) -> int:
     """How many rows it goes through."""
+    if i.function is sum_of_slices:
+        return shape_of(i.args[2][0])[0]
     shape = shape_of(i.args[0] if is_reduction(i.function) or is_product(i) else i)
     return shape[0] if shape else 0
 
@@ -282,6 +289,8 @@ SUMS = frozenset({np.add, np.multiply, np.maximum, np.minimum, np.logical_or, np
 
 def is_summed(i: Instruction) -> bool:
     """Whether it is a sum, or the like, of what the cache may hold in part."""
+    if i.function is sum_of_slices:
+        return is_plain(i) and len({end - first for first, end in i.args[1]}) == 1
     if is_product(i):
         return is_plain(i) and all(isinstance(x, (Instruction, np.ndarray)) for x in i.args)
     sums = is_reduction(i.function) and i.function.__self__ in SUMS

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.compiler.names import users_of
 from tensorgrad.compiler.passes.rewrite import changed, is_array, keyed, rewritten, shape_of
 from tensorgrad.compiler.program import (
     IMPURE,
@@ -29,9 +30,18 @@ def ufuncs(program: Program) -> Program:
 
     def rule(i: Instruction) -> Any:
         ufunc = UFUNCS.get(i.function) if i.shape else None
+        if i.function is operator.pow and is_array(i.args[0]) and is_square(i):
+            return changed(i, np.square, i.args[:1], {})
         return i if ufunc is None else changed(i, ufunc, i.args, i.kwargs)
 
     return rewritten(program, rule)
+
+
+def is_square(i: Instruction) -> bool:
+    """Whether it is `x ** 2` of floats, for which NumPy calls `np.square`."""
+    n = i.args[1]
+    floats = np.dtype(i.dtype).kind == "f" and i.args[0].dtype == i.dtype
+    return floats and type(n) in (int, float) and n == 2
 
 
 REDUCTIONS = {
@@ -49,7 +59,10 @@ SHAPED = frozenset({np.expand_dims, np.squeeze, np.ravel})
 
 def shapes(program: Program) -> Program:
     """Of what is known only the shape is needed: arrays are made in it, and seen in it, by the
-    functions that do least. `broadcast_to` is left out where an operation broadcasts anyway."""
+    functions that do least. `broadcast_to` is left out where an operation broadcasts anyway, and
+    follows an operation that needs no more than what was broadcast."""
+    users = users_of(program)
+    outputs = {x for x in program.outputs if isinstance(x, Instruction)}
 
     def rule(i: Instruction) -> Any:
         if i.function in LIKE:
@@ -61,8 +74,13 @@ def shapes(program: Program) -> Program:
         narrow = [source(x) for x in i.args]
         if all(x is y for x, y in zip(narrow, i.args)):
             return i
-        same = np.broadcast_shapes(*map(shape_of, narrow)) == i.shape
-        return changed(i, i.function, tuple(narrow), i.kwargs) if same else i
+        shape = np.broadcast_shapes(*map(shape_of, narrow))
+        if shape == i.shape:
+            return changed(i, i.function, tuple(narrow), i.kwargs)
+        if i in outputs or not all(map(is_elementwise, users.get(i, ()))):
+            return i
+        small = Instruction(i.function, tuple(narrow), i.kwargs, shape, i.dtype, "", i.scope)
+        return changed(i, np.broadcast_to, (small, i.shape), {})
 
     return rewritten(program, rule)
 

@@ -1,0 +1,68 @@
+"""Sums of arrays that are 0 but for a slice, as gradients of `x[1:]` and `x[:-1]` add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
+from tensorgrad.compiler.program import Instruction, Program, sum_of_slices, with_items
+
+Terms = dict[tuple[int, int], Any]
+"""By the first row and the one after the last: what is there."""
+
+
+def sums_of_slices(program: Program) -> Program:
+    """Arrays that are 0 but for some rows, added up: what is in the same rows first, then all into
+    one array. Only -0. + 0. is another number."""
+    read: dict[Instruction, int] = {}
+    for x in (*(x for i in program.body for x in i.operands), *program.outputs, *program.guards):
+        if isinstance(x, Instruction):
+            read[x] = read.get(x, 0) + 1
+
+    def terms_of(x: Any) -> Terms | None:
+        """The rows of what nobody else reads, if it is 0 but for them."""
+        if not is_array(x) or read.get(x, 0) > 1:
+            return None
+        if x.function is sum_of_slices:
+            return dict(zip(x.args[1], x.args[2]))
+        if x.function is not with_items or not zero(x.args[0], x):
+            return None
+        _, index, value = x.args
+        rows = rows_in(index, x.shape[0])
+        whole = rows and (rows[1] - rows[0], *x.shape[1:])
+        if rows is None or not is_array(value) or (value.shape, value.dtype) != (whole, x.dtype):
+            return None
+        return {rows: value}
+
+    def rule(i: Instruction) -> Any:
+        if i.function is not np.add or i.kwargs or not is_array(i) or i.order:
+            return i
+        found = [*map(terms_of, i.args)]
+        if None in found or any(x.shape != i.shape for x in i.args):
+            return i
+        terms: Terms = {**found[0]}  # type: ignore[dict-item]
+        for rows, x in found[1].items():  # type: ignore[union-attr]
+            y = terms.get(rows)
+            both = (y, x)
+            terms[rows] = x if y is None else Instruction(np.add, both, None, x.shape, x.dtype)
+        return changed(i, sum_of_slices, (i.shape, (*terms,), (*terms.values(),)), {})
+
+    return rewritten(program, rule)
+
+
+def zero(x: Any, like: Instruction) -> bool:
+    """Whether all of it is 0; a small array is a constant."""
+    made = x.function is np.zeros if is_array(x) else isinstance(x, np.ndarray) and not x.any()
+    return made and (x.shape, x.dtype) == (like.shape, like.dtype)
+
+
+def rows_in(index: Any, n: int) -> tuple[int, int] | None:
+    """The rows that a slice takes, one after the other."""
+    if type(index) is not slice or not all(
+        x is None or isinstance(x, int) for x in (index.start, index.stop, index.step)
+    ):
+        return None
+    first, end, step = index.indices(n)
+    return (first, end) if step == 1 and first < end else None
