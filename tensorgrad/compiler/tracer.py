@@ -67,27 +67,39 @@ BY_AXES = frozenset(
 class Tracer:
     """An array, or a Python number (`weak`), that `instruction` makes.
 
-    `part`: of another tracer at an index: what is written into one is in both. `kin`: itself and
-    all that may show the same memory otherwise, such as a transpose.
+    `part`: of another tracer at an index: what is written into one is in both; `at`: the
+    instruction of that one when this was made of it, `seen`: of how many writes in all that knew.
+    `kin`: itself and all that may show the same memory otherwise, such as a transpose.
     """
 
-    __slots__ = ("__weakref__", "at", "kin", "made", "part")
+    __slots__ = ("__weakref__", "at", "kin", "made", "part", "seen")
+    writes = 0
 
     def __init__(self, instruction: Instruction) -> None:
         self.made = self.at = instruction
         self.part: tuple[Tracer, Any] | None = None
-        self.kin: list[ref[Tracer]] = [ref(self)]
+        self.kin: Sequence[ref[Tracer]] = ()
 
     @property
     def instruction(self) -> Instruction:
         """What makes it now: after something was written into what it is a view of, another."""
-        if self.part is not None:
-            parent, index = self.part
-            now = parent.instruction
-            if now is not self.at:
-                self.at = now
-                self.made = write(operator.getitem, (parent, index)).made
+        if self.part is None or self.seen == Tracer.writes:
+            return self.made
+        old, x = [], self
+        while x.part is not None and x.seen != Tracer.writes:
+            old.append(x)
+            x = x.part[0]
+        for x in reversed(old):
+            parent, index = x.part  # type: ignore[misc]
+            if parent.made is not x.at:
+                x.at = parent.made
+                x.made = write(operator.getitem, (parent, index)).made
+            x.seen = Tracer.writes
         return self.made
+
+    def is_part(self, parent: Tracer, index: Any) -> None:
+        """It shows another one at an index, where what is written into one is in both."""
+        self.part, self.at, self.seen = (parent, index), parent.instruction, Tracer.writes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -149,10 +161,10 @@ class Tracer:
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        if not all(isinstance(x, KNOWN) or method == "at" for x in args):
-            return NotImplemented
         if method == "at":
             return args[0].become(write(added_at, (ufunc, *args), kwargs))
+        if not (KINDS.issuperset(map(type, args)) or all(isinstance(x, KNOWN) for x in args)):
+            return NotImplemented
         out, *others = kwargs.pop("out", None) or (None,)
         where = kwargs.pop("where", True) if method == "__call__" else True
         if others or (out is None and where is not True):
@@ -176,13 +188,17 @@ class Tracer:
     @property
     def root(self) -> Tracer:
         """What it is a part of, or a part of a part."""
-        return self if self.part is None else self.part[0].root
+        x = self
+        while x.part is not None:
+            x = x.part[0]
+        return x
 
     def akin(self, other: Tracer) -> None:
         """It may show memory of the other from now on."""
         a, b = self.root, other.root
         if a is not b:
-            kin = [*{id(x()): x for x in (*a.kin, *b.kin) if x() is not None}.values()]
+            known = (*(a.kin or [ref(a)]), *(b.kin or [ref(b)]))
+            kin = [*{id(x()): x for x in known if x() is not None}.values()]
             for member in kin:
                 member().kin = kin  # type: ignore[union-attr]
 
@@ -197,8 +213,10 @@ class Tracer:
         if self.part is not None:
             parent, index = self.part
             parent.become(write(with_items, (parent, index, other)))
-            self.at = parent.instruction
+            self.is_part(parent, index)
         self.made = other.instruction
+        if self.part is None:
+            Tracer.writes += 1
 
     __hash__ = object.__hash__
 
@@ -245,6 +263,7 @@ class Tracer:
 
 
 KNOWN = Tracer, np.ndarray, np.generic, int, float, complex
+KINDS = frozenset({Tracer, np.ndarray, np.float32, np.float64, int, float})
 LISTS = list, tuple, str, bytes, type(None)
 """What an array compares with entry by entry, and a Python object would not."""
 
@@ -263,9 +282,12 @@ def written(target: Any, result: Any, where: Any = True, casting: str = "same_ki
 
 def defined(function: Any, turned: bool) -> Callable[..., Any]:
     def method(self: Tracer, *other: Any) -> Any:
-        other = tuple(np.asarray(x) if isinstance(x, LISTS) else x for x in other)
-        if not all(isinstance(x, KNOWN) for x in other):
-            return NotImplemented
+        for x in other:
+            if type(x) in KINDS:
+                continue
+            other = tuple(np.asarray(x) if isinstance(x, LISTS) else x for x in other)
+            if not all(isinstance(x, KNOWN) for x in other):
+                return NotImplemented
         return write(function, (*other, self) if turned else (self, *other))
 
     return method
@@ -374,7 +396,8 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             "return it"
         )
     at = function is operator.getitem
-    if (at or function is with_items) and chooses(args[1]):
+    basic = at and is_basic(args[1])
+    if not basic and (at or function is with_items) and chooses(args[1]):
         raise refused(BY_NUMBERS.format(function.__name__))
     like: Any = function, *map(likeness, args), *kwargs, *map(likeness, kwargs.values())
     try:
@@ -387,7 +410,8 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             program.known[like] = outcome
     if function in ABOUT:
         return outcome.answer
-    inputs, params = instructions(tuple(args)), instructions(kwargs) if kwargs else {}
+    inputs = (args[0].instruction, args[1]) if basic else instructions(tuple(args))
+    params = instructions(kwargs) if kwargs else {}
     outer = recorder.get()
     scope = scope_of(outer) if outer else None
     whole = None
@@ -405,8 +429,8 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
         program.body.append(made)
         tracer = Tracer(made)
         found.append(tracer)
-        if at and is_basic(args[1]):
-            tracer.part, tracer.at = (args[0], args[1]), args[0].instruction
+        if basic:
+            tracer.is_part(*args)
         else:
             for position in shown:
                 tracer.akin(args[position])
@@ -435,9 +459,9 @@ def likeness(x: Any) -> Any:
         i = x.instruction
         return i.shape, i.dtype, i.order
     if kind is slice:
-        return kind, likeness(x.start), likeness(x.stop), likeness(x.step)
+        return kind, x.start, x.stop, x.step
     if kind is tuple or kind is list:
-        return kind, *map(likeness, x)
+        return kind, *[(int, y) if type(y) is int else likeness(y) for y in x]
     if kind is dict:
         return kind, *x, *map(likeness, x.values())
     return kind, x
@@ -515,6 +539,8 @@ def chooses(index: Any) -> bool:
     """Whether an index takes as many as its numbers say: a mask, or a slice up to a number."""
     if isinstance(index, Tracer):
         return index.dtype == bool
+    if type(index) in SIMPLE:
+        return False
     if type(index) in (tuple, list):
         return any(map(chooses, index))
     return type(index) is slice and any(
@@ -538,8 +564,14 @@ def shapes(x: Any) -> Any:
 
 def is_basic(index: Any) -> bool:
     """Whether what an index takes out is a view, wherever it is."""
-    parts = index if type(index) is tuple else (index,)
-    return all(x is None or x is ... or isinstance(x, (int, np.integer, slice)) for x in parts)
+    for x in index if type(index) is tuple else (index,):
+        kind = type(x)
+        if kind is slice:
+            if Tracer in (type(x.start), type(x.stop), type(x.step)):
+                return False
+        elif x is not None and x is not ... and kind is not int and not isinstance(x, np.integer):
+            return False
+    return True
 
 
 VIEWS = frozenset({np.reshape, np.ravel})
