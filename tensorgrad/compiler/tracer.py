@@ -156,8 +156,9 @@ class Tracer:
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise refused(
-            "np.array and np.asarray make an array of numbers, of which a compiled function has "
-            "none while it is traced: use np.stack or np.concatenate, or x.copy()"
+            "np.array, np.asarray and a write into an array of NumPy's own take numbers, of which a "
+            "compiled function has none while it is traced: use np.stack, np.concatenate or "
+            "x.copy(), and write into np.zeros(shape, like=x)"
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:

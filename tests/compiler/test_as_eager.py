@@ -246,6 +246,7 @@ def nested(deep: Any = ()) -> Callable[[Any], Any]:
         (names_a_global, (X,), "assigns to the variable 'NEW'"),
         (added_to, (X, X * 1), "writes into an array that it was given"),
         (lambda x: np.array([x[0], x[1]]), (X,), "np.stack"),
+        (lambda x: np.zeros((2, 3)).__setitem__(0, x[0]), (X,), "like=x"),
         (tg.compile(lambda x, by: x * by[0], static_argnums=1), (X, [2.0]), "must be hashable"),
     ],
 )
