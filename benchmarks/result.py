@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Result:
-    """`measured` is for people, `numbers` for the JSON file; `met` is None without a target."""
+    """`measured` is for people, `numbers` for the JSON file; `met` is None without a target;
+    `profile`: of a compiled step that missed one, its report."""
 
     benchmark: str
     what: str
@@ -16,6 +17,7 @@ class Result:
     target: str = ""
     met: bool | None = None
     numbers: dict[str, float] = field(default_factory=dict)
+    profile: str = ""
 
 
 def ratio_text(low: float, middle: float, high: float) -> str:

@@ -27,6 +27,7 @@ import derivatives  # noqa: E402
 import imports  # noqa: E402
 import machine  # noqa: E402
 import memory  # noqa: E402
+import page  # noqa: E402
 import scalar  # noqa: E402
 import steps  # noqa: E402
 from result import Result  # noqa: E402
@@ -57,6 +58,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each contestant")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
+    parser.add_argument(
+        "--page", action="store_true", help="measure compiled steps, and write docs/performance.md"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="write it of what --json has, without measuring"
+    )
     parser.add_argument("--list", action="store_true", help="only name the benchmarks")
     options = parser.parse_args()
     if options.list:
@@ -67,16 +74,29 @@ def main() -> None:
         parser.error(
             f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
+    docs = HERE.parent / "docs"
+    if options.again:
+        page.write(json.loads(options.json.read_text()), docs)
+        return
     about: dict[str, Any] = machine.describe()
     results: list[Result] = []
-    for name in options.names or BENCHMARKS:
-        for result in BENCHMARKS[name](rounds=options.rounds):
-            results.append(result)
-            print(line(result), flush=True)
+    wrong: list[str] = []
+    usual = [*steps.ROWS, "peak"] if options.page else BENCHMARKS.keys() - {"chapter"}
+    for name in options.names or [n for n in BENCHMARKS if n in usual]:
+        try:
+            for result in BENCHMARKS[name](rounds=options.rounds):
+                results.append(result)
+                print(line(result), flush=True)
+        except AssertionError as error:
+            wrong.append(name)
+            print(f"{name} is void: {error}", file=sys.stderr, flush=True)
     print(", ".join(f"{key} {value}" for key, value in about.items() if key != "peers"))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": about, "results": [asdict(result) for result in results]}
     options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if options.page:
+        page.write(report, docs)
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -56,15 +56,23 @@ class Here:
 
     def parameters(self, n: int) -> np.ndarray[Any, Any]:
         """What a step trains, after `n` more of them; of some steps nothing."""
-        for _ in range(n):
+        trained = getattr(self.step, "parameters", list)
+        for _ in range(n if trained() else 0):
             self.step()
-        trained = getattr(self.step, "parameters", list)()
-        return np.concatenate([np.zeros(0), *map(np.ravel, trained)])
+        return np.concatenate([np.zeros(0), *map(np.ravel, trained())])
 
     def costs(self) -> tuple[list[float], int]:
         """How long the first calls took, and the bytes that a compiled step keeps between them."""
-        step = self.step if is_compiled(self.step) else getattr(self.step, "f", None)
-        return self.calls, step.report().held if is_compiled(step) else 0
+        report = self.report()
+        return self.calls, report.held if report else 0
+
+    def profile(self) -> str:
+        """The report of a compiled step."""
+        return str(self.report())
+
+    def report(self) -> Any:
+        step = self.step if hasattr(self.step, "report") else getattr(self.step, "f", None)
+        return step.report() if hasattr(step, "report") else None
 
     def seconds(self, k: int) -> float:
         """How long one of `k` steps takes."""
@@ -75,10 +83,6 @@ class Here:
         for _ in repeat(None, k):
             step()
         return (time.process_time() - start) / k
-
-
-def is_compiled(f: Any) -> bool:
-    return hasattr(f, "report")
 
 
 def each(result: Any) -> Any:
