@@ -315,7 +315,7 @@ FRESH = frozenset(
             plus_product,
             sum_of_slices,
         ),
-        *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri),
+        *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri, np.fromiter),
     }
 )
 """Functions whose results share no memory with their arguments; so do ufuncs and reductions."""
@@ -370,6 +370,9 @@ def shares(i: Instruction) -> bool:
         return False
     if f is operator.getitem and is_part(i):
         return False
+    if f is operator.getitem and not i.shape:  # a number, if not by x[...]
+        index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
+        return not all(isinstance(x, (int, np.integer)) for x in index)
     whole = getattr(f, "__module__", None) or ""  # an operation's function, `as_one`
     return not (is_reduction(f) or whole.startswith("tensorgrad.ops."))
 

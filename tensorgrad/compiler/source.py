@@ -543,7 +543,7 @@ class Writer:
     def is_fixed(self, i: Instruction) -> bool:
         """Whether it is the same view of the same memory each time."""
         x = i.args[0]
-        if not isinstance(x, Instruction) or self.names[x] not in self.static:
+        if not isinstance(x, Instruction) or self.names[x] not in self.static or not shares(i):
             return False
         whole = not x.order and not i.kwargs and self.is_whole(x)
         return len(i.operands) == 1 and (i.function is not np.reshape or whole)

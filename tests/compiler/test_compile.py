@@ -746,3 +746,8 @@ def test_programs_are_kept_as_long_as_there_are_few() -> None:
             scale.by = float(k)
             assert f(np.ones(1)).tolist() == [k]
     assert f.compiled == 6
+
+
+def test_a_number_out_of_a_kept_array_is_read_at_each_call() -> None:
+    compiled = tg.compile(lambda x: (2.0 * x)[0] * 3)
+    assert [compiled(np.full(2, k)) for k in (1.0, 2.0)] == [6, 12]
