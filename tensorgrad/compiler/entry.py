@@ -102,11 +102,11 @@ def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> Non
 
 def look(name: str, x: Any, i: Instruction, lines: Lines) -> None:
     """See that what has this name is of the kind, dtype and shape that `x` was."""
-    if isinstance(i.dtype, type):
-        lines.refuse_unless([f"type({name}) is not {i.dtype.__name__}"])
+    kind = f"type({name}) is not {lines.name(type(x))}"
+    if isinstance(i.dtype, type) or isinstance(x, np.number):  # the type says it all
+        lines.refuse_unless([kind])
     else:
         dtype = f"{name}.dtype is not {lines.name(x.dtype)}"
-        kind = f"type({name}) is not {lines.name(type(x))}"
         lines.refuse_unless([kind, dtype, f"{name}.shape != {i.shape!r}"])
 
 
