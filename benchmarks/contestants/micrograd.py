@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import suppress
 
 sys.setrecursionlimit(10**6)
 
@@ -117,7 +118,5 @@ class MLP:
             p.grad = 0
 
 
-try:
-    from micrograd.nn import MLP
-except ImportError:
-    pass
+with suppress(ImportError):
+    from micrograd.nn import MLP  # noqa: F401
