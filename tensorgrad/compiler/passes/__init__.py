@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tensorgrad.compiler.passes import fusion, parts, products, slices, tidy
+from tensorgrad.compiler.passes import fusion, parts, products, rolling, slices, tidy
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
@@ -15,6 +15,7 @@ EXACT: tuple[Pass, ...] = (
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
+    rolling.rolling,
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, slices.sums_of_slices),
     *(products.accumulation, products.sums, products.dots),

@@ -1,0 +1,180 @@
+"""Scalars that repeat become vectors, and compute what they did."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+from tensorgrad import Value
+from tensorgrad.nn.scalar import MLP
+
+OPERATIONS: list[tuple[int, Callable[..., Any]]] = [
+    *[(2, operator.add), (2, operator.mul), (2, operator.sub)] * 3,
+    (1, np.tanh),
+    (1, lambda x: x.relu() if isinstance(x, Value) else np.maximum(x, 0)),
+    (1, operator.neg),
+    (1, lambda x: x * x),
+    (1, lambda x: (x * x + 1.0) ** 0.5),
+    (1, lambda x: x / 3),
+    (2, lambda x, y: np.where(x > y, x, 0.5 * y)),
+    (2, np.maximum),
+    (1, lambda x: x - x),
+]
+
+
+def random_block(rng: np.random.Generator, leaves: int) -> Callable[..., Any]:
+    """A scalar function of some numbers, of a few operations."""
+    plan = []
+    for n in range(leaves, leaves + int(rng.integers(2, 9))):
+        count, f = OPERATIONS[rng.integers(len(OPERATIONS))]
+        plan.append((f, rng.integers(n, size=count).tolist()))
+
+    def block(*xs: Any) -> Any:
+        found = [*xs]
+        for f, places in plan:
+            found.append(f(*(found[k] for k in places)))
+        return found[-1] + found[leaves] * xs[0]
+
+    return block
+
+
+def random_program(seed: int) -> tuple[list[Value], Callable[[Any], Any]]:
+    """Parameters, and a step that adds up blocks of these and of data, more of them or less, in one
+    order or another."""
+    rng = np.random.default_rng(seed)
+    shared, own, several = rng.integers(1, 4, 3).tolist()
+    ps = [Value(x) for x in rng.normal(size=shared + own * 20)]
+    first, second = random_block(rng, shared + 2), random_block(rng, shared + 2)
+    lengths = rng.integers(1, 5, 20) if rng.random() < 0.5 else np.full(20, several)
+    tables = [rng.normal(size=(n, 2)).round(1).tolist() for n in lengths]
+    order = rng.permutation(20).tolist() if rng.random() < 0.5 else [*range(20)]
+    lockstep, listed = (rng.random(2) < 0.5).tolist()
+
+    def part(k: int, data: Any) -> Any:
+        mine = ps[shared + own * k : shared + own * (k + 1)]
+        total = 0.0
+        for x, y in tables[k]:
+            total = total + first(*ps[:shared], x, mine[0] * y) * (1 if len(mine) == 1 else mine[1])
+        return second(*ps[:shared], total, data[k] if listed else data[k, 0])
+
+    def step(data: Any) -> Any:
+        if lockstep:
+            parts = {k: part(k, data) for k in order}
+            answers = [np.tanh(parts[k]) for k in sorted(parts)]
+        else:
+            answers = [np.tanh(part(k, data)) for k in order]
+        loss = sum(answers) * (1 / 20) + 1e-2 * sum(p * p for p in ps)
+        for p in ps:
+            p.grad = None
+        loss.backward()
+        for p in ps:
+            p.data = p.data - 0.1 * p.grad
+        return loss, answers[3], np.stack(answers)
+
+    data = rng.normal(size=20) if listed else rng.normal(size=(20, 2))
+    return ps, lambda: step, data
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=4, deadline=None)
+def test_random_programs_roll_to_the_same_numbers(seed: int) -> None:
+    eager, make, data = random_program(seed)
+    rolled, other, _ = random_program(seed)
+    step, compiled = make(), tg.compile(other())
+    for _ in range(2):
+        for x, y in zip(step(data), compiled(data)):
+            np.testing.assert_allclose(y.data, x.data, rtol=1e-11, atol=1e-12)
+    for p, q in zip(eager, rolled):
+        np.testing.assert_allclose(q.data, p.data, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(q.grad, p.grad, rtol=1e-11, atol=1e-12)
+
+
+def layer(xs: Any, ws: Any) -> list[Any]:
+    """Neurons, spelled out: the last weight of each is its bias."""
+    return [np.maximum(sum((w * x for w, x in zip(row, xs)), row[-1]), 0) for row in ws]
+
+
+def test_neurons_of_many_points_are_a_product_of_matrices() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(20, 3)), rng.normal(size=(5, 4))
+
+    @tg.compile
+    def outputs(x: Any, w: Any) -> Any:
+        return np.stack([sum(layer(point, w)) for point in x])
+
+    found = outputs(x, w)
+    np.testing.assert_allclose(found, np.maximum(x @ w[:, :-1].T + w[:, -1], 0).sum(1), rtol=1e-13)
+    lines = outputs.source.partition("def step")[2].splitlines()
+    assert len(lines) < 20
+    assert sum("matmul" in line or "np.dot" in line for line in lines) == 1
+
+
+def test_what_does_not_repeat_stays() -> None:
+    def chain(x: Any) -> Any:
+        for k in range(50):
+            x = np.tanh(x) * (k + 1)
+        return x
+
+    compiled, straight = tg.compile(chain), tg.compile(chain, without=["rolling"])
+    assert compiled(0.5) == straight(0.5)
+    assert compiled.source == straight.source
+
+
+def test_signs_of_zeros_among_the_numbers_are_kept() -> None:
+    signs = [0.0, -0.0] * 10
+    divided = tg.compile(lambda x: np.stack([np.copysign(x[0], s) for s in signs]))
+    np.testing.assert_array_equal(divided(np.ones(1)), [1, -1] * 10)
+
+
+def test_a_network_of_scalars_learns_as_it_does_eagerly() -> None:
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(20, 2)).tolist(), np.sign(rng.normal(size=20)).tolist()
+
+    def training() -> Callable[[], Any]:
+        model = MLP(2, [4, 1], rng=0)
+        parameters = model.parameters()
+
+        def step() -> Any:
+            scores = [model(point) for point in points]
+            losses = [(1 + -y * score).relu() for y, score in zip(labels, scores)]
+            loss = sum(losses) * (1 / 20) + 1e-4 * sum(p * p for p in parameters)
+            model.zero_grad()
+            loss.backward()
+            for p in parameters:
+                p.data -= 0.05 * p.grad
+            return loss
+
+        return step
+
+    eager, compiled = training(), tg.compile(training())
+    for _ in range(20):
+        np.testing.assert_allclose(compiled().data, eager().data, rtol=1e-12)
+
+
+def test_an_entry_that_is_needed_alone_is_there_when_it_is() -> None:
+    def f(x: Any) -> Any:
+        numbers = [row[0] * row[1] for row in x]
+        return sum(numbers) + x[19][0] * np.ones(3), numbers[19], np.stack(numbers) * x[18][1]
+
+    x, compiled = np.arange(40.0).reshape(20, 2), tg.compile(f)
+    for found, wanted in zip(compiled(x), f(x)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    assert len(compiled.stages()) > 3
+
+
+def test_totals_on_the_way_that_others_read_are_made() -> None:
+    def f(x: Any) -> Any:
+        total, totals = 0.0, []
+        for k in range(20):
+            total = total + x[k]
+            totals.append(total + np.tanh(total))
+        return sum(totals)
+
+    x = np.random.default_rng(0).normal(size=20)
+    np.testing.assert_allclose(tg.compile(f)(x), f(x), rtol=1e-13)
