@@ -156,8 +156,8 @@ class Tracer:
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise refused(
-            "np.array, np.asarray and a write into an array of NumPy's own take numbers, of which a "
-            "compiled function has none while it is traced: use np.stack, np.concatenate or "
+            "np.array, np.asarray and a write into an array of NumPy's own take numbers, of which "
+            "a compiled function has none while it is traced: use np.stack, np.concatenate or "
             "x.copy(), and write into np.zeros(shape, like=x)"
         )
 
