@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tensorgrad.compiler.passes import fusion, parts, products, rolling, slices, tidy
+from tensorgrad.compiler.passes import factors, fusion, parts, products, rolling, slices, tidy
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
@@ -17,7 +17,8 @@ EXACT: tuple[Pass, ...] = (
 PASSES: tuple[Pass, ...] = (
     rolling.rolling,
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
-    *(tidy.constants, tidy.common_subexpressions, tidy.numbers, slices.sums_of_slices),
+    *(tidy.constants, tidy.common_subexpressions, tidy.numbers),
+    *(slices.sums_of_slices, factors.factors),
     *(products.accumulation, products.sums, products.dots),
     *(tidy.dead_code, fusion.fusion),
 )
