@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` calls, 13 µs later
 import inspect
 import os
 import sys
@@ -11,8 +10,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import cache, partial, update_wrapper
-from signal import SIGINT, default_int_handler
-from threading import RLock, get_ident, main_thread
+from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -189,8 +187,7 @@ class Version:
         before = (
             [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)] if self.draws else ()
         )
-        with np.errstate(all="ignore"):
-            outs = held_back(entry, leaves) if self.writes else entry(leaves)
+        outs = entry(leaves)
         self.free.append(entry)
         if outs is CARE:
             for rng, state in before:
@@ -204,30 +201,6 @@ class Version:
         """The generators that would have drawn once too often if a check did not hold."""
         found = [x for x in self.draws if isinstance(x, np.random.Generator)]
         return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
-
-
-def held_back(entry: Callable[[Any], Any], leaves: Any) -> Any:
-    """`entry(leaves)`; a Ctrl-C comes after it, when all state is written, a second one at once.
-
-    Where Python's own handler would raise, as in `fit`, which does the same. 1.5 µs.
-    """
-    ours = _signal.getsignal(SIGINT) is default_int_handler
-    if not ours or get_ident() != main_thread().ident:
-        return entry(leaves)
-    pressed: list[int] = []
-
-    def arrived(signum: int, frame: Any) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(signum)
-
-    _signal.signal(SIGINT, arrived)
-    try:
-        return entry(leaves)
-    finally:
-        _signal.signal(SIGINT, default_int_handler)
-        if pressed:
-            raise KeyboardInterrupt
 
 
 def apart(program: Program, results: int, written: Program) -> Program:
@@ -368,8 +341,8 @@ class Compiled:
                 if found is OTHER:
                     plan = Plan(structure, kinds, roots, settled, self.static_argnums)
                     self.last = self.version(leaves, plan, versions)
-                    del versions[: max(0, len(versions) - MANY)]
-                    versions.append(self.last)
+                    versions.insert(0, self.last)
+                    del versions[MANY + 1 :]
                     self.warn()
                     found = self.last.run(leaves)
         # What nobody asks for must add 0, however singular it is: the engine sees to that.
@@ -387,12 +360,15 @@ class Compiled:
                 self.moves = False
         return Version(self.f, leaves, plan, self.passes)
 
-    def tried(self, versions: Sequence[Version], leaves: Sequence[Any]) -> Any:
-        """What the first program answers for which all is as it was."""
+    def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
+        """What the first program answers for which all is as it was. The one that ran last is
+        asked first."""
         for version in versions:
             found = version.run(leaves)
             if found is not OTHER:
                 self.last = version
+                versions.remove(version)
+                versions.insert(0, version)
                 return found
         return OTHER
 
