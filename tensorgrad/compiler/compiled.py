@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import sys
@@ -49,6 +50,8 @@ from tensorgrad.value import Value
 
 MANY = 8
 """How many programs of one function are no reason for a warning."""
+LONG = 20_000
+"""How many operations are kept as they were written down: 300 bytes each."""
 TRACING = RLock()
 """Held where a function is traced: its state is tracers meanwhile."""
 
@@ -135,8 +138,11 @@ class Version:
             self.writes.append(Write(place, len(parts(x)), type(x) is tuple, inside))
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
-        self.written = program
-        self.program = apart(simplified(program.copy(), passes), self.results, program)
+        short = len(program.body) <= LONG
+        self.written = program if short else None
+        before = shown_by(program)
+        program = simplified(program.copy() if short else program, passes)
+        self.program = apart(program, self.results, before)
         self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
@@ -203,17 +209,19 @@ class Version:
         return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
 
 
-def apart(program: Program, results: int, written: Program) -> Program:
+def shown_by(program: Program) -> list[set[Instruction]]:
+    """By output, whose memory it may show."""
+    of = views(program.body)
+    return [of.get(x, {x}) if isinstance(x, Instruction) else set() for x in program.outputs]
+
+
+def apart(program: Program, results: int, before: Sequence[set[Instruction]]) -> Program:
     """The program, whose outputs for state share memory with nothing else, and whose results share
-    none that they did not share as the program was `written`."""
-    now, before = views(program.body), views(written.body)
+    none that they did not share before, as the program was written."""
     inputs = set(program.inputs)
     held: dict[Instruction, list[set[Instruction]]] = {}  # by what outputs show, what they showed
-    for k, (x, y) in enumerate(zip(program.outputs, written.outputs)):
-        shown, shown_before = (
-            of.get(z, {z}) if isinstance(z, Instruction) else set()
-            for of, z in ((now, x), (before, y))
-        )
+    for k, (shown, shown_before) in enumerate(zip(shown_by(program), before)):
+        x = program.outputs[k]
         others = [other for root in shown for other in held.get(root, ())]
         mixed = any(k >= results or not shown_before & other for other in others)
         old = shown & inputs if k >= results else shown & inputs - shown_before
@@ -353,12 +361,18 @@ class Compiled:
         at each call from now on, where the function can do with any number there."""
         settled = [(holder, key, x) for v in versions for holder, key, x in v.reach.settled]
         moving = {(id(holder), key) for holder, key, x in settled if moved(holder, key, x)}
-        if moving and self.moves:
-            try:
-                return Version(self.f, leaves, plan, self.passes, moving)
-            except TypeError:
-                self.moves = False
-        return Version(self.f, leaves, plan, self.passes)
+        collecting = gc.isenabled()
+        gc.disable()  # it would walk all operations again and again: a third of a long one's time
+        try:
+            if moving and self.moves:
+                try:
+                    return Version(self.f, leaves, plan, self.passes, moving)
+                except TypeError:
+                    self.moves = False
+            return Version(self.f, leaves, plan, self.passes)
+        finally:
+            if collecting:
+                gc.enable()
 
     def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
         """What the first program answers for which all is as it was. The one that ran last is
@@ -389,9 +403,15 @@ class Compiled:
         return self.last.code.source
 
     def stages(self) -> dict[str, str]:
-        """The code of the call before as it was written down, after each pass, and with buffers."""
+        """The code of the call before as it was written down, after each pass, and with buffers.
+
+        ValueError where nothing was compiled yet, or more than 20,000 operations, which are not
+        kept.
+        """
         if self.last is None:
             raise ValueError("nothing was compiled yet: call the function once")
+        if self.last.written is None:
+            raise ValueError(f"more than {LONG:,} operations are not kept as they were written")
         found, program = {}, self.last.written.copy()
         found["as written"] = code_of(program, {}, buffers=False).source
         for run in self.passes:

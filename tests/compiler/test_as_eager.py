@@ -17,7 +17,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
-from tensorgrad.compiler import Compiled
+from tensorgrad.compiler import Compiled, compiled
 from tests.compiler.test_compile import assert_same, pair
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -344,6 +344,17 @@ def test_what_was_just_made_is_written_into_itself() -> None:
     x = np.arange(4000.0).reshape(4, 1000)
     assert_same(g(x), f(x))
     assert "with_items" not in g.source
+
+
+def test_a_long_program_is_not_kept_as_it_was_written(monkeypatch: Any) -> None:
+    monkeypatch.setattr(compiled, "LONG", 3)
+    f = tg.compile(lambda x: x * 2 + x[::-1], exact=True)
+    assert_same([f(X), f(X)], [X * 2 + X[::-1]] * 2)
+    f.stages()
+    g = tg.compile(lambda x: x * 2 + x[::-1] - 1, exact=True)
+    assert_same([g(X), g(X)], [X * 2 + X[::-1] - 1] * 2)
+    with pytest.raises(ValueError, match="not kept"):
+        g.stages()
 
 
 def test_results_share_no_more_than_the_functions() -> None:
