@@ -293,7 +293,8 @@ class Reach:
 def severed(*args: Any, **params: Any) -> Any:
     raise ValueError(
         "what a compiled function returned has no graph: compute gradients within it, as "
-        "tg.compile(tg.grad(f)) does, or detach() what it returned"
+        "tg.compile(tg.grad(f)) does, or detach() what it returned; to look at the graph, call it "
+        "under tg.debug(), where the function itself runs"
     )
 
 

@@ -16,7 +16,7 @@ from tensorgrad.engine.node import Array, Node, Scope, data_of
 from tensorgrad.engine.rules import Reading
 from tensorgrad.value import Value
 
-FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+STEPS = FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 
 
 class Part(NamedTuple):
@@ -29,6 +29,12 @@ class Part(NamedTuple):
 
     def __repr__(self) -> str:
         return f"{self.module} ({self.kind})" if self.module else ""
+
+
+def part_of_all(members: Iterable[Instruction]) -> Part | None:
+    """The part that several instructions are in; of several the last one of the first step."""
+    found = [i.scope for i in members if i.scope is not None]
+    return min(found[::-1], key=lambda part: STEPS.index(part.step), default=None)
 
 
 class Watch(Reading):

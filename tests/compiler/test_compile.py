@@ -583,9 +583,16 @@ def test_what_is_written_into_a_view_is_in_both() -> None:
 
 
 def run_alone(folder: Path, code: str) -> str:
-    """What the code prints in a process that sees NumPy and the folder, not this package."""
-    without = "import sys; sys.modules['tensorgrad'] = None\n"
-    command = [sys.executable, "-W", "error", "-c", without + code]
+    """What the code prints in a Python that has NumPy, and the folder, and no other package."""
+    packages = folder / "packages"
+    packages.mkdir()
+    for part in Path(np.__file__).parents[1].glob("numpy*"):
+        if part.suffix != ".dist-info":
+            (packages / part.name).symlink_to(part)
+    paths = f"import sys; sys.path[:0] = {[str(packages), str(folder)]}\n"
+    none = "from importlib.util import find_spec\n"
+    none += "assert not any(map(find_spec, ('tensorgrad', 'optree', 'scipy')))\n"
+    command = [sys.executable, "-I", "-S", "-W", "error", "-c", paths + none + code]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

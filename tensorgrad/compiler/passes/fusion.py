@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.compiler.names import part_of_all
 from tensorgrad.compiler.passes.rewrite import changed, shape_of
 from tensorgrad.compiler.program import (
     IMPURE,
@@ -247,7 +248,7 @@ def one_of(
         body.append(inside[i])
     fused = Fused(Program(inputs, body, [inside[x] for x in outs]))
     args = tuple(given)
-    scope = members[0].scope if len({id(i.scope) for i in members}) == 1 else None
+    scope = part_of_all(members)
     if len(outs) == 1:
         (out,) = outs
         return [Instruction(fused, args, None, out.shape, out.dtype, out.name, scope, out.order)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -60,7 +61,7 @@ def program_graph(
     if step.last is None:
         raise ValueError("nothing was compiled yet: call the function once")
     program, over = step.last.program, step.last.replaced()
-    shown = [i for i in program.body if not shares(i)]
+    shown = [i for i in program.body if not (shares(i) or is_part(i))]
     groups = grouped(shown, folded=len(shown) > max_nodes)
     state = {i for i in program.inputs if i in {*over.values()}}
     drawing = partial(ProgramDrawing, program, groups, state, theme_of(theme))
@@ -95,7 +96,8 @@ class ProgramDrawing:
             self.place |= dict.fromkeys(group.members, f"n{k}")
         self.step = {f"n{k}": group.part.step for k, group in enumerate(groups)}
         self.place |= {i: f"i{k}" for k, i in enumerate(program.inputs)}
-        read = {x for i in program.body if i.scope and i.scope.step != UPDATE for x in i.operands}
+        earlier = (group.members for group in groups if group.part.step != UPDATE)
+        read = {x for members in earlier for i in members for x in i.operands}
         self.named = {i.name for i in state if i in read}
         self.results = {self.source(x) for x in program.outputs if isinstance(x, Instruction)}
 
@@ -158,7 +160,8 @@ class ProgramDrawing:
 
     def operation(self, k: int) -> str:
         (i,) = self.groups[k].members
-        rows = [self.bold(i.name.removeprefix("new."))] if i.name else []
+        named = [i, *(x for x in self.program.body if is_part(x) and x.operands[0] is i)]
+        rows = [self.bold(x.name.removeprefix("new.")) for x in named if x.name]
         if isinstance(i.function, Fused):
             rows += [self.plain(text) for text in listed(i.function.program.body)]
         else:
@@ -199,6 +202,11 @@ class ProgramDrawing:
                     if x in self.place and self.place[x] != self.place[i] and not own:
                         found[self.place[x], self.place[i]] = None
         return [*found]
+
+
+def is_part(i: Instruction) -> bool:
+    """Whether it is one of several arrays that an operation makes."""
+    return i.function is operator.getitem and bool(i.operands) and i.operands[0].shape is None
 
 
 def called(i: Instruction) -> str:
