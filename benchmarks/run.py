@@ -22,6 +22,7 @@ for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 import chain  # noqa: E402
+import chapter  # noqa: E402
 import checkpoint  # noqa: E402
 import derivatives  # noqa: E402
 import imports  # noqa: E402
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "memory": memory.run,
     **{name: partial(derivatives.run, p) for name, p in derivatives.PROBLEMS.items()},
     "checkpoint": checkpoint.run,
+    "chapter": chapter.run,
 }
 WIDTHS = (40, 34, 22, 22)
 

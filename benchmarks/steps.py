@@ -29,6 +29,7 @@ MODULES = {
     **{TORCH: "torch", TORCH_COMPILE: "torch", LAST: "torch", JAX: "jax"},
     **{AUTOGRAD: "autograd", MYGRAD: "mygrad"},
 }
+UNROLLED = ", not rolled"
 OPTIONS = {TORCH_COMPILE: {"compiled": True}, LAST: {"last": True}}
 BATCHES = 4
 """How many there are, for the inputs to be others at each call."""
@@ -169,7 +170,14 @@ def scalars(name: str) -> Any:
     if name == MICROGRAD:
         return moons.step_of(import_module("contestants.micrograd"))
     step = moons.step_of(scalar)
-    return step if name == OURS else import_module(f"contestants.{MODULES[name]}").wrap(step)
+    if name == OURS:
+        return step
+    module = import_module(f"contestants.{MODULES[name.removesuffix(UNROLLED)]}")
+    options = {"without": ["rolling"]} if name.endswith(UNROLLED) else {}
+    compiled = module.wrap(step, **options)
+    run = lambda: compiled()
+    run.f, run.parameters = compiled, step.parameters
+    return run
 
 
 def arrays(f: Any) -> Any:
@@ -278,8 +286,14 @@ ROWS = {
     ),
     "moons": Row(
         "micrograd's two moons, scalars",
-        {name: partial(scalars, name) for name in (MICROGRAD, OURS, COMPILED, LLVM)},
-        (target(COMPILED, 1 / 1000, MICROGRAD), target(LLVM, 1 / 20_000, MICROGRAD)),
+        {
+            name: partial(scalars, name)
+            for name in (MICROGRAD, OURS, COMPILED, LLVM, COMPILED + UNROLLED)
+        },
+        (
+            *(target(COMPILED, 1 / 1000, MICROGRAD), target(LLVM, 1 / 20_000, MICROGRAD)),
+            target(COMPILED + UNROLLED, 1 / 300, MICROGRAD),
+        ),
     ),
     "cheap": Row(
         "20 cheap operations, 1e7 floats",

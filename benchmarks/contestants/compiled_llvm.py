@@ -8,12 +8,7 @@ import tensorgrad as tg
 from contestants import tensorgrad as eager
 from contestants import transformer as eager_transformer
 
-
-def wrap(f):
-    try:
-        return tg.compile(f, backend="llvm")
-    except TypeError as error:
-        raise NotImplementedError(error) from None
+wrap = partial(tg.compile, backend="llvm")
 
 
 kinds = ("shallow", "deep", "convolutional", "lstm", "function", "gradients")

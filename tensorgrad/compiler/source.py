@@ -418,7 +418,8 @@ class Writer:
             return [f"# {part!r}" if part.module else "# the function itself"]
         own = [f"# {part!r}"] if part.module else []
         if before is None:
-            return [f"# --- {part.step}", *own]
+            steps = {i.scope.step for i in self.program.body if i.scope is not None}
+            return [f"# --- {part.step}"] * (len(steps) > 1) + own
         again = ": what no gradient needs" if part.step == "forward" else ""
         return ["", f"# --- {part.step}{again}", *own]
 
