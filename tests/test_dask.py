@@ -15,6 +15,7 @@ from tensorgrad.engine import chunked as chunked_arrays
 from tensorgrad.nn import functional as F
 
 dask = pytest.importorskip("dask")
+Callback: Any = pytest.importorskip("dask.callbacks").Callback
 da = pytest.importorskip("dask.array")
 rng = np.random.default_rng(0)
 
@@ -199,6 +200,35 @@ def test_loss_and_gradients_are_computed_in_one_pass() -> None:
     assert type(g["w"]) is np.ndarray
 
 
+class Held(Callback):
+    """The most chunks of data that were there at once: arrays of `size` entries and more."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(pretask=self.look)
+        self.size, self.most = size, 0
+
+    def look(self, key: Any, graph: Any, state: Any) -> None:
+        found = set()
+        for x in state["cache"].values():
+            while getattr(x, "base", None) is not None:
+                x = x.base
+            found |= {id(x)} if getattr(x, "size", 0) >= self.size else set()
+        self.most = max(self.most, len(found))
+
+
+@pytest.mark.parametrize("chunks", [4, 16])
+def test_a_pass_holds_one_chunk_at_a_time(chunks: int) -> None:
+    """Of loss and gradient, and of a product with the Hessian: no chunk waits for another."""
+    draw = dask.delayed(lambda i: np.random.default_rng(i).random((20, 4)))
+    parts = [da.from_delayed(draw(i), (20, 4), float) for i in range(chunks)]
+    rows = da.concatenate(parts)
+    f, w = logistic(rows[:, :3], rows[:, 3]), np.ones(3)
+    for compute in (lambda: tg.value_and_grad(f)(w), lambda: [tg.hvp(f, (w,), (w,))]):
+        with Held(80) as held:
+            tg.compute(*compute())
+        assert held.most == 1
+
+
 def test_what_is_computed_twice_warns() -> None:
     w, v = np.ones(3), np.eye(3)[0]
     read, X, y = counted()
@@ -336,7 +366,7 @@ def test_batch_norm_remembers_numbers() -> None:
     np.testing.assert_allclose(norms[0].running_var, norms[1].running_var, rtol=1e-6)
 
 
-def test_daskss_own_progress_bar_shows_the_pass(capsys: Any) -> None:
+def test_dasks_own_progress_bar_shows_the_pass(capsys: Any) -> None:
     from dask.diagnostics import ProgressBar
 
     _, X, y = counted()

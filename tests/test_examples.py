@@ -264,3 +264,28 @@ def test_lenet_reads_most_of_mnist_after_a_hundred_steps(tmp_path):
     output = run("lenet.py", "1", "6400", folder=tmp_path)
     assert re.match(r"Epoch 1: \d\d\.\d\d%\nAt the end ", output)
     assert percent("At the end PERCENT", output) > 80
+
+
+@pytest.mark.nightly
+def test_logistic_regression_over_rows_that_are_never_in_memory_together(tmp_path):
+    pytest.importorskip("dask")
+    output = run_alone("dask_logistic.py", "--quick", folder=tmp_path)
+    (_, error), (_, chunks) = numbers("largest error|^memory", output)
+    assert error < 0.02
+    assert chunks < 4
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["dask_poisson.py", "dask_pca.py"])
+def test_chunked_examples_find_what_they_look_for(name, tmp_path):
+    pytest.importorskip("dask")
+    assert run(name, folder=tmp_path)  # they assert it themselves
+
+
+@pytest.mark.nightly
+def test_batches_stream_from_files(tmp_path):
+    for library in ("dask", "zarr", "pandas", "pyarrow"):
+        pytest.importorskip(library)
+    output = run_alone("dask_streams.py", folder=tmp_path)  # Dask writes as pandas deprecates
+    assert [line.split()[0] for line in output.splitlines()] == ["Zarr", "Parquet", "CSV"]

@@ -61,8 +61,9 @@ class Chunks:
         return sum(-(-n // (self.batch_size or max(n, 1))) for n in self.rows)
 
     def __repr__(self) -> str:
-        order = ", shuffled" if self.shuffle else ""
-        return f"Chunks: {len(self.rows)} of {self.arrays[0].shape[0]} examples{order}"
+        n = self.arrays[0].shape[0]
+        examples = f"{n} examples" if n == n else "examples"
+        return f"Chunks: {examples} in {len(self.rows)} chunks{', shuffled' * self.shuffle}"
 
     def __iter__(self) -> Iterator[Any]:
         seed = int(self._rng.integers(1 << 32)) if self.shuffle else 0

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.arrays import Kind, kind_of, kinds, same_shape, total
+from tensorgrad.engine.arrays import Kind, is_numpy, kind_of, kinds, same_shape, total
+from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.care import Careful, bare, contraction, product, quotient
-from tensorgrad.engine.node import Array, Handle, Node, data_of, serials
-from tensorgrad.engine.primitive import Primitive, registry
-from tensorgrad.engine.rules import Reading
+from tensorgrad.engine.levels import alias
+from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorded, serials
+from tensorgrad.engine.primitive import Primitive, apply, registry
+from tensorgrad.engine.rules import Each, Reading
 
 
 class Chunked(Kind):
@@ -48,6 +50,12 @@ class Chunked(Kind):
             args, params = args[:-1], {**params, "dtype": args[-1]}  # by position it is not heard
         return super().create(function, like, *args, **params)
 
+    def spread(self, x: Array, like: Array) -> Array:
+        """In the chunks of `like`: to be cut from one, all chunks of the data would wait for it."""
+        if is_numpy(x) and np.ndim(x) == 0 and like.size == like.size:
+            return array_module().full(like.shape, x, dtype=x.dtype, chunks=like.chunks)
+        return x + np.zeros_like(like, dtype=x.dtype)
+
     def take_care(
         self,
         rule: Callable[..., Array],
@@ -59,8 +67,12 @@ class Chunked(Kind):
 
         Of a sum over chunks the parts are right, and so is their sum.
         """
-        if rule not in IN_CHUNKS or any(isinstance(bare(x), Handle) for x in args):
-            return rule(function, args, params)  # (Values: in the words of primitives)
+        if rule not in IN_CHUNKS:
+            return rule(function, args, params)
+        if any(isinstance(bare(x), Handle) for x in args):
+            if rule is contraction:
+                return contraction_in_chunks(function, args, params)
+            return rule(function, args, params)  # in words of primitives, entry by entry
         args = [careful_chunks(x.payload) if type(x) is Careful else x for x in args]
         return function(*args, **params).map_blocks(bare)
 
@@ -82,7 +94,43 @@ IN_CHUNKS = {product, quotient, contraction}
 
 def careful_chunks(g: Array) -> Array:
     """A chunked array whose chunks are `Careful`."""
+    g = array_module().asarray(g)
     return g.map_blocks(Careful, dtype=g.dtype, meta=Careful(g._meta))
+
+
+def contraction_in_chunks(
+    function: Callable[..., Array], args: list[Any], params: Mapping[str, Any]
+) -> Array:
+    """A recorded sum of products, as one operation: in words of primitives its gradient would wait
+    for counts over all chunks. In that gradient what is not finite among the data counts as 0.
+    """
+    places = [i for i, x in enumerate(args) if hasattr(bare(x), "dtype")]
+
+    def call(xs: Sequence[Any]) -> Array:
+        given = list(args)
+        for i, x in zip(places, xs):
+            given[i] = x
+        return function(*given, **params)
+
+    def forward(*xs: Array) -> Array:
+        linear = [type(args[i]) is Careful for i in places]
+        return call([careful_chunks(x) if g else x for x, g in zip(xs, linear)]).map_blocks(bare)
+
+    def rule(i: int, c: Array, out: Array, *xs: Array) -> Array:
+        terms = [x.map_blocks(finite_part) if is_chunked(x) else x for x in xs]
+        keep, c = isinstance(bare(c), Handle), bare(c)
+        x = recorded(alias, terms[i]) if keep else hold(leaf(terms[i], requires_grad=True))
+        y = recorded(call, [*terms[:i], x, *terms[i + 1 :]])
+        return cotangents({y.node: c}, keep, [x.node])[x.node]
+
+    op = Primitive(forward, Each(rule), getattr(function, "name", function.__name__))
+    return apply(op, [bare(args[i]) for i in places], {})
+
+
+def finite_part(x: Array) -> Array:
+    """A chunk, with 0 for what is not finite."""
+    fine = np.isfinite(x)
+    return x if fine.all() else np.where(fine, x, 0)
 
 
 # Work that is done twice. A layer of Dask's graphs has a name that says what is computed of what.
