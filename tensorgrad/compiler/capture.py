@@ -195,7 +195,7 @@ class Reach:
         """Follow what is in `x`."""
         if x is None or type(x) in (bool, int, float, complex, str, bytes):
             return
-        if isinstance(x, (types.ModuleType, np.generic, np.ufunc)):
+        if isinstance(x, (types.ModuleType, np.generic, np.ufunc)) or is_ours(x):
             return
         if isinstance(x, np.random.Generator):
             self.generators.append(x)
@@ -320,6 +320,13 @@ def is_buffer(key: Any, x: Any) -> bool:
 def is_foreign(module: Any) -> bool:
     """Whether what is defined in a module holds nothing of the user's."""
     return (module or "").partition(".")[0] in FOREIGN
+
+
+def is_ours(x: Any) -> bool:
+    """Whether it is an operation that this package declares."""
+    return isinstance(x, Primitive) and all(
+        is_foreign(getattr(f, "__module__", None) or "numpy") for f in (x.forward, *x.formulas)
+    )
 
 
 def slots_of(x: Any) -> Iterator[str]:

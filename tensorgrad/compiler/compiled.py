@@ -181,7 +181,7 @@ class Version:
         entry: Callable[[Sequence[Any]], Any] = entry_of(
             step, self.reach, self.reads, inputs, written, self.writes, self.results, self.plain
         )
-        return entry
+        return np.errstate(all="ignore")(entry)  # half the time of `with`, 0.4 µs
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """What the function answers; OTHER where something is not as it was, CARE where a gradient
@@ -200,8 +200,11 @@ class Version:
                 rng.bit_generator.state = state
         if outs is OTHER or outs is CARE:
             return outs
-        given = (leaves[i].node for i in self.given)
-        return self.result(outs, (*self.nodes, *(n for n in given if n.requires_grad)))
+        nodes = self.nodes
+        if self.given:
+            given = (leaves[i].node for i in self.given)
+            nodes = *nodes, *(n for n in given if n.requires_grad)
+        return self.result(outs, nodes)
 
     def drawing(self, leaves: Sequence[Any]) -> list[np.random.Generator]:
         """The generators that would have drawn once too often if a check did not hold."""
@@ -258,7 +261,7 @@ def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., An
                 f"{type(x).__name__}"
             )
 
-    def make(found: Sequence[Any], nodes: Sequence[Node]) -> Any:
+    def make(found: Sequence[Any], nodes: tuple[Node, ...]) -> Any:
         rest = iter(found)
         made = [x if kind is None else kind(next(rest), nodes) for kind, x in plan]
         return structure.unflatten(made)
@@ -269,17 +272,17 @@ def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., An
     return numbers, make
 
 
-def bare(x: Any, nodes: Sequence[Node]) -> Any:
+def bare(x: Any, nodes: tuple[Node, ...]) -> Any:
     return x
 
 
-def whole(x: Any, nodes: Sequence[Node]) -> Value:
+def whole(x: Any, nodes: tuple[Node, ...]) -> Value:
     return Value.of(leaf(x))
 
 
-def cut(x: Any, nodes: Sequence[Node]) -> Value:
+def cut(x: Any, nodes: tuple[Node, ...]) -> Value:
     """A Value that says, to who differentiates by one of the nodes, that its graph is gone."""
-    return Value.of(record(SEVERED, (*nodes,), (None,) * len(nodes), NO_PARAMS, x))
+    return Value.of(record(SEVERED, nodes, (None,) * len(nodes), NO_PARAMS, x))
 
 
 class Compiled:
@@ -315,13 +318,15 @@ class Compiled:
         vars(instance)[self.__name__] = made  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if writing.get() is not None or watched() or differentiating.get() is not None:
-            # within another one, or somebody looks, or the graph is needed
+        plain = recorder.get() is record and not observers.get()
+        if writing.get() is not None or differentiating.get() is not None:  # the graph is needed
             return self.f(*args, **kwargs)
-        if self.last is not None and self.last.plain and not kwargs and recorder.get() is record:
+        if plain and not kwargs and self.last is not None and self.last.plain:
             found = self.last.run(args)
             if found is not OTHER:
                 return self.f(*args) if found is CARE else found
+        if not plain and watched():
+            return self.f(*args, **kwargs)
         tree = ([None if i in self.static_argnums else x for i, x in enumerate(args)], kwargs)
         leaves, structure = loaded().tree_flatten(tree, none_is_leaf=True)
         settled = [args[i] for i in sorted(self.static_argnums) if i < len(args)]

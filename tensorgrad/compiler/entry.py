@@ -78,9 +78,9 @@ class Lines:
             self.objects[made] = x
         return self.known[id(x)]
 
-    def refuse_unless(self, conditions: Sequence[str]) -> None:
+    def refuse_unless(self, conditions: Sequence[str], indent: str = "") -> None:
         for i in range(0, len(conditions), 50):
-            self.add(f"if {' or '.join(conditions[i : i + 50])}: return OTHER")
+            self.add(f"{indent}if {' or '.join(conditions[i : i + 50])}: return OTHER")
 
 
 def settled(reach: Reach, lines: Lines) -> list[str]:
@@ -89,8 +89,8 @@ def settled(reach: Reach, lines: Lines) -> list[str]:
     changed = [f"{name(cell)}.cell_contents is not {name(x)}" for cell, x, _ in reach.cells]
     for value, node, wanted, none in reach.values:
         changed.append(f"{name(value)}.node is not {name(node)}")
-        changed.append(f"{name(node)}.requires_grad is not {wanted}")
-        changed.append(f"({name(node)}.grad is None) is not {none}")
+        changed.append(f"{'not ' * wanted}{name(node)}.requires_grad")
+        changed.append(f"{name(node)}.grad is {'not ' * none}None")
     for holder, key, x in reach.slots:
         if isinstance(holder, type):
             changed.append(f"{name(vars(holder))}.get({key!r}) is not {name(x)}")
@@ -99,13 +99,22 @@ def settled(reach: Reach, lines: Lines) -> list[str]:
     for holder, held in reach.several:
         changed.append(f"[*map(id, {name(holder)})] != {name([*map(id, held)])}")
     changed += [f"{name(x)}.tobytes() != {name(numbers)}" for x, numbers in reach.arrays]
-    changed += [f"len({name(holder)}) != {n}" for holder, n in reach.sizes]
+    changed += [f"len({name(holder)}) != {n}" if n else name(holder) for holder, n in reach.sizes]
     for holder, key, x in reach.settled:
         at = repr(key) if isinstance(key, (str, int)) else name(key)
-        get = f"{name(holder)}[{at}]" if isinstance(holder, list) else f"{name(holder)}.get({at})"
+        get = (
+            f"{name(holder)}[{at}]" if type(holder) in (dict, list) else f"{name(holder)}.get({at})"
+        )
         plain = type(x) in (int, str) or (type(x) is float and math.isfinite(x))
         changed.append(f"{get} != {x!r}" if plain else f"{get} is not {name(x)}")
     return changed
+
+
+def refuse_unless_settled(reach: Reach, lines: Lines) -> None:
+    lines.add("try:")
+    lines.refuse_unless(settled(reach, lines), " ")
+    lines.add(" pass")
+    lines.add("except LookupError: return OTHER")
 
 
 def place_text(place: Place, lines: Lines) -> str:
@@ -164,7 +173,7 @@ def entry_of(
     given: list[str] = []
     for k, (place, x) in enumerate(reads):
         if k == len(arguments):  # these first: another shape is what changes most often
-            lines.refuse_unless(settled(reach, lines))
+            refuse_unless_settled(reach, lines)
         found = [(f"a{len(given) + n}", part, next(rest)) for n, part in enumerate(parts(x))]
         read(place, type(x) is tuple, [name for name, _, _ in found], lines)
         if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
@@ -178,8 +187,8 @@ def entry_of(
             inside[place.identity] = found[0][0]
         given += [name for name, _, _ in found]
     if len(arguments) == len(reads):
-        lines.refuse_unless(settled(reach, lines))
-    lines.add(f"with errstate(all='ignore'){', Whole()' if writes else ''}:")
+        refuse_unless_settled(reach, lines)
+    lines.add("with Whole():" if writes else "if True:")
     lines.add(f"    out = step({', '.join(given)})")
     lines.add("    if out is None: return CARE")
     n = results
@@ -193,8 +202,8 @@ def entry_of(
         n += count
     lines.add(f"return out[:{results}]")
     body = "\n".join(f"        {line}" for line in lines.code)
-    own = OTHER, CARE, sys.getrefcount, np.errstate, Whole, step
-    known = ", ".join(["OTHER, CARE, getrefcount, errstate, Whole, step", *lines.objects])
+    own = OTHER, CARE, sys.getrefcount, Whole, step
+    known = ", ".join(["OTHER, CARE, getrefcount, Whole, step", *lines.objects])
     source = f"def make({known}):\n    def entry(leaves):\n{body}\n    return entry\n"
     defined: dict[str, Any] = {}
     exec(compile(source, "<entry of a compiled function>", "exec"), defined)

@@ -390,7 +390,6 @@ def is_masked(i: Instruction) -> bool:
         and (x.shape, x.dtype) == (i.shape, i.dtype)
         and (mask.shape, mask.dtype) == (i.shape, np.dtype(bool))
         and bool(i.shape)
-        and not shares(x)
     )
 
 

@@ -233,13 +233,17 @@ def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction
 
 
 class Buffer:
-    """An array that is kept between calls, by the names of what it holds one after the other."""
+    """An array that is kept between calls, by the names of what it holds one after the other.
+    `memory`: the shape that it has there."""
 
-    def __init__(self, made: str, shape: Any) -> None:
-        self.made, self.shape, self.names = made, shape, dict[str, str]()
+    def __init__(self, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...]) -> None:
+        self.shape, self.names = shape, dict[str, str]()
+        self.memory = tuple(shape[axis] for axis in order) or shape
+        self.made = f"np.empty({self.memory!r}, {np.dtype(dtype).str!r})"
+        self.turned = f".transpose({[*map(int, np.argsort(order))]})" if order else ""
 
     def __str__(self) -> str:
-        return " = ".join([*self.names.values(), self.made])
+        return " = ".join([*self.names.values(), self.made + self.turned])
 
 
 class Writer:
@@ -357,6 +361,9 @@ class Writer:
             return f"{PREFIX[f]}{self.text(args[0])}"
         if f is draw:
             return f"{self.text(args[0])}.{args[1]}({self.arguments(args[2:], i.kwargs)})"
+        if f is np.vdot and self.buffers and all(map(self.is_flat, args)):
+            x, y = (self.view(f"{self.names[x]}.reshape(-1)") for x in args)
+            return f"{x}.dot({y})"
         if f is viewed:
             return f"{self.text(args[0])}.view({self.text(args[1])})"
         if f is converted and i.shape:
@@ -425,16 +432,37 @@ class Writer:
 
     def checking(self) -> list[str]:
         """Whether factors have a finite sum of squares, and what is to be finite is."""
-        checks, factors = (
-            dict.fromkeys(map(self.base, xs)) for xs in (self.program.checks, self.program.factors)
-        )
+        checks = dict.fromkeys(map(self.base, self.program.checks))
+        factors = dict.fromkeys(map(self.base, self.program.factors))
         care = "    return None  # to be made with care"
-        squares = [f"np.vdot({x}, {x})" for x in factors]
-        if not self.buffers or not squares:
+        if not self.buffers or not factors:
             checked = ", ".join(checks | factors)
             return [f"if not finite({checked}):", care] * bool(checked)
+        beside = self.side_by_side()
+        squares = dict.fromkeys(beside.get(x, f"np.vdot({x}, {x})") for x in factors)
         lines = [f"if not math.isfinite({' + '.join(squares)}):", care]
         return lines + [f"if not finite({', '.join(checks)}):", care] * bool(checks)
+
+    def side_by_side(self) -> dict[str, str]:
+        """Lay the factors that are buffers into one array for each dtype; the squares of these, by
+        the names of what they are of."""
+        lengths: dict[Any, int] = {}
+        found: dict[str, str] = {}
+        for x in dict.fromkeys(self.program.factors):
+            if x in self.held:
+                buffer, dtype = self.held[x][0], x.dtype
+                start = lengths.get(dtype, 0)
+                end = start + math.prod(buffer.shape)
+                lengths[dtype] = -(-end // 16) * 16  # vectors begin where they would
+                if start == 0:
+                    self.known["factors", dtype] = self.new("factors")
+                name = self.known["factors", dtype]
+                buffer.made = f"{name}[{start}:{end}].reshape({buffer.memory})"
+                found[self.base(x)] = f"{name}.dot({name})"
+        for dtype, length in lengths.items():
+            name = self.known["factors", dtype]
+            self.setup.insert(0, f"{name} = np.zeros({length}, {np.dtype(dtype).str!r})")
+        return found
 
     def base(self, x: Instruction) -> str:
         """The name of an array, as it lies in memory."""
@@ -490,6 +518,15 @@ class Writer:
             self.names[i] = over
             self.release(ends)
             return self.masking(i) if is_masked(i) else self.into(i, call)
+        over = None if i in lives.kept else self.turned(i, ends, lives)
+        if over:
+            self.names[i] = over
+            self.release(ends)
+            return self.masking(i) if is_masked(i) else self.into(i, call)
+        if i.function is np.full and i.shape and i not in lives.kept:
+            self.names[i] = self.home(i)
+            self.release(ends)
+            return f"{self.names[i]}.fill({self.text(i.args[1])})"
         if i not in lives.kept and is_masked(i):
             if not shares(i.args[1]):  # over what it masks
                 self.release(ends)
@@ -521,7 +558,10 @@ class Writer:
         if i.function is plus_product:
             c = self.names[i.args[0]]
             return f"np.copyto({name}, {c})\n" * (c != name) + self.added(i, name)
-        positional = i.function is np.dot or (isinstance(i.function, np.ufunc) and not i.kwargs)
+        if i.function is np.dot:  # as a method it is called 0.2 µs earlier
+            x, y = map(self.text, i.args)
+            return f"{x}.dot({y}, {name})"
+        positional = isinstance(i.function, np.ufunc) and not i.kwargs
         positional = positional and i.function not in (np.maximum, np.minimum)  # deprecated there
         return f"{call[:-1]}, {name})" if positional else f"{call[:-1]}, out={name})"
 
@@ -535,11 +575,17 @@ class Writer:
         inner = math.prod(x.shape) // i.shape[0]  # type: ignore[index]
         kind = f"{i.shape}, {inner}, {np.dtype(i.dtype).str!r}"
         kind += ", x_turned=True" * x_turned + ", y_turned=True" * y_turned
+        factors = ("x", self.base(x)), ("y", self.base(y))
+        kind += "".join(f", {name}={z}" for name, z in factors if z in self.static)
         if kind not in self.views:
             self.views[kind] = self.new("add_product")
             self.setup.append(f"{self.views[kind]} = {self.constant(adder, 'adder')}({kind})")
         rest = [name, self.text(alpha), self.base(x), self.base(y), *map(self.text, beta)]
         return f"{self.views[kind]}({', '.join(rest)})"
+
+    def is_flat(self, x: Any) -> bool:
+        """Whether it is a buffer of real numbers, in C's order."""
+        return x in self.held and not x.order and x.dtype.kind == "f" and len(self.held[x]) == 3
 
     def is_fixed(self, i: Instruction) -> bool:
         """Whether it is the same view of the same memory each time."""
@@ -645,6 +691,29 @@ class Writer:
         for name in blocks:
             self.blocks[self.kinds[name]].append(name)
 
+    def turned(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
+        """The name of a transposed buffer that is read here for the last time, over which `i` may
+        be written; it is `i`'s from now on."""
+        if i in self.homes or (not (is_elementwise(i) and has_out(i)) and not is_masked(i)):
+            return None
+        for x in i.operands:
+            whole = x.args[0] if x.function is np.transpose and len(x.args) == 1 else x
+            alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
+            if not alike or whole not in self.held or whole not in ends:
+                continue
+            if (self.held[whole][3:] or ((),))[0] == i.order:
+                continue  # the ordinary case
+            if all(y is x or whole not in lives.roots(y) for y in i.operands):
+                self.held[i] = self.held.pop(whole)
+                wish = self.aims.get(i, i.name)
+                if not wish:
+                    return self.names[x]
+                name = self.new(wish)
+                self.static.add(name)
+                self.setup.append(f"{name} = {self.names[x]}")
+                return name
+        return None
+
     def may_write(
         self,
         i: Instruction,
@@ -696,12 +765,7 @@ class Writer:
         if found:
             buffer = found.pop()
         else:
-            shape, turned = i.shape or (), ""
-            if i.order:
-                shape = tuple(shape[axis] for axis in i.order)
-                turned = f".transpose({[*map(int, np.argsort(i.order))]})"
-            made = f"np.empty({shape!r}, {np.dtype(i.dtype).str!r}){turned}"
-            buffer = Buffer(made, i.shape)
+            buffer = Buffer(i.shape or (), i.dtype, i.order)
             self.setup.append(buffer)
             self.nbytes += nbytes(i)
         self.held[i] = (buffer, *key)

@@ -460,7 +460,7 @@ def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
         w.data = w.data - x
 
     step(1.0)
-    run = step.last.free[0].__closure__  # type: ignore[union-attr]
+    run = step.last.free[0].__wrapped__.__closure__  # type: ignore[union-attr]
     cell = next(c for c in run if getattr(c.cell_contents, "__name__", "") == "step")
     of_numbers = cell.cell_contents
     cell.cell_contents = lambda *xs: (signal.raise_signal(signal.SIGINT), of_numbers(*xs))[1]

@@ -11,15 +11,15 @@ Pass = Callable[[Program], Program]
 
 EXACT: tuple[Pass, ...] = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.dead_code, fusion.chains),
+    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code, fusion.chains),
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
     rolling.rolling,
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
-    *(tidy.constants, tidy.common_subexpressions, tidy.numbers),
+    *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
     *(slices.sums_of_slices, factors.factors),
-    *(products.accumulation, products.sums, products.dots),
+    *(products.layouts, products.accumulation, products.sums, products.dots),
     *(tidy.dead_code, fusion.fusion),
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""

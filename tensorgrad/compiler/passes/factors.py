@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.products import uses
-from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
+from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten, uses
 from tensorgrad.compiler.program import Instruction, Program
 
-FAR = 2.0**60
-"""How large a factor may be, or how small, for a product of two to be far from the ends."""
+SCALES = np.multiply, np.true_divide
 
 
 def factors(program: Program) -> Program:
-    """c (d x) is (c d) x, -(c x) is (-c) x, x + -y is x - y, and 1 x is x, where nobody else reads
-    what stands in brackets. The products are rounded once less."""
+    """c (d x) is (c d) x, (d x) / c is (d / c) x, -(c x) is (-c) x, x + -y is x - y, and 1 x is x,
+    where nobody else reads what stands in brackets. The products are rounded once less."""
     read = uses(program)
 
-    def inner(x: Any, function: Any) -> bool:
-        return is_array(x) and x.function is function and read[x] == 1 and not x.kwargs
+    def inner(x: Any, *functions: Any) -> bool:
+        return is_array(x) and x.function in functions and read[x] == 1 and not x.kwargs
 
     def rule(i: Instruction) -> Any:
         if not is_array(i) or np.dtype(i.dtype).kind != "f" or i.kwargs:
             return i
-        if i.function is np.negative and inner(i.args[0], np.multiply):
+        if i.function is np.negative and inner(i.args[0], *SCALES):
             c, x = factor(i.args[0])
             return i if c is None else scaled(i, -c, x)
-        if i.function is np.multiply:
+        if i.function in SCALES:
             return product(i)
         if i.function in (np.add, np.subtract):
             return total(i)
@@ -42,9 +39,11 @@ def factors(program: Program) -> Program:
                 return x
             if inner(x, np.negative):
                 return scaled(i, -c, x.args[0])
-            d, y = factor(x) if inner(x, np.multiply) else (None, x)
-            return i if d is None else scaled(i, c * d, y)
-        for x, y in (i.args, i.args[::-1]):
+            d, y = factor(x) if inner(x, *SCALES) else (None, x)
+            if d is not None and is_normal(c, d):
+                return scaled(i, c * d, y)
+            return i
+        for x, y in (i.args, i.args[::-1]) if i.function is np.multiply else ():
             if inner(x, np.negative) and (x.shape, x.dtype) == (i.shape, i.dtype):
                 both = Instruction(np.multiply, (x.args[0], y), None, i.shape, i.dtype)
                 return changed(i, np.negative, (both,), {})
@@ -64,12 +63,20 @@ def factors(program: Program) -> Program:
 
 def factor(i: Instruction) -> tuple[Any, Any]:
     """A number and an array whose product it is; None if it is no such product."""
-    for c, x in (i.args, i.args[::-1]):
+    for c, x in (i.args, i.args[::-1]) if i.function is np.multiply else [i.args[::-1]]:
         number = isinstance(c, (np.ndarray, np.generic)) and not c.ndim and c.dtype == i.dtype
         if number and is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype):
-            plain = 1 / FAR < math.fabs(c) < FAR
-            return (c, x) if plain else (None, i)
+            if i.function is np.multiply:
+                return c, x
+            return (1 / c, x) if c and is_normal(1 / c, c / c) else (None, i)
     return None, i
+
+
+def is_normal(c: Any, d: Any) -> bool:
+    """Whether c d has all its digits: then nothing overflows or vanishes that did not."""
+    with np.errstate(all="ignore"):
+        size = abs(c * d)
+    return bool(np.finfo(size.dtype).tiny <= size < np.inf)
 
 
 def scaled(i: Instruction, c: Any, x: Any) -> Instruction:

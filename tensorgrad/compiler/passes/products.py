@@ -5,13 +5,18 @@ something else around it becomes one call.
 from __future__ import annotations
 
 import operator
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.rewrite import changed, keyed, rewritten, shape_of
-from tensorgrad.compiler.program import Instruction, Program, is_reduction, plus_product
+from tensorgrad.compiler.passes.rewrite import changed, keyed, rewritten, shape_of, uses
+from tensorgrad.compiler.program import (
+    Instruction,
+    Program,
+    is_elementwise,
+    is_reduction,
+    plus_product,
+)
 
 REAL = np.dtype(np.float32), np.dtype(np.float64)
 """What BLAS computes with, and no gradient is of complex numbers."""
@@ -25,13 +30,6 @@ def is_number(x: Any) -> bool:
     """Whether it is a real number, or will be one."""
     dtype = x.dtype if isinstance(x, Instruction) else np.result_type(x)
     return not shape_of(x) and np.dtype(dtype).kind in "fiu"
-
-
-def uses(program: Program) -> Counter[Instruction]:
-    """How often each instruction is read, or returned."""
-    read = Counter(x for i in program.body for x in i.operands)
-    read.update(x for x in program.outputs if isinstance(x, Instruction))
-    return read
 
 
 def scaled(x: Any) -> tuple[Any, Any]:
@@ -85,8 +83,6 @@ def accumulation(program: Program) -> Program:
                 continue
             gone[g] = g.args
             beta, whole = scaled(c) if once(c) else (None, c)
-            if beta is not None and (isinstance(beta, Instruction) or not beta):
-                beta, whole = None, c  # BLAS forgets what it multiplies by 0, NaN included
             (x, x_turned), (y, y_turned) = map(straight, g.args)
             turned = {"x_turned": True} if x_turned else {}
             turned |= {"y_turned": True} if y_turned else {}
@@ -99,37 +95,96 @@ def accumulation(program: Program) -> Program:
 
 
 def negated(s: Any) -> Any:
-    return Instruction(operator.neg, (s,), None, (), s.dtype) if isinstance(s, Instruction) else -s
+    if isinstance(s, Instruction):
+        return Instruction(operator.neg, (s,), None, (), s.dtype)
+    return np.array(-s) if isinstance(s, np.ndarray) else -s
 
 
 def sums(program: Program) -> Program:
-    """The sum of a matrix's rows, as of a bias's gradient, is its product with ones; with a number
-    where it is multiplied by one."""
+    """The sum of a matrix's rows, as of a bias's gradient, is its product with ones, or with a
+    number where it is multiplied by one; and so is the sum of the entries of each of short rows."""
     read = uses(program)
     found: dict[Instruction, Instruction] = {}
     gone: dict[Instruction, Any] = {}
     known: dict[Any, Any] = {}
     for i in program.body:
         s, total = scaled(i)
-        by_number = s is not None and total in found and read[total] == 1
-        if not by_number and not is_sum(i):
+        if s is not None and total in found and read[total] == 1 and len(total.shape) == 1:
+            gone[total] = total.args
+        elif is_sum(i):
+            s, total = 1, i
+        else:
             continue
-        d = found[total].args[1] if by_number else i.args[0]
-        weights: Any = np.ones(d.shape[0], d.dtype)
-        weights = known.setdefault((d.dtype, d.shape[0]), weights)
-        if by_number:
-            gone[total] = (d,)
-            made = Instruction(np.multiply, (s, weights), None, weights.shape, weights.dtype)
-            weights = known.setdefault((keyed(s), d.dtype, d.shape[0]), made)
-        found[i] = changed(i, np.dot, (weights, d), {})
+        (d,), axis = total.args, axis_of(total)
+        n, rest = d.shape if axis == 0 else d.shape[::-1]
+        made: Any = np.ones(n, d.dtype)
+        if s != 1:
+            made = Instruction(np.full, ((n,), s), {"dtype": d.dtype}, (n,), d.dtype)
+        weights = known.setdefault((keyed(s), d.dtype, n), made)
+        args = (weights, d) if axis == 0 else (d, weights)
+        product = Instruction(np.dot, args, None, (rest,), d.dtype, i.name, i.scope)
+        flat = i.shape == product.shape
+        found[i] = product if flat else changed(i, np.reshape, (product, i.shape), {})
     return unchecked(rewritten(program, lambda i: found.get(i, i)), gone)
 
 
+SHORT = 64
+"""Entries of a row that are added quickly as a product: NumPy starts a loop for each row."""
+
+
 def is_sum(i: Instruction) -> bool:
-    """Whether it adds up the rows of a matrix, and not the entries of each."""
-    one = is_reduction(i.function) and i.function == np.add.reduce and is_matrix(i.args[0])
-    plain = one and len(i.args) == 1 and not i.kwargs.keys() - {"axis"} and len(i.shape or ()) == 1
-    return plain and i.dtype == i.args[0].dtype and i.kwargs.get("axis", 0) in (0, -2, (0,), (-2,))
+    """Whether it adds up the rows of a matrix, or the entries of each of short ones."""
+    if not (is_reduction(i.function) and i.function == np.add.reduce and is_matrix(i.args[0])):
+        return False
+    plain = len(i.args) == 1 and not i.kwargs.keys() - {"axis", "keepdims"} and i.shape != ()
+    axis = axis_of(i) if plain and i.dtype == i.args[0].dtype else None
+    return axis == 0 or (axis == 1 and i.args[0].shape[1] <= SHORT)
+
+
+def axis_of(i: Instruction) -> int | None:
+    """The one axis that is added up, of two."""
+    axis = i.kwargs.get("axis", 0)
+    axis = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    return axis % 2 if type(axis) is int else None
+
+
+def layouts(program: Program) -> Program:
+    """A product that meets matrices which lie in memory by columns is made to lie so too, as
+    (x y)ᵀ = yᵀ xᵀ: what runs along both takes half the time. Not where its transpose is then
+    multiplied by what lies by columns: BLAS is a third slower with rows times rows."""
+    slow = set()
+    for i in program.body:
+        if i.function is np.matmul and getattr(i.args[1], "order", ()) == (1, 0):
+            slow.add(straight(i.args[0])[0])
+    meets: dict[Instruction, bool] = {}  # whether all that it meets lie by columns
+    for user in program.body:
+        if is_along(user):
+            for i in user.operands:
+                others = [x for x in user.operands if x is not i and x.shape == i.shape]
+                if others:
+                    fits = user not in slow and all(x.order == (1, 0) for x in others)
+                    meets[i] = meets.get(i, True) and fits
+
+    def rule(i: Instruction) -> Any:
+        if is_along(i):
+            whole = [x for x in i.operands if x.shape == i.shape]
+            i.order = (1, 0) if whole and all(x.order == (1, 0) for x in whole) else i.order
+        if not (meets.get(i) and i.function is np.matmul and not (i.kwargs or i.order)):
+            return i
+        if not all(map(is_matrix, (i, *i.args))):
+            return i
+        y, x = (Instruction(np.transpose, (z,), None, z.shape[::-1], z.dtype) for z in i.args[::-1])
+        product = Instruction(np.matmul, (y, x), None, i.shape[::-1], i.dtype)  # type: ignore[index]
+        turned = changed(i, np.transpose, (product,), {})
+        turned.order = (1, 0)
+        return turned
+
+    return rewritten(program, rule)
+
+
+def is_along(i: Instruction) -> bool:
+    """Whether it runs along its operands, entry by entry."""
+    return len(i.shape or ()) == 2 and (is_elementwise(i) or i.function is np.where)
 
 
 def dots(program: Program) -> Program:

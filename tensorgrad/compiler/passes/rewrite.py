@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,6 +49,13 @@ def add(those: Sequence[Instruction], body: dict[Instruction, None]) -> None:
 def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instruction:
     """Another instruction for what `i` makes."""
     return Instruction(function, args, kwargs, i.shape, i.dtype, i.name, i.scope, i.order)
+
+
+def uses(program: Program) -> Counter[Instruction]:
+    """How often each instruction is read, or returned."""
+    read = Counter(x for i in program.body for x in i.operands)
+    read.update(x for x in program.outputs if isinstance(x, Instruction))
+    return read
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

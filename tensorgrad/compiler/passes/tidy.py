@@ -19,10 +19,15 @@ from tensorgrad.compiler.program import (
     Program,
     converted,
     is_elementwise,
+    is_reduction,
 )
 
 SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
+
+
+POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+"""What NumPy calls for an array to one of these."""
 
 
 def ufuncs(program: Program) -> Program:
@@ -30,18 +35,12 @@ def ufuncs(program: Program) -> Program:
 
     def rule(i: Instruction) -> Any:
         ufunc = UFUNCS.get(i.function) if i.shape else None
-        if i.function is operator.pow and is_array(i.args[0]) and is_square(i):
-            return changed(i, np.square, i.args[:1], {})
+        if i.function is operator.pow and is_array(i.args[0]) and i.args[0].dtype.kind == "f":
+            ufunc = POWERS.get(i.args[1]) if type(i.args[1]) in (int, float) else None
+            return i if ufunc is None else changed(i, ufunc, i.args[:1], i.kwargs)
         return i if ufunc is None else changed(i, ufunc, i.args, i.kwargs)
 
     return rewritten(program, rule)
-
-
-def is_square(i: Instruction) -> bool:
-    """Whether it is `x ** 2` of floats, for which NumPy calls `np.square`."""
-    n = i.args[1]
-    floats = np.dtype(i.dtype).kind == "f" and i.args[0].dtype == i.dtype
-    return floats and type(n) in (int, float) and n == 2
 
 
 REDUCTIONS = {
@@ -65,10 +64,20 @@ def shapes(program: Program) -> Program:
     outputs = {x for x in program.outputs if isinstance(x, Instruction)}
 
     def rule(i: Instruction) -> Any:
+        x: Any
         if i.function in LIKE:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
         if i.function in SHAPED and "order" not in i.kwargs and not ordered(i):
             return changed(i, np.reshape, (i.args[0], i.shape), {})
+        if is_transpose(i):
+            x = i.args[0]
+            twice = x.function is np.transpose and len(x.args) == 1 and not x.kwargs
+            return x.args[0] if twice else changed(i, np.transpose, (x,), {})
+        if i.function is np.reshape and not i.kwargs and is_array(i.args[0]):
+            x = i.args[0]
+            x = x.args[0] if x.function is np.reshape and not x.kwargs else x
+            same = is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype)
+            return x if same else changed(i, np.reshape, (x, i.shape), {})
         if not is_elementwise(i) and i.function is not np.where:
             return i
         narrow = [source(x) for x in i.args]
@@ -83,6 +92,19 @@ def shapes(program: Program) -> Program:
         return changed(i, np.broadcast_to, (small, i.shape), {})
 
     return rewritten(program, rule)
+
+
+def is_transpose(i: Instruction) -> bool:
+    """Whether it turns a matrix."""
+    if len(i.shape or ()) != 2 or not i.args or not is_array(i.args[0]):
+        return False
+    if i.function is np.swapaxes and len(i.args) == 3:
+        a, b = i.args[1:]
+        return type(a) is type(b) is int and a % 2 != b % 2
+    if i.function is np.transpose:
+        axes = i.kwargs.get("axes", i.args[1] if len(i.args) > 1 else None)
+        return axes is None or [axis % 2 for axis in axes] == [1, 0]
+    return i.function is np.matrix_transpose
 
 
 def ordered(i: Instruction) -> bool:
@@ -162,7 +184,9 @@ def numbers(program: Program) -> Program:
 
 
 def even(x: Any, i: Instruction) -> Any:
-    """Of a constant that one number was broadcast to, that number, where `i` broadcasts it."""
+    """A number as an array; so is the one that a constant is full of, where `i` broadcasts it."""
+    if isinstance(x, np.generic):
+        return np.array(x)
     flat = isinstance(x, np.ndarray) and x.size and not any(x.strides)
     others = [shape_of(y) for y in i.args if y is not x]
     return np.array(x[(0,) * x.ndim]) if flat and np.broadcast_shapes(*others) == i.shape else x
@@ -183,8 +207,8 @@ def constants(program: Program) -> Program:
 
 
 def common_subexpressions(program: Program) -> Program:
-    """What was computed before is not computed again, and conversions to the same dtype, which
-    copy, are not made."""
+    """What was computed before is not computed again, also where a reduced axis stays; and
+    conversions to the same dtype, which copy, are not made."""
     first: dict[Any, Instruction] = {}
 
     def rule(i: Instruction) -> Any:
@@ -194,9 +218,37 @@ def common_subexpressions(program: Program) -> Program:
             return source
         if i.function in IMPURE:
             return i
-        return first.setdefault((i.function, keyed(i.args), keyed(i.kwargs)), i)
+        kwargs = i.kwargs
+        if "keepdims" in kwargs and is_reduction(i.function):
+            kwargs = {name: x for name, x in kwargs.items() if name != "keepdims"}
+        found = first.setdefault((i.function, keyed(i.args), keyed(kwargs)), i)
+        if found.shape == i.shape:
+            return found
+        return changed(i, np.reshape, (found, i.shape), {}) if found.shape and i.shape else i
 
     return rewritten(program, rule)
+
+
+def masks(program: Program) -> Program:
+    """Where x > 0 is where max(x, 0) > 0, which need not keep x."""
+    positive: dict[Instruction, Instruction] = {}
+
+    def rule(i: Instruction) -> Any:
+        x = i.args[0] if i.function in (np.maximum, np.greater) and is_zero(i.args[1]) else None
+        if not isinstance(x, Instruction):
+            return i
+        if i.function is np.maximum and (x.shape, x.dtype) == (i.shape, i.dtype):
+            positive.setdefault(x, i)
+        elif i.function is np.greater and x in positive:
+            return changed(i, np.greater, (positive[x], *i.args[1:]), i.kwargs)
+        return i
+
+    return rewritten(program, rule)
+
+
+def is_zero(x: Any) -> bool:
+    known = isinstance(x, (int, float, np.generic, np.ndarray))
+    return known and not np.ndim(x) and x == 0
 
 
 def dead_code(program: Program) -> Program:

@@ -1,0 +1,118 @@
+"""Each pass alone: what it changes in a program, and that the numbers stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad.compiler.passes import EXACT, PASSES, name_of
+
+NAMES = [name_of(run) for run in PASSES]
+EXACTLY = [name_of(run) for run in EXACT]
+ODD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-38, -1e-38, 1e-45, 3e38, -3e38, 1e19, 1.0, -2.0]
+
+
+def alone(name: str, f: Any) -> Any:
+    """`f` compiled with what a pass is prepared by, and that pass."""
+    needed = {"ufuncs", "shapes", "reductions", "constants", "numbers", "dead code", name}
+    return tg.compile(f, without=[x for x in NAMES if x not in needed])
+
+
+def softmax(x: Any, y: Any) -> Any:
+    e = np.exp(x - np.max(x, axis=1, keepdims=True))
+    return e / np.sum(e, axis=1, keepdims=True), np.log(np.sum(e, axis=1)), e @ y.T
+
+
+def relu(x: Any, y: Any) -> Any:
+    a = np.maximum(x, 0)
+    return np.where(x > 0, y, 0), a, (a > 0) & (x > 1)
+
+
+def scaled(x: Any, y: Any) -> Any:
+    return 3 * (x * 0.5), (2 * y) / 7, 1e30 * (x * 1e-30), 1e-30 * (y * 1e30), 0 * (2 * x)
+
+
+def powers(x: Any, y: Any) -> Any:
+    return x**2, abs(y) ** 0.5, x**-1, y**3
+
+
+def shapes(x: Any, y: Any) -> Any:
+    return x.T.T, x.reshape(-1).reshape(y.shape), x.reshape(x.shape), np.swapaxes(x, -1, -2) @ y
+
+
+def totals(x: Any, y: Any) -> Any:
+    return x.sum(axis=0), 0.5 * y.sum(axis=0), x.sum(axis=1, keepdims=True), y.sum(axis=(0,))
+
+
+def products(x: Any, y: Any) -> Any:
+    c = x @ x.T
+    return c - 0.1 * (y @ x.T), 0.9 * c + y @ y.T, y @ x.T + c, c - x @ y.T, x.T @ y - 2.0
+
+
+def columns(x: Any, y: Any) -> Any:
+    w = np.tanh((x @ x.T) @ y)
+    z = (y.T @ np.tanh((x @ x.T).T)).T
+    return w * np.where(z > 0, z, 0), w.T @ x, z - y
+
+
+FUNCTIONS = [softmax, relu, scaled, powers, shapes, totals, products, columns]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("f", FUNCTIONS)
+def test_a_pass_alone_keeps_the_numbers(f: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(13, 5)).astype(dtype) for _ in range(2))
+    odd = np.resize(np.array(ODD, np.float32), (13, 5)).astype(dtype)
+    for name in [*NAMES, "all"]:
+        g = tg.compile(f) if name == "all" else alone(name, f)
+        for a, b in ((x, y), (odd, odd[::-1].copy())):
+            with np.errstate(all="ignore"):
+                wanted, found = f(a, b), g(a, b)
+            for p, q in zip(found, wanted):
+                assert (p.shape, p.dtype) == (q.shape, q.dtype)
+                if name in EXACTLY and f is not products:  # BLAS may round by where an array lies
+                    np.testing.assert_array_equal(p, q)
+                elif a is x:
+                    near = 1e-5 if dtype is np.float32 else 1e-12
+                    np.testing.assert_allclose(p, q, rtol=near, atol=near)
+                elif f is scaled:  # nothing overflows or vanishes that did not
+                    fine = np.isfinite(q) & (abs(q) > 1e-37)
+                    np.testing.assert_allclose(p[fine], q[fine], rtol=1e-5)
+                elif f not in (products, columns):
+                    np.testing.assert_array_equal(np.isnan(p), np.isnan(q))
+
+
+def changed(name: str, f: Any) -> str:
+    """The code of `f` after a pass, and after what comes before it."""
+    g = tg.compile(f)
+    g(np.ones((13, 5)), np.ones((13, 5)))
+    return g.stages()[name].partition("def step")[2]
+
+
+def test_what_the_passes_are_for() -> None:
+    assert "np.square(" in changed("ufuncs", powers)
+    assert "np.sqrt(" in changed("ufuncs", powers)
+    assert changed("dead code", shapes).count("reshape") == 0
+    assert "swapaxes" not in changed("shapes", shapes)
+    assert changed("common subexpressions", softmax).count("np.add.reduce(") == 1
+    after = changed("masks", relu)
+    assert after.count("np.greater(x, ") == 1  # x > 1
+    assert changed("dead code", scaled).count("np.multiply(") == 6  # 0 * (2 x) stays
+    assert "np.divide" not in changed("dead code", scaled)
+    assert "reduce" not in changed("sums", totals)
+    assert changed("accumulation", products).count("plus_product(") == 2  # others need the product
+
+
+def test_a_product_that_meets_columns_lies_by_columns() -> None:
+    def f(x: Any, y: Any) -> Any:
+        a = np.maximum((y.T @ x.T).T, 0)
+        return np.where(a > 0, x @ y, 0) * 2
+
+    g = tg.compile(f)
+    x = np.random.default_rng(0).normal(size=(5, 5))
+    np.testing.assert_allclose(g(x, x), f(x, x))
+    assert g.stages()["layouts"].count(".T") > g.stages()["factors"].count(".T")
