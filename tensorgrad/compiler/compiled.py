@@ -146,6 +146,7 @@ class Version:
         self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
+        self.runs, self.first = 0, False
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
         self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
         checked = self.program.body if self.program.guards else ()
@@ -193,13 +194,16 @@ class Version:
         before = (
             [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)] if self.draws else ()
         )
-        outs = entry(leaves)
-        self.free.append(entry)
+        try:
+            outs = entry(leaves)
+        finally:
+            self.free.append(entry)
         if outs is CARE:
             for rng, state in before:
                 rng.bit_generator.state = state
         if outs is OTHER or outs is CARE:
             return outs
+        self.runs += 1
         nodes = self.nodes
         if self.given:
             given = (leaves[i].node for i in self.given)
@@ -210,6 +214,16 @@ class Version:
         """The generators that would have drawn once too often if a check did not hold."""
         found = [x for x in self.draws if isinstance(x, np.random.Generator)]
         return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
+
+
+def changed_in(reach: Reach) -> str:
+    """What is not as it was, for who asks why a function is traced again."""
+    for holder, key, x in reach.settled:
+        if type(key) is not str or holder.get(key) is x:
+            continue
+        if type(x) not in (int, float, str) or holder.get(key) != x:
+            return f" ({key} changed)"
+    return ""
 
 
 def shown_by(program: Program) -> list[set[Instruction]]:
@@ -295,13 +309,14 @@ class Compiled:
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
         self.compiled, self.moves = 0, True
+        self.__name__ = type(f).__name__
         update_wrapper(self, f, updated=())
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: compiled for each instance that it is called on."""
         if instance is None:
             return self
-        made = getattr(instance, "__dict__", {}).get(self.__name__)  # type: ignore[attr-defined]
+        made = getattr(instance, "__dict__", {}).get(self.__name__)
         if isinstance(made, Compiled) and made.f.args[0] is instance:  # type: ignore[attr-defined]
             return made
         bound = partial(self.f, instance)
@@ -315,7 +330,7 @@ class Compiled:
 
     def __set__(self, instance: Any, made: Any) -> None:
         """Asked before the instance is, which may be a copy of another one."""
-        vars(instance)[self.__name__] = made  # type: ignore[attr-defined]
+        vars(instance)[self.__name__] = made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plain = recorder.get() is record and not observers.get()
@@ -353,10 +368,10 @@ class Compiled:
                 found = self.tried(versions, leaves)
                 if found is OTHER:
                     plan = Plan(structure, kinds, roots, settled, self.static_argnums)
+                    why = changed_in(versions[0].reach) if versions else ""
                     self.last = self.version(leaves, plan, versions)
-                    versions.insert(0, self.last)
-                    del versions[MANY + 1 :]
-                    self.warn()
+                    self.keep(self.last, versions)
+                    self.warn(why)
                     found = self.last.run(leaves)
         # What nobody asks for must add 0, however singular it is: the engine sees to that.
         return self.f(*args, **kwargs) if found is CARE or found is OTHER else found
@@ -379,6 +394,16 @@ class Compiled:
             if collecting:
                 gc.enable()
 
+    @staticmethod
+    def keep(new: Version, versions: list[Version]) -> None:
+        """Put it before the others, as many as there may be. The first step makes gradients and an
+        optimiser's state, so the next is another program: the first, which ran once, goes then."""
+        new.first = not versions
+        if len(versions) == 1 and versions[0].first and versions[0].runs == 1:
+            versions.clear()
+        versions.insert(0, new)
+        del versions[MANY + 1 :]
+
     def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
         """What the first program answers for which all is as it was. The one that ran last is
         asked first."""
@@ -391,12 +416,12 @@ class Compiled:
                 return found
         return OTHER
 
-    def warn(self) -> None:
+    def warn(self, why: str) -> None:
         self.compiled = n = self.compiled + 1
         if n in (MANY, 8 * MANY):
             warnings.warn(
-                f"{self.__name__} was compiled for the {n}th time: its arguments have ever new "  # type: ignore[attr-defined]
-                "shapes or settings, or what it reaches changes from call to call",
+                f"{self.__name__} was compiled for the {n}th time: its arguments have ever new "
+                f"shapes or settings, or what it reaches changes from call to call{why}",
                 stacklevel=3,
             )
 
@@ -461,7 +486,7 @@ class Compiled:
         return {**vars(self), "versions": {}, "last": None}
 
     def __repr__(self) -> str:
-        return f"<compiled {self.__name__}>"  # type: ignore[attr-defined]
+        return f"<compiled {self.__name__}>"
 
 
 def watched() -> bool:

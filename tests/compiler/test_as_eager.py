@@ -346,6 +346,26 @@ def test_what_was_just_made_is_written_into_itself() -> None:
     assert "with_items" not in g.source
 
 
+def test_the_program_of_the_first_step_is_not_kept_and_those_of_modes_are() -> None:
+    norm = nn.BatchNorm1d(3).train()
+    adam = tg.optim.Adam(norm.parameters())
+
+    @tg.compile
+    def step(x: Any) -> None:
+        adam.zero_grad()
+        (norm(x) ** 2).sum().backward()
+        adam.step()
+
+    step(X)
+    step(X)
+    assert [len(versions) for versions in step.versions.values()] == [1]
+    for mode in (norm.eval, norm.train) * 3:
+        mode()
+        step(X)
+    assert [len(versions) for versions in step.versions.values()] == [2]
+    assert step.compiled == 3
+
+
 def test_a_long_program_is_not_kept_as_it_was_written(monkeypatch: Any) -> None:
     monkeypatch.setattr(compiled, "LONG", 3)
     f = tg.compile(lambda x: x * 2 + x[::-1], exact=True)

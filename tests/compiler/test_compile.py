@@ -752,7 +752,25 @@ def test_programs_are_kept_as_long_as_there_are_few() -> None:
         for k in range(6):
             scale.by = float(k)
             assert f(np.ones(1)).tolist() == [k]
-    assert f.compiled == 6
+    assert f.compiled == 7  # the first went when the second came
+
+
+def test_what_was_compiled_ever_again_is_said_of_what_has_no_name() -> None:
+    class Scale:
+        by = 0.0
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.by
+
+    scale = Scale()
+    f = tg.compile(scale)
+    assert repr(f) == "<compiled Scale>"
+    for k in range(7):
+        scale.by = float(k)
+        f(np.ones(1))
+    scale.by = 7.0
+    with pytest.warns(UserWarning, match=r"Scale was compiled for the 8th time: .* \(by changed\)"):
+        f(np.ones(1))
 
 
 def test_a_number_out_of_a_kept_array_is_read_at_each_call() -> None:
