@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
+collect_ignore += [] if find_spec("dask") else ["docs/dask.md"]
 collect_ignore += [] if find_spec("llvmlite") else ["tensorgrad/compiler/llvm"]
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import Phase, assume, given, settings
 
 import tensorgrad as tg
 from tensorgrad import Value, data, nn, optim
 from tensorgrad.engine import chunked as chunked_arrays
+from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
+from tensorgrad.testing.primitives import cases
 
 dask = pytest.importorskip("dask")
 Callback: Any = pytest.importorskip("dask.callbacks").Callback
@@ -141,6 +146,39 @@ def test_numpys_parameters_meet_chunked_data(name: str) -> None:
         g = tg.grad(f)(w, *data)
     assert isinstance(g, da.Array)
     np.testing.assert_allclose(g.compute(), tg.grad(f)(w, ROWS, FEATURES), rtol=1e-10)
+
+
+def test_what_meets_chunks_becomes_chunked() -> None:
+    """In either order, numbers too; where NumPy's array is to be written into, that is an error."""
+    lazy, w = chunked(X), Value(draw(3))
+    with dask.config.set(scheduler=refuse):
+        for out in (
+            lazy * w,
+            w * lazy,
+            np.add(lazy, w),
+            lazy @ w,
+            draw(4) @ (lazy * w),
+            w * lazy[0, 0],
+        ):
+            assert isinstance(out.data, da.Array)
+            w.grad = None
+            out.sum().backward()
+            assert isinstance(w.grad, da.Array)
+        assert isinstance(tg.grad(lambda a: (lazy * a).sum())(2.0), da.Array)
+        with pytest.raises(NotImplementedError, match="out parameter"):
+            w.data -= w.grad
+        with pytest.raises(TypeError, match="is an array of Dask"):
+            tg.compile(lambda w: (lazy @ w).sum())(draw(3))
+
+
+def test_hessians_and_forward_mode() -> None:
+    f, w = logistic(ROWS, (FEATURES > 1) * 1.0), draw(3)
+    g = logistic(da.from_array(ROWS, chunks=(8, 2)), da.from_array((FEATURES > 1) * 1.0, chunks=5))
+    with dask.config.set(scheduler=refuse):
+        found = tg.hessian(g)(w), tg.jvp(g, (w,), (w,))[1], tg.hvp(g, (w,), (w,))
+    expected = tg.hessian(f)(w), tg.jvp(f, (w,), (w,))[1], tg.hvp(f, (w,), (w,))
+    for x, e in zip(tg.compute(*found), expected):
+        np.testing.assert_allclose(x, e, rtol=1e-10)
 
 
 def test_care_is_taken_inside_of_chunks() -> None:
@@ -400,3 +438,58 @@ def test_cholesky_is_numpys_lower_one() -> None:
     a = X.T @ X
     g = tg.grad(lambda a: (np.linalg.cholesky(a) ** 3).sum())
     np.testing.assert_allclose(g(da.from_array(a)).compute(), g(a), rtol=1e-9)
+
+
+REFUSED = {
+    *("convolve", "convolve_valid", "cross", "ctc", "det", "eig", "eigh", "eigvalsh", "interp"),
+    *("maximum.accumulate", "minimum.accumulate", "partition", "pinv", "slogdet", "sort", "svd"),
+    *("svdvals", "unwrap"),
+}
+"""What Dask has not, in whatever chunks."""
+
+
+def everything_of(case: Any, like: Callable[[Any], Any]) -> list[Any]:
+    """The result of a primitive's case and the gradients of its squares, of arrays made by `like`.
+
+    Refused rules aside.
+    """
+    free = [i for i in case.free if case.operands[i].dtype.kind in "fc"]
+    xs = [Value(like(x)) if i in free else like(x) for i, x in enumerate(case.operands)]
+    out = case.run(*xs)
+    (np.abs(out) ** 2).sum().backward()
+    return [out.data, *(xs[i].grad for i in free)]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(registry))
+def test_every_primitive_works_in_chunks_or_is_refused_by_name(name: str) -> None:
+    """Of operands with entries, in two chunks each way or else in one, lazily."""
+    done = []
+
+    @given(cases(registry[name]))
+    @settings(max_examples=8, derandomize=True, database=None, phases=[Phase.generate])
+    def each(case: Any) -> None:
+        if case.domain.make:
+            operands = [*map(np.asarray, case.domain.make(*case.operands))]
+            case = case._replace(operands=operands, domain=case.domain._replace(make=None))
+        assume(case.free and all(np.size(x) and np.ndim(x) for x in case.operands))
+        with np.errstate(all="ignore"):
+            expected = everything_of(case, np.array)
+            for size in (0.5, 1):
+                like = lambda x, size=size: da.from_array(
+                    x, chunks=tuple(math.ceil(n * size) for n in x.shape)
+                )
+                try:
+                    with dask.config.set(scheduler=refuse):
+                        found = everything_of(case, like)
+                except (NotImplementedError, TypeError, ValueError, IndexError) as error:
+                    found = re.match(r"[\w.]+\(", f"{error}") and []
+                    assert found == [], error  # noqa: PT017 - it is named
+                pairs = [(x, e) for x, e in zip(found, expected) if e is not None]
+                for x, (_, e) in zip(dask.compute(*(x for x, _ in pairs)), pairs):
+                    close = 1e-3 if any(x.dtype == np.float32 for x in case.operands) else 1e-8
+                    np.testing.assert_allclose(x, e, rtol=close, atol=close)
+                done.extend([case] * bool(found))
+
+    each()
+    assert bool(done) is (name not in REFUSED)

@@ -27,7 +27,7 @@ import numpy as np
 from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
 from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, writing
-from tensorgrad.engine.arrays import met
+from tensorgrad.engine.arrays import is_lazy, met
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.primitive import Primitive
@@ -211,6 +211,11 @@ class Reach:
         if isinstance(x, (types.FunctionType, types.MethodType, partial)):
             self.function(x)
             return
+        if is_lazy(x):
+            raise TypeError(
+                f"{name} is an array of Dask, and a program is one of NumPy's: compile a step that "
+                "takes batches (tg.data.Chunks), or do not compile"
+            )
         self.seen.add(id(x))
         self.held.append(x)
         self.type(type(x))

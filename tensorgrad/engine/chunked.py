@@ -31,7 +31,7 @@ class Chunked(Kind):
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
         """NotImplementedError, with the way out, for what Dask has not, or would compute now."""
         way = "; tg.compute(x) makes NumPy's of what fits into memory"
-        if str(getattr(op.forward, "__module__", "")).startswith("scipy.linalg"):
+        if str(getattr(op.forward, "__module__", "")).startswith(EAGER):
             raise NotImplementedError(f"SciPy would compute Dask's arrays here{way}")
         forward = INSTEAD.get(op.name, op.forward)
         with warnings.catch_warnings():  # of functions that it has not, before it computes them
@@ -40,8 +40,8 @@ class Chunked(Kind):
                 return forward(*inputs, **params)
             except FutureWarning as warning:
                 raise NotImplementedError(f"{warning}".partition(" You")[0] + way) from None
-            except TypeError as error:
-                if "returned NotImplemented" not in f"{error}":
+            except (TypeError, AttributeError, ZeroDivisionError) as error:
+                if type(error) is TypeError and "returned NotImplemented" not in f"{error}":
                     raise
                 raise NotImplementedError(f"Dask has not {op.name} as NumPy has it{way}") from error
 
@@ -88,6 +88,9 @@ class Chunked(Kind):
         return [np.asarray(x)[()] for x in dask.compute(*xs)]
 
 
+EAGER = ("scipy.linalg", "tensorgrad.scipy.linalg", "tensorgrad.scipy.special.bessel")
+"""Where functions are defined that make NumPy's arrays of whatever they are given."""
+
 IN_CHUNKS = {product, quotient, contraction}
 """The care rules of what Dask does chunk by chunk with the function itself."""
 
@@ -118,8 +121,9 @@ def contraction_in_chunks(
 
     def rule(i: int, c: Array, out: Array, *xs: Array) -> Array:
         terms = [x.map_blocks(finite_part) if is_chunked(x) else x for x in xs]
-        keep, c = isinstance(bare(c), Handle), bare(c)
-        x = recorded(alias, terms[i]) if keep else hold(leaf(terms[i], requires_grad=True))
+        x, c = terms[i], bare(c)
+        keep = any(isinstance(y, Handle) and y.node.requires_grad for y in (c, *terms))
+        x = recorded(alias, x) if isinstance(x, Handle) else hold(leaf(x, requires_grad=True))
         y = recorded(call, [*terms[:i], x, *terms[i + 1 :]])
         return cotangents({y.node: c}, keep, [x.node])[x.node]
 

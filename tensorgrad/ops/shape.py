@@ -74,7 +74,7 @@ expand_dims = primitive(
 transpose = primitive(
     np.transpose,
     lambda g, out, x, axes=None: np.transpose(
-        g, None if axes is None else np.argsort(np.mod(axes, x.ndim))
+        g, None if axes is None else np.argsort(np.mod(axes, x.ndim)).tolist()
     ),
     notation=r"{0}^{{\top}}",
     domain=Domain(params=permutations),
