@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         value_and_grad,
         vjp,
     )
+    from tensorgrad.transforms.scan import scan
     from tensorgrad.transforms.vmap import vmap
 
 Handle.part = View.of_part
@@ -77,6 +78,7 @@ __all__ = [
     "no_grad",
     "optim",
     "primitive",
+    "scan",
     "scipy",
     "stop_gradient",
     "testing",
@@ -88,7 +90,7 @@ __all__ = [
 ]
 
 HOMES = (
-    *("transforms.derivatives", "transforms.custom", "transforms.vmap"),
+    *("transforms.derivatives", "transforms.custom", "transforms.vmap", "transforms.scan"),
     *("random", "graph.debug", "compiler", "train", "graph.lint"),
 )
 """Where the functions are that `__getattr__` finds, the lightest modules first."""

@@ -29,7 +29,7 @@ from tensorgrad.compiler.capture import (
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
-from tensorgrad.compiler.program import Instruction, Program, draw
+from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_in
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of, views
@@ -138,6 +138,7 @@ class Version:
             self.writes.append(Write(place, len(parts(x)), type(x) is tuple, inside))
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
+        refuse_what_leaves_loops(program)
         short = len(program.body) <= LONG
         self.written = program if short else None
         before = shown_by(program)
@@ -230,6 +231,19 @@ def shown_by(program: Program) -> list[set[Instruction]]:
     """By output, whose memory it may show."""
     of = views(program.body)
     return [of.get(x, {x}) if isinstance(x, Instruction) else set() for x in program.outputs]
+
+
+def refuse_what_leaves_loops(program: Program) -> None:
+    """TypeError where something that a step of a loop made is read outside of it."""
+    if not any(isinstance(i.function, Loop) for i in program.body):
+        return
+    known = {*program.inputs, *program.body}
+    read = [x for i in program.body for x in i.operands] + found_in(program.outputs)
+    if not known.issuperset(read):
+        raise TypeError(
+            "a step of tg.scan keeps something that it made beyond the step, such as a buffer of a "
+            "Module: return it, as part of the carry or of y"
+        )
 
 
 def apart(program: Program, results: int, before: Sequence[set[Instruction]]) -> Program:

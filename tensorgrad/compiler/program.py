@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,8 +132,40 @@ class Fused:
         for i in self.program.body:
             args, kwargs = replaced((i.args, i.kwargs), made)
             made[i] = i.function(*args, **kwargs)
-        outs = tuple(made[x] for x in self.program.outputs)
+        outs = tuple(replaced(x, made) for x in self.program.outputs)
         return outs if len(outs) > 1 else outs[0]
+
+
+class Loop:
+    """A loop of `steps`, in place of a function that answers all its results in a tuple.
+
+    `program` is a step: of `reads` arrays from around the loop, of `carry` arrays that it hands on
+    and of entries of others, along their first axis, it makes the next carry, and what is stacked.
+    """
+
+    __slots__ = ("carry", "program", "reads", "reverse", "steps")
+    __name__ = "scan"
+
+    def __init__(self, program: Program, reads: int, carry: int, steps: int, reverse: bool) -> None:
+        self.program, self.reads, self.carry = program, reads, carry
+        self.steps, self.reverse = steps, reverse
+
+    def parted(self, xs: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Arguments, or inputs of the step: what is read, the carry, what has entries."""
+        end = self.reads + self.carry
+        return xs[: self.reads], xs[self.reads : end], xs[end:]
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        """The plain reading, one operation after the other."""
+        reads, carry, tables = self.parted(args)
+        step, stacked = Fused(self.program), []
+        for t in range(self.steps)[:: -1 if self.reverse else 1]:
+            outs = step(*reads, *carry, *(x[t] for x in tables))
+            outs = outs if len(self.program.outputs) > 1 else (outs,)
+            carry = outs[: self.carry]
+            stacked.append(outs[self.carry :])
+        ys = zip(*(stacked[::-1] if self.reverse else stacked))
+        return *map(np.array, carry), *map(np.stack, ys)
 
 
 NESTED = frozenset({slice, tuple, list, dict})
@@ -366,7 +398,12 @@ def is_reduction(f: Any) -> bool:
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function
-    if f is None or isinstance(f, (np.ufunc, Fused)) or f in FRESH or isinstance(i.dtype, type):
+    if (
+        f is None
+        or isinstance(f, (np.ufunc, Fused, Loop))
+        or f in FRESH
+        or isinstance(i.dtype, type)
+    ):
         return False
     if f is operator.getitem and is_part(i):
         return False
@@ -397,4 +434,4 @@ def is_part(i: Instruction) -> bool:
     """Whether it is one of the results of a group, which has memory of its own."""
     whole: Any = i.args[0] if i.function is operator.getitem else i
     several = isinstance(whole, Instruction) and whole.shape is None
-    return several and whole is not i and isinstance(whole.function, Fused)
+    return several and whole is not i and isinstance(whole.function, (Fused, Loop))

@@ -23,6 +23,7 @@ from tensorgrad.compiler.names import Part, users_of
 from tensorgrad.compiler.program import (
     Fused,
     Instruction,
+    Loop,
     Program,
     added_at,
     converted,
@@ -485,6 +486,8 @@ class Writer:
     ) -> str:
         if isinstance(i.function, Fused):
             return self.group(i, k, checked, ends, lives)
+        if isinstance(i.function, Loop):
+            return self.scan(i, ends)
         if is_part(i):  # which was made with the others
             self.release(ends)
             return ""
@@ -653,6 +656,45 @@ class Writer:
             places.append(name)
         self.release(ends)
         lines += self.kernel(i, places) if fused.run else loop(self, i, places)
+        return "\n".join(lines)
+
+    def scan(self, i: Instruction, ends: list[Instruction]) -> str:
+        """The lines of a loop, whose step is written by a writer that knows all names."""
+        scan, results = i.function, self.parts.get(i, {})
+        program = scan.program
+        inner = Writer(program, {}, self.buffers, 0)
+        inner.taken, inner.last, inner.known = self.taken, self.last, self.known
+        inner.constants, inner.setup = self.constants, self.setup
+        given, carry, tables = scan.parted([*map(self.text, i.args)])
+        reads, carried, entries = scan.parted(program.inputs)
+        inner.names = dict(zip(reads, given))
+        names = [self.new("carry") for _ in carried]
+        inner.names.update(zip(carried, names))
+        inner.names.update((x, self.new("x")) for x in entries)
+        t = self.new("t")
+        body = [f"{inner.names[x]} = {table}[{t}]" for x, table in zip(entries, tables)]
+        body += inner.body()
+        self.nbytes += inner.nbytes
+        lines = [f"{name} = {x}" for name, x in zip(names, carry)]
+        stacked = []
+        for k, y in enumerate(program.outputs[scan.carry :], start=scan.carry):
+            name = self.new(results[k].name or "ys") if k in results else ""
+            stacked.append(name)
+            if name:
+                shape = scan.steps, *np.shape(y)
+                lines.append(f"{name} = np.empty({shape!r}, {np.dtype(y.dtype).str!r})")
+                body.append(f"{name}[{t}] = {inner.text(y)}")
+        if names:
+            handed = ", ".join(map(inner.text, program.outputs[: scan.carry]))
+            body.append(f"{', '.join(names)} = {handed}")
+        steps = f"range({scan.steps})" + "[::-1]" * scan.reverse
+        lines += [f"for {t} in {steps}:", *(f"    {line}" for line in body)]
+        for k, name in enumerate([*names, *stacked]):
+            if k in results:
+                self.names[results[k]] = name
+                if k < scan.carry and np.shape(program.outputs[k]):
+                    lines.append(f"{name} = {name}.copy()")
+        self.release(ends)
         return "\n".join(lines)
 
     def kernel(self, i: Instruction, places: list[str]) -> list[str]:

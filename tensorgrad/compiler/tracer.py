@@ -18,18 +18,22 @@ import numpy as np
 
 from tensorgrad.compiler.program import (
     FRESH,
+    IMPURE,
     UFUNCS,
     Instruction,
+    Loop,
     Program,
     added_at,
     converted,
     draw,
     each,
+    found_in,
     is_reduction,
+    replaced,
     viewed,
     with_items,
 )
-from tensorgrad.engine.arrays import Kind, kinds
+from tensorgrad.engine.arrays import Kind, is_numpy, kinds
 from tensorgrad.engine.calls import scope_of
 from tensorgrad.engine.node import Array, recorder
 
@@ -619,6 +623,11 @@ TRACED = Tracer, Drawing
 TRIED = Tracer, np.random.Generator
 
 
+def is_written(x: Any) -> bool:
+    """Whether a program can have it: a tracer, or a constant."""
+    return type(x) is Tracer or is_numpy(x)
+
+
 class Traced(Kind):
     """The row of tracers: creation is written down too, and so is what generators draw.
 
@@ -646,6 +655,54 @@ class Traced(Kind):
         self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
     ) -> Array:
         return write(function, args, params)
+
+    def loop(
+        self, step: Any, carry: list[Array], xs: list[Array], n: int, reverse: bool
+    ) -> tuple[list[Array], list[Array]] | None:
+        """The step is written into a program of its own, whose inputs are what it reads from
+        around it, the carry and the entries of `xs`."""
+        outer = writing.get()
+        if outer is None or not all(map(is_written, (*carry, *xs))):
+            return None
+        within = Program(known=outer.known)
+        inputs = [
+            Instruction(None, (), None, np.shape(x)[k:], np.dtype(x.dtype), name)
+            for k, name, given in ((0, "carry", carry), (1, "x", xs))
+            for x in given
+        ]
+        tracers = [*map(Tracer, inputs)]
+        token = writing.set(within)
+        try:
+            new, ys = step(tracers[: len(carry)], tracers[len(carry) :])
+            outs = [self.locked(x) if type(x) is Tracer else x for x in (*new, *ys)]
+        finally:
+            writing.reset(token)
+        outer.refused = outer.refused or within.refused
+        if any(i.function in IMPURE for i in within.body) or not all(map(is_written, outs)):
+            return None
+        outs = [x if type(x) is Tracer else np.asarray(x)[()] for x in outs]
+        within.outputs = [x.instruction if type(x) is Tracer else x for x in outs]
+        made = {*inputs, *within.body}
+        used = [x for i in within.body for x in i.operands] + found_in(within.outputs)
+        reads = [x for x in dict.fromkeys(used) if x not in made]
+        own = [Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in reads]
+        known: dict[Instruction, Any] = dict(zip(reads, own))
+        within.inputs, within.checks = [*own, *inputs], []
+        for i in within.body:
+            i.call(i.function, *replaced((i.args, i.kwargs), known))
+            i.scope = None
+        within = within.with_body(within.body, known)
+        given = [x.instruction if type(x) is Tracer else x for x in (*carry, *xs)]
+        loop = Loop(within, len(reads), len(carry), n, reverse)
+        whole = Instruction(loop, (*reads, *given), None, shape=None)
+        outer.body.append(whole)
+        found = []
+        for k, x in enumerate(outs):
+            shape = np.shape(x) if k < len(carry) else (n, *np.shape(x))
+            part = Instruction(operator.getitem, (whole, k), None, shape, np.dtype(x.dtype))
+            outer.body.append(part)
+            found.append(Tracer(part))
+        return found[: len(carry)], found[len(carry) :]
 
     def to_numbers(self, x: Array) -> Any:
         return x

@@ -70,6 +70,18 @@ class Kind:
         """The result of a call that is written down as it is."""
         return function(*args, **params)
 
+    def loop(
+        self,
+        step: Callable[[list[Array], list[Array]], tuple[list[Array], list[Array]]],
+        carry: list[Array],
+        xs: list[Array],
+        n: int,
+        reverse: bool,
+    ) -> tuple[list[Array], list[Array]] | None:
+        """What a loop of `carry, ys = step(carry, [x[t] for x in xs])` ends with, and the stacked
+        `ys`; None where it is not written down as one."""
+        return None
+
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
         if function in self.creators:
@@ -213,6 +225,13 @@ def as_one(function: Callable[..., Array], *args: Any, **params: Any) -> Array:
         if kinds[made].writes:
             return kinds[made].as_one(function, args, params)
     return function(*args, **params)
+
+
+def writer(xs: Sequence[Any]) -> Kind | None:
+    """The row of arrays that write down what is done with them, if such are among these or were met
+    before, and so may be around."""
+    found = (kinds.get(made, NUMPY) for made in met | kinds_in(xs))
+    return next((kind for kind in found if kind.writes), None)
 
 
 def whole(function: Callable[..., Array]) -> Callable[..., Array]:

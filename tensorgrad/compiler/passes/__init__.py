@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tensorgrad.compiler.passes import factors, fusion, parts, products, rolling, slices, tidy
+from tensorgrad.compiler.passes import (
+    factors,
+    fusion,
+    loops,
+    parts,
+    products,
+    rolling,
+    slices,
+    tidy,
+)
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
 
 EXACT: tuple[Pass, ...] = (
+    loops.loops,
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
     *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code, fusion.chains),
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
-    rolling.rolling,
+    *(loops.loops, rolling.rolling),
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
     *(slices.sums_of_slices, factors.factors),

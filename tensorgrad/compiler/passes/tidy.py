@@ -212,8 +212,8 @@ def common_subexpressions(program: Program) -> Program:
     first: dict[Any, Instruction] = {}
 
     def rule(i: Instruction) -> Any:
-        # without axes it makes a number of an array
-        source = i.args[0] if i.function is converted and i.shape else None
+        plain = i.function is converted and (i.shape or is_number(i.args[0]))
+        source = i.args[0] if plain else None
         if isinstance(source, Instruction) and (source.shape, source.dtype) == (i.shape, i.dtype):
             return source
         if i.function in IMPURE:
@@ -249,6 +249,12 @@ def masks(program: Program) -> Program:
 def is_zero(x: Any) -> bool:
     known = isinstance(x, (int, float, np.generic, np.ndarray))
     return known and not np.ndim(x) and x == 0
+
+
+def is_number(x: Any) -> bool:
+    """Whether a function without axes makes a number of NumPy's, not an array without axes."""
+    made = isinstance(x, Instruction) and not x.shape and isinstance(x.dtype, np.dtype)
+    return made and (isinstance(x.function, np.ufunc) or x.function in UFUNCS)
 
 
 def dead_code(program: Program) -> Program:
