@@ -114,13 +114,13 @@ class Loop:
                 names[x] = name
                 continue
             if name not in of:
-                of[name] = writer.new(f"{name}_r")
+                of[name] = writer.local(f"{name}_r")
                 views[of[name]] = f"{name}[r]"
             names[x] = of[name]
         blocks = [writer.block((step, *shape), dtype) for shape, dtype in self.slots]
         slots = blocks
         if n % step:  # the last block is shorter
-            slots = [writer.new("t") for _ in blocks]
+            slots = [writer.local(f"t_{k}" if k else "t") for k in range(len(blocks))]
             views |= {t: f"{block}[:{n} - i]" for t, block in zip(slots, blocks)}
         body, after, before = [], [], []
         for i in program.body:
@@ -166,7 +166,7 @@ class Loop:
         start = f"i + {ahead}" if ahead else "i"
         body.append(f"{name}[{start}:{start} + {step}] = 0")
         for (first, end), x in zip(rows, parts):
-            part = writer.new(f"{name}_part")
+            part = writer.local(f"{name}_{first}")
             before.append(f"{part} = {name}[{first}:{end}]")
             body.append(f"{part}[r] += {writer.text(x)}")
         return before, body

@@ -262,6 +262,8 @@ class Writer:
         self.clock = clock
         self.names: dict[Instruction, str] = {}
         self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
+        if any(isinstance(i.function, Fused) for i in program.body):
+            self.taken |= {"i", "r"}  # of loops
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}
@@ -274,6 +276,7 @@ class Writer:
         self.static: set[str] = set()  # names of buffers, and of views of them
         self.views: dict[str, str] = {}
         self.blocks: dict[Any, list[str]] = {}
+        self.locals: dict[str, str] = {}
         self.kinds: dict[str, Any] = {}
         self.parts: dict[Instruction, dict[int, Instruction]] = {}
         for i in program.body:
@@ -728,6 +731,12 @@ class Writer:
         self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(dtype).str!r})")
         self.kinds[name] = shape, dtype
         return name
+
+    def local(self, name: str) -> str:
+        """A name in a loop, which other loops use too."""
+        if name not in self.locals:
+            self.locals[name] = self.new(name)
+        return self.locals[name]
 
     def give_back(self, blocks: list[str]) -> None:
         for name in blocks:

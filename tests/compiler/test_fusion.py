@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import operator
 import runpy
+import tracemalloc
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,7 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
+from tensorgrad import optim
 from tensorgrad.compiler import blocks
+from tensorgrad.compiler.entry import CARE
 from tensorgrad.compiler.passes import fusion
 from tensorgrad.compiler.passes.fusion import groups, is_chained
 from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
@@ -78,6 +83,12 @@ def programs(draw: Any) -> Program:
         known.append(i)
     outputs = [draws.choice(known) for _ in range(3)]
     return Program(inputs, body, outputs, [draws.choice(known) for _ in range(2)])
+
+
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    with mock.patch.object(fusion, "SMALL", -1), mock.patch.object(blocks, "BUDGET", 1 << 10):
+        yield
 
 
 def drawn_for(program: Program) -> list[Any]:
@@ -245,7 +256,7 @@ def neighbours(x: Any) -> Any:
 @pytest.mark.parametrize("shape", [(7,), (40,), (41, 3), (1 << 17,)])
 def test_gradients_of_slices_are_added_in_one_array(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(size=shape)
-    with mock.patch.object(fusion, "SMALL", 0), mock.patch.object(blocks, "BUDGET", 1 << 12):
+    with small_blocks():
         step = tg.compile(tg.value_and_grad(neighbours))
         found, wanted = step(x), tg.value_and_grad(neighbours)(x)
     assert "with_items" not in step.source
@@ -280,8 +291,84 @@ def test_arrays_of_every_form(form: str) -> None:
         z = np.where(y > 0, y, 0) + np.where(x != 0, y, 1) + (y < 0)
         return y, z, np.exp(z) * row
 
-    with mock.patch.object(fusion, "SMALL", -1), mock.patch.object(blocks, "BUDGET", 1 << 10):
+    with small_blocks():
         found = tg.compile(f, exact=True)(x, row, column, number)
     for a, b in zip(found, f(x, row, column, number)):
         np.testing.assert_array_equal(a, b, strict=True)
         assert form != "Fortran's order" or a.strides == b.strides
+
+
+def training(wrap: Callable[..., Any], shape: tuple[int, ...] = (37, 12)) -> tuple[Any, Any]:
+    """A step of Adam, and the parameter."""
+    w = tg.Value(np.random.default_rng(0).normal(size=shape), name="w")
+    adam = optim.Adam([w], lr=0.1)
+
+    @wrap
+    def step(x: Any) -> Any:
+        adam.zero_grad()
+        loss = np.sum(np.tanh(w * x) ** 2)
+        loss.backward()
+        adam.step()
+        return loss
+
+    return step, w
+
+
+def test_a_parameter_is_written_over_block_by_block() -> None:
+    (step, w), (eager, wanted) = training(partial(tg.compile, exact=True)), training(lambda f: f)
+    x = np.random.default_rng(1).normal(size=w.shape)
+    with small_blocks():
+        for k in range(3):
+            step(x + k)
+            eager(x + k)
+            np.testing.assert_array_equal(w.data, wanted.data)
+            address = w.data.ctypes.data
+        step(x)
+    assert w.data.ctypes.data == address
+    assert "for i in range" in step.source.partition("finite")[2]
+
+
+def test_nothing_is_written_over_before_what_must_be_finite_is() -> None:
+    step, w = training(tg.compile)
+    x = np.random.default_rng(1).normal(size=w.shape)
+    with small_blocks(), np.errstate(all="ignore"):
+        step(x)
+        step(x)
+        before = w.data.copy()
+        first, _, rest = step.source.partition("to be made with care")
+        assert "w_r = w[r]" in first
+        assert "w_r, w_r)" not in first
+        assert "w_r, w_r)" in rest
+        x[3, 4] = np.nan
+        assert step.last.run([x]) is CARE
+    np.testing.assert_array_equal(w.data, before)
+
+
+@pytest.mark.parametrize("f", [chain, lambda x: np.sum(np.exp(x) * x), tg.grad(neighbours)])
+def test_memory_is_never_above_that_of_the_function(f: Callable[[Any], Any]) -> None:
+    x = np.random.default_rng(0).normal(size=1 << 19)
+    step = tg.compile(f)
+    step(x)
+    step.last.free.clear()  # its buffers, made anew, count
+
+    def peak(g: Callable[[Any], Any]) -> int:
+        tracemalloc.start()
+        g(x)
+        g(x)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(step) < peak(f) + (1 << 17)
+
+
+def named(i: Any, r: Any, t: Any, block: Any, parts: Any) -> Any:
+    return np.sum(np.exp(i) * r + t) * block + parts
+
+
+def test_names_of_arguments_are_not_those_of_the_loop() -> None:
+    with small_blocks():
+        step = tg.compile(named)
+        args = np.random.default_rng(0).normal(size=(5, 64))
+        for _ in range(2):
+            np.testing.assert_allclose(step(*args), named(*args))
