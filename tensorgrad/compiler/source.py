@@ -652,14 +652,31 @@ class Writer:
                 name = self.names[out] = self.new(out.name or "v")
                 lines.append(self.result(out))
             else:
-                done = (x for x in ends if x in inside and may_be_over(fused, made, inside[x]))
-                self.release([*done][:1])
+                self.release(self.done(out, i, made, inside, ends, lives)[:1])
                 name = self.buffer(out)
             self.names[out] = name
             places.append(name)
         self.release(ends)
         lines += self.kernel(i, places) if fused.run else loop(self, i, places)
         return "\n".join(lines)
+
+    def done(
+        self,
+        out: Instruction,
+        i: Instruction,
+        made: Instruction,
+        inside: Mapping[Instruction, Instruction],
+        ends: list[Instruction],
+        lives: Lives,
+    ) -> list[Instruction]:
+        """What a result of a group may be written over: of its form, and read by nobody later."""
+        return [
+            x
+            for x in ends
+            if (x.shape, x.dtype, x.order) == (out.shape, out.dtype, out.order)
+            if x in inside and may_be_over(i.function, made, inside[x])
+            if all(y is x or x not in lives.roots(y) for y in i.operands)
+        ]
 
     def scan(self, i: Instruction, ends: list[Instruction]) -> str:
         """The lines of a loop, whose step is written by a writer that knows all names."""

@@ -376,3 +376,13 @@ def test_names_of_arguments_are_not_those_of_the_loop() -> None:
         args = np.random.default_rng(0).normal(size=(5, 64))
         for _ in range(2):
             np.testing.assert_allclose(step(*args), named(*args))
+
+
+def test_what_a_view_shows_is_not_written_over() -> None:
+    def f(a: Any, x: Any) -> Any:
+        y = a @ x
+        return a @ (np.tanh(y) * 2 + y[::-1])
+
+    a, x = np.random.default_rng(0).normal(size=(2, 50, 50))
+    with small_blocks():
+        np.testing.assert_array_equal(tg.compile(f, exact=True)(a, x), f(a, x))
