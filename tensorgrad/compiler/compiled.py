@@ -305,12 +305,17 @@ def bare(x: Any, nodes: tuple[Node, ...]) -> Any:
 
 
 def whole(x: Any, nodes: tuple[Node, ...]) -> Value:
-    return Value.of(leaf(x))
+    return Value.of(leaf(number_of(x)))
 
 
 def cut(x: Any, nodes: tuple[Node, ...]) -> Value:
     """A Value that says, to who differentiates by one of the nodes, that its graph is gone."""
-    return Value.of(record(SEVERED, nodes, (None,) * len(nodes), NO_PARAMS, x))
+    return Value.of(record(SEVERED, nodes, (None,) * len(nodes), NO_PARAMS, number_of(x)))
+
+
+def number_of(x: Any) -> Any:
+    """What a Value holds of an array: without axes a number."""
+    return x[()] if type(x) is np.ndarray and not x.ndim else x
 
 
 class Compiled:

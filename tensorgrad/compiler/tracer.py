@@ -62,10 +62,15 @@ BY_AXES = frozenset(
     {
         *(*UFUNCS, operator.pow, operator.floordiv, operator.mod, operator.xor),
         *(np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.any, np.all, np.copy),
-        *(np.argmax, np.argmin, np.cumsum, np.square, converted),
+        *(np.argmax, np.argmin, np.square, converted),
     }
 )
 """Functions, besides ufuncs and reductions, that treat all sizes of an axis but 0 and 1 alike."""
+
+
+def by_axes(function: Any) -> bool:
+    plain = isinstance(function, np.ufunc) and function.signature is None
+    return plain or function in BY_AXES or function is np.matmul or is_reduction(function)
 
 
 class Tracer:
@@ -240,6 +245,15 @@ class Tracer:
 
     def reshape(self, *shape: Any, **how: Any) -> Any:
         return write(np.reshape, (self, shape[0] if len(shape) == 1 else shape), how)
+
+    def __divmod__(self, other: Any) -> Any:
+        return write(divmod, (self, other))
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return write(divmod, (other, self))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self.numbers() if digits is None else np.round(self, digits)
 
     def copy(self, order: Any = "C") -> Any:
         return np.copy(self, order) if self.shape else self.astype(self.dtype)
@@ -477,7 +491,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     same shapes of others, too, or its results depend on numbers."""
     given = tuple(args), dict(kwargs)
     with np.errstate(all="ignore"):
-        if isinstance(function, np.ufunc) or function in BY_AXES or is_reduction(function):
+        if by_axes(function):
             sizes = {0: 0, 1: 1}
             tried = each(lambda x: small_stand_in(x, sizes), (Tracer, np.ndarray), given)
             try:

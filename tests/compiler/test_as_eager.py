@@ -377,6 +377,26 @@ def test_a_long_program_is_not_kept_as_it_was_written(monkeypatch: Any) -> None:
         g.stages()
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: Value(x).sum()[...],
+        lambda x: np.where(Value(x)[0, 0] > 0, Value(x)[0, 0], 0),
+        lambda x: np.squeeze(x[:1, :1]),
+        lambda x: np.linalg.slogdet(x[:3]),
+        lambda x: (x.sum(), x[0] @ x[1], np.max(x) * 2, x.std(), np.linalg.norm(x)),
+        lambda x: (divmod(x[0, 0], 0.3), round(x[0, 0], 1), np.cumsum(x)),
+    ],
+)
+def test_results_without_axes_are_numbers_where_the_functions_are(f: Any) -> None:
+    def kinds(x: Any) -> Any:
+        return [*map(kinds, x)] if isinstance(x, tuple) else type(getattr(x, "data", x))
+
+    found = tg.compile(f, exact=True)(X)
+    assert_same(found, f(X))
+    assert kinds(found) == kinds(f(X))
+
+
 def test_results_share_no_more_than_the_functions() -> None:
     x = X.copy()
     a, b, c = tg.compile(lambda x: (x + 1, x + 1, x.astype(np.float64)))(x)

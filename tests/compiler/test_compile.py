@@ -36,8 +36,7 @@ def assert_same(found: Any, wanted: Any, bits: bool | None = True) -> None:
     (xs, _), (ys, _) = flatten(found), flatten(wanted)
     assert len(xs) == len(ys)
     for x, y in zip(xs, ys):
-        # Of no axes a program may make an array where NumPy makes a number.
-        assert type(x) is type(y) or (not bits and np.ndim(x) == np.ndim(y) == 0)
+        assert type(x) is type(y)
         if x is None:
             continue
         x, y = (np.asarray(v.data if isinstance(v, Value) else v) for v in (x, y))
