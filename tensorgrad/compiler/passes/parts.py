@@ -76,14 +76,14 @@ class Search:
         """The region of an array after writes: what one of them wrote, or several side by side."""
         pieces: list[tuple[Region, Instruction]] = []
         for _ in range(FAR):
-            if not is_array(x) or x.function is not with_items:
+            if type(x) is not Instruction or x.function is not with_items or not x.shape:
                 break
-            base, index, value = x.args
-            if x not in self.targets:
-                self.targets[x] = region_of(index, shape_of(x))
-            target = self.targets[x]
+            target = self.targets.get(x)
+            if target is None:
+                target = self.targets[x] = region_of(x.args[1], x.shape)
             if target is None:
                 return None
+            base, _, value = x.args
             if meet(region, target):
                 common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(region, target))
                 lengths = lengths_of(target)
