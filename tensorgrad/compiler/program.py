@@ -395,6 +395,19 @@ def is_reduction(f: Any) -> bool:
     return isinstance(owner, np.ufunc) and f == owner.reduce
 
 
+def is_basic(index: Any) -> bool:
+    """Whether what an index takes out is a view, wherever it is."""
+    for x in index if type(index) is tuple else (index,):
+        kind = type(x)
+        if kind is slice:
+            ends = x.start, x.stop, x.step
+            if not all(end is None or isinstance(end, (int, np.integer)) for end in ends):
+                return False
+        elif x is not None and x is not ... and kind is not int and not isinstance(x, np.integer):
+            return False
+    return True
+
+
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function

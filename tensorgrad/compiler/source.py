@@ -29,6 +29,7 @@ from tensorgrad.compiler.program import (
     converted,
     draw,
     found_in,
+    is_basic,
     is_elementwise,
     is_masked,
     is_part,
@@ -598,6 +599,8 @@ class Writer:
         x = i.args[0]
         if not isinstance(x, Instruction) or self.names[x] not in self.static or not shares(i):
             return False
+        if i.function is operator.getitem and not is_basic(i.args[1]):
+            return False  # a copy
         whole = not x.order and not i.kwargs and self.is_whole(x)
         return len(i.operands) == 1 and (i.function is not np.reshape or whole)
 

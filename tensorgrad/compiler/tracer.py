@@ -28,6 +28,7 @@ from tensorgrad.compiler.program import (
     draw,
     each,
     found_in,
+    is_basic,
     is_reduction,
     replaced,
     viewed,
@@ -579,18 +580,6 @@ def is_shaped(function: Any, args: Any, kwargs: Any) -> bool:
 
 def shapes(x: Any) -> Any:
     return [*map(np.shape, x)] if isinstance(x, (tuple, list)) else np.shape(x)
-
-
-def is_basic(index: Any) -> bool:
-    """Whether what an index takes out is a view, wherever it is."""
-    for x in index if type(index) is tuple else (index,):
-        kind = type(x)
-        if kind is slice:
-            if Tracer in (type(x.start), type(x.stop), type(x.step)):
-                return False
-        elif x is not None and x is not ... and kind is not int and not isinstance(x, np.integer):
-            return False
-    return True
 
 
 VIEWS = frozenset({np.reshape, np.ravel})

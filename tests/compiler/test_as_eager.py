@@ -334,6 +334,13 @@ def test_writes_and_what_is_full_of_a_number(f: Any) -> None:
     assert_same(tg.compile(f)(X), f(X))
 
 
+def test_an_array_as_an_index_copies_at_each_call() -> None:
+    rows = np.array([0, 0, 2])
+    f = tg.compile(lambda x: np.exp((x * 2)[rows] + (x * 2)[:, rows][rows]))
+    for x in (X, X + 1):
+        assert_same(f(x), np.exp((x * 2)[rows] + (x * 2)[:, rows][rows]), bits=False)
+
+
 def test_what_was_just_made_is_written_into_itself() -> None:
     def f(x: Any) -> Any:
         y = np.empty((2, 1000), like=x)
