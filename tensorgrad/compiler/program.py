@@ -400,11 +400,11 @@ def is_basic(index: Any) -> bool:
     for x in index if type(index) is tuple else (index,):
         kind = type(x)
         if kind is slice:
-            ends = x.start, x.stop, x.step
-            if not all(end is None or isinstance(end, (int, np.integer)) for end in ends):
+            if not is_basic((x.start, x.stop, x.step)):
                 return False
-        elif x is not None and x is not ... and kind is not int and not isinstance(x, np.integer):
-            return False
+        elif x is not None and x is not ... and kind is not int:
+            if not issubclass(kind, np.integer):  # a tracer is none
+                return False
     return True
 
 

@@ -171,7 +171,7 @@ def test_every_primitive_and_its_gradient(name: str, data: st.DataObject) -> Non
         try:
             found = compiled(*case.operands)
         except TypeError as error:  # masks, and lengths
-            assert re.search("depends on numbers|asked for a number", str(error))  # noqa: PT017
+            assert re.search("depends on numbers|asked for a number|take numbers", str(error))  # noqa: PT017
             return
         assert_same(found, wanted, bits=False)
 
