@@ -334,6 +334,11 @@ def test_writes_and_what_is_full_of_a_number(f: Any) -> None:
     assert_same(tg.compile(f)(X), f(X))
 
 
+def test_a_product_of_two_precisions_is_added_to_an_array() -> None:
+    x, y, c = X[:, :3], X[:3].astype(np.float32), X * 1
+    assert_same(tg.compile(lambda *a: a[2] * 2 + a[0] @ a[1])(x, y, c), c * 2 + x @ y, bits=False)
+
+
 def test_an_array_as_an_index_copies_at_each_call() -> None:
     rows = np.array([0, 0, 2])
     f = tg.compile(lambda x: np.exp((x * 2)[rows] + (x * 2)[:, rows][rows]))

@@ -79,7 +79,7 @@ def accumulation(program: Program) -> Program:
             s, g = scaled(term) if once(term) else (None, term)
             if not (once(g) and g.function is np.matmul and all(map(is_matrix, (c, *g.args)))):
                 continue
-            if not (c.shape == g.shape and c.dtype == g.dtype == i.dtype):
+            if not (c.shape == g.shape and {x.dtype for x in (c, g, *g.args)} == {i.dtype}):
                 continue
             gone[g] = g.args
             beta, whole = scaled(c) if once(c) else (None, c)
@@ -155,7 +155,7 @@ def layouts(program: Program) -> Program:
     slow = set()
     for i in program.body:
         if i.function is np.matmul and getattr(i.args[1], "order", ()) == (1, 0):
-            slow.add(straight(i.args[0])[0])
+            slow.update(x for x in straight(i.args[0])[:1] if isinstance(x, Instruction))
     meets: dict[Instruction, bool] = {}  # whether all that it meets lie by columns
     for user in program.body:
         if is_along(user):
