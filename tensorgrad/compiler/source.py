@@ -440,11 +440,17 @@ class Writer:
         checks = dict.fromkeys(map(self.base, self.program.checks))
         factors = dict.fromkeys(map(self.base, self.program.factors))
         care = "    return None  # to be made with care"
-        if not self.buffers or not factors:
+        numbers = [self.names[x] for x in self.program.checks if not x.shape]
+        if numbers and self.buffers:
+            checks = {x: None for x in checks if x not in numbers}
+        else:
+            numbers = []
+        if not self.buffers or not (factors or numbers):
             checked = ", ".join(checks | factors)
             return [f"if not finite({checked}):", care] * bool(checked)
         beside = self.side_by_side()
         squares = dict.fromkeys(beside.get(x, f"np.vdot({x}, {x})") for x in factors)
+        squares |= dict.fromkeys(numbers)
         lines = [f"if not math.isfinite({' + '.join(squares)}):", care]
         return lines + [f"if not finite({', '.join(checks)}):", care] * bool(checks)
 
@@ -738,6 +744,8 @@ class Writer:
         for x in program.body:
             self.names[x] = known.get(x) or self.new(x.name or "v")
             meaning.append(f"#     {self.names[x]} = {self.expression(x)}")
+        if i in self.program.checks:
+            meaning = ["#     the sum of the squares of all that is to be finite"]
         kernel = self.constant(run, "kernel")
         return [f"{kernel}({', '.join([*given, *arrays])})", *meaning, *after]
 
