@@ -440,17 +440,15 @@ class Writer:
         checks = dict.fromkeys(map(self.base, self.program.checks))
         factors = dict.fromkeys(map(self.base, self.program.factors))
         care = "    return None  # to be made with care"
-        numbers = [self.names[x] for x in self.program.checks if not x.shape]
-        if numbers and self.buffers:
-            checks = {x: None for x in checks if x not in numbers}
-        else:
-            numbers = []
+        real = (x for x in self.program.checks if not x.shape and np.dtype(x.dtype).kind == "f")
+        numbers = dict.fromkeys(map(self.base, real)) if self.buffers else {}
+        checks = {x: None for x in checks if x not in numbers}
         if not self.buffers or not (factors or numbers):
             checked = ", ".join(checks | factors)
             return [f"if not finite({checked}):", care] * bool(checked)
         beside = self.side_by_side()
         squares = dict.fromkeys(beside.get(x, f"np.vdot({x}, {x})") for x in factors)
-        squares |= dict.fromkeys(numbers)
+        squares |= numbers
         lines = [f"if not math.isfinite({' + '.join(squares)}):", care]
         return lines + [f"if not finite({', '.join(checks)}):", care] * bool(checks)
 
