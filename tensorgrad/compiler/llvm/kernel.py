@@ -170,16 +170,17 @@ def given(x: Any) -> Any:
 
 
 class Plan:
-    """The cells of a program, and the dims that they are indexed by."""
+    """The cells of a program, and the dims that they are indexed by. `layouts`: the strides of its
+    inputs and outputs."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, layouts: Sequence[tuple[int, ...]]) -> None:
         self.cells: list[Cell] = []
         self.shown: dict[Instruction, tuple[Cell, Axes]] = {}
         self.inputs = [self.read(i) for i in program.inputs]
         for i in program.body:
             self.shown[i] = self.cell_of(i)
         self.outputs = [self.shown[x] for x in program.outputs]
-        axes = self.in_order()
+        axes = self.in_order(layouts)
         self.split(axes)
         for cell in (*(c for c, _ in self.inputs), *self.cells):
             cell.axes, cell.over = ([a.root() for a in x] for x in (cell.axes, cell.over))
@@ -259,15 +260,20 @@ class Plan:
         kept = bool(i.kwargs.get("keepdims"))
         return made, tuple(a for k, a in enumerate(axes) if kept or k not in along)
 
-    def in_order(self) -> list[Axis]:
-        """The dims: those of outputs as they lie, then those of others, beside what they meet."""
+    def in_order(self, layouts: Sequence[tuple[int, ...]]) -> list[Axis]:
+        """The dims: those of outputs and inputs as they lie in memory, then those of others, beside
+        what they meet."""
         order: list[Axis] = []
-        every = [*self.outputs, *self.shown.values()]
-        for _, axes in sorted(every, key=lambda x: -len(x[1])):
+        n = len(self.inputs)
+        arrays = [*zip(self.outputs, layouts[n:]), *zip(self.inputs, layouts)]
+        every = [
+            [axis for _, axis in sorted(zip(strides, axes), key=lambda x: -abs(x[0])) if axis]
+            for (_, axes), strides in arrays
+        ]
+        every += [[axis for axis in axes if axis] for _, axes in self.shown.values()]
+        for axes in sorted(every, key=lambda axes: -len(axes)):
             at = 0
             for axis in axes:
-                if axis is None:
-                    continue
                 axis = axis.root()
                 if axis not in order:
                     order.insert(at, axis)
@@ -321,7 +327,7 @@ class Nest:
     def __init__(
         self, program: Program, layouts: Sequence[tuple[int, ...]], module: Any, name: str
     ) -> None:
-        plan = Plan(program)
+        plan = Plan(program, layouts)
         arrays = [*plan.inputs, *plan.outputs]
         given = [by_axis(axes, strides) for (_, axes), strides in zip(arrays, layouts)]
         self.sizes = self.dims(plan, given)
