@@ -70,8 +70,12 @@ class Watch(Reading):
 def made_by(x: Any) -> Instruction | None:
     """What makes the numbers of an array or Value, if a tracer is there; a copy does not."""
     data = data_of(x)
-    i = data.instruction if isinstance(data, Tracer) else None
-    while i is not None and i.function is converted and i.args[0].dtype == i.dtype and i.shape:
+    return original(data.instruction) if isinstance(data, Tracer) else None
+
+
+def original(i: Instruction) -> Instruction:
+    """What a copy is of."""
+    while i.function is converted and i.args[0].dtype == i.dtype and i.shape:
         i = i.args[0]
     return i
 
@@ -100,7 +104,7 @@ def describe(
         if i.shape and i.scope.step == FORWARD and i.scope.module and not (within and i in users):
             last[i.scope] = i
     for part, i in last.items():
-        call(part.module, i)
+        call(part.module, original(i))
     for x, g in watch.cotangents:
         if x is not None and x.name:
             call(f"d.{x.name}", g)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 SECONDS, RUNS = 0.1, 100
 """How long a step is run for its times, and how often at most."""
+LONG = 3000
+"""Operations of a step whose `peak` is not measured: tracemalloc looks for the line of each array,
+which takes 20 s where there are 50,000."""
 
 
 @dataclass
@@ -57,7 +60,8 @@ class Operation:
 class Report(Sheet):
     """What a step costs at each call. `operations`, in their order; `flops` and `bytes` of all;
     `seconds` of a call; `least`, the sum of what its operations could take; `held`: bytes of arrays
-    that are kept between calls; `peak`: bytes at most in use during one, those included; `gemm` and
+    that are kept between calls; `peak`: bytes at most in use during one, those included (of steps
+    of thousands of operations those alone); `gemm` and
     `copy`, of this machine: floating-point operations a second of a product of two matrices, and
     bytes a second of a copy, in the dtype of most of the numbers."""
 
@@ -143,7 +147,7 @@ def report(version: Version) -> Report:
         return [x.copy() if isinstance(x, np.ndarray) else x for x in inputs]
 
     with np.errstate(all="ignore"):
-        peak = at_most(plain, given())
+        peak = at_most(plain, given()) if len(order) < LONG else 0
         whole = repeated(lambda x: plain(*x), given)
         took: dict[int, list[int]] = {}
 

@@ -229,6 +229,7 @@ def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction
         user, *others = users.get(i, [i])
         same = (user.shape, user.dtype, user.scope) == (i.shape, i.dtype, i.scope)
         plain = not any(map(shares, user.operands))
+        plain &= not any(x.function and not x.name for x in user.operands if x is not i)
         if not (i.name or others or user in over) and same and plain and is_elementwise(user):
             aims[i] = aims.get(user, user.name)
     return aims
@@ -273,6 +274,7 @@ class Writer:
         self.written: set[Instruction] = set()
         self.free: dict[Any, list[Buffer]] = {}
         self.held: dict[Instruction, tuple[Any, ...]] = {}
+        self.lies: dict[Instruction, Buffer] = {}  # in which one it was made
         self.aims = aims_of(program, over)
         self.static: set[str] = set()  # names of buffers, and of views of them
         self.views: dict[str, str] = {}
@@ -484,7 +486,10 @@ class Writer:
             return text
         known = f"{name} {text}"
         if known not in self.views:
-            self.views[known] = made = self.new(name or text)
+            seen, _, shape = text.partition(".reshape")
+            if shape:
+                seen = re.sub(r"_as_[\dx]+$", "", seen) + "_as_"
+            self.views[known] = made = self.new(name or seen + "x".join(re.findall(r"\d+", shape)))
             self.static.add(made)
             self.setup.append(f"{made} = {text}")
         return self.views[known]
@@ -845,15 +850,14 @@ class Writer:
             buffer = Buffer(i.shape or (), i.dtype, i.order)
             self.setup.append(buffer)
             self.nbytes += nbytes(i)
-        self.held[i] = (buffer, *key)
-        over = {self.names[x] for x in i.operands if x in self.names}
-        own = next((name for name in buffer.names.values() if name in over), "")
+        self.held[i], self.lies[i] = (buffer, *key), buffer
         wish = self.aims.get(i, i.name)
+        for x in i.operands:
+            if not wish and self.lies.get(x) is buffer and (x.shape, x.order) == (i.shape, i.order):
+                return self.names[x]  # over it
         if buffer.shape != i.shape:
             first = next(iter(buffer.names.values()))
             return self.view(f"{first}.reshape({i.shape!r})", wish)
-        if not wish and own:
-            return own
         if wish not in buffer.names:
             buffer.names[wish] = self.new(wish or "b")
             self.static.add(buffer.names[wish])
@@ -895,7 +899,7 @@ def code_of(
 
 def wrapped(line: str) -> list[str]:
     """A line that lists names, in several where it is long."""
-    if len(line) <= WIDTH or not line.lstrip().startswith(("def ", "return ", "if not finite(")):
+    if len(line) <= WIDTH or not line.lstrip().startswith(("def ", "return ", "if not ")):
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 8)
     how: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
