@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import NUMPY, anywhere, created, innermost, is_array, kind_of, met
+from tensorgrad.engine.arrays import anywhere, created, innermost, is_array, kind_of, met
 from tensorgrad.engine.node import Array, Node, data_of, detached
 from tensorgrad.engine.rules import Reading
 
@@ -137,8 +137,9 @@ def run(
         args = [*map(bare, args)]
         params = {name: bare(x) for name, x in params.items()}
         return careful(function(*args, **params))
-    kinds = [kind_of(innermost(x)) for x in each] if met else []
-    kind = max(kinds, key=lambda kind: kind.rank, default=NUMPY)
+    if not met:
+        return careful(rule(function, list(args), params))
+    kind = max((kind_of(innermost(x)) for x in each), key=lambda kind: kind.rank)
     return careful(kind.take_care(rule, function, list(args), params))
 
 

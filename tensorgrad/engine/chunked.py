@@ -88,6 +88,19 @@ class Chunked(Kind):
         return [np.asarray(x)[()] for x in dask.compute(*xs)]
 
 
+class Planned(Kind):
+    """Dask's experimental arrays, which lack too much: refused."""
+
+    def copy(self, x: Array, dtype: Any = None) -> Array:
+        raise NotImplementedError(
+            "Dask's query planning for arrays is experimental; without it, before dask.array is "
+            "imported: dask.config.set({'array.query-planning': False})"
+        )
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        return self.copy(None)
+
+
 EAGER = ("scipy.linalg", "tensorgrad.scipy.linalg", "tensorgrad.scipy.special.bessel")
 """Where functions are defined that make NumPy's arrays of whatever they are given."""
 
@@ -422,4 +435,5 @@ INSTEAD: Mapping[str, Callable[..., Array]] = {
 }
 
 CHUNKED = Chunked(numbers=False, readings=(Seen(),))
-kinds["dask.array.core.Array"] = kinds["dask.array._array_expr._collection.Array"] = CHUNKED
+kinds["dask.array.core.Array"] = CHUNKED
+kinds["dask.array._array_expr._collection.Array"] = Planned(numbers=False)
