@@ -4,6 +4,7 @@ A program that is saved brings this file along, which therefore needs NumPy alon
 """
 
 import ctypes
+import importlib
 import importlib.util
 from collections.abc import Callable
 from functools import cache, partial
@@ -67,8 +68,8 @@ def adder(
     beta c + alpha x y, with x or y turned.
 
     `inner`: the length that is summed over; `x`, `y`: arrays, if they are the same at each call.
-    Where an array is not contiguous, or cannot be written into, and where NumPy's BLAS is not
-    found, NumPy multiplies and adds.
+    NumPy's own BLAS does it, or SciPy's where that is not found. Where that is not there either,
+    and where an array is not contiguous, or cannot be written into, NumPy multiplies and adds.
 
     >>> c, x, y = np.ones((2, 3)), np.ones((4, 2)), np.ones((4, 3))
     >>> adder((2, 3), 4, "f8", x_turned=True)(c, -0.5, x, y)
@@ -98,7 +99,7 @@ def onto(
         c += alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
 
     if gemm is None:
-        return plain
+        return by_scipy(char, x_turned, y_turned, plain)
     real, at = TYPES[char][1], MEMORY.from_buffer
     one, rows, columns, k = real(1), size(shape[0]), size(shape[1]), size(inner)
     turned = (TURNED if x_turned else STRAIGHT), (TURNED if y_turned else STRAIGHT)
@@ -117,5 +118,23 @@ def onto(
             start(real(alpha), a, x_step, b, y_step, beta, at(c), columns)
         except TypeError:  # no memory to give away
             plain(c, alpha, x, y, beta.value)
+
+    return add
+
+
+def by_scipy(
+    char: str, x_turned: bool, y_turned: bool, plain: Callable[..., None]
+) -> Callable[..., None]:
+    """The same by SciPy's BLAS, whose matrices lie by columns: cᵀ ← β cᵀ + α yᵀ xᵀ."""
+    try:
+        gemm = getattr(importlib.import_module("scipy.linalg.blas"), TYPES[char][0])
+    except ImportError:
+        return plain
+
+    def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1) -> None:
+        if c.flags.carray and beta:
+            gemm(alpha, y.T, x.T, beta, c.T, y_turned, x_turned, overwrite_c=True)
+        else:
+            plain(c, alpha, x, y, beta)
 
     return add

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ RNG = np.random.default_rng(0)
 ROWS = RNG.random((4, 6), dtype=np.float32)
 
 
-def trained(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+def trained(model: Any, optimizer: Any, x: Any, y: Any, exact: bool = True) -> Any:
     def step(x: Any, y: Any) -> Any:
         out = model(x)
         loss = np.mean((out - y) ** 2)
@@ -31,7 +32,7 @@ def trained(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
         optimizer.zero_grad()
         return loss
 
-    step = tg.compile(step, exact=True)
+    step = tg.compile(step, exact=exact)
     step(x, y)
     step(x, y)
     return step
@@ -50,7 +51,23 @@ def transformer() -> Any:
     return trained(model, optim.Adam(model.parameters()), x, x)
 
 
-STEPS = {"mlp": mlp, "transformer": transformer}
+def digits(*sizes: int, batch: int, activation: Any) -> Any:
+    """A network of the benchmarks, with all passes."""
+    layers: list[Any] = []
+    for m, n in itertools.pairwise(sizes):
+        layers += [nn.Linear(m, n, rng=0), activation()]
+    model = nn.Sequential(*layers)
+    x = np.ones((batch, sizes[0]), np.float32)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return trained(model, optimizer, x, x[:, : sizes[-1]], exact=False)
+
+
+STEPS = {
+    "mlp": mlp,
+    "transformer": transformer,
+    "small": lambda: digits(784, 30, 10, batch=10, activation=nn.Sigmoid),
+    "medium": lambda: digits(784, 128, 64, 10, batch=64, activation=nn.ReLU),
+}
 
 
 def golden(name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ X, Y = RNG.normal(size=(16, 6)), np.arange(16) % 3
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("whose", ["NumPy", "SciPy", "none"])
 def test_a_product_is_added_in_place(
-    dtype: str, found: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: str, whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not found:
+    if whose != "NumPy":
         monkeypatch.setattr(blas, "routine", lambda char: (None, None))
+    if whose == "none":
+        monkeypatch.setitem(sys.modules, "scipy.linalg.blas", None)
     for x_turned, y_turned, beta in itertools.product([0, 1], [0, 1], [None, -0.5]):
         c, x, y = (RNG.normal(size=shape).astype(dtype) for shape in ((2, 5), (2, 3), (3, 5)))
         wanted = (1.0 if beta is None else beta) * c + 0.25 * (x @ y)

@@ -173,8 +173,12 @@ def layouts(program: Program) -> Program:
             return i
         if not all(map(is_matrix, (i, *i.args))):
             return i
-        y, x = (Instruction(np.transpose, (z,), None, z.shape[::-1], z.dtype) for z in i.args[::-1])
-        product = Instruction(np.matmul, (y, x), None, i.shape[::-1], i.dtype)  # type: ignore[index]
+        y, x = (
+            Instruction(np.transpose, (z,), None, z.shape[::-1], z.dtype, "", i.scope)
+            for z in i.args[::-1]
+        )
+        shape, name = i.shape[::-1], i.name and f"{i.name}.T"  # type: ignore[index]
+        product = Instruction(np.matmul, (y, x), None, shape, i.dtype, name, i.scope)
         turned = changed(i, np.transpose, (product,), {})
         turned.order = (1, 0)
         return turned
