@@ -44,7 +44,8 @@ def shapes(x: Any, y: Any) -> Any:
 
 
 def totals(x: Any, y: Any) -> Any:
-    return x.sum(axis=0), 0.5 * y.sum(axis=0), x.sum(axis=1, keepdims=True), y.sum(axis=(0,))
+    last = x.sum(axis=-1), y.sum(axis=-2), (x * y).sum(axis=-1, keepdims=True)
+    return x.sum(axis=0), 0.5 * y.sum(axis=0), x.sum(axis=1, keepdims=True), y.sum(axis=(0,)), *last
 
 
 def products(x: Any, y: Any) -> Any:
@@ -55,7 +56,8 @@ def products(x: Any, y: Any) -> Any:
 def columns(x: Any, y: Any) -> Any:
     w = np.tanh((x @ x.T) @ y)
     z = (y.T @ np.tanh((x @ x.T).T)).T
-    return w * np.where(z > 0, z, 0), w.T @ x, z - y
+    mirrored = (y.T @ np.tanh(x @ x.T)).T
+    return w * np.where(z > 0, z, 0), w.T @ x, z - y, np.tanh(mirrored + mirrored[::-1])
 
 
 FUNCTIONS = [softmax, relu, scaled, powers, shapes, totals, products, columns]

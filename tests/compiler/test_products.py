@@ -153,3 +153,14 @@ def test_what_is_multiplied_by_0_or_needed_is_not_left_to_blas() -> None:
     found = tg.compile(f)(np.ones((3, 3)), np.ones((3, 3)), c)
     assert np.isnan(found[0]).all()
     np.testing.assert_array_equal(found[2], 3)
+
+
+def test_a_parameter_that_its_own_product_reads_is_not_written_meanwhile() -> None:
+    w = Value(np.random.default_rng(0).normal(size=(40, 40)))
+    wanted = w.data - 0.1 * (w.data @ w.data)
+
+    def step(w: Any = w) -> None:
+        w.data = w.data - 0.1 * (w.data @ w.data)
+
+    tg.compile(step)()
+    np.testing.assert_allclose(w.data, wanted)
