@@ -376,6 +376,15 @@ def axis_of(x: Instruction) -> int | None:
     return axis if plain else None
 
 
+TURNS = frozenset({np.transpose, np.swapaxes, np.moveaxis})
+
+
+def turned(x: Instruction) -> list[int]:
+    """Which axes of its argument the axes of a transposed array are."""
+    named = np.broadcast_to(0, range(1, len(x.shape or ()) + 1))
+    return [n - 1 for n in x.function(named, *x.args[1:], **x.kwargs).shape]
+
+
 def joined_in(i: Instruction) -> list[tuple[Any, Any]]:
     """What is concatenated or stacked, each with the index at which it is in the whole."""
     if i.function not in (np.concatenate, np.stack) or axis_of(i) is None or not i.shape:

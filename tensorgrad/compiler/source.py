@@ -21,6 +21,7 @@ from tensorgrad.compiler.blas import adder
 from tensorgrad.compiler.blocks import loop, may_be_over
 from tensorgrad.compiler.names import Part, users_of
 from tensorgrad.compiler.program import (
+    TURNS,
     Fused,
     Instruction,
     Loop,
@@ -38,6 +39,7 @@ from tensorgrad.compiler.program import (
     nbytes,
     plus_product,
     shares,
+    turned,
     urgent,
     vacant,
     viewed,
@@ -85,6 +87,7 @@ INFIX = {
     operator.rshift: ">>",
 }
 PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+VIEWS = TURNS | {np.reshape, operator.getitem}
 FINITE = [
     "import math",
     "",
@@ -521,7 +524,7 @@ class Writer:
             self.names[i] = self.names[source]
             self.release(ends)
             return self.into(i, call)
-        if i.function in (np.transpose, np.reshape, operator.getitem) and self.is_fixed(i):
+        if i.function in VIEWS and self.is_fixed(i):
             self.names[i] = self.view(call)
             self.release(ends)
             return ""
@@ -551,7 +554,10 @@ class Writer:
             return self.masking(i)
         if has_out(i) and i not in lives.kept:
             free = {x for x in ends if x in self.held}
-            plain = all(self.is_whole(x) or free.isdisjoint(lives.roots(x)) for x in i.operands)
+            plain = all(
+                x in self.held or self.is_whole(x) or free.isdisjoint(lives.roots(x))
+                for x in i.operands
+            )
             if is_elementwise(i) and plain:  # over an operand that it is the last to read
                 self.release(ends)
             self.names[i] = self.home(i)
@@ -610,16 +616,23 @@ class Writer:
             return False
         if i.function is operator.getitem and not is_basic(i.args[1]):
             return False  # a copy
-        whole = not x.order and not i.kwargs and self.is_whole(x)
-        return len(i.operands) == 1 and (i.function is not np.reshape or whole)
+        plain = i.function is not np.reshape or (not i.kwargs and self.is_whole(x))
+        return len(i.operands) == 1 and plain
 
     def is_whole(self, x: Any) -> bool:
         """Whether it has all numbers of a buffer, in their order there."""
-        while isinstance(x, Instruction) and x.function is np.reshape and not x.kwargs:
-            x = x.args[0]
-            if isinstance(x, Instruction) and x.order:
-                return False
-        return x in self.held
+        return isinstance(x, Instruction) and self.order(x) == [*range(len(x.shape or ()))]
+
+    def order(self, x: Instruction) -> list[int] | None:
+        """Of a buffer, and a view of all of it: how its axes lie in memory, the longest first."""
+        if x in self.held:
+            return [*x.order] or [*range(len(x.shape or ()))]
+        if x.function in TURNS and isinstance(x.args[0], Instruction):
+            before, axes = self.order(x.args[0]), turned(x)
+            return before and [axes.index(axis) for axis in before]
+        if x.function is np.reshape and not x.kwargs and self.is_whole(x.args[0]):
+            return [*range(len(x.shape or ()))]
+        return None
 
     def masking(self, i: Instruction) -> str:
         """The line that makes `np.where(mask, x, 0)` in the array of its name."""

@@ -8,6 +8,7 @@ from tensorgrad.compiler.passes import (
     factors,
     fusion,
     loops,
+    orders,
     parts,
     products,
     rolling,
@@ -21,7 +22,8 @@ Pass = Callable[[Program], Program]
 EXACT: tuple[Pass, ...] = (
     loops.loops,
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code, fusion.chains),
+    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code),
+    *(orders.orders, fusion.chains),
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
@@ -30,7 +32,7 @@ PASSES: tuple[Pass, ...] = (
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
     *(slices.sums_of_slices, factors.factors),
     *(products.layouts, products.accumulation, products.sums, products.dots),
-    *(tidy.dead_code, fusion.fusion),
+    *(tidy.dead_code, orders.orders, fusion.fusion),
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.compiler.passes.rewrite import is_array, rewritten, shape_of
-from tensorgrad.compiler.program import Instruction, Program, axis_of, found_in, with_items
+from tensorgrad.compiler.program import (
+    TURNS,
+    Instruction,
+    Program,
+    axis_of,
+    found_in,
+    turned,
+    with_items,
+)
 
 Region = tuple[tuple[int, int], ...]
 """Of each axis the first that is read, and the one after the last."""
-TURNS = frozenset({np.transpose, np.swapaxes, np.moveaxis})
 FAR = 1 << 9
 """Through how many writes a part is looked for, one after the other..."""
 DEEP = 64
@@ -231,12 +238,6 @@ def meet(region: Region, other: Region) -> bool:
         if a >= d or c >= b:
             return False
     return True
-
-
-def turned(x: Instruction) -> list[int]:
-    """Which axes of its argument the axes of a transposed array are."""
-    named = np.broadcast_to(0, range(1, len(x.shape or ()) + 1))
-    return [n - 1 for n in x.function(named, *x.args[1:], **x.kwargs).shape]
 
 
 def cut(x: Instruction, region: Region) -> Instruction:

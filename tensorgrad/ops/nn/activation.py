@@ -318,21 +318,32 @@ ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 @np.errstate(over="ignore")
+def tanh_growth(x: Array) -> Array:
+    """1 + e⁻²ᵘ, u = √(2/π) (x + 0.044715 x³), in place on what is its own."""
+    e = x * x
+    e *= -2 * ROOT * CUBIC
+    e -= 2 * ROOT
+    e *= x
+    e = np.exp(e)
+    e += 1
+    return e
+
+
 def tanh_gate(x: Array) -> Array:
-    """½ x (1 + tanh u) = x / (1 + e⁻²ᵘ), u = √(2/π) (x + 0.044715 x³)."""
+    """½ x (1 + tanh u) = x / (1 + e⁻²ᵘ)."""
     x = reals(x)
-    return x / (1 + np.exp(-2 * ROOT * (x + CUBIC * x * x * x)))
+    return x / tanh_growth(x)
 
 
 def tanh_slope(x: Array) -> Array:
-    """p (1 + 2 x u' (1 - p)), p = σ(2u); beyond 9 it is constant to 1e-27.
+    """p (1 + 2 x u' (1 - p)), p = σ(2u), which is 0 or 1 beyond 40: so x is bounded, lest ∞ meet 0.
 
     In place on what is its own: of a layer of 400,000 entries it takes 0.6 ms, and 4 where each
     step asks the system for a new array.
     """
-    x = np.clip(x, -9, 9)
+    p = 1 / tanh_growth(x)
+    x = np.minimum(np.maximum(x, -40), 40)
     slope = x * x
-    p = exact_sigmoid(x * (slope * (2 * ROOT * CUBIC) + 2 * ROOT))
     slope *= 6 * ROOT * CUBIC
     slope += 2 * ROOT
     slope *= x

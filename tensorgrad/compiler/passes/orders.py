@@ -1,0 +1,37 @@
+"""The order of axes in memory, where it spares a copy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorgrad.compiler.names import users_of
+from tensorgrad.compiler.program import TURNS, Instruction, Program, is_elementwise, turned
+
+
+def orders(program: Program) -> Program:
+    """What is transposed and then copied into a matrix, such as what the heads of an attention
+    answer, is made in the order of that copy, which is a view of it then."""
+    users = users_of(program)
+
+    def alone(x: Instruction) -> bool:
+        """Whether it goes into one instruction, and may lie in any order."""
+        free = is_elementwise(x) or x.function is np.matmul
+        return free and not x.order and len(users.get(x, ())) == 1
+
+    for i in program.body:
+        view = i.args[0] if i.function is np.reshape and not i.kwargs else None
+        if not isinstance(view, Instruction) or view.function not in TURNS:
+            continue
+        source = view.args[0]
+        if not isinstance(source, Instruction) or not alone(source):
+            continue
+        order = turned(view)
+        if {user.function for user in users[view]} != {np.reshape} or order[-1] != len(order) - 1:
+            continue
+        waiting = [source]
+        while waiting:
+            x = waiting.pop()
+            x.order = tuple(order)
+            if is_elementwise(x):
+                waiting += [y for y in x.operands if y.shape == x.shape and alone(y)]
+    return program
