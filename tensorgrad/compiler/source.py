@@ -87,7 +87,7 @@ INFIX = {
     operator.rshift: ">>",
 }
 PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
-VIEWS = TURNS | {np.reshape, operator.getitem}
+VIEWS = frozenset({np.transpose, np.swapaxes, np.reshape, operator.getitem})
 FINITE = [
     "import math",
     "",
@@ -382,6 +382,9 @@ class Writer:
             return f"{self.text(args[0])}.reshape({self.text(args[1])})"
         if f is np.transpose and not i.kwargs and all(x is None for x in args[1:]):
             return f"{self.text(args[0])}.T"
+        if f is np.swapaxes or (f is np.transpose and not i.kwargs):
+            axes = ", ".join(map(self.text, (*args[1:], *i.kwargs.values())))
+            return f"{self.text(args[0])}.{f.__name__}({axes})"
         return f"{self.function(f)}({self.arguments(args, i.kwargs)})"
 
     def arguments(self, args: Any, kwargs: Any) -> str:
