@@ -33,7 +33,7 @@ from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of, views
-from tensorgrad.compiler.tracer import Tracer, writing
+from tensorgrad.compiler.tracer import Tracer, example, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.calls import scope_of
 from tensorgrad.engine.node import (
@@ -133,6 +133,7 @@ class Version:
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
+        example.cache_clear()
         self.writes: list[Write] = []
         for place, x, inside in changes:
             self.writes.append(Write(place, len(parts(x)), type(x) is tuple, inside))

@@ -111,17 +111,30 @@ def has_out(i: Instruction) -> bool:
     return bool(i.shape) and (ufunc or bool(joined_in(i)))
 
 
-def in_order(program: Program, over: Collection[Instruction]) -> tuple[list[Instruction], int]:
+def in_order(
+    program: Program, over: Mapping[Instruction, Instruction]
+) -> tuple[list[Instruction], int]:
     """The body in an order in which what the checks need, and what is drawn, comes before all else,
-    and what is written over state after it; and the number of the first."""
+    and who reads state before what is written over it; and the number of the first."""
     needed = urgent(program)
-    late = set(over) - needed
+    shown, place = views(program.body), {i: k for k, i in enumerate(program.body)}
+    readers: dict[Instruction, list[Instruction]] = {x: [] for x in over.values()}
     for i in program.body:
-        if i not in needed and not late.isdisjoint(i.operands):
-            late.add(i)
+        for root in {root for x in i.operands for root in shown.get(x, (x,))}:
+            if root in readers and i not in needed:
+                readers[root].append(i)
+    rest = {i: x for i, x in over.items() if i in place and i not in needed}
+    late = {i for i, x in rest.items() if any(place[y] > place[i] for y in readers[x])}
+    before = -1
+    while before < len(late):
+        before = len(late)
+        for i in program.body if late else ():
+            if i not in needed and not late.isdisjoint(i.operands):
+                late.add(i)
+        late.update(i for i, x in rest.items() if not late.isdisjoint(readers[x]))
     first = [i for i in program.body if i in needed]
-    rest = [i for i in program.body if i not in needed and i not in late]
-    return [*first, *rest, *(i for i in program.body if i in late)], len(first)
+    soon = [i for i in program.body if i not in needed and i not in late]
+    return [*first, *soon, *(i for i in program.body if i in late)], len(first)
 
 
 WRITES = with_items, added_at

@@ -33,3 +33,36 @@ def test_what_is_read_otherwise_too_stays_as_it_was() -> None:
     x = X[..., :4]
     for found, wanted in zip(tg.compile(f, exact=True)(x), f(x), strict=True):
         assert found.tobytes() == wanted.tobytes()
+
+
+def test_the_update_of_one_parameter_is_over_before_that_of_the_next_begins() -> None:
+    values = [tg.Value(np.ones((3, 4))) for _ in range(5)]
+
+    @tg.compile
+    def step(x: Any) -> None:
+        for v in values:
+            v.data = v.data - np.sqrt(v.data + x) * np.exp(v.data)
+
+    step(np.ones(4))
+    assert step.source.count("np.empty") <= 2
+
+
+def test_who_reads_state_comes_before_what_is_written_over_it() -> None:
+    def made() -> tuple[Any, Any]:
+        a, b = tg.Value(np.ones(3)), tg.Value(np.arange(3.0))
+
+        def step(x: Any) -> None:
+            old = a.data
+            a.data = a.data * x
+            b.data = b.data + old
+
+        return step, (a, b)
+
+    (eager, wanted), (plain, found) = made(), made()
+    step = tg.compile(plain)
+    for x in (2.0, 3.0, -1.0):
+        eager(np.full(3, x))
+        step(np.full(3, x))
+    for v, w in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(v.data, w.data)
+    assert step.source.index("np.add(b, a, b)") < step.source.index("np.multiply(a, x, a)")
