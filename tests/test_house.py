@@ -68,7 +68,9 @@ def imported(tree: ast.AST, when: str) -> Iterator[tuple[str, str]]:
             case ast.ImportFrom(str(module), names) if module in modules():
                 inner = [f"{module}.{a.name}" for a in names if a.name != "__version__"]
                 yield from ((when, m if m in modules() else module) for m in inner)
-            case ast.Call(ast.Attribute(_, "import_module"), [ast.Constant(str(module)), *_]):
+            case ast.Call(ast.Attribute(_, "import_module"), [ast.Constant(str(module)), *_]) if (
+                module.startswith("tensorgrad")
+            ):
                 yield when, module
             case ast.If(ast.Name("TYPE_CHECKING")):
                 yield from imported(node, "typing")

@@ -409,11 +409,11 @@ def is_basic(index: Any) -> bool:
     for x in index if type(index) is tuple else (index,):
         kind = type(x)
         if kind is slice:
-            if not is_basic((x.start, x.stop, x.step)):
-                return False
-        elif x is not None and x is not ... and kind is not int:
-            if not issubclass(kind, np.integer):  # a tracer is none
-                return False
+            basic = is_basic((x.start, x.stop, x.step))
+        else:  # a tracer is no integer, whatever it says
+            basic = x is None or x is ... or kind is int or issubclass(kind, np.integer)
+        if not basic:
+            return False
     return True
 
 

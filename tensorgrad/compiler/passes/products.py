@@ -152,7 +152,7 @@ def layouts(program: Program) -> Program:
     """A product that meets matrices which lie in memory by columns is made to lie so too, as
     (x y)ᵀ = yᵀ xᵀ: what runs along both takes half the time. Not where its transpose is then
     multiplied by what lies by columns: BLAS is a third slower with rows times rows."""
-    slow = set()
+    slow: set[Instruction] = set()
     for i in program.body:
         if i.function is np.matmul and getattr(i.args[1], "order", ()) == (1, 0):
             slow.update(x for x in straight(i.args[0])[:1] if isinstance(x, Instruction))
