@@ -256,8 +256,10 @@ def one_of(
     return [whole, *(changed(x, operator.getitem, (whole, k), {}) for k, x in enumerate(outs))]
 
 
-SMALL = 1 << 19
-"""The bytes of an array up to which it stays in the cache as it is."""
+SMALL = 1 << 21
+"""The bytes of an array up to which blocks save nothing: a processor's last cache holds several
+such arrays, and whole ones are fewer calls. (A transformer's step, with arrays of 1.5 MB, takes 4 %
+more in blocks; GELU takes as long at 3 MB, .9 at 6 and .8 at 12.)"""
 
 
 def chains(program: Program) -> Program:
