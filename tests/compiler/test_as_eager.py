@@ -334,6 +334,28 @@ def test_writes_and_what_is_full_of_a_number(f: Any) -> None:
     assert_same(tg.compile(f)(X), f(X))
 
 
+def test_a_number_that_was_computed_is_an_index() -> None:
+    f = lambda x, k: (
+        x[np.argmax(x[0])],
+        x[k],
+        x[np.argmax(x[1]), 1:],
+        tg.grad(lambda v: v[k, 0])(x),
+    )
+    g = tg.compile(f)
+    for k in (0, 2):
+        assert_same(g(X[:, :3][::-1] + k, k), f(X[:, :3][::-1] + k, k))
+
+
+@pytest.mark.nightly
+def test_a_hundred_thousand_operations() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(50_000):
+            x = x * 0.999 + 0.001
+        return x
+
+    assert_same(tg.compile(f, exact=True)(X), f(X))
+
+
 def test_a_product_of_two_precisions_is_added_to_an_array() -> None:
     x, y, c = X[:, :3], X[:3].astype(np.float32), X * 1
     assert_same(tg.compile(lambda *a: a[2] * 2 + a[0] @ a[1])(x, y, c), c * 2 + x @ y, bits=False)
