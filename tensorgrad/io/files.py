@@ -9,8 +9,9 @@ from pathlib import Path
 PathLike = str | os.PathLike[str]
 
 
-def write(path: PathLike, content: bytes | str) -> None:
+def write(path: PathLike, content: bytes | str, wait: bool = True) -> None:
     """Write a file, text in UTF-8: beside it first, then, once it is on the disk, in its place.
+    Without `wait` the system may put it on the disk later, for who can see that it was cut off.
 
     OSError if it cannot be written; what was there before then stays.
     """
@@ -21,7 +22,8 @@ def write(path: PathLike, content: bytes | str) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if wait:
+                os.fsync(file.fileno())
         temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
         os.replace(temporary, target)
     finally:

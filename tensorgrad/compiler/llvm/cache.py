@@ -41,7 +41,7 @@ def cached(source: str, make: Callable[[], bytes]) -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_private(path.parent):
             tidy(path.parent)
-            write(path, sealed(key.digest(), code) + code)
+            write(path, sealed(key.digest(), code) + code, wait=False)
     except OSError:
         pass  # a folder that is not ours to write in: it is compiled again next time
     return code
