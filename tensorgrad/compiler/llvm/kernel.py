@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -86,6 +87,15 @@ class Cell:
         self.dims: Any = None
 
 
+class Slices(NamedTuple):
+    """A cell whose rows are sums of rows of others, `parts`: those from `first` to `end`, along
+    `row`, are all rows of a part, along its own."""
+
+    cell: Cell
+    row: Axis
+    parts: tuple[tuple[Cell, Axis, int, int], ...]
+
+
 class Place:
     """Where a cell is in memory: a pointer, and its strides by dim, in entries."""
 
@@ -109,6 +119,8 @@ def admits(i: Instruction) -> bool:
         return False
     if is_reduction(f):
         return f.__self__ in REDUCTIONS and reduces(i)
+    if f is programs.sum_of_slices:
+        return all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args[2])
     if isinstance(f, np.ufunc):
         return f in OPERATIONS and not i.kwargs and admits_ufunc(i)
     if any(not known(x) for x in i.args if not isinstance(x, (tuple, type, np.dtype))):
@@ -176,17 +188,21 @@ class Plan:
     def __init__(self, program: Program, layouts: Sequence[tuple[int, ...]]) -> None:
         self.cells: list[Cell] = []
         self.shown: dict[Instruction, tuple[Cell, Axes]] = {}
+        self.slices: list[Slices] = []
         self.inputs = [self.read(i) for i in program.inputs]
         for i in program.body:
             self.shown[i] = self.cell_of(i)
         self.outputs = [self.shown[x] for x in program.outputs]
         axes = self.in_order(layouts)
         self.split(axes)
-        for cell in (*(c for c, _ in self.inputs), *self.cells):
+        for cell in self.every():
             cell.axes, cell.over = ([a.root() for a in x] for x in (cell.axes, cell.over))
             if len({*cell.axes}) < len(cell.axes):
                 raise Refused("an array that is indexed twice by one axis")
         self.axes = axes
+
+    def every(self) -> list[Cell]:
+        return [*(c for c, _ in self.inputs), *self.cells, *(x.cell for x in self.slices)]
 
     def read(self, i: Instruction) -> tuple[Cell, Axes]:
         axes = tuple(Axis(n) if n > 1 else None for n in i.shape or ())
@@ -201,6 +217,8 @@ class Plan:
         f = i.function
         if is_reduction(f):
             return self.reduction(i)
+        if f is programs.sum_of_slices:
+            return self.sum_of_slices(i)
         if f is programs.converted:
             args, old, new = i.args[:1], i.args[0].dtype, np.dtype(i.dtype)
             return self.each(i, args, [old], lambda x: converted(x, old, new), 1)
@@ -259,6 +277,21 @@ class Plan:
             made = self.add(new, axes, lambda b, x, old=made.dtype: converted(x, old, new), [made])
         kept = bool(i.kwargs.get("keepdims"))
         return made, tuple(a for k, a in enumerate(axes) if kept or k not in along)
+
+    def sum_of_slices(self, i: Instruction) -> tuple[Cell, Axes]:
+        assert i.shape is not None
+        own: list[Axis | None] = [Axis(n) if n > 1 else None for n in i.shape]
+        parts = []
+        for x, (first, end) in zip(i.args[2], i.args[1]):
+            cell, axes = self.shown[x]
+            own[1:] = [merged(a, b) for a, b in zip(own[1:], axes[1:])]
+            if not axes[0] or not own[0]:
+                raise Refused("a slice of one row")
+            parts.append((cell, axes[0], first, end))
+        made = Cell(i.dtype, own)
+        assert own[0] is not None
+        self.slices.append(Slices(made, own[0], tuple(parts)))
+        return made, tuple(own)
 
     def in_order(self, layouts: Sequence[tuple[int, ...]]) -> list[Axis]:
         """The dims: those of outputs and inputs as they lie in memory, then those of others, beside
@@ -354,6 +387,9 @@ class Nest:
         self.number = {cell: k for k, cell in enumerate(work)}
         self.at: dict[int, Any] = {}
         self.emit(0, work, {})
+        self.whole = {*(cell for cell, _ in plan.inputs), *(cell for cell, _ in plan.outputs)}
+        for slices in plan.slices:
+            self.add_slices(slices)
         self.b.ret_void()
         self.top.branch(function.blocks[1])
         self.cost = sum(
@@ -370,7 +406,7 @@ class Nest:
                 parts.append([axis])
         self.dim = {axis: k for k, part in enumerate(parts) for axis in part}
         self.last = {part[-1] for part in parts}
-        for cell in (*(c for c, _ in plan.inputs), *plan.cells):
+        for cell in plan.every():
             cell.dims = frozenset(self.dim[a] for a in cell.axes)
             cell.over = frozenset(self.dim[a] for a in cell.over)
         return [math.prod(axis.size for axis in part) for part in parts]
@@ -476,6 +512,45 @@ class Nest:
         else:
             self.store(cell, number(self.b, cell.start, cell.dtype))
 
+    # slices
+
+    def add_slices(self, slices: Slices) -> None:
+        """Between rows where a part begins or ends, the same parts are added: a loop for each."""
+        cell, row, parts = slices
+        ends = sorted({0, row.size, *(n for *_, first, end in parts for n in (first, end))})
+        for low, high in pairwise(ends):
+            there = [part for part in parts if part[2] <= low and high <= part[3]]
+            self.add_rows(cell, [self.dim[row.root()], *sorted(cell.dims)], low, high, there)
+
+    def add_rows(self, cell: Cell, dims: list[int], low: int, high: int, parts: Any) -> None:
+        row, *rest = dims
+        rest = [d for d in rest if d != row]
+        with self.loop(row, low, high):
+            self.add_entries(cell, row, rest, parts)
+
+    def add_entries(self, cell: Cell, row: int, dims: list[int], parts: Any) -> None:
+        if dims:
+            with self.loop(dims[0]):
+                self.add_entries(cell, row, dims[1:], parts)
+            return
+        total = number(self.b, 0, cell.dtype)
+        for part, axis, first, _ in parts:
+            own = self.dim[axis.root()]
+            self.at[own] = self.b.sub(self.at[row], ir.Constant(I64, first), flags=("nsw",))
+            total = total + self.again(part, {})
+        self.store(cell, total)
+
+    def again(self, cell: Cell, env: dict[Cell, Term]) -> Term:
+        """The number of a cell, from what is in the arrays."""
+        if cell not in env:
+            if cell in self.whole and cell in self.place:
+                env[cell] = self.load(cell)
+            elif cell.over or cell.make is None:
+                raise Refused("a slice of what depends on a sum")
+            else:
+                env[cell] = cell.make(self.b, *[self.again(x, env) for x in cell.operands])
+        return env[cell]
+
     # single numbers
 
     def compute(self, cell: Cell, env: dict[Cell, Term]) -> None:
@@ -514,19 +589,19 @@ class Nest:
         self.b.store(self.b.zext(x.v, kind) if cell.dtype.kind == "b" else x.v, self.address(cell))
 
     @contextmanager
-    def loop(self, dim: int) -> Iterator[None]:
-        """What is written in the block is done for each index."""
+    def loop(self, dim: int, first: int = 0, end: int = 0) -> Iterator[None]:
+        """What is written in the block is done for each index, from the first to the end."""
         b, before = self.b, self.b.block
         head = b.append_basic_block()
         b.branch(head)
         b.position_at_end(head)
         self.at[dim] = i = b.phi(I64)
-        i.add_incoming(ir.Constant(I64, 0), before)
+        i.add_incoming(ir.Constant(I64, first), before)
         yield
         following = b.add(i, ir.Constant(I64, 1), flags=("nuw", "nsw"))
         i.add_incoming(following, b.block)
         after = b.append_basic_block()
-        more = b.icmp_unsigned("<", following, ir.Constant(I64, self.sizes[dim]))
+        more = b.icmp_unsigned("<", following, ir.Constant(I64, end or self.sizes[dim]))
         b.cbranch(more, head, after)
         b.position_at_end(after)
 
@@ -542,7 +617,7 @@ def by_axis(axes: Axes, strides: Sequence[int]) -> dict[Axis, int]:
 
 def joined(a: Axis, b: Axis, plan: Plan, given: Sequence[dict[Axis, int]]) -> bool:
     """Whether two dims can be one: everybody has both or none, one after the other in memory."""
-    for cell in (*(c for c, _ in plan.inputs), *plan.cells):
+    for cell in plan.every():
         if (a in cell.axes) != (b in cell.axes) or (a in cell.over) != (b in cell.over):
             return False
     return all(x[a] == x[b] * b.size for x in given if a in x)
