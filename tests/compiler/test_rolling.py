@@ -178,3 +178,19 @@ def test_totals_on_the_way_that_others_read_are_made() -> None:
 
     x = np.random.default_rng(0).normal(size=20)
     np.testing.assert_allclose(tg.compile(f)(x), f(x), rtol=1e-13)
+
+
+def test_gradients_of_entries_are_added_up_as_numbers() -> None:
+    def loss(w: Any, table: Any, points: Any) -> Any:
+        scores = [
+            np.tanh(w[0] * a + w[1] * b + w[2]) * table[1, 2] + table[0, 0] for a, b in points
+        ]
+        return sum(s * s for s in scores) * 0.05 + np.sum(w * table[1])
+
+    rng = np.random.default_rng(0)
+    w, table, points = rng.normal(size=3), rng.normal(size=(2, 3)), rng.normal(size=(20, 2))
+    gradient = tg.grad(loss, argnums=(0, 1))
+    compiled = tg.compile(gradient)
+    for found, wanted in zip(compiled(w, table, points), gradient(w, table, points)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert len(compiled.source.partition("def step")[2].splitlines()) < 60

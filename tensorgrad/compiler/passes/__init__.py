@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from tensorgrad.compiler.passes import (
+    entries,
     factors,
     fusion,
     loops,
@@ -27,7 +28,7 @@ EXACT: tuple[Pass, ...] = (
 )
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
-    *(loops.loops, rolling.rolling),
+    *(loops.loops, entries.sums_of_entries, rolling.rolling),
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
     *(slices.sums_of_slices, factors.factors),
