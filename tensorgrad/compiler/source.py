@@ -12,6 +12,7 @@ import math
 import operator
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -723,11 +724,19 @@ class Writer:
         """The lines of a loop, whose step is written by a writer that knows all names."""
         scan, results = i.function, self.parts.get(i, {})
         program = scan.program
-        inner = Writer(program, {}, self.buffers, 0)
-        inner.taken, inner.last, inner.known = self.taken, self.last, self.known
-        inner.constants, inner.setup = self.constants, self.setup
         given, carry, tables = scan.parted([*map(self.text, i.args)])
         reads, carried, entries = scan.parted(program.inputs)
+        handed = program.outputs[: scan.carry]
+        of = views(program.body)
+        shown = Counter(root for x in found_in(handed) for root in of.get(x, {x}))
+        over = {  # the next of what shares no memory with others may be written over the last
+            x: last
+            for x, last in zip(handed, carried)
+            if isinstance(x, Instruction) and x.function and x not in of and shown[x] == 1
+        }
+        inner = Writer(program, over, self.buffers, 0)
+        inner.taken, inner.last, inner.known = self.taken, self.last, self.known
+        inner.constants, inner.setup = self.constants, self.setup
         inner.names = dict(zip(reads, given))
         names = [self.new("carry") for _ in carried]
         inner.names.update(zip(carried, names))
@@ -736,7 +745,10 @@ class Writer:
         body = [f"{inner.names[x]} = {table}[{t}]" for x, table in zip(entries, tables)]
         body += inner.body()
         self.nbytes += inner.nbytes
-        lines = [f"{name} = {x}" for name, x in zip(names, carry)]
+        lines = [
+            f"{name} = {x}.copy()" if before in inner.written else f"{name} = {x}"
+            for name, x, before in zip(names, carry, carried)
+        ]
         stacked = []
         for k, y in enumerate(program.outputs[scan.carry :], start=scan.carry):
             name = self.new(results[k].name or "ys") if k in results else ""
@@ -745,15 +757,16 @@ class Writer:
                 shape = scan.steps, *np.shape(y)
                 lines.append(f"{name} = np.empty({shape!r}, {np.dtype(y.dtype).str!r})")
                 body.append(f"{name}[{t}] = {inner.text(y)}")
-        if names:
-            handed = ", ".join(map(inner.text, program.outputs[: scan.carry]))
-            body.append(f"{', '.join(names)} = {handed}")
+        pairs = [(name, inner.text(x)) for name, x in zip(names, handed) if name != inner.text(x)]
+        if pairs:
+            body.append(" = ".join(", ".join(several) for several in zip(*pairs)))
         steps = f"range({scan.steps})" + "[::-1]" * scan.reverse
-        lines += [f"for {t} in {steps}:", *(f"    {line}" for line in body)]
+        lines += [f"for {t} in {steps}:", *(f"    {line}" for line in body or ["pass"])]
         for k, name in enumerate([*names, *stacked]):
             if k in results:
                 self.names[results[k]] = name
-                if k < scan.carry and np.shape(program.outputs[k]):
+                owned = k >= scan.carry or carried[k] in inner.written
+                if not owned and np.shape(program.outputs[k]):
                     lines.append(f"{name} = {name}.copy()")
         self.release(ends)
         return "\n".join(lines)
