@@ -104,6 +104,17 @@ def test_a_carry_that_stays_is_another_array_than_at_the_beginning() -> None:
     assert_near((v, w), (H + 2, H + 1))
 
 
+def test_what_is_the_same_at_each_step_is_made_before_the_loop() -> None:
+    def f(w: Any, xs: Any) -> Any:
+        return tg.scan(lambda c, x: (c * x + np.exp(w), np.exp(w)), w, xs)
+
+    compiled = tg.compile(f)
+    assert_near(compiled(H, XS), f(H, XS))
+    first, _, rest = compiled.source.partition("for t in")
+    assert first.count("np.exp") == 1
+    assert "np.exp" not in rest
+
+
 def test_loops_are_in_loops() -> None:
     def nested(w: Any, h: Any, rows: Any) -> Any:
         def outer(h: Any, xs: Any) -> Any:
