@@ -138,7 +138,7 @@ def scalars(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
                 f"{name} {time_text(r['numbers']['seconds'])} "
                 f"({base / r['numbers']['seconds']:,.0f} times as fast)"
                 for name, r in row.items()
-                if name in (OURS, COMPILED, LLVM)
+                if name.startswith(OURS) and "to compile" not in name
             )
             yield f"{title}: micrograd {row[MICROGRAD]['measured']}, {', '.join(each)}."
         if COPY in row:
@@ -157,10 +157,11 @@ def targets(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 
 def compilation(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
-    yield "| step | NumPy | llvm |"
-    yield "|---|---|---|"
+    yield "| step | NumPy | llvm | llvm, with kernels on disk |"
+    yield "|---|---|---|---|"
     for title, row in rows.items():
-        cells = [costs(row.get(f"{name}: to compile")) for name in (COMPILED, LLVM)]
+        whats = (f"{COMPILED}: to compile", f"{LLVM}: to compile", f"{LLVM}: to compile, again")
+        cells = [costs(row.get(what)) for what in whats]
         yield f"| {title} | {' | '.join(cells)} |"
 
 

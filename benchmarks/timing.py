@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 
 BLOCK = 0.008  # seconds: long against the clock's resolution, short against disturbances
-BUDGET = 20  # seconds of a benchmark's rounds, if they are many
+BUDGET = 12  # seconds of a benchmark's rounds, if they are many
 PAUSE = 0.03  # seconds: OpenBLAS threads spin for 2²⁶ cycles (26 ms) after a product, then sleep
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 ONE_THREAD = {
