@@ -181,6 +181,25 @@ def test_hessians_and_forward_mode() -> None:
         np.testing.assert_allclose(x, e, rtol=1e-10)
 
 
+CONTRACTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
+    "linear": (lambda w, X: F.linear(X, w), draw(2, 3)),
+    "einsum": (lambda w, X: np.einsum("ni,ji->nj", X, w), draw(2, 3)),
+    "tensordot": (lambda w, X: np.tensordot(X, w, 1), draw(3, 2)),
+    "convolution": (lambda w, X: F.conv1d(X[:, None], w), draw(2, 1, 2)),
+    "attention": (lambda w, X: F.scaled_dot_product_attention(X * w, X, X), draw(3)),
+}
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+def test_products_with_hessians_of_sums_of_products(name: str) -> None:
+    f, w = CONTRACTIONS[name]
+    products = [
+        tg.hvp(lambda w, X=X: (f(w, X) ** 3).mean(), (w,), (np.cos(w),))
+        for X in (da.from_array(ROWS, chunks=(11, 2)), ROWS)
+    ]
+    np.testing.assert_allclose(products[0].compute(), products[1], rtol=1e-10)
+
+
 def test_care_is_taken_inside_of_chunks() -> None:
     """As without chunks: 0 adds 0 where a factor is infinite, in products and sums of products."""
 

@@ -140,7 +140,7 @@ def contraction_in_chunks(
         y = recorded(call, [*terms[:i], x, *terms[i + 1 :]])
         return cotangents({y.node: c}, keep, [x.node])[x.node]
 
-    op = Primitive(forward, Each(rule), getattr(function, "name", function.__name__))
+    op = Primitive(forward, Each(rule), getattr(function, "name", "contraction"))
     return apply(op, [bare(args[i]) for i in places], {})
 
 
