@@ -119,6 +119,10 @@ def test_the_user_computes_at_the_border() -> None:
 ROWS, FEATURES = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
 USES: dict[str, tuple[Callable[..., Any], Any]] = {
     "classes": (lambda w, X, c: F.cross_entropy(X @ w, c), draw(3, 4)),
+    "classes with weights": (
+        lambda w, X, c: F.cross_entropy(X @ w, c - 1, weight=np.arange(1.0, 5), ignore_index=-1),
+        draw(3, 4),
+    ),
     "log-likelihood of classes": (
         lambda w, X, c: F.nll_loss(F.log_softmax(X @ w), c, reduction="sum"),
         draw(3, 4),

@@ -22,6 +22,7 @@ from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, module_of
 from tensorgrad.nn.shape import pairwise_distance
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.index import take_along_axis
 from tensorgrad.ops.nn.activation import floats
 from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot, pair
 from tensorgrad.transforms.derivatives import stop_gradient
@@ -157,9 +158,10 @@ def _of_targets(weight: Any, y: Any, counts: Any, like: Any, classes: int) -> An
 
 
 def _taken(weight: Any, y: Any) -> Any:
-    """The weight of each class number; inside vmap too, where an array takes no Value as index."""
+    """The weight of each class number; inside vmap too, where an array takes no Value as index, and
+    where the numbers are chunked."""
     table = np.broadcast_to(weight, (*y.shape, weight.size))
-    return np.take_along_axis(table, y[..., None], -1)[..., 0]
+    return take_along_axis(table, y[..., None], axis=-1)[..., 0]
 
 
 def _of_classes(weight: Any, like: Any, classes: int) -> Any:
