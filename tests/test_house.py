@@ -162,6 +162,13 @@ def test_every_public_name_is_there(module: str) -> None:
     assert fresh(f"import {module} as m; print(*(n for n in {names} if not getattr(m, n)))") == []
 
 
+def test_a_public_name_is_that_of_what_it_names() -> None:
+    """No other module that `__getattr__` asks before has the name for something else."""
+    own = "getattr(m, n).__name__.rpartition('.')[2]"
+    names = f"(n for n in m.__all__ if n != 'scipy' and {own} != n)"
+    assert fresh(f"import tensorgrad as m; print(*{names})") == []
+
+
 @pytest.mark.parametrize("name", ["graph", "explain", "report", "stepper"])
 def test_a_function_of_viz_is_not_hidden_by_the_folder_of_its_name(name: str) -> None:
     code = f"from tensorgrad.viz.{name}.{name} import {name}; import tensorgrad as tg; "

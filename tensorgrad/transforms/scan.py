@@ -21,11 +21,11 @@ from tensorgrad.transforms.custom import one_node
 from tensorgrad.transforms.tree import LONE, NAMESPACE, Rebuild, flatten, loaded
 from tensorgrad.value import Value, as_constant
 
-Step = Callable[[Any, Any], tuple[Any, Any]]
+Body = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def scan(
-    f: Step, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False
+    f: Body, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False
 ) -> tuple[Any, Any]:
     """`carry, y = f(carry, x)` for each `x` along the first axis of `xs`: the last carry, and all
     `y` stacked along a first axis (JAX's function of this name).
@@ -55,7 +55,7 @@ def scan(
 class Loop:
     """One call of `scan`: the leaves of its arguments, and the containers that they are from."""
 
-    def __init__(self, f: Step, init: Any, xs: Any, length: int | None, reverse: bool) -> None:
+    def __init__(self, f: Body, init: Any, xs: Any, length: int | None, reverse: bool) -> None:
         self.f, self.reverse, self.structure = f, reverse, structure(init)
         carry, self.as_carry = flatten(init)
         self.carry = [x if hasattr(x, "dtype") else as_array(x)[()] for x in carry]
