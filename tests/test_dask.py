@@ -490,7 +490,7 @@ def test_every_primitive_works_in_chunks_or_is_refused_by_name(name: str) -> Non
     done = []
 
     @given(cases(registry[name]))
-    @settings(max_examples=8, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=4, derandomize=True, database=None, phases=[Phase.generate])
     def each(case: Any) -> None:
         if case.domain.make:
             operands = [*map(np.asarray, case.domain.make(*case.operands))]
@@ -512,7 +512,9 @@ def test_every_primitive_works_in_chunks_or_is_refused_by_name(name: str) -> Non
                 for x, (_, e) in zip(dask.compute(*(x for x, _ in pairs)), pairs):
                     close = 1e-3 if any(x.dtype == np.float32 for x in case.operands) else 1e-8
                     np.testing.assert_allclose(x, e, rtol=close, atol=close)
-                done.extend([case] * bool(found))
+                if found:
+                    done.append(case)
+                    break  # one chunk is for what wants that
 
     each()
     assert bool(done) is (name not in REFUSED)
