@@ -4,7 +4,6 @@ A program that is saved brings this file along, which therefore needs NumPy alon
 """
 
 import ctypes
-import importlib
 import importlib.util
 from collections.abc import Callable
 from functools import cache, partial
@@ -127,9 +126,10 @@ def by_scipy(
 ) -> Callable[..., None]:
     """The same by SciPy's BLAS, whose matrices lie by columns: cᵀ ← β cᵀ + α yᵀ xᵀ."""
     try:
-        gemm = getattr(importlib.import_module("scipy.linalg.blas"), TYPES[char][0])
+        from scipy.linalg import blas
     except ImportError:
         return plain
+    gemm = getattr(blas, TYPES[char][0])
 
     def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1) -> None:
         if c.flags.carray and beta:

@@ -29,7 +29,7 @@ def test_a_product_is_added_in_place(
     if whose != "NumPy":
         monkeypatch.setattr(blas, "routine", lambda char: (None, None))
     if whose == "none":
-        monkeypatch.setitem(sys.modules, "scipy.linalg.blas", None)
+        monkeypatch.setitem(sys.modules, "scipy.linalg", None)
     for x_turned, y_turned, beta in itertools.product([0, 1], [0, 1], [None, -0.5]):
         c, x, y = (RNG.normal(size=shape).astype(dtype) for shape in ((2, 5), (2, 3), (3, 5)))
         wanted = (1.0 if beta is None else beta) * c + 0.25 * (x @ y)
@@ -164,3 +164,17 @@ def test_a_parameter_that_its_own_product_reads_is_not_written_meanwhile() -> No
 
     tg.compile(step)()
     np.testing.assert_allclose(w.data, wanted)
+
+
+def test_a_product_of_much_larger_matrices_is_made() -> None:
+    w = Value(np.ones((2, 2)))
+
+    def descend(x: Any, w: Any = w) -> None:
+        np.sum((x @ w) ** 2).backward()
+        w.data = w.data - 0.1 * w.grad
+        w.grad = None
+
+    for rows in 5, 10_000:
+        step = tg.compile(descend)
+        step(np.ones((rows, 2)))
+        assert ("add_product" in step.source) == (rows == 5)

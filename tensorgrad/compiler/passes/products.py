@@ -4,6 +4,7 @@ something else around it becomes one call.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -53,20 +54,13 @@ def straight(x: Any) -> tuple[Any, bool]:
     return x, turned
 
 
-def unchecked(program: Program, found: dict[Instruction, Any]) -> Program:
-    """The program, whose checks of what is not made any more are checks of what it is made of."""
-    checks = [x for x in program.checks if x not in found]
-    factors = [straight(y)[0] for x in program.checks if x in found for y in found[x]]
-    factors = [*dict.fromkeys((*program.factors, *factors))]
-    return Program(program.inputs, program.body, program.outputs, checks, factors)
-
-
 def accumulation(program: Program) -> Program:
     """c + a (x y) is one call, where nobody needs the product x y itself: p - lr xᵀd, or a velocity
-    that gains a gradient. What was to be finite of the product is asked of x and y.
+    that gains a gradient. What was to be finite of the product is asked of x and y, if they are
+    not so large that to look at them takes longer than what is left out.
     """
-    read = uses(program)
-    gone: dict[Instruction, Any] = {}
+    read, checks = uses(program), dict.fromkeys(program.checks)
+    factors = dict.fromkeys(program.factors)
 
     def once(x: Any) -> bool:
         return isinstance(x, Instruction) and read[x] == 1
@@ -81,9 +75,14 @@ def accumulation(program: Program) -> Program:
                 continue
             if not (c.shape == g.shape and {x.dtype for x in (c, g, *g.args)} == {i.dtype}):
                 continue
-            gone[g] = g.args
             beta, whole = scaled(c) if once(c) else (None, c)
             (x, x_turned), (y, y_turned) = map(straight, g.args)
+            if g in checks:
+                new = sum(size(z) for z in {x, y} if z not in factors)
+                if new > max(CHEAP, DEAR * size(g)):
+                    continue
+                del checks[g]
+                factors.update({x: None, y: None})
             turned = {"x_turned": True} if x_turned else {}
             turned |= {"y_turned": True} if y_turned else {}
             alpha = 1 if s is None else s
@@ -91,7 +90,18 @@ def accumulation(program: Program) -> Program:
             return changed(i, plus_product, (*args, beta) if beta is not None else args, turned)
         return i
 
-    return unchecked(rewritten(program, rule), gone)
+    program = rewritten(program, rule)
+    program.checks, program.factors = [*checks], [*factors]
+    return program
+
+
+DEAR, CHEAP = 3, 1 << 14
+"""How often a gradient is gone through if it is made: to scale, to add, to see that it is finite;
+and how many entries are looked at in the time of a call."""
+
+
+def size(x: Any) -> int:
+    return math.prod(x.shape)
 
 
 def negated(s: Any) -> Any:
@@ -103,14 +113,16 @@ def negated(s: Any) -> Any:
 def sums(program: Program) -> Program:
     """The sum of a matrix's rows, as of a bias's gradient, is its product with ones, or with a
     number where it is multiplied by one; and so is the sum of the entries of each of short rows."""
-    read = uses(program)
+    read, checks = uses(program), dict.fromkeys(program.checks)
     found: dict[Instruction, Instruction] = {}
-    gone: dict[Instruction, Any] = {}
     known: dict[Any, Any] = {}
     for i in program.body:
         s, total = scaled(i)
         if s is not None and total in found and read[total] == 1 and len(total.shape) == 1:
-            gone[total] = total.args
+            if total in checks:
+                del checks[total]
+                if total.args[0] not in program.factors:
+                    checks[i] = None
         elif is_sum(i):
             s, total = 1, i
         else:
@@ -125,7 +137,10 @@ def sums(program: Program) -> Program:
         product = Instruction(np.dot, args, None, (rest,), d.dtype, i.name, i.scope)
         flat = i.shape == product.shape
         found[i] = product if flat else changed(i, np.reshape, (product, i.shape), {})
-    return unchecked(rewritten(program, lambda i: found.get(i, i)), gone)
+    factors = program.factors
+    program = rewritten(program, lambda i: found.get(i, i))
+    program.checks, program.factors = [*checks], factors
+    return program
 
 
 SHORT = 64
