@@ -68,16 +68,36 @@ class Loop:
 
     def __init__(self, fused: Fused) -> None:
         self.program: Program = fused.program
-        self.n = rows_of(self.program.body[0])
         self.by_rows = {x for i in self.program.body for x in i.operands if follows(i, x)}
+        self.lead = self.long()
+        self.n = rows_of(self.program.body[0])
+        if self.lead:
+            self.n = self.program.body[0].shape[len(self.lead)]  # type: ignore[index]
         self.slots: list[tuple[tuple[int, ...], Any]] = []
         self.slot: dict[Instruction, int] = {}
         self.share()
         seen = [x for x in (*self.program.inputs, *self.program.outputs) if self.is_block(x)]
-        rows = [*(((x.shape or ())[1:], x.dtype) for x in seen), *self.slots]
+        rows = [*((self.row(x), x.dtype) for x in seen), *self.slots]
         total = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in rows)
         count = max(1, min(self.n, BUDGET // max(1, total)))
         self.rows = 1 << (count.bit_length() - 1)
+
+    def long(self) -> tuple[int, ...]:
+        """The axes before the one that is taken in blocks: some, where a row is too long for the
+        cache, and all arrays are of one shape, but for numbers."""
+        shape, *others = {x.shape or () for x in (*self.program.body, *self.by_rows)}
+        whole = any(x.shape for x in self.program.inputs if x not in self.by_rows)
+        if others or whole or any(map(ends, self.program.body)):
+            return ()
+        size = sum(np.dtype(x.dtype).itemsize for x in (*self.by_rows, *self.program.outputs))
+        depth = 0
+        while depth < len(shape) - 1 and size * math.prod(shape[depth + 1 :]) > BUDGET:
+            depth += 1
+        return shape[:depth]
+
+    def row(self, x: Instruction) -> tuple[int, ...]:
+        """The shape of one of the rows that it is taken in blocks of."""
+        return (x.shape or ())[len(self.lead) + 1 :]
 
     def is_block(self, x: Instruction) -> bool:
         """Whether an input, or an output, is an array that the loop takes rows of."""
@@ -94,7 +114,7 @@ class Loop:
                 for x in done:
                     free.setdefault(self.slots[self.slot[x]], []).append(self.slot[x])
             if i not in outputs and has_slot(i):
-                key = (i.shape or ())[1:], i.dtype
+                key = self.row(i), i.dtype
                 if not free.get(key):
                     free[key] = [len(self.slots)]
                     self.slots.append(key)
@@ -144,14 +164,16 @@ class Loop:
                 names[i] = writer.new(i.name or "v")
                 body.append(f"{names[i]} = {writer.expression(i)}")
         writer.give_back(blocks)
-        return [
-            *before,
+        r = f"slice(i, i + {step})"
+        lines = [
             f"for i in range(0, {n}, {step}):  # in blocks that stay in the cache",
-            f"    r = slice(i, i + {step})",
+            f"    r = (*at, {r})" if self.lead else f"    r = {r}",
             *(f"    {name} = {view}" for name, view in views.items()),
             *(f"    {line}" for line in body),
-            *after,
         ]
+        if self.lead:
+            lines = [f"for at in np.ndindex{self.lead}:", *(f"    {line}" for line in lines)]
+        return [*before, *lines, *after]
 
     def slices(self, writer: Writer, i: Instruction, name: str) -> tuple[list[str], list[str]]:
         """The lines before the loop, and in it, of a sum of slices. What a block adds to, beyond

@@ -282,7 +282,7 @@ class Writer:
         self.names: dict[Instruction, str] = {}
         self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
         if any(isinstance(i.function, Fused) for i in program.body):
-            self.taken |= {"i", "r"}  # of loops
+            self.taken |= {"i", "r", "at"}  # of loops
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}

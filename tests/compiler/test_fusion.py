@@ -387,3 +387,17 @@ def test_what_a_view_shows_is_not_written_over() -> None:
     a, x = np.random.default_rng(0).normal(size=(2, 50, 50))
     with small_blocks():
         np.testing.assert_array_equal(tg.compile(f, exact=True)(a, x), f(a, x))
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (3, 700), (2, 3, 2, 300), (2, 3, 200, 40)])
+def test_rows_too_long_for_the_cache_are_taken_in_blocks(shape: tuple[int, ...]) -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, *shape))
+
+    def f(x: Any, at: Any) -> Any:
+        return np.where(x > 0, np.tanh(x * at + 1), at) ** 2
+
+    with small_blocks():
+        step = tg.compile(f, exact=True)
+        np.testing.assert_array_equal(step(x, y), f(x, y))
+        np.testing.assert_array_equal(step(x.T.copy().T, y), f(x, y))
+    assert "for at in np.ndindex" in step.source
