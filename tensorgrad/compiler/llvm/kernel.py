@@ -136,10 +136,10 @@ def kind_of_any(x: Instruction) -> Any:
 
 
 def known(x: Any) -> bool:
-    """Whether an argument is computed with: a result, or one constant number."""
+    """Whether an argument is computed with: a result, or constant real numbers."""
     if isinstance(x, Instruction) or type(x) in (int, float, bool):
         return True
-    return isinstance(x, (np.ndarray, np.generic)) and x.size == 1 and kind_of(x.dtype) is not None
+    return isinstance(x, (np.ndarray, np.generic)) and x.size > 0 and kind_of(x.dtype) is not None
 
 
 def reduces(i: Instruction) -> bool:
