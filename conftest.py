@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -11,6 +13,10 @@ import pytest
 # For the workers, which load NumPy later: a process for each core is enough, and threads of small
 # products that wait for each other take up to 20 times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Machine code is no test's own, and not for the user's cache.
+os.environ.setdefault(
+    "TENSORGRAD_CACHE", os.path.join(tempfile.gettempdir(), f"tensorgrad-{getpass.getuser()}")
+)
 
 from tensorgrad.engine.primitive import implementations, registry
 
