@@ -194,6 +194,7 @@ CONTRACTIONS: dict[str, tuple[Callable[..., Any], Any]] = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", CONTRACTIONS)
 def test_products_with_hessians_of_sums_of_products(name: str) -> None:
     f, w = CONTRACTIONS[name]
@@ -332,6 +333,7 @@ def test_a_step_reads_the_data_once() -> None:
     assert type(w.data) is np.ndarray
 
 
+@pytest.mark.nightly
 def test_searches_over_chunked_data_find_what_they_find_in_memory() -> None:
     for method in (
         lambda p: optim.LBFGS(p, max_iter=3, line_search_fn="strong_wolfe"),
@@ -407,6 +409,7 @@ def test_chunks_say_what_does_not_fit() -> None:
         [*data.Chunks(X[keep], da.from_array(FEATURES, chunks=5)[keep[::-1]])]
 
 
+@pytest.mark.nightly
 def test_fit_learns_from_chunks_and_from_all_at_once() -> None:
     X, c = da.from_array(ROWS, chunks=(5, 3)), da.from_array((ROWS[:, 0] > 0) * 1, chunks=5)
     for batches in ((X, c), [(X, c)]):
