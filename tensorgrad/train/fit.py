@@ -17,7 +17,7 @@ from tensorgrad.train import metrics
 from tensorgrad.train.batches import Counted, as_batches, classifies, first_of, validation_sets
 from tensorgrad.train.callbacks import Checkpoint, OnEpoch
 from tensorgrad.train.history import Epoch, History
-from tensorgrad.train.run import Callback, Run
+from tensorgrad.train.run import Callback, Run, overridden
 from tensorgrad.train.step import Step
 from tensorgrad.value import Value, no_grad
 
@@ -106,7 +106,8 @@ def fit(
     `accumulate`: so many batches make one step, of their mean loss, in the memory of one.
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
     `step`: makes the training step of (model, loss, optimizer), such as a subclass of `Step`.
-    `compile`: whether it is compiled (`tg.compile`), to take the same steps in less time.
+    `compile`: whether it is compiled (`tg.compile`), to take the same steps in less time. No
+    gradients are there afterwards, but for a callback that has an `on_step`.
 
     A model that is in evaluation mode is put into training mode; of one that is not, Modules within
     that are, frozen ones, are left so. Ctrl-C ends the training after the step under way, and the
@@ -136,6 +137,7 @@ def fit(
     take: Callable[..., Any] = step(model, loss, optimizer)
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
+    ordered = in_order(callbacks, on_epoch)
     run = Run(
         model,
         batches if hasattr(batches, "state_dict") else Counted(batches),
@@ -145,9 +147,9 @@ def fit(
         epochs=epochs,
         validation=sets,
         metrics=tried(model, loss, sets, metric),
-        callbacks=in_order(callbacks, on_epoch),
+        callbacks=ordered,
         accumulate=accumulate,
-        compiled=compiled(take, accumulate) if compile else None,
+        compiled=compiled(take, accumulate, optimizer, ordered) if compile else None,
     )
     path = first_checkpoint(run.callbacks) if resume is True else resume
     if path:
@@ -157,13 +159,22 @@ def fit(
     return run.go(progress)
 
 
-def compiled(take: Callable[..., Any], accumulate: int) -> Callable[..., Any]:
-    """The training step, compiled."""
+def compiled(
+    take: Callable[..., Any], accumulate: int, optimizer: Optimizer, callbacks: Sequence[Callback]
+) -> Callable[..., Any]:
+    """The training step, compiled; without gradients after it, if no callback looks at each step:
+    then none is made that is only added to a parameter."""
     from tensorgrad.compiler import compile
 
     if accumulate > 1:
         raise ValueError(f"compile=True with accumulate={accumulate}: choose one of them")
-    made: Callable[..., Any] = compile(take)
+
+    def step(*batch: Any) -> Any:
+        loss = take(*batch)
+        optimizer.zero_grad()
+        return loss
+
+    made: Callable[..., Any] = compile(take if overridden(callbacks, "on_step") else step)
     return made
 
 

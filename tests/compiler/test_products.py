@@ -178,3 +178,22 @@ def test_a_product_of_much_larger_matrices_is_made() -> None:
         step = tg.compile(descend)
         step(np.ones((rows, 2)))
         assert ("add_product" in step.source) == (rows == 5)
+
+
+def test_fit_makes_no_gradient_that_nobody_looks_at() -> None:
+    class Looks(tg.train.Callback):
+        def on_step(self, run: Any) -> None:
+            seen.append(run.model[0].weight.grad is not None)
+
+    ends, seen = [], list[bool]()
+    for compile, callbacks in ((False, []), (True, []), (True, [Looks()])):
+        model = nn.Sequential(nn.Linear(6, 3, rng=0, dtype=np.float64))
+        batches = tg.data.DataLoader(X, Y, batch_size=8)
+        optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        loss = nn.functional.cross_entropy
+        tg.fit(model, batches, loss, optimizer, epochs=3, callbacks=callbacks, compile=compile)
+        ends.append(model[0].weight.data)
+        assert (model[0].weight.grad is None) == (compile and not callbacks)
+    assert seen == [True] * 6
+    for end in ends[1:]:
+        np.testing.assert_allclose(end, ends[0], rtol=1e-12)
