@@ -84,6 +84,9 @@ def made(program: Program, layout: Sequence[Any], name: str) -> bytes:
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
+    # A loop over 10 classes would be unrolled before it could become one of vectors: softmax of
+    # (64, 10) takes 1.4 µs so, and 3.3 unrolled; and compiling a fourth less.
+    options.loop_unrolling = False
     target = machine()
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(module, builder)
