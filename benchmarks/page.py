@@ -189,7 +189,8 @@ def slower(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
             missed = "" if result["met"] is not False else f"; target {result['target']}: missed"
             yield f"**{title}**, {name}: {', '.join([result['measured'], *times])}{missed}."
             if result.get("profile"):
-                yield f"\n```text\n{result['profile']}\n```\n"
+                below = result["profile"].rpartition("─\n")[2]  # of the table of parts
+                yield f"\n```text\n{below}\n```\n"
 
 
 def chart(rows: dict[str, dict[str, Any]], path: Path) -> None:

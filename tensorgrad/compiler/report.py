@@ -268,7 +268,7 @@ def lines_of(source: str) -> dict[int, str]:
     """What stands before each look at the clock, by its number: the first line of it."""
     found: dict[int, str] = {}
     lines: list[str] = []
-    for line in source.partition("    def step(")[2].splitlines()[1:]:
+    for line in source.partition("    def step(")[2].partition("):\n")[2].splitlines():
         text = line.strip()
         if text.startswith("clock("):
             found[int(text[6:-1])] = lines[0] if lines else ""
