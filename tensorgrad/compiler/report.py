@@ -265,15 +265,17 @@ def quickest(f: Callable[[], Any]) -> float:
 
 
 def lines_of(source: str) -> dict[int, str]:
-    """What stands before each look at the clock, by its number: the first line of it."""
+    """What stands before each look at the clock, by its number: the last line of it, and of a loop
+    the first one too."""
     found: dict[int, str] = {}
     lines: list[str] = []
     for line in source.partition("    def step(")[2].partition("):\n")[2].splitlines():
         text = line.strip()
         if text.startswith("clock("):
-            found[int(text[6:-1])] = lines[0] if lines else ""
+            loops = [f"{x.partition(':')[0]}: … " for x in lines if x.startswith("for ")]
+            found[int(text[6:-1])] = "".join(loops[:1] + lines[-1:])
             lines = []
-        elif line.startswith(" " * 8) and not text.startswith(("#", "if not", "return")):
+        elif text and not (text.startswith(("#", "if not", "return")) or text[-1] in ",:"):
             lines.append(text)
     return found
 
