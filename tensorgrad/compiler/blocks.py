@@ -1,11 +1,11 @@
-"""A group of operations as a loop over blocks of rows, small enough to stay in the cache from one
-operation to the next.
+"""The lines of a group of operations: a call of machine code, or a loop over blocks of rows, small
+enough to stay in the cache from one operation to the next.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +23,85 @@ from tensorgrad.compiler.program import (
 )
 
 if TYPE_CHECKING:
+    from tensorgrad.compiler.lives import Lives
     from tensorgrad.compiler.source import Writer
 
 BUDGET = 1 << 20
 """The bytes that all blocks of a loop take together, about the second cache of a core. With half of
 it a chain of 20 cheap operations on 1e7 floats takes a tenth more, with a fourth two tenths."""
+
+
+def group(
+    writer: Writer, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
+) -> str:
+    """The lines of a group. Each result has an array: an input's that it is written over, a
+    buffer, or a new one."""
+    fused, parts = i.function, writer.parts.get(i, {})
+    inside = {x: y for x, y in zip(i.args, fused.program.inputs) if isinstance(x, Instruction)}
+    lines, places = [], []
+    for n, made in enumerate(fused.program.outputs):
+        out = parts.get(n, i)
+        source = writer.over.get(out) if writer.buffers else None
+        reads = [x for x in i.operands if source in lives.roots(x)]
+        own = all(x is source and may_be_over(fused, made, inside[x]) for x in reads)
+        if source and writer.may_write(out, source, k, checked, lives, own):
+            writer.written.add(source)
+            name = writer.names[source]
+        elif not made.shape:
+            name = writer.new(out.name or "v")
+        elif out in lives.kept or not writer.buffers:
+            name = writer.names[out] = writer.new(out.name or "v")
+            lines.append(writer.result(out))
+        else:
+            writer.release(done(out, i, made, inside, ends, lives)[:1])
+            name = writer.buffer(out)
+        writer.names[out] = name
+        places.append(name)
+    writer.release(ends)
+    lines += kernel(writer, i, places) if fused.run else loop(writer, i, places)
+    return "\n".join(lines)
+
+
+def done(
+    out: Instruction,
+    i: Instruction,
+    made: Instruction,
+    inside: Mapping[Instruction, Instruction],
+    ends: list[Instruction],
+    lives: Lives,
+) -> list[Instruction]:
+    """What a result of a group may be written over: of its form, and read by nobody later."""
+    return [
+        x
+        for x in ends
+        if (x.shape, x.dtype, x.order) == (out.shape, out.dtype, out.order)
+        if x in inside and may_be_over(i.function, made, inside[x])
+        if all(y is x or x not in lives.roots(y) for y in i.operands)
+    ]
+
+
+def kernel(writer: Writer, i: Instruction, places: list[str]) -> list[str]:
+    """The lines that call machine code, and what they mean."""
+    program, run = i.function.program, i.function.run
+    given = [*map(writer.text, i.args)]
+    arrays, after = [], []
+    for x, name in zip(program.outputs, places):
+        if not x.shape:
+            place = writer.new(f"{name}_array")
+            writer.setup.append(f"{place} = np.empty((), {np.dtype(x.dtype).str!r})")
+            after.append(f"{name} = {place}[()]")
+            name = place
+        arrays.append(name)
+    known = dict(zip(program.outputs, places))
+    writer.names.update(zip(program.inputs, given))
+    meaning = []
+    for x in program.body:
+        writer.names[x] = known.get(x) or writer.new(x.name or "v")
+        meaning.append(f"#     {writer.names[x]} = {writer.expression(x)}")
+    if i in writer.program.checks:
+        meaning = ["#     the sum of the squares of all that is to be finite"]
+    name = writer.constant(run, "kernel")
+    return [f"{name}({', '.join([*given, *arrays])})", *meaning, *after]
 
 
 def loop(writer: Writer, group: Instruction, places: Sequence[str]) -> list[str]:

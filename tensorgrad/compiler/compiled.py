@@ -27,12 +27,13 @@ from tensorgrad.compiler.capture import (
     sample,
 )
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
+from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_in
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
-from tensorgrad.compiler.source import code_of, function_of, views
+from tensorgrad.compiler.source import code_of, function_of
 from tensorgrad.compiler.tracer import Tracer, example, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.calls import scope_of

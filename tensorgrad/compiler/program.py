@@ -404,6 +404,15 @@ def is_reduction(f: Any) -> bool:
     return isinstance(owner, np.ufunc) and f == owner.reduce
 
 
+def has_out(i: Instruction) -> bool:
+    """Whether the result can be written where it is told to."""
+    f = i.function
+    if f is np.dot or f is plus_product:
+        return bool(i.shape) and not i.order
+    ufunc = is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1)
+    return bool(i.shape) and (ufunc or bool(joined_in(i)))
+
+
 def is_basic(index: Any) -> bool:
     """Whether what an index takes out is a view, wherever it is."""
     for x in index if type(index) is tuple else (index,):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tensorgrad.compiler.capture import Argument, parts
+from tensorgrad.compiler.lives import in_order
 from tensorgrad.compiler.names import UPDATE
 from tensorgrad.compiler.program import (
     Fused,
@@ -27,7 +28,7 @@ from tensorgrad.compiler.program import (
     shares,
     with_items,
 )
-from tensorgrad.compiler.source import code_of, function_of, in_order
+from tensorgrad.compiler.source import code_of, function_of
 from tensorgrad.nn.summary import MULTIPLY_ADDS, Sheet, size
 
 if TYPE_CHECKING:

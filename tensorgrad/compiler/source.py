@@ -2,50 +2,47 @@
 
 What an elementwise function, a reduction or a matrix product makes goes by `out=` into a *buffer*,
 which a later line uses again when nobody needs its numbers any more; or over an input that it is
-the new value of, such as a parameter. What else is returned is new at each call.
+the new value of, such as a parameter. What else is returned is new at each call. lives.py tells
+what is needed until when, text.py writes calls, blocks.py the groups that run as one.
 """
 
 from __future__ import annotations
 
-import keyword
 import math
 import operator
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tensorgrad.compiler.blas import adder
-from tensorgrad.compiler.blocks import loop, may_be_over
-from tensorgrad.compiler.names import Part, users_of
+from tensorgrad.compiler.blocks import group
+from tensorgrad.compiler.lives import Lives, aims_of, homes_of, in_order, place_of, views
+from tensorgrad.compiler.names import Part
 from tensorgrad.compiler.program import (
     TURNS,
     Fused,
     Instruction,
     Loop,
     Program,
-    added_at,
-    converted,
-    draw,
     found_in,
+    has_out,
     is_basic,
     is_elementwise,
     is_masked,
     is_part,
-    is_reduction,
     joined_in,
     nbytes,
     plus_product,
     shares,
     turned,
-    urgent,
     vacant,
-    viewed,
     with_items,
 )
+from tensorgrad.compiler.text import Text
 
 
 class Code(NamedTuple):
@@ -66,28 +63,6 @@ class Code(NamedTuple):
 WIDTH = 100
 LARGE = 1 << 20
 """The bytes of a result from which on the memory of one before is used again."""
-INFIX = {
-    operator.add: "+",
-    operator.sub: "-",
-    operator.mul: "*",
-    operator.truediv: "/",
-    operator.floordiv: "//",
-    operator.mod: "%",
-    operator.pow: "**",
-    operator.gt: ">",
-    operator.ge: ">=",
-    operator.lt: "<",
-    operator.le: "<=",
-    operator.eq: "==",
-    operator.ne: "!=",
-    operator.and_: "&",
-    operator.or_: "|",
-    operator.xor: "^",
-    operator.matmul: "@",
-    operator.lshift: "<<",
-    operator.rshift: ">>",
-}
-PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
 VIEWS = frozenset({np.transpose, np.swapaxes, np.reshape, operator.getitem})
 FINITE = [
     "import math",
@@ -101,155 +76,6 @@ FINITE = [
     "",
     "",
 ]
-
-
-def has_out(i: Instruction) -> bool:
-    """Whether the result can be written where it is told to."""
-    f = i.function
-    if f is np.dot or f is plus_product:
-        return bool(i.shape) and not i.order
-    ufunc = is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1)
-    return bool(i.shape) and (ufunc or bool(joined_in(i)))
-
-
-def in_order(
-    program: Program, over: Mapping[Instruction, Instruction]
-) -> tuple[list[Instruction], int]:
-    """The body in an order in which what the checks need, and what is drawn, comes before all else,
-    and who reads state before what is written over it; and the number of the first."""
-    needed = urgent(program)
-    shown, place = views(program.body), {i: k for k, i in enumerate(program.body)}
-    readers: dict[Instruction, list[Instruction]] = {x: [] for x in over.values()}
-    for i in program.body:
-        for root in {root for x in i.operands for root in shown.get(x, (x,))}:
-            if root in readers and i not in needed:
-                readers[root].append(i)
-    rest = {i: x for i, x in over.items() if i in place and i not in needed}
-    late = {i for i, x in rest.items() if any(place[y] > place[i] for y in readers[x])}
-    before = -1
-    while before < len(late):
-        before = len(late)
-        for i in program.body if late else ():
-            if i not in needed and not late.isdisjoint(i.operands):
-                late.add(i)
-        late.update(i for i, x in rest.items() if not late.isdisjoint(readers[x]))
-    first = [i for i in program.body if i in needed]
-    soon = [i for i in program.body if i not in needed and i not in late]
-    return [*first, *soon, *(i for i in program.body if i in late)], len(first)
-
-
-WRITES = with_items, added_at
-
-
-def place_of(i: Instruction) -> Any:
-    """What a write goes into."""
-    return i.args[1 if i.function is added_at else 0]
-
-
-def views(
-    body: list[Instruction], taken: Collection[Instruction] = ()
-) -> dict[Instruction, set[Instruction]]:
-    """Whose memory is shown by what may show that of others. `taken`: the writes that go into the
-    array itself."""
-    of: dict[Instruction, set[Instruction]] = {}
-    for i in body:
-        if i in taken:
-            place = place_of(i)
-            of[i] = of.get(place, {place})
-        elif shares(i):
-            of[i] = {root for x in i.operands for root in of.get(x, (x,))}
-    return of
-
-
-class Lives:
-    """Who shows whose memory, and until when it is needed.
-
-    `taken`: the writes that may go into the array itself, for nobody looks at what it was.
-    `last`: by array, the line that reads it for the last time, itself or a view; `kept`: those that
-    outlive the program. An input ends too.
-    """
-
-    def __init__(self, program: Program, body: list[Instruction]) -> None:
-        self.taken: set[Instruction] = set()
-        self.follow(program, body)
-        self.taken = {
-            i
-            for k, i in enumerate(body)
-            if i.function in WRITES and i.shape and self.is_over(place_of(i), k)
-        }
-        if self.taken:
-            self.follow(program, body)
-
-    def is_over(self, x: Any, k: int) -> bool:
-        """Whether nobody but line `k` reads what `x` made, nor a view of it, from there on."""
-        made_here = isinstance(x, Instruction) and x.function is not None and x not in self.of
-        return made_here and self.last[x] == k and x not in self.kept and x not in self.checked
-
-    def follow(self, program: Program, body: list[Instruction]) -> None:
-        self.of = of = views(body, self.taken)
-        self.last = last = dict.fromkeys(program.inputs, -1)
-        for k, i in enumerate(body):
-            for x in i.operands:
-                if x in of:
-                    last.update(dict.fromkeys(of[x], k))
-                else:
-                    last[x] = k
-            if i not in of:
-                last[i] = k
-        outlive = (x for out in program.outputs for x in found_in(out))
-        self.kept = {root for x in outlive for root in self.roots(x)}
-        self.checked = {root for x in program.guards for root in self.roots(x)}
-
-    def roots(self, x: Instruction) -> Collection[Instruction]:
-        """Whose memory `x` shows: itself, if no other's."""
-        return self.of.get(x, (x,))
-
-    def ends(self, checks: int) -> dict[int, list[Instruction]]:
-        """By line; what is checked is needed until line `checks`."""
-        found: dict[int, list[Instruction]] = {}
-        for i, k in self.last.items():
-            if i not in self.kept and i.function is not None:
-                k = max(k, checks - 1) if i in self.checked else k
-                found.setdefault(k, []).append(i)
-        return found
-
-
-def homes_of(
-    order: list[Instruction], lives: Lives, over: Collection[Instruction]
-) -> dict[Instruction, tuple[Instruction, Any]]:
-    """What is made in its place in an array that it is joined to, and at which index there; that
-    array lives as long as what is made in it."""
-    homes: dict[Instruction, tuple[Instruction, Any]] = {}
-    changed = {root for i in lives.taken for root in lives.roots(i)}
-    elsewhere = {*over, *lives.kept, *lives.checked, *changed}
-    for whole in reversed(order):
-        if not has_out(whole) or whole in elsewhere:
-            continue
-        for x, index in joined_in(whole):
-            made = isinstance(x, Instruction) and x.dtype == whole.dtype and has_out(x)
-            direct = made and (is_elementwise(x) or is_reduction(x.function) or joined_in(x))
-            if direct and x not in homes and x not in elsewhere:
-                homes[x] = whole, index
-    for x in order:
-        if x in homes:
-            whole = homes[x][0]
-            lives.last[whole] = max(lives.last[whole], lives.last[x])
-    return homes
-
-
-def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction, str]:
-    """Names of what has none, and goes into an elementwise function alone, which may write its
-    result over it: that of the result."""
-    users = users_of(program)
-    aims: dict[Instruction, str] = {}
-    for i in reversed(program.body):
-        user, *others = users.get(i, [i])
-        same = (user.shape, user.dtype, user.scope) == (i.shape, i.dtype, i.scope)
-        plain = not any(map(shares, user.operands))
-        plain &= not any(x.function and not x.name for x in user.operands if x is not i)
-        if not (i.name or others or user in over) and same and plain and is_elementwise(user):
-            aims[i] = aims.get(user, user.name)
-    return aims
 
 
 class Buffer:
@@ -266,7 +92,7 @@ class Buffer:
         return " = ".join([*self.names.values(), self.made + self.turned])
 
 
-class Writer:
+class Writer(Text):
     """Writes the code of one program. `over`: the input whose new value an output is."""
 
     def __init__(
@@ -277,16 +103,11 @@ class Writer:
         results: int,
         clock: Callable[[int], None] | None = None,
     ) -> None:
+        super().__init__()
         self.program, self.over, self.buffers, self.results = program, over, buffers, results
         self.clock = clock
-        self.names: dict[Instruction, str] = {}
-        self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
         if any(isinstance(i.function, Fused) for i in program.body):
             self.taken |= {"i", "r", "at"}  # of loops
-        self.last: dict[str, int] = {}  # by name, the number that its newest like has
-        self.constants: dict[str, Any] = {}
-        self.known: dict[Any, str] = {}
-        self.setup: list[str | Buffer] = []
         self.nbytes = 0
         self.written: set[Instruction] = set()
         self.free: dict[Any, list[Buffer]] = {}
@@ -305,105 +126,11 @@ class Writer:
         for i in program.inputs:
             self.names[i] = self.new(i.name)
 
-    def new(self, name: str) -> str:
-        """A name like that, which nothing has yet."""
-        name = re.sub(r"\W+", "_", name).strip("_") or "x"
-        name = f"x{name}" if name[0].isdigit() else name
-        found, n = name, self.last.get(name, 1)
-        while found in self.taken:
-            n += 1
-            found = f"{name}_{n}"
-        self.last[name] = n
-        self.taken.add(found)
-        return found
-
-    def constant(self, x: Any, name: str = "k") -> str:
-        """The name of an object that the code is given, or of a number that it makes."""
-        number = isinstance(x, np.ndarray) and not x.ndim and x.dtype.kind in "fiu"
-        key = (x.dtype, x.tobytes()) if number else id(x)
-        if key not in self.known:
-            if number:
-                name = f"{x:.6g}".replace("-", "minus_").replace(".", "_").replace("+", "")
-                name = {"1": "one", "2": "two", "0": "zero"}.get(name, f"c{name}")
-            made = self.known[key] = self.new(name)
-            if number and np.isfinite(x):
-                self.setup.append(f"{made} = np.array({x.item()!r}, {x.dtype.str!r})")
-            else:
-                self.constants[made] = x
-        return self.known[key]
-
-    def function(self, f: Any) -> str:
-        """The name of a function, NumPy's or one that the code is given."""
-        name = getattr(f, "__name__", "f")
-        for module, prefix in ((np, "np"), (np.linalg, "np.linalg"), (np.fft, "np.fft")):
-            if getattr(module, name, None) is f:
-                return f"{prefix}.{name}"
-        ufunc = getattr(f, "__self__", None)
-        if isinstance(ufunc, np.ufunc) and getattr(ufunc, name, None) == f:
-            return f"{self.function(ufunc)}.{name}"
-        return self.constant(f, name)
-
-    def text(self, x: Any) -> str:
-        """An argument, as it is written."""
-        if isinstance(x, Instruction):
-            return self.names[x]
-        if type(x) is tuple:
-            return f"({', '.join(map(self.text, x))}{',' if len(x) == 1 else ''})"
-        if type(x) is list:
-            return f"[{', '.join(map(self.text, x))}]"
-        if type(x) is slice:
-            return f"slice({', '.join(map(self.text, (x.start, x.stop, x.step)))})"
-        if type(x) in (bool, int, str, type(None), type(...)):
-            return repr(x)
-        if type(x) in (float, complex) and np.isfinite(x):
-            return f"({x!r})" if x.real < 0 else repr(x)
-        if isinstance(x, np.dtype) and x.names is None:
-            return f"np.dtype({x.str!r})"
-        name = str(getattr(x, "__name__", "k"))
-        if isinstance(x, type) and getattr(np, name, None) is x:
-            return f"np.{name}"
-        return self.constant(x, name)
-
-    def index(self, x: Any) -> str:
-        """What stands in brackets."""
-        if type(x) is slice:
-            ends = ("" if p is None else self.text(p) for p in (x.start, x.stop, x.step))
-            start, stop, step = ends
-            return f"{start}:{stop}" + (f":{step}" if step else "")
-        if type(x) is tuple and x:
-            return ", ".join(map(self.index, x)) + ("," if len(x) == 1 else "")
-        return self.text(x)
-
     def expression(self, i: Instruction) -> str:
-        """The call, as NumPy code."""
-        f, args = i.function, i.args
-        if f is operator.getitem:
-            return f"{self.text(args[0])}[{self.index(args[1])}]"
-        if f in INFIX and not i.kwargs:
-            return f"{self.text(args[0])} {INFIX[f]} {self.text(args[1])}"
-        if f in PREFIX:
-            return f"{PREFIX[f]}{self.text(args[0])}"
-        if f is draw:
-            return f"{self.text(args[0])}.{args[1]}({self.arguments(args[2:], i.kwargs)})"
-        if f is np.vdot and self.buffers and all(map(self.is_flat, args)):
-            x, y = (self.view(f"{self.names[x]}.reshape(-1)") for x in args)
+        if i.function is np.vdot and self.buffers and all(map(self.is_flat, i.args)):
+            x, y = (self.view(f"{self.names[x]}.reshape(-1)") for x in i.args)
             return f"{x}.dot({y})"
-        if f is viewed:
-            return f"{self.text(args[0])}.view({self.text(args[1])})"
-        if f is converted and i.shape:
-            return f"{self.text(args[0])}.astype({self.arguments(args[1:], i.kwargs)})"
-        if f is np.reshape and not i.kwargs:
-            return f"{self.text(args[0])}.reshape({self.text(args[1])})"
-        if f is np.transpose and not i.kwargs and all(x is None for x in args[1:]):
-            return f"{self.text(args[0])}.T"
-        if f is np.swapaxes or (f is np.transpose and not i.kwargs):
-            axes = ", ".join(map(self.text, (*args[1:], *i.kwargs.values())))
-            return f"{self.text(args[0])}.{f.__name__}({axes})"
-        return f"{self.function(f)}({self.arguments(args, i.kwargs)})"
-
-    def arguments(self, args: Any, kwargs: Any) -> str:
-        named = [f"{name}={self.text(x)}" for name, x in kwargs.items()]
-        return ", ".join([*map(self.text, args), *named])
+        return super().expression(i)
 
     def body(self) -> list[str]:
         """The lines of the step, but for its last."""
@@ -518,7 +245,7 @@ class Writer:
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
     ) -> str:
         if isinstance(i.function, Fused):
-            return self.group(i, k, checked, ends, lives)
+            return group(self, i, k, checked, ends, lives)
         if isinstance(i.function, Loop):
             return self.scan(i, ends)
         if is_part(i):  # which was made with the others
@@ -672,54 +399,6 @@ class Writer:
                 return self.names[x]
         return None
 
-    def group(
-        self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
-    ) -> str:
-        """The lines of a group. Each result has an array: an input's that it is written over, a
-        buffer, or a new one."""
-        fused, parts = i.function, self.parts.get(i, {})
-        inside = {x: y for x, y in zip(i.args, fused.program.inputs) if isinstance(x, Instruction)}
-        lines, places = [], []
-        for n, made in enumerate(fused.program.outputs):
-            out = parts.get(n, i)
-            source = self.over.get(out) if self.buffers else None
-            reads = [x for x in i.operands if source in lives.roots(x)]
-            own = all(x is source and may_be_over(fused, made, inside[x]) for x in reads)
-            if source and self.may_write(out, source, k, checked, lives, own):
-                self.written.add(source)
-                name = self.names[source]
-            elif not made.shape:
-                name = self.new(out.name or "v")
-            elif out in lives.kept or not self.buffers:
-                name = self.names[out] = self.new(out.name or "v")
-                lines.append(self.result(out))
-            else:
-                self.release(self.done(out, i, made, inside, ends, lives)[:1])
-                name = self.buffer(out)
-            self.names[out] = name
-            places.append(name)
-        self.release(ends)
-        lines += self.kernel(i, places) if fused.run else loop(self, i, places)
-        return "\n".join(lines)
-
-    def done(
-        self,
-        out: Instruction,
-        i: Instruction,
-        made: Instruction,
-        inside: Mapping[Instruction, Instruction],
-        ends: list[Instruction],
-        lives: Lives,
-    ) -> list[Instruction]:
-        """What a result of a group may be written over: of its form, and read by nobody later."""
-        return [
-            x
-            for x in ends
-            if (x.shape, x.dtype, x.order) == (out.shape, out.dtype, out.order)
-            if x in inside and may_be_over(i.function, made, inside[x])
-            if all(y is x or x not in lives.roots(y) for y in i.operands)
-        ]
-
     def scan(self, i: Instruction, ends: list[Instruction]) -> str:
         """The lines of a loop, whose step is written by a writer that knows all names."""
         scan, results = i.function, self.parts.get(i, {})
@@ -770,29 +449,6 @@ class Writer:
                     lines.append(f"{name} = {name}.copy()")
         self.release(ends)
         return "\n".join(lines)
-
-    def kernel(self, i: Instruction, places: list[str]) -> list[str]:
-        """The lines that call machine code, and what they mean."""
-        program, run = i.function.program, i.function.run
-        given = [*map(self.text, i.args)]
-        arrays, after = [], []
-        for x, name in zip(program.outputs, places):
-            if not x.shape:
-                place = self.new(f"{name}_array")
-                self.setup.append(f"{place} = np.empty((), {np.dtype(x.dtype).str!r})")
-                after.append(f"{name} = {place}[()]")
-                name = place
-            arrays.append(name)
-        known = dict(zip(program.outputs, places))
-        self.names.update(zip(program.inputs, given))
-        meaning = []
-        for x in program.body:
-            self.names[x] = known.get(x) or self.new(x.name or "v")
-            meaning.append(f"#     {self.names[x]} = {self.expression(x)}")
-        if i in self.program.checks:
-            meaning = ["#     the sum of the squares of all that is to be finite"]
-        kernel = self.constant(run, "kernel")
-        return [f"{kernel}({', '.join([*given, *arrays])})", *meaning, *after]
 
     def block(self, shape: tuple[int, ...], dtype: Any, name: str = "block") -> str:
         """A block that no group around it uses."""

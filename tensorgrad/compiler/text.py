@@ -1,0 +1,147 @@
+"""Calls and arguments of a program as NumPy code: names, constants, operators."""
+
+from __future__ import annotations
+
+import keyword
+import operator
+import re
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.compiler.program import Instruction, converted, draw, viewed
+
+INFIX = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.floordiv: "//",
+    operator.mod: "%",
+    operator.pow: "**",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.eq: "==",
+    operator.ne: "!=",
+    operator.and_: "&",
+    operator.or_: "|",
+    operator.xor: "^",
+    operator.matmul: "@",
+    operator.lshift: "<<",
+    operator.rshift: ">>",
+}
+PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+
+
+class Text:
+    """The words of some code: names, none of them twice, and calls of what they stand for.
+
+    `constants`: what the code is given, by name; `setup`: lines that run once.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[Instruction, str] = {}
+        self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
+        self.last: dict[str, int] = {}  # by name, the number that its newest like has
+        self.constants: dict[str, Any] = {}
+        self.known: dict[Any, str] = {}
+        self.setup: list[Any] = []
+
+    def new(self, name: str) -> str:
+        """A name like that, which nothing has yet."""
+        name = re.sub(r"\W+", "_", name).strip("_") or "x"
+        name = f"x{name}" if name[0].isdigit() else name
+        found, n = name, self.last.get(name, 1)
+        while found in self.taken:
+            n += 1
+            found = f"{name}_{n}"
+        self.last[name] = n
+        self.taken.add(found)
+        return found
+
+    def constant(self, x: Any, name: str = "k") -> str:
+        """The name of an object that the code is given, or of a number that it makes."""
+        number = isinstance(x, np.ndarray) and not x.ndim and x.dtype.kind in "fiu"
+        key = (x.dtype, x.tobytes()) if number else id(x)
+        if key not in self.known:
+            if number:
+                name = f"{x:.6g}".replace("-", "minus_").replace(".", "_").replace("+", "")
+                name = {"1": "one", "2": "two", "0": "zero"}.get(name, f"c{name}")
+            made = self.known[key] = self.new(name)
+            if number and np.isfinite(x):
+                self.setup.append(f"{made} = np.array({x.item()!r}, {x.dtype.str!r})")
+            else:
+                self.constants[made] = x
+        return self.known[key]
+
+    def function(self, f: Any) -> str:
+        """The name of a function, NumPy's or one that the code is given."""
+        name = getattr(f, "__name__", "f")
+        for module, prefix in ((np, "np"), (np.linalg, "np.linalg"), (np.fft, "np.fft")):
+            if getattr(module, name, None) is f:
+                return f"{prefix}.{name}"
+        ufunc = getattr(f, "__self__", None)
+        if isinstance(ufunc, np.ufunc) and getattr(ufunc, name, None) == f:
+            return f"{self.function(ufunc)}.{name}"
+        return self.constant(f, name)
+
+    def text(self, x: Any) -> str:
+        """An argument, as it is written."""
+        if isinstance(x, Instruction):
+            return self.names[x]
+        if type(x) is tuple:
+            return f"({', '.join(map(self.text, x))}{',' if len(x) == 1 else ''})"
+        if type(x) is list:
+            return f"[{', '.join(map(self.text, x))}]"
+        if type(x) is slice:
+            return f"slice({', '.join(map(self.text, (x.start, x.stop, x.step)))})"
+        if type(x) in (bool, int, str, type(None), type(...)):
+            return repr(x)
+        if type(x) in (float, complex) and np.isfinite(x):
+            return f"({x!r})" if x.real < 0 else repr(x)
+        if isinstance(x, np.dtype) and x.names is None:
+            return f"np.dtype({x.str!r})"
+        name = str(getattr(x, "__name__", "k"))
+        if isinstance(x, type) and getattr(np, name, None) is x:
+            return f"np.{name}"
+        return self.constant(x, name)
+
+    def index(self, x: Any) -> str:
+        """What stands in brackets."""
+        if type(x) is slice:
+            ends = ("" if p is None else self.text(p) for p in (x.start, x.stop, x.step))
+            start, stop, step = ends
+            return f"{start}:{stop}" + (f":{step}" if step else "")
+        if type(x) is tuple and x:
+            return ", ".join(map(self.index, x)) + ("," if len(x) == 1 else "")
+        return self.text(x)
+
+    def expression(self, i: Instruction) -> str:
+        """The call, as NumPy code."""
+        f, args = i.function, i.args
+        if f is operator.getitem:
+            return f"{self.text(args[0])}[{self.index(args[1])}]"
+        if f in INFIX and not i.kwargs:
+            return f"{self.text(args[0])} {INFIX[f]} {self.text(args[1])}"
+        if f in PREFIX:
+            return f"{PREFIX[f]}{self.text(args[0])}"
+        if f is draw:
+            return f"{self.text(args[0])}.{args[1]}({self.arguments(args[2:], i.kwargs)})"
+        if f is viewed:
+            return f"{self.text(args[0])}.view({self.text(args[1])})"
+        if f is converted and i.shape:
+            return f"{self.text(args[0])}.astype({self.arguments(args[1:], i.kwargs)})"
+        if f is np.reshape and not i.kwargs:
+            return f"{self.text(args[0])}.reshape({self.text(args[1])})"
+        if f is np.transpose and not i.kwargs and all(x is None for x in args[1:]):
+            return f"{self.text(args[0])}.T"
+        if f is np.swapaxes or (f is np.transpose and not i.kwargs):
+            axes = ", ".join(map(self.text, (*args[1:], *i.kwargs.values())))
+            return f"{self.text(args[0])}.{f.__name__}({axes})"
+        return f"{self.function(f)}({self.arguments(args, i.kwargs)})"
+
+    def arguments(self, args: Any, kwargs: Any) -> str:
+        named = [f"{name}={self.text(x)}" for name, x in kwargs.items()]
+        return ", ".join([*map(self.text, args), *named])
