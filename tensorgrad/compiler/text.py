@@ -100,7 +100,7 @@ class Text:
         if type(x) in (bool, int, str, type(None), type(...)):
             return repr(x)
         if type(x) in (float, complex) and np.isfinite(x):
-            return f"({x!r})" if x.real < 0 else repr(x)
+            return repr(x)
         if isinstance(x, np.dtype) and x.names is None:
             return f"np.dtype({x.str!r})"
         name = str(getattr(x, "__name__", "k"))
@@ -124,7 +124,9 @@ class Text:
         if f is operator.getitem:
             return f"{self.text(args[0])}[{self.index(args[1])}]"
         if f in INFIX and not i.kwargs:
-            return f"{self.text(args[0])} {INFIX[f]} {self.text(args[1])}"
+            x, y = map(self.text, args)
+            x = f"({x})" if x.startswith("-") else x  # -2 ** y is -(2 ** y)
+            return f"{x} {INFIX[f]} {y}"
         if f in PREFIX:
             return f"{PREFIX[f]}{self.text(args[0])}"
         if f is draw:

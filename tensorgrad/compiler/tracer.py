@@ -187,6 +187,9 @@ class Tracer:
         if not all(issubclass(t, KNOWN) for t in types):
             return NotImplemented
         out = kwargs.pop("out", None)
+        order = ORDERED.get(function, len(args))
+        if order < len(args):
+            args, kwargs["order"] = args[:order], args[order]
         if function is np.copyto:
             return self.copyto(*args, **kwargs)
         result = write(function, args, kwargs)
@@ -283,6 +286,8 @@ class Tracer:
 
 
 KNOWN = Tracer, np.ndarray, np.generic, int, float, complex
+ORDERED = {np.ravel: 1, np.reshape: 2}
+"""Functions that may be told an order, as which argument: it is a keyword of theirs in programs."""
 KINDS = frozenset({Tracer, np.ndarray, np.float32, np.float64, int, float})
 LISTS = list, tuple, str, bytes, type(None)
 """What an array compares with entry by entry, and a Python object would not."""

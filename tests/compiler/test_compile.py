@@ -180,9 +180,19 @@ def test_every_primitive_and_its_gradient(name: str, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_a_memory_order_that_is_asked_for(order: Any) -> None:
-    for f in (lambda x: np.ravel(x, order), lambda x: np.ravel(x * 1, order=order)):
+    for f in (
+        *(lambda x: np.ravel(x, order), lambda x: np.ravel(x * 1, order=order)),
+        *(lambda x: np.reshape(x, (3, 2), order), lambda x: x.reshape(3, 2, order=order)),
+        lambda x: np.reshape(np.reshape(x, (3, 2), order), 6),
+    ):
         x = np.arange(6.0).reshape(2, 3)
         assert_same(tg.compile(f)(x), f(x))
+
+
+def test_a_negative_number_to_a_power() -> None:
+    for x in (2.0, np.float64(2.0), np.array([1.0, 2.0])):
+        for base in (-2, -2.0):
+            assert_same(tg.compile(lambda x, base=base: base**x)(x), base**x)
 
 
 def random_graph(data: st.DataObject) -> Callable[..., Any]:

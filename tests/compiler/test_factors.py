@@ -16,6 +16,10 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], list[str]]] = {
     "a sign and a factor": (lambda x, y: 3 * -x, ["multiply"]),
     "one": (lambda x, y: 1.0 * np.exp(x), ["exp"]),
     "a sum with a sign": (lambda x, y: x + -y, ["subtract"]),
+    "a sign without a sign bit": (
+        lambda x, y: x + -np.isfinite(y).astype("u1"),
+        ["isfinite", "negative", "add"],
+    ),
     "a sum with a sign first": (lambda x, y: -x + y, ["subtract"]),
     "a difference from a sign": (lambda x, y: x - -y, ["add"]),
     "a sign in a product": (lambda x, y: x - (-x) * y, ["multiply", "add"]),

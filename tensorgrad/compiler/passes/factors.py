@@ -18,7 +18,8 @@ def factors(program: Program) -> Program:
     read = uses(program)
 
     def inner(x: Any, *functions: Any) -> bool:
-        return is_array(x) and x.function in functions and read[x] == 1 and not x.kwargs
+        one = is_array(x) and x.function in functions and read[x] == 1 and not x.kwargs
+        return one and x.dtype.kind == "f"  # an unsigned -y is no number below 0
 
     def rule(i: Instruction) -> Any:
         if not is_array(i) or np.dtype(i.dtype).kind != "f" or i.kwargs:

@@ -72,7 +72,7 @@ def shapes(program: Program) -> Program:
         x: Any
         if i.function in LIKE:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
-        if i.function in SHAPED and "order" not in i.kwargs and not ordered(i):
+        if i.function in SHAPED and "order" not in i.kwargs:
             return changed(i, np.reshape, (i.args[0], i.shape), {})
         if is_transpose(i):
             x = i.args[0]
@@ -110,11 +110,6 @@ def is_transpose(i: Instruction) -> bool:
         axes = i.kwargs.get("axes", i.args[1] if len(i.args) > 1 else None)
         return axes is None or [axis % 2 for axis in axes] == [1, 0]
     return i.function is np.matrix_transpose
-
-
-def ordered(i: Instruction) -> bool:
-    """Whether a memory order is asked for, by position."""
-    return i.function is np.ravel and len(i.args) > 1
 
 
 def source(x: Any) -> Any:
