@@ -109,8 +109,8 @@ def onto(
     def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = one) -> None:
         if beta is not one:
             beta = real(beta)
-            if not beta:  # BLAS forgets what it multiplies by 0, NaN included
-                return plain(c, alpha, x, y, beta.value)
+        if not (alpha and beta):  # BLAS forgets what it multiplies by 0, NaN included
+            return plain(c, alpha, x, y, beta.value)
         try:
             a = at(x) if x_at is None else x_at
             b = at(y) if y_at is None else y_at
@@ -132,7 +132,7 @@ def by_scipy(
     gemm = getattr(blas, TYPES[char][0])
 
     def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = 1) -> None:
-        if c.flags.carray and beta:
+        if c.flags.carray and alpha and beta:
             gemm(alpha, y.T, x.T, beta, c.T, y_turned, x_turned, overwrite_c=True)
         else:
             plain(c, alpha, x, y, beta)

@@ -5,7 +5,6 @@ was written, reads the state, runs the step, and writes the state.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # what `signal` calls, 13 µs later
-import math
 import sys
 from collections.abc import Sequence
 from signal import SIGINT, default_int_handler
@@ -105,8 +104,9 @@ def settled(reach: Reach, lines: Lines) -> list[str]:
         get = (
             f"{name(holder)}[{at}]" if type(holder) in (dict, list) else f"{name(holder)}.get({at})"
         )
-        plain = type(x) in (int, str) or (type(x) is float and math.isfinite(x))
-        changed.append(f"{get} != {x!r}" if plain else f"{get} is not {name(x)}")
+        same = f"{get} is not {name(x)}"
+        plain = type(x) in (int, float, str)
+        changed.append(f"{same} and repr({get}) != {repr(x)!r}" if plain else same)
     return changed
 
 
@@ -145,7 +145,8 @@ def look(name: str, x: Any, i: Instruction, lines: Lines) -> None:
     if isinstance(i.dtype, type) or isinstance(x, np.number):  # the type says it all
         lines.refuse_unless([kind])
     else:
-        dtype = f"{name}.dtype is not {lines.name(x.dtype)}"
+        known = lines.name(x.dtype)
+        dtype = f"{name}.dtype is not {known} and {name}.dtype != {known}"  # a pickled one
         lines.refuse_unless([kind, dtype, f"{name}.shape != {i.shape!r}"])
 
 

@@ -6,21 +6,32 @@ array may be written over, or used again, after the last line that reads it or a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from tensorgrad.compiler.names import users_of
 from tensorgrad.compiler.program import (
+    FRESH,
+    TURNS,
+    Fused,
     Instruction,
+    Loop,
     Program,
     added_at,
     found_in,
     has_out,
+    is_basic,
     is_elementwise,
+    is_part,
     is_reduction,
     joined_in,
     shares,
     urgent,
+    vacant,
+    viewed,
     with_items,
 )
 
@@ -49,6 +60,22 @@ def in_order(
     first = [i for i in program.body if i in needed]
     soon = [i for i in program.body if i not in needed and i not in late]
     return [*first, *soon, *(i for i in program.body if i in late)], len(first)
+
+
+QUIET = FRESH.union(TURNS, (np.reshape, np.broadcast_to, np.asarray, viewed, vacant)).difference(
+    (operator.getitem, with_items, added_at, np.take, np.take_along_axis)
+)
+
+
+def may_raise(i: Instruction) -> bool:
+    """Whether it raises for some numbers: an index out of range, a singular matrix."""
+    f = i.function
+    if isinstance(f, Loop):
+        return any(map(may_raise, f.program.body))
+    if f in (operator.getitem, with_items):
+        return not (is_part(i) or is_basic(i.args[1]))
+    quiet = isinstance(f, (np.ufunc, Fused)) or is_reduction(f) or f in QUIET
+    return f is not None and not quiet
 
 
 WRITES = with_items, added_at

@@ -20,7 +20,7 @@ import numpy as np
 
 from tensorgrad.compiler.blas import adder
 from tensorgrad.compiler.blocks import group
-from tensorgrad.compiler.lives import Lives, aims_of, homes_of, in_order, place_of, views
+from tensorgrad.compiler.lives import Lives, aims_of, homes_of, in_order, may_raise, place_of, views
 from tensorgrad.compiler.names import Part
 from tensorgrad.compiler.program import (
     TURNS,
@@ -106,6 +106,7 @@ class Writer(Text):
         super().__init__()
         self.program, self.over, self.buffers, self.results = program, over, buffers, results
         self.clock = clock
+        self.risk = -1  # the last line that may raise: no state is written before
         if any(isinstance(i.function, Fused) for i in program.body):
             self.taken |= {"i", "r", "at"}  # of loops
         self.nbytes = 0
@@ -132,9 +133,11 @@ class Writer(Text):
             return f"{x}.dot({y})"
         return super().expression(i)
 
-    def body(self) -> list[str]:
-        """The lines of the step, but for its last."""
+    def body(self, state: bool = True) -> list[str]:
+        """The lines of the step, but for its last. `state`: whether its inputs are somebody's."""
         order, checks = in_order(self.program, self.over)
+        if state:
+            self.risk = max((k for k, i in enumerate(order) if may_raise(i)), default=-1)
         lives = Lives(self.program, order)
         self.homes = homes_of(order, lives, self.over) if self.buffers else {}
         self.homed = {whole for whole, _ in self.homes.values()}
@@ -422,7 +425,7 @@ class Writer(Text):
         inner.names.update((x, self.new("x")) for x in entries)
         t = self.new("t")
         body = [f"{inner.names[x]} = {table}[{t}]" for x, table in zip(entries, tables)]
-        body += inner.body()
+        body += inner.body(state=False)
         self.nbytes += inner.nbytes
         lines = [
             f"{name} = {x}.copy()" if before in inner.written else f"{name} = {x}"
@@ -504,11 +507,11 @@ class Writer(Text):
         own: bool,
     ) -> bool:
         """Whether `i` may be written over `source`, which nobody reads any more, or nobody but `i`,
-        whose `own` reading is done by then; and not before the checks."""
+        whose `own` reading is done by then; and not before the checks, or what may raise."""
         if (source.shape, source.dtype) != (i.shape, i.dtype):
             return False
         last = lives.last[source]
-        if source in lives.kept or source in self.written:
+        if source in lives.kept or source in self.written or k < self.risk:
             return False
         return checked and (last < k or (last == k and own))
 

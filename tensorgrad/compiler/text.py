@@ -6,6 +6,7 @@ import keyword
 import operator
 import re
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Text:
 
     def __init__(self) -> None:
         self.names: dict[Instruction, str] = {}
-        self.taken = {"np", "math", "finite", "step", "make", *keyword.kwlist}
+        self.taken = {"np", "math", "finite", "step", "make", "range", "slice", *keyword.kwlist}
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}
@@ -51,7 +52,10 @@ class Text:
 
     def new(self, name: str) -> str:
         """A name like that, which nothing has yet."""
+        name = normalize("NFKC", name)  # as Python reads it: x² is x2
         name = re.sub(r"\W+", "_", name).strip("_") or "x"
+        if not f"x{name}".isidentifier():
+            name = re.sub(r"\W+", "_", ascii(name)).strip("_")
         name = f"x{name}" if name[0].isdigit() else name
         found, n = name, self.last.get(name, 1)
         while found in self.taken:

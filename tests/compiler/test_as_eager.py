@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 import signal
 import threading
@@ -61,6 +62,10 @@ def fill(x: Any) -> None:
     x[...] = 5.0
 
 
+def fill_with(s: list[float], x: float) -> None:
+    s[:] = [x]
+
+
 def labelled(x: Any) -> Any:
     return x * labelled.by  # type: ignore[attr-defined]
 
@@ -75,6 +80,10 @@ BEFORE: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "global of a Module": of(SCALE, lambda s, x: Scaled()(x), lambda s: s.__setitem__(0, 4.0)),
     "module": of(helpers, lambda m, x: helpers.times(x) + helpers.by, set_to_3),
     "slots": of(Slots(), lambda s, x: x * s.by, set_to_3),
+    "number of another kind": of(
+        [2], lambda s, x: np.arange(3) * s[0], lambda s: s.__setitem__(0, 2.0)
+    ),
+    "sign of 0": of([0.0], lambda s, x: np.arctan2(s[0], -1 - x**2), lambda s: fill_with(s, -0.0)),
     "set": of({1}, lambda s, x: x * len(s), lambda s: s.add(2)),
     "deque": of(deque([2.0]), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 3.0)),
     "attribute of a function": of(labelled, lambda f, x: labelled(x), set_to_3),
@@ -219,6 +228,11 @@ ARGUMENTS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "recursion": (powers, (X,)),
     "recursion of the compiled": (halves, (X, ("a", "b", "c"))),
     "a long chain": (chain, (X,)),
+    "a negative base": (lambda n: ((-2) ** n, (-0.0) ** n), (np.arange(4.0),)),
+    "names of Python's": (
+        lambda range, xs: tg.scan(lambda c, x: (c * range + x, c), np.float64(0), xs),
+        (0.5, X[0]),
+    ),
     "no entries": (lambda x: (x.sum(0), x.T @ x), (X[:0],)),
 }
 
@@ -230,6 +244,32 @@ def test_arguments_of_all_kinds(name: str) -> None:
     found = g(*args)
     assert_same(found, getattr(f, "f", f)(*args))
     assert_same(g(*args), found)
+
+
+def test_arrays_of_another_process_are_no_other_kind() -> None:
+    f = tg.compile(lambda x: np.tanh(x) * 2)
+    for _ in range(3):
+        f(pickle.loads(pickle.dumps(X)))  # whose dtype is an object of its own
+    assert f.compiled == 1
+
+
+@pytest.mark.parametrize("of_new", [False, True])
+def test_a_step_that_raises_has_written_nothing(of_new: bool) -> None:
+    w, v = (Value(np.ones((3, 3)), name=name) for name in "wv")
+
+    @tg.compile
+    def step(x: Any, w: Any = w, v: Any = v) -> Any:
+        np.sum((x @ w + v) ** 2).backward()
+        for p in (w, v):
+            p.data = p.data - 0.1 * p.grad
+            p.grad = None
+        return np.linalg.inv(x + w.data if of_new else x)
+
+    step(np.eye(3))
+    before = w.data.copy(), v.data.copy()
+    with pytest.raises(np.linalg.LinAlgError):
+        step(-before[0] * 0)
+    assert_same((w.data, v.data), before)
 
 
 def nested(deep: Any = ()) -> Callable[[Any], Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import nn, optim
+from tensorgrad import Value, nn, optim
 
 HERE = Path(__file__).parent
 RNG = np.random.default_rng(0)
@@ -125,7 +126,7 @@ def test_the_code_does_not_depend_on_the_hashes_of_names() -> None:
     """Of two globals, the Module gives the parameters their names."""
     code = (
         "import numpy as np, tensorgrad as tg\n"
-        "from tensorgrad import nn, optim\n"
+        "from tensorgrad import Value, nn, optim\n"
         "a_model = nn.Linear(2, 1, rng=0)\n"
         "a = optim.SGD(a_model.parameters(), lr=0.1)\n"
         "@tg.compile\n"
@@ -145,6 +146,13 @@ def test_the_code_does_not_depend_on_the_hashes_of_names() -> None:
     }
     assert len(sources) == 1
     assert "a_model_weight" in sources.pop()
+
+
+@pytest.mark.parametrize("name", ["x²", "½", "µ", "ﬁ", "ª", "𐄇"])
+def test_names_that_python_reads_otherwise(name: str) -> None:
+    names = name, unicodedata.normalize("NFKC", name), name
+    a, b, c = (Value(np.full(3, float(k)), name=name) for k, name in enumerate(names, 1))
+    assert tg.compile(lambda x: x + a * 2 - b * c)(np.ones(3)).data.tolist() == [-3.0] * 3
 
 
 if __name__ == "__main__":

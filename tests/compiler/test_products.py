@@ -153,6 +153,16 @@ def test_what_is_multiplied_by_0_or_needed_is_not_left_to_blas() -> None:
     found = tg.compile(f)(np.ones((3, 3)), np.ones((3, 3)), c)
     assert np.isnan(found[0]).all()
     np.testing.assert_array_equal(found[2], 3)
+    x = np.full((200, 200), np.nan, np.float32)
+    times_0 = tg.compile(lambda c, x, s: c + s * (x @ c))
+    assert np.isnan(times_0(np.ones_like(x), x, 0.0)).all()
+
+
+def test_products_of_no_rows_are_added() -> None:
+    for n, k, m in ((0, 3, 2), (3, 0, 2), (3, 2, 0), (0, 0, 0)):
+        f = tg.compile(lambda c, x, y: c + 0.5 * (x.T @ y))
+        c = np.ones((n, m))
+        assert_same(f(c, np.ones((k, n)), np.ones((k, m))), c)
 
 
 def test_a_parameter_that_its_own_product_reads_is_not_written_meanwhile() -> None:

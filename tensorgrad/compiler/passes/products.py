@@ -66,7 +66,7 @@ def accumulation(program: Program) -> Program:
         return isinstance(x, Instruction) and read[x] == 1
 
     def rule(i: Instruction) -> Any:
-        if i.function not in (np.add, np.subtract) or not is_matrix(i):
+        if i.function not in (np.add, np.subtract) or not is_matrix(i) or not size(i):
             return i
         minus = i.function is np.subtract
         for c, term in [i.args] if minus else [i.args, i.args[::-1]]:
