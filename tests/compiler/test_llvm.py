@@ -192,6 +192,16 @@ def test_sums_along_all_axes(axes: Any) -> None:
     as_numpy(f, single(5, 3, 7))
 
 
+@pytest.mark.parametrize("n", [40, 40_000])  # the sums fit on the stack, or are made twice
+def test_sums_of_rows_meet_a_number_that_is_made_after_them(n: int) -> None:
+    def f(do: Draw, x: Instruction, y: Instruction) -> Instruction:
+        sums = do(np.add.reduce, x, axis=-1)
+        return do(np.multiply, do(np.negative, sums), do(np.exp, y))
+
+    as_numpy(f, single(n, 3), np.float32(0.5))
+    as_numpy(f, single(n // 20, 4, 5), np.float32(0.5))
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan

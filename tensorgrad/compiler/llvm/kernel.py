@@ -459,7 +459,9 @@ class Nest:
         while todo:
             for x in todo.pop().operands:
                 before = x in phase and phase[x] < k and x not in part
-                if not before or x.over or x in self.place or max(x.dims, default=-1) < level:
+                # A sum is kept along the dims inside of its own.
+                ends = min(x.over) if x.over else len(self.sizes)
+                if not before or x in self.place or not any(level <= d < ends for d in x.dims):
                     continue
                 if not self.keep(x, level, phase):
                     part.add(x)
@@ -469,7 +471,8 @@ class Nest:
         """Whether it is kept from one phase to the next."""
         shape = [d for d in sorted(x.dims) if d >= level]
         nbytes = math.prod(self.sizes[d] for d in shape) * x.dtype.itemsize
-        if self.cost_again(x, phase) <= CHEAP or self.scratch + nbytes > SCRATCH:
+        cheap = not x.over and self.cost_again(x, phase) <= CHEAP
+        if cheap or self.scratch + nbytes > SCRATCH:
             return False
         self.place[x] = self.on_stack(shape, x.dtype)
         return True
