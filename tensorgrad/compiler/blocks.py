@@ -106,7 +106,7 @@ def kernel(writer: Writer, i: Instruction, places: list[str]) -> list[str]:
 
 def loop(writer: Writer, group: Instruction, places: Sequence[str]) -> list[str]:
     """The lines of a group, whose results go into arrays of these names."""
-    return Loop(group.function).lines(writer, [*map(writer.text, group.args)], places)
+    return Blocks(group.function).lines(writer, [*map(writer.text, group.args)], places)
 
 
 def may_be_over(fused: Fused, out: Instruction, x: Instruction) -> bool:
@@ -133,7 +133,7 @@ def each_alone(program: Program, out: Instruction, x: Instruction) -> bool:
     return x in needed
 
 
-class Loop:
+class Blocks:
     """How a group goes through its rows: how many at a time, and where each result goes.
 
     `slot`: the number of the block for the result of a member, which others use again;
@@ -275,9 +275,7 @@ def has_slot(i: Instruction) -> bool:
 
 def written(writer: Writer, i: Instruction) -> str:
     """The line that writes a result into the array of its name."""
-    if is_masked(i):
-        return writer.masking(i)
     name, call = writer.names[i], writer.expression(i)
     if i.function is converted:
         return f"{name}[...] = {writer.text(i.args[0])}"
-    return f"{name}[...] = {call}" if i.function is np.where else writer.into(i, call)
+    return writer.into(i, call) if has_slot(i) else f"{name}[...] = {call}"

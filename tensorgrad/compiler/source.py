@@ -80,16 +80,33 @@ FINITE = [
 
 class Buffer:
     """An array that is kept between calls, by the names of what it holds one after the other.
-    `memory`: the shape that it has there."""
+    `memory`: the shape that it has there; `key`: what it has room for, any shape of its size if it
+    is in C's order."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, order: tuple[int, ...]) -> None:
-        self.shape, self.names = shape, dict[str, str]()
-        self.memory = tuple(shape[axis] for axis in order) or shape
-        self.made = f"np.empty({self.memory!r}, {np.dtype(dtype).str!r})"
-        self.turned = f".transpose({[*map(int, np.argsort(order))]})" if order else ""
+    def __init__(self, i: Instruction) -> None:
+        self.shape = shape = i.shape or ()
+        self.order, self.key, self.names = i.order, room(i), dict[str, str]()
+        self.memory = tuple(shape[axis] for axis in i.order) or shape
+        self.made = f"np.empty({self.memory!r}, {np.dtype(i.dtype).str!r})"
+        self.turned = f".transpose({[*map(int, np.argsort(i.order))]})" if i.order else ""
 
     def __str__(self) -> str:
         return " = ".join([*self.names.values(), self.made + self.turned])
+
+
+def room(i: Instruction) -> Any:
+    """What tells which buffers have room for a result."""
+    return (i.shape, i.dtype, i.order) if i.order else (math.prod(i.shape or ()), i.dtype)
+
+
+def is_along(i: Instruction) -> bool:
+    """Whether it goes entry by entry, into an array that it is told."""
+    return (is_elementwise(i) and has_out(i)) or is_masked(i)
+
+
+def is_filled(i: Instruction) -> bool:
+    """Whether it is an array full of one number."""
+    return i.function is np.full and bool(i.shape)
 
 
 class Writer(Text):
@@ -112,7 +129,7 @@ class Writer(Text):
         self.nbytes = 0
         self.written: set[Instruction] = set()
         self.free: dict[Any, list[Buffer]] = {}
-        self.held: dict[Instruction, tuple[Any, ...]] = {}
+        self.held: dict[Instruction, Buffer] = {}  # until it is read for the last time
         self.lies: dict[Instruction, Buffer] = {}  # in which one it was made
         self.aims = aims_of(program, over)
         self.static: set[str] = set()  # names of buffers, and of views of them
@@ -208,21 +225,21 @@ class Writer(Text):
         """Lay the factors that are buffers into one array for each dtype; the squares of these, by
         the names of what they are of."""
         lengths: dict[Any, int] = {}
+        names: dict[Any, str] = {}
         found: dict[str, str] = {}
         for x in dict.fromkeys(self.program.factors):
             if x in self.held:
-                buffer, dtype = self.held[x][0], x.dtype
+                buffer, dtype = self.held[x], x.dtype
                 start = lengths.get(dtype, 0)
                 end = start + math.prod(buffer.shape)
                 lengths[dtype] = -(-end // 16) * 16  # vectors begin where they would
                 if start == 0:
-                    self.known["factors", dtype] = self.new("factors")
-                name = self.known["factors", dtype]
+                    names[dtype] = self.new("factors")
+                name = names[dtype]
                 buffer.made = f"{name}[{start}:{end}].reshape({buffer.memory})"
                 found[self.base(x)] = f"{name}.dot({name})"
         for dtype, length in lengths.items():
-            name = self.known["factors", dtype]
-            self.setup.insert(0, f"{name} = np.zeros({length}, {np.dtype(dtype).str!r})")
+            self.setup.insert(0, f"{names[dtype]} = np.zeros({length}, {np.dtype(dtype).str!r})")
         return found
 
     def base(self, x: Instruction) -> str:
@@ -279,51 +296,34 @@ class Writer(Text):
             lines = self.joining(i)
             self.release(ends)
             return lines
-        over = self.temporary(i, ends, lives)
+        over = self.temporary(i, ends, lives) or self.turned(i, ends, lives)
         if over:
             self.names[i] = over
             self.release(ends)
-            return self.masking(i) if is_masked(i) else self.into(i, call)
-        over = None if i in lives.kept else self.turned(i, ends, lives)
-        if over:
-            self.names[i] = over
-            self.release(ends)
-            return self.masking(i) if is_masked(i) else self.into(i, call)
-        if i.function is np.full and i.shape and i not in lives.kept:
-            self.names[i] = self.home(i)
-            self.release(ends)
-            return f"{self.names[i]}.fill({self.text(i.args[1])})"
-        if i not in lives.kept and is_masked(i):
-            if not shares(i.args[1]):  # over what it masks
-                self.release(ends)
-            self.names[i] = self.home(i)
-            self.release(ends)
-            return self.masking(i)
-        if has_out(i) and i not in lives.kept:
-            free = {x for x in ends if x in self.held}
-            plain = all(
-                x in self.held or self.is_whole(x) or free.isdisjoint(lives.roots(x))
-                for x in i.operands
-            )
-            if is_elementwise(i) and plain:  # over an operand that it is the last to read
+            return self.into(i, call)
+        if i not in lives.kept and (has_out(i) or is_masked(i) or is_filled(i)):
+            if self.reads_first(i, ends, lives):  # over an operand that it is the last to read
                 self.release(ends)
             self.names[i] = self.home(i)
             self.release(ends)
             return self.into(i, call)
-        turned = f"{call}" if i.function is np.transpose and call.endswith(".T") else ""
-        self.names[i] = self.new(i.name or turned or "v")
+        transpose = call if i.function is np.transpose and call.endswith(".T") else ""
+        self.names[i] = self.new(i.name or transpose or "v")
         self.release(ends)
         if has_out(i) and i in self.returned and not i.order and nbytes(i) >= LARGE:
             return f"{self.result(i)}\n{self.into(i, call)}"
         if i.function is plus_product:
-            return f"{self.names[i]} = np.copy({self.text(i.args[0])})\n" + self.added(
-                i, self.names[i]
-            )
+            copy = f"{self.names[i]} = np.copy({self.text(i.args[0])})"
+            return f"{copy}\n{self.added(i, self.names[i])}"
         return f"{self.names[i]} = {call}"
 
     def into(self, i: Instruction, call: str) -> str:
         """The line that makes `i` in the array of its name."""
         name = self.names[i]
+        if is_masked(i):
+            return self.masking(i)
+        if is_filled(i):
+            return f"{name}.fill({self.text(i.args[1])})"
         if i.function is plus_product:
             c = self.names[i.args[0]]
             return f"np.copyto({name}, {c})\n" * (c != name) + self.added(i, name)
@@ -352,9 +352,20 @@ class Writer(Text):
         rest = [name, self.text(alpha), self.base(x), self.base(y), *map(self.text, beta)]
         return f"{self.views[kind]}({', '.join(rest)})"
 
+    def reads_first(self, i: Instruction, ends: list[Instruction], lives: Lives) -> bool:
+        """Whether `i` reads each number of buffers that end here before it writes in its place."""
+        if not is_along(i):
+            return False
+        free = {x for x in ends if x in self.held}
+        return all(
+            x in self.held or self.is_whole(x) or free.isdisjoint(lives.roots(x))
+            for x in i.operands
+        )
+
     def is_flat(self, x: Any) -> bool:
         """Whether it is a buffer of real numbers, in C's order."""
-        return x in self.held and not x.order and x.dtype.kind == "f" and len(self.held[x]) == 3
+        real = x in self.held and x.dtype.kind == "f"
+        return real and not x.order and not self.held[x].order
 
     def is_fixed(self, i: Instruction) -> bool:
         """Whether it is the same view of the same memory each time."""
@@ -391,7 +402,7 @@ class Writer(Text):
     def temporary(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of an operand that is new at each call and read here for the last time, over
         which `i` may be written."""
-        if i in self.homes or (not (is_elementwise(i) and has_out(i)) and not is_masked(i)):
+        if i in self.homes or not is_along(i):
             return None
         for x in i.operands:
             alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
@@ -477,14 +488,18 @@ class Writer(Text):
     def turned(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of a transposed buffer that is read here for the last time, over which `i` may
         be written; it is `i`'s from now on."""
-        if i in self.homes or (not (is_elementwise(i) and has_out(i)) and not is_masked(i)):
+        if (
+            i in self.homes
+            or i in lives.kept
+            or (not (is_elementwise(i) and has_out(i)) and not is_masked(i))
+        ):
             return None
         for x in i.operands:
             whole = x.args[0] if x.function is np.transpose and len(x.args) == 1 else x
             alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
             if not alike or whole not in self.held or whole not in ends:
                 continue
-            if (self.held[whole][3:] or ((),))[0] == i.order:
+            if self.held[whole].order == i.order:
                 continue  # the ordinary case
             if all(y is x or whole not in lives.roots(y) for y in i.operands):
                 self.held[i] = self.held.pop(whole)
@@ -543,15 +558,14 @@ class Writer(Text):
     def buffer(self, i: Instruction) -> str:
         """The name of one that is free, or new: what is made is called, or what it is made for, or
         what it is written over."""
-        key = (i.shape, i.dtype, i.order) if i.order else (math.prod(i.shape or ()), i.dtype)
-        found = self.free.get(key)
+        found = self.free.get(room(i))
         if found:
             buffer = found.pop()
         else:
-            buffer = Buffer(i.shape or (), i.dtype, i.order)
+            buffer = Buffer(i)
             self.setup.append(buffer)
             self.nbytes += nbytes(i)
-        self.held[i], self.lies[i] = (buffer, *key), buffer
+        self.held[i] = self.lies[i] = buffer
         wish = self.aims.get(i, i.name)
         for x in i.operands:
             if not wish and self.lies.get(x) is buffer and (x.shape, x.order) == (i.shape, i.order):
@@ -567,8 +581,8 @@ class Writer(Text):
     def release(self, ends: list[Instruction]) -> None:
         for x in ends:
             if x in self.held:
-                buffer, *key = self.held.pop(x)
-                self.free.setdefault(tuple(key), []).append(buffer)
+                buffer = self.held.pop(x)
+                self.free.setdefault(buffer.key, []).append(buffer)
 
 
 def code_of(
