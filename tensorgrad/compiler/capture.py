@@ -65,6 +65,15 @@ class Place:
         self.holder[self.key] = x
 
 
+class Rate(Place):
+    """A learning rate, which the optimiser takes as a number of Python's: a float64 of NumPy's
+    would make float64 of float32."""
+
+    def read(self, leaves: Sequence[Any]) -> Any:
+        x = self.holder[self.key]
+        return x.item() if type(x) is np.float64 else x
+
+
 class Attribute(Place):
     """An attribute: the data or gradient of a node."""
 
@@ -471,7 +480,10 @@ class Capture:
         for holder, items, name, state, _ in reach.containers:
             for key, x in items.items():
                 whose = reach.nodes.get(key.node) if isinstance(key, Value) else None
-                place = Place(holder, key, whose or joined(name, key), state is is_array)
+                strong = type(x) is np.float64 and is_rate(key, x)
+                place = (Rate if strong else Place)(
+                    holder, key, whose or joined(name, key), state is is_array
+                )
                 if isinstance(x, np.random.Generator):
                     self.kept.append((place, x, Drawing(x)))
                 elif state(key, x):
@@ -502,6 +514,7 @@ class Capture:
             self.program.inputs += made
             self.reads.append(place)
             return tuple(map(Tracer, made))
+        x = x.item() if isinstance(place, Rate) else x
         return Tracer(self.input(place, *outline(x), x))
 
     def names_of(self, place: Place, x: Any) -> list[str]:

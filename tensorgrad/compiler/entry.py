@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.compiler.capture import Argument, Attribute, Place, Reach, parts
+from tensorgrad.compiler.capture import Argument, Attribute, Place, Rate, Reach, parts
 from tensorgrad.compiler.program import Instruction
 
 OTHER = object()
@@ -133,6 +133,10 @@ def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> Non
     where = place_text(place, lines)
     if not several:
         lines.add(f"{names[0]} = {where}")
+        if isinstance(place, Rate):
+            lines.add(
+                f"if type({names[0]}) is {lines.name(np.float64)}: {names[0]} = {where}.item()"
+            )
         return
     lines.add(f"t = {where}")
     lines.refuse_unless([f"len(t) != {len(names)}"])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import tensorgrad as tg
-from tensorgrad import Value, nn
+from tensorgrad import Value, nn, optim
 from tensorgrad.compiler import Compiled, compiled
 from tests.compiler.test_compile import assert_same, pair
 
@@ -251,6 +251,26 @@ def test_arrays_of_another_process_are_no_other_kind() -> None:
     for _ in range(3):
         f(pickle.loads(pickle.dumps(X)))  # whose dtype is an object of its own
     assert f.compiled == 1
+
+
+def test_a_learning_rate_of_numpy_s_is_one_of_python_s() -> None:
+    ends = []
+    for wrap in (lambda f: f, partial(tg.compile, exact=True)):
+        w = Value(np.ones(3, np.float32))
+        sgd = optim.SGD([w], lr=np.float64(0.1), momentum=0.9)
+
+        def step(x: Any, w: Any = w, sgd: Any = sgd) -> None:
+            np.sum(w * x).backward()
+            sgd.step()
+            sgd.zero_grad()
+
+        run = wrap(step)
+        for k in range(4):
+            run(X[k].astype(np.float32))
+            sgd.param_groups[0]["lr"] *= np.float64(0.9)
+        ends.append(w.data)
+    assert_same(ends[1], ends[0])
+    assert run.compiled == 2 and "f8" not in run.source
 
 
 @pytest.mark.parametrize("of_new", [False, True])
