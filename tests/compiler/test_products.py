@@ -144,6 +144,14 @@ def test_a_parameter_that_others_hold_keeps_its_numbers_there() -> None:
     assert not np.array_equal(p.data, before)
 
 
+@pytest.mark.parametrize(("n", "k", "m"), [(0, 2, 3), (2, 0, 3), (2, 3, 0)])
+def test_a_product_without_entries_is_added(n: int, k: int, m: int) -> None:
+    found = tg.compile(lambda x, y, c: c * 2 + x @ y)(
+        np.ones((n, k)), np.ones((k, m)), np.eye(n, m)
+    )
+    np.testing.assert_array_equal(found, 2 * np.eye(n, m))
+
+
 def test_what_is_multiplied_by_0_or_needed_is_not_left_to_blas() -> None:
     def f(x: Any, y: Any, c: Any) -> Any:
         g = x @ y

@@ -73,6 +73,8 @@ def accumulation(program: Program) -> Program:
             s, g = scaled(term) if once(term) else (None, term)
             if not (once(g) and g.function is np.matmul and all(map(is_matrix, (c, *g.args)))):
                 continue
+            if 0 in c.shape + g.args[0].shape:  # BLAS refuses to step by 0
+                continue
             if not (c.shape == g.shape and {x.dtype for x in (c, g, *g.args)} == {i.dtype}):
                 continue
             beta, whole = scaled(c) if once(c) else (None, c)
