@@ -356,7 +356,7 @@ def example(
     else:
         x = np.full(shape, 0.5 if real else 0)
     turned = [*order] or [*range(len(shape))]
-    x = x.transpose(turned).astype(dtype, order="C")
+    x = np.asarray(x).transpose(turned).astype(dtype, order="C")
     x.flags.writeable = False
     return x.transpose(np.argsort(turned))[()]
 
@@ -385,6 +385,15 @@ def small_stand_in(x: Any, sizes: dict[int, int]) -> Any:
 
 def other_stand_in(x: Any) -> Any:
     return stand_in(x, other=True)
+
+
+def stand_in_of(n: int) -> Callable[[Any], Any]:
+    """Of integers another one, of arrays the same: an axis is one that there is, and another."""
+    return lambda x: type(stand_in(x))(n) if is_integer(x) else stand_in(x)
+
+
+def is_integer(x: Any) -> bool:
+    return type(x) is Tracer and not x.shape and x.dtype.kind == "i"
 
 
 def refused(why: str) -> TypeError:
@@ -496,8 +505,9 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     """What a function makes of stand-ins. Without a number of any tracer it must make arrays of the
     same shapes of others, too, or its results depend on numbers."""
     given = tuple(args), dict(kwargs)
+    setting = is_set(function, args, kwargs)
     with np.errstate(all="ignore"):
-        if by_axes(function):
+        if by_axes(function) and not setting:
             sizes = {0: 0, 1: 1}
             tried = each(lambda x: small_stand_in(x, sizes), (Tracer, np.ndarray), given)
             try:
@@ -507,20 +517,36 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
             else:
                 return made_of(function, args, tried[0], result, {n: k for k, n in sizes.items()})
         tried = each(stand_in, TRIED, given)
-        result = (fitting if function is with_items else function)(*tried[0], **tried[1])
+        try:
+            result = (fitting if function is with_items else function)(*tried[0], **tried[1])
+        except (ValueError, IndexError):
+            if setting:
+                raise refused(BY_NUMBERS.format(function.__name__)) from None
+            raise
         if function in ABOUT:
             return Outcome(result)
-        if not is_shaped(function, args, kwargs):
+        others = [] if is_shaped(function, args, kwargs) else [other_stand_in]
+        for other in (*others, *map(stand_in_of, (0, -1, 2) if setting else ())):
+            again = each(other, TRIED, given)
             try:
-                again = each(other_stand_in, TRIED, given)
-                other = function(*again[0], **again[1])
+                found = function(*again[0], **again[1])
             except (ValueError, IndexError, ArithmeticError):
-                other = result
-            if shapes(other) != shapes(result):
+                continue
+            if shapes(found) != shapes(result):
                 raise refused(BY_NUMBERS.format(function.__name__))
     if result is None:
         raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
     return made_of(function, args, tried[0], result)
+
+
+def is_set(function: Any, args: Any, kwargs: Any) -> bool:
+    """Whether an integer that is traced may be an axis or a length."""
+    owner = np.ufunc if isinstance(function, np.ufunc) else getattr(function, "__module__", "")
+    if owner in (np.ufunc, "_operator") or function in (with_items, converted, np.where):
+        return False
+    found: list[Any] = []
+    each(found.append, Tracer, (tuple(args[1:]), kwargs))
+    return any(map(is_integer, found))
 
 
 def fitting(x: Any, index: Any, value: Any) -> Any:

@@ -165,6 +165,9 @@ REFUSED: dict[str, tuple[Callable[..., Any], Any, str]] = {
     "where": (lambda x: np.where(x > 0)[0], X, "depends on numbers"),
     "bincount": (np.bincount, np.array([0, 5]), "depends on numbers"),
     "slice": (lambda n: X[: n + 0], 2, "number"),
+    "size": (lambda n: X.T.reshape(n, -1) * (X * n).reshape(n, -1), 1, "number"),
+    "axis of a sum": (lambda n: (X * n).sum(n), 1, "depends on numbers"),
+    "new axis": (lambda n: np.expand_dims(X[0] * n, n), 1, "depends on numbers"),
     "drawn": (lambda x: x + np.random.normal(), X, "drew while"),  # noqa: NPY002
     "drawn by Python": (lambda x: x + random.random(), X, "drew while"),
     "shuffle": (shuffled, X, "rng.permutation"),
