@@ -138,7 +138,12 @@ class Reach:
     def function(self, f: Any) -> None:
         """What a function closes over, the globals that it names, and what it is bound to."""
         while isinstance(f, partial):
-            self.look((*f.args, *f.keywords.values()), "args")
+            code = getattr(f.func, "__code__", None)
+            names = code.co_varnames[: code.co_argcount] if code else ()
+            for i, x in enumerate(f.args):
+                self.look(x, names[i] if i < len(names) else f"args.{i}")
+            for name, x in f.keywords.items():
+                self.look(x, name)
             f = f.func
         if isinstance(f, types.MethodType):
             self.look(f.__self__, "")

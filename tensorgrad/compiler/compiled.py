@@ -51,6 +51,9 @@ from tensorgrad.value import Value
 
 MANY = 8
 """How many programs of one function are no reason for a warning."""
+SIGNATURES, HELD = 256, 1 << 30
+"""For how many shapes and settings of arguments programs are kept, and how many bytes of theirs:
+those that came first go."""
 LONG = 20_000
 """How many operations are kept as they were written down: 300 bytes each."""
 TRACING = RLock()
@@ -65,7 +68,7 @@ class Plan(NamedTuple):
     kinds: Sequence[str]
     roots: Sequence[Any]
     settled: Sequence[Any]
-    static: tuple[int, ...]
+    static: Sequence[Any]  # where these were: positions and names
 
     def plain(self) -> bool:
         """Whether arrays are given by position, and nothing else."""
@@ -75,18 +78,21 @@ class Plan(NamedTuple):
 
     def call(self, f: Callable[..., Any], given: Sequence[Any]) -> Any:
         args, kwargs = self.structure.unflatten(given)
-        for i, x in zip(sorted(self.static), self.settled):
-            args[i] = x
+        for i, x in zip(self.static, self.settled):
+            (kwargs if isinstance(i, str) else args)[i] = x
         return f(*args, **kwargs)
+
+
+def parameters_of(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(f, follow_wrapped=False).parameters.values()]
+    except (TypeError, ValueError):
+        return []
 
 
 def names_of(f: Callable[..., Any], plan: Plan) -> list[str]:
     """What the leaves of the arguments are called: parameters, and their items."""
-    try:
-        parameters = [*inspect.signature(f).parameters.values()]
-    except (TypeError, ValueError):
-        parameters = []
-    named = []
+    parameters, named = parameters_of(f), []
     for entry in plan.structure.paths():
         whose, key, *rest = entry
         name = str(key)
@@ -327,6 +333,7 @@ class Compiled:
         self, f: Callable[..., Any], static_argnums: tuple[int, ...], passes: tuple[Pass, ...]
     ) -> None:
         self.f, self.static_argnums, self.passes = f, static_argnums, passes
+        self.static_names = [p.name for i, p in enumerate(parameters_of(f)) if i in static_argnums]
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
         self.compiled, self.moves = 0, True
@@ -337,6 +344,8 @@ class Compiled:
         """As a method: compiled for each instance that it is called on."""
         if instance is None:
             return self
+        if isinstance(instance, type):  # of a classmethod
+            return types.MethodType(self, instance)
         made = getattr(instance, "__dict__", {}).get(self.__name__)
         if isinstance(made, Compiled) and made.f.args[0] is instance:  # type: ignore[attr-defined]
             return made
@@ -346,7 +355,10 @@ class Compiled:
         try:
             vars(instance)[self.f.__name__] = made
         except TypeError:
-            raise TypeError("a compiled method needs an instance with a __dict__") from None
+            raise TypeError(
+                f"a compiled method needs an instance with a __dict__, which {instance!r:.60} has "
+                "not: compile a function that calls the method"
+            ) from None
         return made
 
     def __set__(self, instance: Any, made: Any) -> None:
@@ -363,9 +375,15 @@ class Compiled:
                 return self.f(*args) if found is CARE else found
         if not plain and watched():
             return self.f(*args, **kwargs)
-        tree = ([None if i in self.static_argnums else x for i, x in enumerate(args)], kwargs)
+        static: list[Any] = [i for i in self.static_argnums if i < len(args)]
+        settled = [args[i] for i in static]
+        tree = ([None if i in static else x for i, x in enumerate(args)], kwargs)
+        for name in self.static_names:
+            if name in kwargs:
+                static.append(name)
+                settled.append(kwargs[name])
+                tree = tree[0], {**tree[1], name: None}
         leaves, structure = loaded().tree_flatten(tree, none_is_leaf=True)
-        settled = [args[i] for i in sorted(self.static_argnums) if i < len(args)]
         kinds, marks, roots = [], [], []
         for x in leaves:
             kind, mark = described(x)
@@ -388,10 +406,12 @@ class Compiled:
             with TRACING:  # the state of others is in use
                 found = self.tried(versions, leaves)
                 if found is OTHER:
-                    plan = Plan(structure, kinds, roots, settled, self.static_argnums)
+                    plan = Plan(structure, kinds, roots, settled, static)
                     why = changed_in(versions[0].reach) if versions else ""
                     self.last = self.version(leaves, plan, versions)
                     self.keep(self.last, versions)
+                    self.versions[key] = self.versions.pop(key, versions)  # the last one to go
+                    self.forget()
                     self.warn(why)
                     found = self.last.run(leaves)
         # What nobody asks for must add 0, however singular it is: the engine sees to that.
@@ -424,6 +444,16 @@ class Compiled:
             versions.clear()
         versions.insert(0, new)
         del versions[MANY + 1 :]
+
+    def forget(self) -> None:
+        """The programs that came first, beyond what is kept."""
+        held = {key: sum(v.code.nbytes for v in xs) for key, xs in [*self.versions.items()]}
+        total, left = sum(held.values()), len(held)
+        for key, n in held.items():
+            if left <= SIGNATURES and (total <= HELD or left == 1):
+                break
+            del self.versions[key]
+            total, left = total - n, left - 1
 
     def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
         """What the first program answers for which all is as it was. The one that ran last is
@@ -525,6 +555,8 @@ def typed(x: Any) -> tuple[type, Any]:
 def described(x: Any) -> tuple[str, Any]:
     """What kind of argument it is, and what of it a program depends on."""
     if type(x) in (np.ndarray, np.memmap) or isinstance(x, np.generic):
+        if x.dtype.hasobject:
+            raise TypeError("a compiled function takes arrays of numbers, not of Python objects")
         return "array", (x.shape, x.dtype)
     if isinstance(x, Value):
         if has_graph(x):
@@ -600,12 +632,15 @@ def compile(
     True
     """
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    without = (without,) if isinstance(without, str) else without
     if f is None:
         return partial(
             compile, static_argnums=numbers, exact=exact, without=without, backend=backend
         )
-    if not callable(f):
+    if not callable(f) or isinstance(f, type):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
+    if any(type(i) is not int or i < 0 for i in numbers):
+        raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
     if backend not in ("numpy", "llvm"):
         raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
     if exact and backend == "llvm":

@@ -168,7 +168,7 @@ class Tracer:
         raise refused(
             "np.array, np.asarray and a write into an array of NumPy's own take numbers, of which "
             "a compiled function has none while it is traced: use np.stack, np.concatenate or "
-            "x.copy(), and write into np.zeros(shape, like=x)"
+            "x.copy(), write into np.zeros(shape, like=x), and pass arrays instead of lists"
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -280,6 +280,9 @@ class Tracer:
         if name in ("partition", "argpartition", "put", "resize"):
             raise TypeError(f"x.{name}() is not compiled: it writes into x")
         return lambda *args, **kwargs: getattr(np, name)(self, *args, **kwargs)
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         return f"Tracer(shape={self.shape}, dtype={self.instruction.dtype or 'a number'})"

@@ -429,10 +429,43 @@ def test_a_method_is_compiled_for_each_instance() -> None:
         def run(self, x: Any) -> Any:
             return x * self.by
 
+        @classmethod
+        @tg.compile
+        def of_all(cls, x: Any) -> Any:
+            return x * 2
+
     a, b = Doubler(2.0), Doubler(3.0)
     assert (a.run(np.ones(1))[0], b.run(np.ones(1))[0]) == (2, 3)
     a.by = 5.0
     assert a.run(np.ones(1))[0] == 5
+    assert Doubler.of_all(np.ones(1)) == 2
+
+
+def test_names_in_a_method_are_those_of_the_method() -> None:
+    class Scaled:
+        def __init__(self) -> None:
+            self.by = Value(np.ones(3))
+
+        @tg.compile
+        def run(self, x: Any) -> Any:
+            return x * self.by
+
+    scaled = Scaled()
+    scaled.run(np.ones(3))
+    assert "def step(x, self_by)" in scaled.run.source
+
+
+def test_programs_that_came_first_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tensorgrad.compiler.compiled.SIGNATURES", 9)
+    f = tg.compile(lambda x: np.sum(x * x))
+    with pytest.warns(UserWarning, match="ever new shapes"):
+        found = [f(np.ones(n)) for n in range(1, 20)]
+    assert found == [*range(1, 20)]
+    assert len(f.versions) == 9
+    monkeypatch.setattr("tensorgrad.compiler.compiled.HELD", 3 << 20)
+    for n in range(1 << 17, (1 << 17) + 9):  # 1 MB each
+        assert f(np.ones(n)) == n
+    assert 1 <= len(f.versions) <= 3
 
 
 def test_compiled_within_compiled_and_static_arguments() -> None:
@@ -441,8 +474,11 @@ def test_compiled_within_compiled_and_static_arguments() -> None:
     assert outer(2.0) == 14
     assert inner(2.0, 4) == 15
     assert inner(2.0, 3) == 7
+    assert inner(2.0, n=5) == 31
     with pytest.raises(TypeError, match="hashable"):
         inner(2.0, [3])
+    with pytest.raises(TypeError, match="counts arguments"):
+        tg.compile(power, static_argnums=-1)
 
 
 def power(x: Any) -> Any:
@@ -520,6 +556,7 @@ def overwrites(x: Any) -> Any:
         (leaks, X, "changes"),
         (lambda x: x, Value(2.0) * 3, "detach"),
         (lambda x: x, iter([1]), "not list_iterator"),
+        (lambda x: x, np.array([1.0, None]), "not of Python objects"),
     ],
 )
 def test_what_cannot_be_compiled_says_why_and_changes_nothing(f: Any, x: Any, said: str) -> None:
