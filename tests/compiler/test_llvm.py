@@ -202,6 +202,14 @@ def test_sums_of_rows_meet_a_number_that_is_made_after_them(n: int) -> None:
     as_numpy(f, single(n // 20, 4, 5), np.float32(0.5))
 
 
+def test_sums_of_which_there_is_a_sum_are_there_after_it() -> None:
+    def f(do: Draw, x: Instruction) -> Instruction:
+        sums = do(np.add.reduce, x, axis=2)
+        return do(np.subtract, sums, do(np.maximum.reduce, sums, axis=1, keepdims=True))
+
+    as_numpy(f, single(3, 5, 7))
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan

@@ -459,9 +459,11 @@ class Nest:
         while todo:
             for x in todo.pop().operands:
                 before = x in phase and phase[x] < k and x not in part
-                # A sum is kept along the dims inside of its own.
-                ends = min(x.over) if x.over else len(self.sizes)
-                if not before or x in self.place or not any(level <= d < ends for d in x.dims):
+                if not before or x in self.place or max(x.dims, default=-1) < level:
+                    continue
+                if x.over:
+                    if min(x.over) > level:  # else it has a place when it begins
+                        self.place[x] = self.sum_on_stack(x, level)
                     continue
                 if not self.keep(x, level, phase):
                     part.add(x)
@@ -503,10 +505,15 @@ class Nest:
         """Give a sum what it starts with."""
         inner = [d for d in sorted(cell.dims) if d > min(cell.over)]
         if cell not in self.place:
-            self.place[cell] = self.on_stack(inner, cell.dtype)
-            if self.scratch > SCRATCH:
-                raise Refused("a sum that is too long for the stack")
+            self.place[cell] = self.sum_on_stack(cell, min(cell.over) + 1)
         self.fill(cell, inner)
+
+    def sum_on_stack(self, cell: Cell, level: int) -> Place:
+        """Memory for a sum, of the dims from a level on."""
+        place = self.on_stack([d for d in sorted(cell.dims) if d >= level], cell.dtype)
+        if self.scratch > SCRATCH:
+            raise Refused("a sum that is too long for the stack")
+        return place
 
     def fill(self, cell: Cell, dims: list[int]) -> None:
         if dims:
