@@ -147,10 +147,9 @@ class Version:
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         refuse_what_leaves_loops(program)
-        short = len(program.body) <= LONG
-        self.written = program if short else None
+        self.written = program.kept() if len(program.body) <= LONG else None
         before = shown_by(program)
-        program = simplified(program.copy() if short else program, passes)
+        program = simplified(program, passes)
         self.program = apart(program, self.results, before)
         self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = recorder.get() is record and plan.plain()
@@ -493,7 +492,7 @@ class Compiled:
             raise ValueError("nothing was compiled yet: call the function once")
         if self.last.written is None:
             raise ValueError(f"more than {LONG:,} operations are not kept as they were written")
-        found, program = {}, self.last.written.copy()
+        found, program = {}, self.last.written()
         found["as written"] = code_of(program, {}, buffers=False).source
         for run in self.passes:
             program = run(program)

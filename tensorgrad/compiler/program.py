@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,9 @@ class Instruction:
         return f"<{made} {self.dtype}{self.shape}>"
 
 
+fields = operator.attrgetter(*Instruction.__slots__)
+
+
 @dataclass
 class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
@@ -88,14 +91,23 @@ class Program:
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""
-        made: dict[Instruction, Any] = {}
-        for i in self.body:
-            new = made[i] = Instruction.__new__(Instruction)
-            new.become(i)
-            if i.operands:
-                new.args, new.kwargs = replaced(i.args, made), replaced(i.kwargs, made)
-                new.operands = [made.get(x, x) for x in i.operands]
-        return self.with_body([*made.values()], made)
+        return self.kept()()
+
+    def kept(self) -> Callable[[], Program]:
+        """What makes this program once more, also after passes have changed it: a tenth of the
+        time of a copy."""
+        body, before = [(i, fields(i)) for i in self.body], replace(self, outputs=[*self.outputs])
+
+        def again() -> Program:
+            made: dict[Instruction, Any] = {}
+            for i, values in body:
+                new = made[i] = Instruction.__new__(Instruction)
+                for name, x in zip(Instruction.__slots__, values):
+                    setattr(new, name, x)
+                new.call(new.function, replaced(new.args, made), replaced(new.kwargs, made))
+            return before.with_body([*made.values()], made)
+
+        return again
 
     def with_body(self, body: list[Instruction], made: dict[Instruction, Any]) -> Program:
         """Another body, in which `made` has what stands for instructions that are gone."""
@@ -413,6 +425,12 @@ def has_out(i: Instruction) -> bool:
     return bool(i.shape) and (ufunc or bool(joined_in(i)))
 
 
+def is_operation(f: Any) -> bool:
+    """Whether it is the function of an operation, `as_one`: it answers an array of its own, of a
+    shape that depends on no numbers."""
+    return (getattr(f, "__module__", None) or "").startswith("tensorgrad.ops.")
+
+
 def is_basic(index: Any) -> bool:
     """Whether what an index takes out is a view, wherever it is."""
     for x in index if type(index) is tuple else (index,):
@@ -441,8 +459,7 @@ def shares(i: Instruction) -> bool:
     if f is operator.getitem and not i.shape:  # a number, if not by x[...]
         index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
         return not all(isinstance(x, (int, np.integer)) for x in index)
-    whole = getattr(f, "__module__", None) or ""  # an operation's function, `as_one`
-    return not (is_reduction(f) or whole.startswith("tensorgrad.ops."))
+    return not (is_reduction(f) or is_operation(f))
 
 
 def is_masked(i: Instruction) -> bool:

@@ -29,6 +29,7 @@ from tensorgrad.compiler.program import (
     each,
     found_in,
     is_basic,
+    is_operation,
     is_reduction,
     replaced,
     viewed,
@@ -354,12 +355,12 @@ def example(
     real = dtype.kind in "fc"
     if other:
         x = (np.arange(math.prod(shape)) + (not real)).reshape(shape) % 2
-    elif real and len(shape) > 1 and shape[-1] == shape[-2]:
-        x = np.full(shape, 0.5) + np.eye(shape[-1])
     else:
-        x = np.full(shape, 0.5 if real else 0)
+        x = np.full(shape, 0.5 if real else 0, dtype)
+        if real and len(shape) > 1 and shape[-1] == shape[-2]:
+            x += np.eye(shape[-1], dtype=dtype)
     turned = [*order] or [*range(len(shape))]
-    x = np.asarray(x).transpose(turned).astype(dtype, order="C")
+    x = np.asarray(x).transpose(turned).astype(dtype, order="C", copy=False)
     x.flags.writeable = False
     return x.transpose(np.argsort(turned))[()]
 
@@ -604,7 +605,7 @@ def chooses(index: Any) -> bool:
 
 def is_shaped(function: Any, args: Any, kwargs: Any) -> bool:
     """Whether the shape of a result is known to depend on shapes alone."""
-    if isinstance(function, np.ufunc) or is_reduction(function):
+    if isinstance(function, np.ufunc) or is_reduction(function) or is_operation(function):
         return True
     if function.__module__ == "_operator" and function is not operator.getitem:
         return True

@@ -117,8 +117,8 @@ def test_two_models_in_turn_have_a_forward_part_each() -> None:
         return loss
 
     step(np.ones((2, 3), np.float32))
-    parts = [x.scope.step for x in step.last.written.body if x.function is np.matmul]
-    parts += [x.scope.step for x in step.last.written.body if x.name == "loss"]
+    parts = [x.scope.step for x in step.last.written().body if x.function is np.matmul]
+    parts += [x.scope.step for x in step.last.written().body if x.name == "loss"]
     assert "update" not in parts
 
 

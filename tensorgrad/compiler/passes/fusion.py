@@ -265,18 +265,28 @@ more in blocks; GELU takes as long at 3 MB, .9 at 6 and .8 at 12.)"""
 def chains(program: Program) -> Program:
     """What is computed entry by entry, of arrays that the cache does not hold, goes through it in
     blocks."""
-    return groups(program, is_chained, is_large)
+    return in_blocks(program, is_chained)
 
 
 def fusion(program: Program) -> Program:
     """The same, and sums over entries or rows, which are added in another order."""
-    return groups(program, lambda i: is_chained(i) or is_summed(i), is_large)
+    return in_blocks(program, lambda i: is_chained(i) or is_summed(i))
 
 
-def is_large(members: list[Instruction]) -> bool:
-    if len(members) < 2:
-        return False
-    return any(nbytes(x) > SMALL for i in members for x in (i, *i.operands))
+def in_blocks(program: Program, joins: Joins) -> Program:
+    """Groups in which something is large: what has as many rows as that is looked at alone."""
+    large = {x for x in (*program.inputs, *program.body) if nbytes(x) > SMALL}
+    seen = {i for i in program.body if not large.isdisjoint((i, *i.operands)) and joins(i)}
+    rows = {*map(rows_of, seen)}
+    return (
+        program
+        if not seen
+        else groups(
+            program,
+            lambda i: joins(i) and rows_of(i) in rows,
+            lambda members: several(members) and not seen.isdisjoint(members),
+        )
+    )
 
 
 def is_chained(i: Instruction) -> bool:
