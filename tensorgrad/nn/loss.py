@@ -21,8 +21,8 @@ from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, module_of
 from tensorgrad.nn.shape import pairwise_distance
+from tensorgrad.ops import index as indexing
 from tensorgrad.ops import nn as ops
-from tensorgrad.ops.index import take_along_axis
 from tensorgrad.ops.nn.activation import floats
 from tensorgrad.ops.nn.cost import class_numbers, classes_last, classes_second, one_hot, pair
 from tensorgrad.transforms.derivatives import stop_gradient
@@ -161,7 +161,7 @@ def _taken(weight: Any, y: Any) -> Any:
     """The weight of each class number; inside vmap too, where an array takes no Value as index, and
     where the numbers are chunked."""
     table = np.broadcast_to(weight, (*y.shape, weight.size))
-    return take_along_axis(table, y[..., None], axis=-1)[..., 0]
+    return indexing.take_along_axis(table, y[..., None], axis=-1)[..., 0]
 
 
 def _of_classes(weight: Any, like: Any, classes: int) -> Any:

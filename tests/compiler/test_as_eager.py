@@ -273,7 +273,8 @@ def test_a_learning_rate_of_numpy_s_is_one_of_python_s() -> None:
             sgd.param_groups[0]["lr"] *= np.float64(0.9)
         ends.append(w.data)
     assert_same(ends[1], ends[0])
-    assert run.compiled == 2 and "f8" not in run.source
+    assert run.compiled == 2
+    assert "f8" not in run.source
 
 
 @pytest.mark.parametrize("of_new", [False, True])
