@@ -25,7 +25,7 @@ except KeyboardInterrupt:
     raise
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim, scipy, testing, train, viz
+    from tensorgrad import data, io, nn, optim, parallel, scipy, testing, train, viz
     from tensorgrad.compiler import compile
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
@@ -77,6 +77,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "parallel",
     "primitive",
     "scan",
     "scipy",

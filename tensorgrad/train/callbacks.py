@@ -31,6 +31,8 @@ LARGE = ("accuracy", "f1", "r2", "score", "precision", "recall")
 class OnEpoch(Callback):
     """A function that is called with each new line of the history."""
 
+    alone = True
+
     def __init__(self, function: Callable[[Epoch], object]) -> None:
         self.function = function
 
@@ -134,6 +136,8 @@ class Checkpoint(Callback):
     all. Before training OSError where it could not be written, TypeError for state that is not made
     of numbers, ImportError without safetensors (extra `io`).
     """
+
+    alone = True
 
     def __init__(
         self,
@@ -261,6 +265,8 @@ class Log(Callback):
     where it could not be written.
     """
 
+    alone = True
+
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         if self.path.suffix not in (".csv", ".json"):
@@ -300,6 +306,8 @@ class TensorBoard(Callback):
     Numbers of an epoch under their names, at the number of the epoch; `every`: also the loss of
     each so many steps, as `step_loss`. ImportError, at once, where tensorboardX is missing.
     """
+
+    alone = True
 
     def __init__(self, folder: PathLike, every: int | None = None) -> None:
         try:

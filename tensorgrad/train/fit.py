@@ -18,7 +18,7 @@ from tensorgrad.train.batches import Counted, as_batches, classifies, first_of, 
 from tensorgrad.train.callbacks import Checkpoint, OnEpoch
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.run import Callback, Run, overridden
-from tensorgrad.train.step import Step
+from tensorgrad.train.step import ALONE, Step
 from tensorgrad.value import Value, no_grad
 
 Metric = Callable[..., Any]
@@ -132,11 +132,16 @@ def fit(
     check(model, loss, optimizer, epochs)
     accumulate = whole("accumulate", accumulate)
     validation_batch_size = whole("validation_batch_size", validation_batch_size)
-    batches = as_batches(batches, epochs)
+    given, batches = batches, as_batches(batches, epochs)
     sets = validation_sets(validation, validation_batch_size)
     take: Callable[..., Any] = step(model, loss, optimizer)
+    peers = getattr(take, "peers", ALONE)
+    if batches is not given:  # of arrays
+        batches = peers.split(batches)
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
+    if compile and peers.size > 1:
+        raise ValueError("compile=True and training on many processes: choose one of them")
     ordered = in_order(callbacks, on_epoch)
     run = Run(
         model,
@@ -147,11 +152,11 @@ def fit(
         epochs=epochs,
         validation=sets,
         metrics=tried(model, loss, sets, metric),
-        callbacks=ordered,
+        callbacks=[c for c in ordered if not (c.alone and peers.rank)],
         accumulate=accumulate,
         compiled=compiled(take, accumulate, optimizer, ordered) if compile else None,
     )
-    path = first_checkpoint(run.callbacks) if resume is True else resume
+    path = first_checkpoint(ordered) if resume is True else resume
     if path:
         resume_from(path, run)
     if not model.training:

@@ -8,14 +8,17 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """While `held`, a Ctrl-C only sets `pressed`; a second one raises as ever.
+    """While `held`, a Ctrl-C only sets `pressed`; a second one raises as ever. `always`: it is held
+    until `release`, wherever it comes.
 
     Only where Python's own handler would have raised: a program's own, and other threads, are left
     alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, always: bool = False) -> None:
+        self.always = always
         self.held = self.pressed = False
+        self.agreed = False  # by all of several processes
         self.before: Any = None
 
     def __enter__(self) -> Self:
@@ -29,7 +32,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, self.before)
 
     def arrived(self, signum: int, frame: Any) -> None:
-        if not self.held or self.pressed:
+        if not (self.held or self.always) or self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
 

@@ -15,10 +15,11 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.random import default, generators_of
-from tensorgrad.train.batches import Counted, groups, rows
+from tensorgrad.train.batches import groups, rows
 from tensorgrad.train.history import Epoch, History
 from tensorgrad.train.interrupt import Interrupts
 from tensorgrad.train.progress import progress_bar
+from tensorgrad.train.step import ALONE, Alone
 from tensorgrad.value import no_grad
 
 
@@ -35,6 +36,9 @@ class Callback:
 
     names: Sequence[str] = ()
     """The names of what `measure` gives."""
+
+    alone = False
+    """Whether one is enough where several processes train together: it writes a file, say."""
 
     def on_start(self, run: Run) -> None:
         """Before training: the place to refuse what cannot be done."""
@@ -86,6 +90,7 @@ class Run:
     ) -> None:
         self.model, self.batches, self.loss, self.optimizer = model, batches, loss, optimizer
         self.step, self.epochs, self.accumulate = step, epochs, accumulate
+        self.peers: Alone = getattr(step, "peers", ALONE)
         self.compiled = compiled  # the step, if it was
         self.validation, self.metrics, self.callbacks = validation, metrics, callbacks
         self.history = History()
@@ -118,9 +123,10 @@ class Run:
         """Train, from wherever this run is, to the end."""
         n = length_hint(self.batches, 0)
         done = len(self.history) * n + self.batch
+        progress = progress and self.peers.rank == 0
         begun = []
         with (
-            Interrupts() as interrupts,
+            Interrupts(always=self.peers.size > 1) as interrupts,
             progress_bar(self.epochs, n or None, progress, done) as advance,
         ):
             try:
@@ -131,6 +137,8 @@ class Run:
                     self.one_epoch(interrupts, advance)
             except KeyboardInterrupt:
                 if not self.whole:  # some parameters may have changed, others not
+                    raise
+                if self.peers.size > 1 and not interrupts.agreed:
                     raise
                 interrupts.held = interrupts.pressed = False
                 self.history.interrupted = True
@@ -153,6 +161,10 @@ class Run:
         for group in groups(self.batches, self.accumulate):
             self.under_way = True
             size = sum([self.size(batch) for batch in group])
+            if self.peers.size > 1:
+                size = round(self.peers.total(size, at="a batch")[0])
+            if not size:
+                raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
             interrupts.held, self.whole = True, False
             try:
                 value = (take(*group[0]) if self.accumulate == 1 else take(group)).item()
@@ -170,6 +182,7 @@ class Run:
             self.last_loss = value
             for on_step in watching:
                 on_step(self)
+            self.agree(interrupts, "the end of a step")
             interrupts.release()
             if self.history.stopped is not None:
                 return
@@ -190,7 +203,18 @@ class Run:
         self.batch, self.total, self.examples = 0, 0.0, 0
         for on_epoch in overridden(self.callbacks, "on_epoch"):
             on_epoch(self)
+        self.agree(interrupts, "the end of an epoch")
         interrupts.release()
+
+    def agree(self, interrupts: Interrupts, at: str) -> None:
+        """What ends the training in one process, a Ctrl-C or a callback, ends it in all."""
+        if self.peers.size == 1:
+            return
+        stopped = self.history.stopped is not None
+        pressed, stops = self.peers.total(interrupts.pressed, stopped, at=at)
+        interrupts.pressed = interrupts.agreed = pressed > 0
+        if stops and not stopped:
+            self.stop("another rank ended it")
 
     def size(self, batch: Any) -> int:
         """How many examples there are in it."""
@@ -199,10 +223,7 @@ class Run:
                 f"a batch is a tuple (x, y), not {type(batch).__name__}: fit(model, (x, y)) takes "
                 "arrays, a loader's collate_fn makes tuples"
             )
-        size = rows(batch[-1])
-        if not size:
-            raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
-        return size
+        return rows(batch[-1])
 
     def where(self) -> str:
         return f"epoch {self.epoch}, batch {self.batch + 1}"
@@ -240,7 +261,9 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
         named = dict(self.model.named_modules())
-        source = self.batches.batches if isinstance(self.batches, Counted) else self.batches
+        source = self.batches
+        while hasattr(source, "batches"):  # it only counts them, or takes a part
+            source = source.batches
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -45,6 +45,23 @@ def origin(loss: Value, model: Module) -> str:
     return f"{what}, in {type(module).__name__}" + (f" {path}" if path else "")
 
 
+class Alone:
+    """The processes that train together: this one. Of several, `parallel.Ranks` knows."""
+
+    rank, size = 0, 1
+
+    def total(self, *numbers: float, at: str) -> tuple[float, ...]:
+        """Their sums over all processes, which are to be at the same place of the training."""
+        return numbers
+
+    def split(self, batches: Any) -> Any:
+        """Of each batch this process's part."""
+        return batches
+
+
+ALONE = Alone()
+
+
 class Step:
     """One training step: `step(x, y)` improves the model and returns the loss, from before.
 
@@ -64,6 +81,8 @@ class Step:
     >>> losses[-1] < losses[0] / 100
     True
     """
+
+    peers = ALONE
 
     def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
@@ -118,6 +137,10 @@ class Step:
     def backward(self, loss: Value) -> None:
         """Leave the gradient of the loss, and no other, in the parameters."""
         self.optimizer.zero_grad()
+        self.sweep(loss)
+
+    def sweep(self, loss: Any) -> None:
+        """The sweep itself; of several processes together, where they train together."""
         loss.backward()
         if met:
             settle(loss, self.optimizer.params)
@@ -162,10 +185,11 @@ class Accumulated:
     def backward(self, create_graph: bool = False) -> None:
         """Add the gradients."""
         sizes = [rows(batch[-1]) for batch in self.batches]
+        (whole,) = self.step.peers.total(sum(sizes), at="accumulated batches")
         self.data = np.float64(0.0)
         for batch, size in zip(self.batches, sizes):
             self.node = None  # the graph before is gone when the next is made
-            self.node = self._add(batch, size / sum(sizes), create_graph)
+            self.node = self._add(batch, size / whole, create_graph)
         self.again = True
 
     def _add(self, batch: Any, share: float, create_graph: bool) -> Any:

@@ -1,0 +1,11 @@
+"""Training on many processes, by MPI (extra `mpi`): `mpiexec -n 4 python train.py`.
+
+`data.py` has the step that all take together, `shards.py` who learns from which examples,
+`collectives.py` sums and moves of arrays between ranks, with gradients; `ranks.py` is MPI.
+"""
+
+from tensorgrad.parallel.data import data_parallel
+from tensorgrad.parallel.ranks import Ranks, world
+from tensorgrad.parallel.shards import Sharded, Shards
+
+__all__ = ["Ranks", "Sharded", "Shards", "data_parallel", "world"]

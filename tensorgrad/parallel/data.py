@@ -1,0 +1,292 @@
+"""data_parallel: a training step that many processes take together, each with a part of the batch.
+
+Every rank has the whole model. Each computes the gradient of its part, weighted by the part's share
+of the batch; the sum over the ranks is the batch's gradient, and the same update follows in each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorgrad.engine.node import Node, data_of
+from tensorgrad.extras import whole
+from tensorgrad.graph.debug import birth
+from tensorgrad.nn.loss import divisors
+from tensorgrad.nn.module import Module
+from tensorgrad.optim import Optimizer
+from tensorgrad.parallel.buckets import Bucket, add_up, buckets_of
+from tensorgrad.parallel.ranks import Ranks, everywhere, world
+from tensorgrad.random import default, generators_of
+from tensorgrad.train.batches import rows
+from tensorgrad.train.step import Accumulated, Step, infinite, origin
+from tensorgrad.value import Value
+
+
+class DataParallel(Step):
+    """A step taken by many processes: what `data_parallel` makes of others."""
+
+    peers: Ranks
+    deterministic = False
+    check_every = 100
+    weigh: Callable[..., float] | None = None
+
+    def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
+        super().__init__(model, loss, optimizer)
+        self.begin(None)
+
+    def begin(self, ranks: Ranks | None) -> None:
+        """Before the first step."""
+        self.peers = ranks or world()
+        self.taken, self.seen = 0, False
+        self.weight = 0.0  # of this rank's part of the batch
+        self.own: Any = None  # the part's loss
+        self.swept = False
+        self.nodes: list[Node] = []
+        self.buckets: list[Bucket] = []
+
+    def _take(self, loss_of: Callable[[bool], Any]) -> Any:
+        if self.peers.size == 1:
+            return super()._take(loss_of)
+        if not self.taken:
+            self.start()
+        elif self.taken % self.check_every == 0:
+            self.compare(f"after step {self.taken}")
+        loss = super()._take(loss_of)
+        self.taken += 1
+        for name, x in self.model.named_buffers():  # statistics of batches: rank 0's are kept
+            put_buffer(self.model, name, self.peers.share(x))
+        return loss
+
+    # The start.
+
+    def start(self) -> None:
+        """All begin with what rank 0 has. ValueError that names what cannot be the same."""
+        self.peers.compare(self.described())
+        for p in self.optimizer.params:
+            p.node.data = self.peers.share(p.node.data)[()]
+        own = {p.node for p in self.optimizer.params}
+        for _, p in self.model.named_parameters():
+            if p.node not in own:
+                p.node.data = self.peers.share(p.node.data)[()]
+        for name, x in self.model.named_buffers():
+            put_buffer(self.model, name, self.peers.share(x))
+        self.peers.agree({"the optimiser's state": digest(self.optimizer_state())}, "at the start")
+        self.spread()
+
+    def described(self) -> dict[str, str]:
+        """What is to be the same in all ranks, in words."""
+        kinds = {"the model": self.model, "the optimiser": self.optimizer, "the step": self}
+        found = {name: f"a {type(x).__name__}" for name, x in kinds.items()}
+        parts = [*self.model.named_parameters(), *self.model.named_buffers()]
+        found |= {name: f"{x.dtype} {np.shape(data_of(x))}" for name, x in parts}
+        for i, p in enumerate(self.optimizer.params):
+            found[f"parameter {i} of the optimiser"] = f"{p.dtype} {p.shape}"
+        for i, group in enumerate(self.optimizer.param_groups):
+            settings = {k: str(x) for k, x in group.items() if k != "params"}
+            found |= {f"{k} of the optimiser's group {i}": x for k, x in settings.items()}
+        return found
+
+    def optimizer_state(self) -> list[Any]:
+        state = self.optimizer.state
+        return [x for p in self.optimizer.params if p in state for x in state[p]]
+
+    def spread(self) -> None:
+        """Generators that draw on from where rank 0's are, but far from each other: masks of
+        dropout are not the same in all parts of a batch."""
+        holders = [*self.model.modules(), self.loss, self, self.optimizer]
+        found = [default(), *(rng for x in holders for rng in generators_of(x).values())]
+        for rng in {id(rng): rng for rng in found}.values():
+            source = rng.bit_generator
+            source.state = pickle.loads(self.peers.bytes_of_all(pickle.dumps(source.state))[0])
+            if self.peers.rank and hasattr(source, "jumped"):
+                source.state = source.jumped(self.peers.rank).state
+
+    def compare(self, where: str) -> None:
+        """ValueError in all ranks where their parameters have become different."""
+        named = {f"parameter {name}": p for name, p in self.model.named_parameters()}
+        found = {name: digest([p.node.data]) for name, p in named.items()}
+        found["the optimiser's state"] = digest(self.optimizer_state())
+        self.peers.agree(found, where)
+
+    # The step.
+
+    def once(self, again: bool) -> Callable[..., Value]:
+        forward = super().once(again)
+        return forward if self.peers.size == 1 else lambda *batch: self.weighed(forward, batch)
+
+    def weighed(self, forward: Callable[..., Value], batch: tuple[Any, ...]) -> Value:
+        """The loss of this rank's part, whose weight is by what the loss divides."""
+        if not self.seen:
+            self.look(batch)
+        if not rows(batch[-1]):
+            self.weight = 0.0
+            return Value(0.0)
+        heard: list[Any] = []
+        token = divisors.set(heard)
+        try:
+            loss = forward(*batch)
+        finally:
+            divisors.reset(token)
+        if self.weigh is not None:
+            self.weight = float(self.weigh(*batch))
+        elif heard:
+            found = {float(data_of(n)) for n in heard}
+            if len(found) > 1:
+                raise ValueError(
+                    "the loss is made of means by several sums of weights: data_parallel(..., "
+                    "weight=f), f(*batch), says what a part weighs in its batch"
+                )
+            self.weight = found.pop()
+        else:
+            self.weight = float(np.size(data_of(batch[-1])))
+        return loss
+
+    def look(self, batch: tuple[Any, ...]) -> None:
+        """A warning where all ranks were given the same."""
+        self.seen = True
+        found = [data_of(x) for x in batch if isinstance(data_of(x), np.ndarray)]
+        digests = self.peers.bytes_of_all(digest(found))
+        if len({*digests}) == 1 and found and self.peers.rank == 0:
+            warnings.warn(
+                "every rank was given the same batch, so each does the work of all: "
+                "parallel.Shards(batches) gives each its part",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def backward(self, loss: Any) -> None:
+        self.swept = False
+        super().backward(loss)
+        if not self.swept and self.peers.size > 1:
+            raise TypeError(
+                f"{type(self).__name__}.backward does not call super().backward(loss), which adds "
+                "up the gradients of all ranks"
+            )
+
+    def sweep(self, loss: Any) -> None:
+        """This rank's sweep, and the sum of all ranks' gradients, and losses."""
+        if self.peers.size == 1:
+            super().sweep(loss)
+            self.swept = False  # nothing that others would have to be told
+            return
+        total: float
+        if isinstance(loss, Accumulated):
+            super().sweep(loss)  # has the shares
+            self.add_up()
+            (total,) = self.peers.total(loss.data, at="the losses of accumulated batches")
+            loss.data = np.float64(total)
+            self.swept = True
+            return
+        value = self.weight * loss.item() if self.weight else 0.0
+        weight, total = self.peers.total(self.weight, value, at="a loss")
+        if not weight > 0:
+            raise everywhere(ValueError("a batch of which no target counts, in any rank"))
+        if self.weight:
+            loss.backward(loss.dtype.type(self.weight / weight))
+        self.add_up()
+        self.own, loss.node.data = loss.node.data, loss.dtype.type(total / weight)
+        self.swept = True
+
+    def add_up(self) -> None:
+        nodes = [p.node for p in self.optimizer.params if p.node.requires_grad]
+        if nodes != self.nodes:  # some were frozen, it may be
+            self.nodes, self.buckets = nodes, buckets_of(nodes)
+        add_up(self.buckets, self.peers, self.deterministic)
+
+    def check(self, loss: Any) -> None:
+        """As of any step. The loss and the gradients are all ranks', and so is the error, which
+        says what the first rank has found that made a NaN or Inf."""
+        if not self.swept:
+            return super().check(loss)
+        self.swept = False
+        gradients = [data_of(p.node.grad) for p in self.optimizer.params if p.node.grad is not None]
+        if not any(map(infinite, [loss.data, *gradients])):
+            return None
+        found = ""
+        if self.weight and loss.node is not None:
+            loss.node.data = self.own  # what this rank computed
+            if birth(loss.node) is not None:
+                found = origin(loss, self.model)
+        said = [text.decode() for text in self.peers.bytes_of_all(found.encode())]
+        where = next((f"in rank {i}, {text}" for i, text in enumerate(said) if text), "on the way")
+        raise everywhere(
+            FloatingPointError(
+                f"the loss or a gradient is not finite: {where}. The parameters are as they were "
+                "before this step"
+            )
+        )
+
+
+def put_buffer(model: Module, name: str, x: Any) -> None:
+    """A buffer has new numbers, in place: others may hold it."""
+    model.get_buffer(name)[...] = x
+
+
+def digest(arrays: list[Any]) -> bytes:
+    """8 bytes that say whether arrays and numbers are the same."""
+    found = hashlib.blake2b(digest_size=8)
+    for x in arrays:
+        found.update(np.ascontiguousarray(x).tobytes())
+    return found.digest()
+
+
+def data_parallel(
+    step: Any,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Optimizer | None = None,
+    *,
+    weight: Callable[..., float] | None = None,
+    deterministic: bool = False,
+    check_every: int = 100,
+    ranks: Ranks | None = None,
+) -> Any:
+    """A training step that all processes of an MPI job take, each with its part of the batch.
+
+    `step`: a Step; a class of steps, such as `clipped(norm=1.0)`, and a class comes back; or a
+    model, with its loss and optimiser, as `fit(..., step=data_parallel)` calls it. The steps are
+    those that one process takes with the whole batch, to rounding. The loss that is returned is the
+    whole batch's, too.
+
+    The loss is a mean over the batch. A part weighs what its mean divides by: the sum of the
+    weights that the losses of `nn` divide by (`ignore_index`, class weights), otherwise how many
+    targets it has. `weight(*batch)`: says it, where the loss divides by something else. A part may
+    be empty.
+
+    At the start all have rank 0's parameters and buffers, and its generators, each at a place of
+    its own. Every `check_every` steps parameters are compared. Buffers, such as running statistics,
+    are rank 0's after each step. `deterministic`: gradients are added in the order of the ranks,
+    bit for bit as `Step.accumulate` adds the parts' in one process; it takes the memory and time of
+    as many gradients as there are ranks. `ranks`: those that take part, by default all of
+    the job.
+
+    ImportError without mpi4py (extra `mpi`). ValueError, in all ranks and before any step, where
+    models, optimisers or their settings are not the same; later, where parameters have become
+    different. FloatingPointError in all ranks, where a loss or gradient is not finite in one. Any
+    other error in one rank ends all.
+
+    Li et al. (2020), PyTorch Distributed.
+    """
+    settings: Mapping[str, Any] = {
+        "weigh": weight if weight is None else staticmethod(weight),
+        "deterministic": deterministic,
+        "check_every": whole("check_every", check_every),
+    }
+    if isinstance(step, type) and issubclass(step, Step) and loss is None:
+        return type(step.__name__, (DataParallel, step), dict(settings))
+    if isinstance(step, Module):
+        if loss is None or optimizer is None:
+            raise TypeError("data_parallel takes a Step, or a model, its loss and its optimiser")
+        step = Step(step, loss, optimizer)
+    if not isinstance(step, Step):
+        raise TypeError(f"data_parallel takes a Step, not {step!r:.60}")
+    kind = type(type(step).__name__, (DataParallel, type(step)), dict(settings))
+    made: Any = object.__new__(kind)
+    made.__dict__.update(step.__dict__)
+    made.begin(ranks)
+    return made

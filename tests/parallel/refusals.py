@@ -1,0 +1,77 @@
+"""Run by test_parallel.py under mpiexec: what is wrong in one rank is told in all, and named."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import tensorgrad as tg
+from tensorgrad import data, nn, optim, parallel
+from tensorgrad.nn import functional as F
+
+ranks = parallel.world()
+last = ranks.size - 1  # the rank in which something is wrong
+wrong = ranks.rank == last
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(64, 5)).astype(np.float32), rng.integers(0, 3, 64)
+
+
+class At5(tg.train.Callback):
+    """What happens in the last rank, after the fifth step."""
+
+    def __init__(self, happens):
+        self.happens = happens
+
+    def on_step(self, run):
+        if run.steps == 5 and wrong:
+            self.happens(run)
+
+
+def fit(happens=lambda run: None, width=8, lr=0.01, seed=0, batches=None):
+    net = nn.Sequential(nn.Linear(5, width, rng=1), nn.Tanh(), nn.Linear(width, 3, rng=2))
+    adam = optim.Adam(net.parameters(), lr=lr)
+    loader = data.DataLoader(x, y, batch_size=8, shuffle=True, rng=seed)
+    step = parallel.data_parallel(net, F.cross_entropy, adam, check_every=4)
+    batches = parallel.Shards(loader) if batches is None else batches
+    return tg.fit(
+        net,
+        batches,
+        F.cross_entropy,
+        adam,
+        epochs=2,
+        step=lambda *_: step,
+        callbacks=[At5(happens)],
+    )
+
+
+def refused(kind, words, *args, **kwargs):
+    with pytest.raises(kind, match=words):
+        fit(*args, **kwargs)
+
+
+def spoil(value):
+    def happens(run):
+        run.model[2].bias.data = run.model[2].bias.data + np.float32(value)
+
+    return happens
+
+
+shape = rf"layers.0.weight is float32 \(9, 5\) in rank {last}, and float32 \(8, 5\) in rank 0"
+refused(ValueError, shape, width=8 + wrong)
+refused(ValueError, "lr of the optimiser's group 0 is", lr=0.01 + wrong)
+refused(ValueError, f"a seed's, of rank {last} is not", seed=0 + wrong)
+refused(ValueError, rf"step 8, parameter layers.2.bias.* of rank {last} is not", spoil(0.5))
+nan = rf"epoch 1, batch 6: .* in rank {last}, parameter layers.2.bias is nan"
+refused(FloatingPointError, nan, spoil(np.nan))
+few = [(x[:2], y[:2]), (x[2:4], y[2:4])][: 2 - wrong]
+refused(RuntimeError, "give each as many batches", batches=few)
+
+interrupted = fit(lambda run: os.kill(os.getpid(), signal.SIGINT))
+assert interrupted.interrupted
+assert "after batch 5" in interrupted.stopped
+ended = fit(lambda run: run.stop("enough"))
+assert ended.stopped == ("enough" if wrong else "another rank ended it")
+
+if ranks.rank == 0:
+    print("refused")

@@ -1,0 +1,117 @@
+"""Run by test_parallel.py under mpiexec: the steps of many processes are those of one."""
+
+import numpy as np
+
+import tensorgrad as tg
+from tensorgrad import data, nn, optim, parallel
+from tensorgrad.nn import functional as F
+
+ranks = parallel.world()
+rng = np.random.default_rng(0)
+x = rng.normal(size=(22, 5)).astype(np.float32)
+y = rng.integers(0, 3, 22)
+weight = np.array([1.0, 5.0, 0.5], np.float32)
+
+
+def model():
+    return nn.Sequential(nn.Linear(5, 8, rng=1), nn.Tanh(), nn.Linear(8, 3, rng=2))
+
+
+def trained(loss, step, batches, y=y, epochs=3):
+    net = model()
+    take = step(net, loss, optim.Adam(net.parameters(), lr=0.05))
+    losses = [take(*batch).item() for _ in range(epochs) for batch in batches]
+    return np.concatenate([p.data.ravel() for p in net.parameters()]), losses
+
+
+def same(loss, y=y, batch_size=7):
+    """One process with the whole batches, and all with their parts: 22 = 7 + 7 + 7 + 1."""
+    loader = data.DataLoader(x, y, batch_size=batch_size, shuffle=True, rng=3)
+    p, losses = trained(loss, tg.Step, loader)
+    loader = data.DataLoader(x, y, batch_size=batch_size, shuffle=True, rng=3)
+    q, its = trained(loss, parallel.data_parallel, parallel.Shards(loader))
+    np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(its, losses, rtol=1e-4)
+    assert np.all(ranks.gather(q) == q), "the same bits in each"
+
+
+same(F.cross_entropy)
+same(lambda z, t: F.cross_entropy(z, t, weight))
+ignored = np.where(np.arange(22) % 3 == 0, y, -100)
+ignored[:6] = -100
+same(lambda z, t: F.cross_entropy(z, t, ignore_index=-100), ignored, batch_size=22)
+same(F.mse_loss, rng.normal(size=(22, 3)))
+same(lambda z, t: F.cross_entropy(z, t, weight), batch_size=1)  # parts are empty
+
+# Clipping sees the gradient of the whole batch.
+clipped = tg.train.clipped(tg.train.penalised(l2=0.1), norm=0.1)
+loader = [(x, y)]
+p, _ = trained(F.cross_entropy, clipped, loader)
+q, _ = trained(F.cross_entropy, parallel.data_parallel(clipped), parallel.Shards(loader))
+np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+
+
+# In the order of the ranks, bit for bit.
+def ordered(net, loss, optimizer):
+    step = tg.Step(net, loss, optimizer)
+    return parallel.data_parallel(step, deterministic=True)
+
+
+def accumulated(net, loss, optimizer):
+    step, n = tg.Step(net, loss, optimizer), ranks.size
+    return lambda x, y: step.accumulate(
+        [tuple(a[parallel.shards.part(len(x), r, n)] for a in (x, y)) for r in range(n)]
+    )
+
+
+p, _ = trained(F.cross_entropy, accumulated, loader)
+q, _ = trained(F.cross_entropy, ordered, parallel.Shards(loader))
+assert np.array_equal(p, q)
+
+
+# Accumulation within each rank.
+def groups(net, loss, optimizer):
+    step = parallel.data_parallel(net, loss, optimizer)
+    return lambda x, y: step.accumulate([(x[:2], y[:2]), (x[2:], y[2:])])
+
+
+q, _ = trained(F.cross_entropy, groups, parallel.Shards(loader))
+np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+
+# An epoch is split without overlap, and drawn by rank 0.
+sampler = data.RandomSampler(x, rng=ranks.rank)
+mine = [i for batch in parallel.Sharded(sampler, 4) for i in batch]
+lengths = ranks.gather(np.array([len(mine)]))[:, 0]
+padded = np.full(max(lengths), -1)
+padded[: len(mine)] = mine
+everything = [i for row in ranks.gather(padded) for i in row if i >= 0]
+assert sorted(everything) == list(range(22)), everything
+
+# Initial parameters are rank 0's.
+net = nn.Linear(5, 3, rng=ranks.rank)
+first = nn.Linear(5, 3, rng=0).weight.data
+step = parallel.data_parallel(net, F.cross_entropy, optim.SGD(net.parameters(), lr=0.0))
+step(x, y)
+assert np.array_equal(net.weight.data, first)
+
+
+# fit, with the history of one process.
+def history(step, split):
+    net = model()
+    batches = data.DataLoader(x, y, batch_size=4, shuffle=True, rng=0)
+    adam = optim.Adam(net.parameters(), lr=0.01)
+    return tg.fit(
+        net,
+        split(batches),
+        F.cross_entropy,
+        adam,
+        epochs=2,
+        validation=(x, y),
+        step=step,
+        on_epoch=lambda line: print("line", line.epoch) if split is parallel.Shards else None,
+    )
+
+
+one, many = history(tg.Step, lambda b: b), history(parallel.data_parallel, parallel.Shards)
+np.testing.assert_allclose(many.column("loss"), one.column("loss"), rtol=1e-5)
+print("done", ranks.rank)

