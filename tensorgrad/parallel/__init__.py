@@ -4,8 +4,28 @@
 `collectives.py` sums and moves of arrays between ranks, with gradients; `ranks.py` is MPI.
 """
 
+from tensorgrad.parallel.collectives import (
+    allgather,
+    allreduce,
+    alltoall,
+    broadcast,
+    permute,
+    reduce_scatter,
+)
 from tensorgrad.parallel.data import data_parallel
 from tensorgrad.parallel.ranks import Ranks, world
 from tensorgrad.parallel.shards import Sharded, Shards
 
-__all__ = ["Ranks", "Sharded", "Shards", "data_parallel", "world"]
+__all__ = [
+    "Ranks",
+    "Sharded",
+    "Shards",
+    "allgather",
+    "allreduce",
+    "alltoall",
+    "broadcast",
+    "data_parallel",
+    "permute",
+    "reduce_scatter",
+    "world",
+]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import TracebackType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -126,6 +127,7 @@ class Ranks(Alone):
 
     def sum(self, x: Any) -> Any:
         """The sum of an array over the ranks, the same bits in each."""
+        x = np.asarray(x, order="C")
         total = np.empty_like(x)
         self.wait(self.comm.Iallreduce(x, total))
         return total
@@ -140,6 +142,7 @@ class Ranks(Alone):
 
     def gather(self, x: Any) -> Any:
         """The arrays of all ranks, stacked: their shapes are the same."""
+        x = np.asarray(x, order="C")
         found = np.empty((self.size, *x.shape), x.dtype)
         self.wait(self.comm.Iallgather(x, found))
         return found
@@ -160,7 +163,7 @@ class Ranks(Alone):
     def total(self, *numbers: float, at: str) -> tuple[float, ...]:
         """The sums of up to four numbers. RuntimeError in all ranks where they are not all `at`
         the same place of the training: they would add what does not belong together."""
-        place = float(sum(at.encode()) % 509)
+        place = float(crc32(at.encode()) % 1_000_003)
         row = np.zeros(6)
         row[: len(numbers)] = numbers
         row[4:] = place, place * place
@@ -168,7 +171,8 @@ class Ranks(Alone):
         if row[4] != self.size * place or row[5] != self.size * place * place:
             raise everywhere(
                 RuntimeError(
-                    f"rank {self.rank} is at {at}, others are elsewhere: give each as many batches"
+                    f"rank {self.rank} is at {at}, others are elsewhere: do all have as many "
+                    "batches, and call the same collectives on the same shapes?"
                 )
             )
         return tuple(row[: len(numbers)].tolist())

@@ -67,6 +67,14 @@ def test_what_is_wrong_in_one_rank_is_an_error_in_all_that_names_it(n: int) -> N
     assert "refused" in done.stdout
 
 
+@by_mpi
+@pytest.mark.parametrize("n", NUMBERS)
+def test_the_rule_of_a_collective_is_its_transpose(n: int) -> None:
+    done = run(n, "moves.py")
+    assert done.returncode == 0, done.stderr
+    assert "moved" in done.stdout
+
+
 ENDS = {
     "error": "KeyError: 'what happened'",
     "exit": "rank 0 waits for rank 1, which has ended",
