@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.names import users_of
 from tensorgrad.compiler.program import (
     FRESH,
     TURNS,
@@ -30,6 +29,7 @@ from tensorgrad.compiler.program import (
     joined_in,
     shares,
     urgent,
+    users_of,
     vacant,
     viewed,
     with_items,

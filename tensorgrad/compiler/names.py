@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from tensorgrad.compiler.program import Instruction, Program, converted
+from tensorgrad.compiler.program import Instruction, Program, converted, users_of
 from tensorgrad.compiler.tracer import Tracer
 from tensorgrad.engine.backprop import Sweep
 from tensorgrad.engine.node import Array, Node, Scope, data_of
@@ -108,15 +108,6 @@ def describe(
     for x, g in watch.cotangents:
         if x is not None and x.name:
             call(f"d.{x.name}", g)
-
-
-def users_of(program: Program) -> dict[Instruction, list[Instruction]]:
-    """Who reads what, in order."""
-    users: dict[Instruction, list[Instruction]] = {}
-    for i in program.body:
-        for x in i.operands:
-            users.setdefault(x, []).append(i)
-    return users
 
 
 def call(name: str, i: Instruction | None) -> None:

@@ -230,7 +230,8 @@ def replaced(x: Any, made: Mapping[Instruction, Any]) -> Any:
     return each(lambda i: made.get(i, i), Instruction, x) if kind in NESTED else x
 
 
-# What a program calls where NumPy has a statement or a method.
+# What a program calls where NumPy has a statement or a method. A program that is saved brings these
+# functions along: each is a text that needs NumPy alone.
 
 
 def with_items(x: Any, index: Any, value: Any) -> Any:
@@ -320,6 +321,15 @@ def urgent(program: Program) -> set[Instruction]:
         if i in needed or i.function in IMPURE:
             needed.update((i, *i.operands))
     return needed
+
+
+def users_of(program: Program) -> dict[Instruction, list[Instruction]]:
+    """Who reads what, in order."""
+    users: dict[Instruction, list[Instruction]] = {}
+    for i in program.body:
+        for x in i.operands:
+            users.setdefault(x, []).append(i)
+    return users
 
 
 UFUNCS: dict[Function, np.ufunc] = {

@@ -20,6 +20,7 @@ import numpy as np
 from tensorgrad.compiler.capture import Argument, parts
 from tensorgrad.compiler.lives import in_order
 from tensorgrad.compiler.names import UPDATE
+from tensorgrad.compiler.passes.rewrite import shape_of
 from tensorgrad.compiler.program import (
     Fused,
     Instruction,
@@ -292,10 +293,6 @@ def costs(
     return Operation(part, module, code, n, moved, seconds, machine.least(n, moved))
 
 
-def shape(x: Any) -> tuple[int, ...]:
-    return (x.shape or ()) if isinstance(x, Instruction) else np.shape(x)
-
-
 def flops(i: Instruction) -> int:
     """Two for each product that is added up, one for each entry that is computed otherwise, and
     none where entries are only moved."""
@@ -304,24 +301,24 @@ def flops(i: Instruction) -> int:
     if isinstance(f, Fused):
         return sum(map(flops, f.program.body))
     if f in (np.matmul, operator.matmul, np.dot):
-        return 2 * out * (shape(args[0]) or (1,))[-1]
+        return 2 * out * (shape_of(args[0]) or (1,))[-1]
     if f is np.vecdot or f is np.vdot:
-        return 2 * max(math.prod(shape(x)) for x in args[:2])
+        return 2 * max(math.prod(shape_of(x)) for x in args[:2])
     if f is plus_product:
-        inner = shape(args[2])[0 if i.kwargs.get("x_turned") else 1]
+        inner = shape_of(args[2])[0 if i.kwargs.get("x_turned") else 1]
         return 2 * out * inner + 2 * out
     if f is np.einsum and isinstance(args[0], str):
         letters = args[0].partition("->")[0].split(",")
-        sizes = {c: n for text, x in zip(letters, args[1:]) for c, n in zip(text, shape(x))}
+        sizes = {c: n for text, x in zip(letters, args[1:]) for c, n in zip(text, shape_of(x))}
         return max(1, len(args) - 1) * math.prod(sizes.values())
     known = MULTIPLY_ADDS.get(getattr(f, "__name__", ""))
     if known is not None:
-        ready = [np.broadcast_to(np.float32(0), shape(x)) for x in args]
+        ready = [np.broadcast_to(np.float32(0), shape_of(x)) for x in args]
         return 2 * int(known(np.broadcast_to(np.float32(0), i.shape or ()), *ready))
     if isinstance(f, np.ufunc):
         return out
     if is_reduction(f) or f in (np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std):
-        return math.prod(shape(args[0]))
+        return math.prod(shape_of(args[0]))
     return 0 if moves(i) else out
 
 

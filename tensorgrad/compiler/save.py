@@ -17,16 +17,6 @@ from tensorgrad.io.files import check_writable, write
 if TYPE_CHECKING:
     from tensorgrad.compiler.compiled import Version
 
-HELPERS = (
-    program.with_items,
-    program.added_at,
-    program.converted,
-    program.viewed,
-    program.vacant,
-    program.sum_of_slices,
-)
-"""Functions of ours that a file brings along."""
-
 
 def save(version: Version, path: str | os.PathLike[str]) -> None:
     """Write the program, and beside it the arrays that it starts with."""
@@ -55,7 +45,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
                 f"import {imports.partition('import ')[2]}\nNAMES = {definitions.rstrip()}"
             )
             constants.append(name)
-        elif any(x is helper for helper in HELPERS):
+        elif inspect.isfunction(x) and x.__module__ == program.__name__:
             helpers.append(inspect.getsource(x).rstrip())
             constants.append(name)
         elif isinstance(x, np.random.Generator):

@@ -20,20 +20,19 @@ from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
 
-EXACT: tuple[Pass, ...] = (
-    loops.loops,
-    *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code),
-    *(orders.orders, fusion.chains),
-)
+EXACT: tuple[Pass, ...] = (loops.loops, *loops.TIDY, orders.orders, fusion.chains)
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
-    *(loops.loops, entries.sums_of_entries, rolling.rolling),
-    *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, parts.sums_with_nothing),
+    loops.loops,  # what they make before a loop is simplified with the rest
+    *(entries.sums_of_entries, rolling.rolling),  # of entries, sums of numbers, which are alike
+    *(tidy.ufuncs, tidy.shapes, tidy.reductions),  # few functions, for which the others look
+    *(parts.parts, parts.sums_with_nothing),  # parts of zeros: before these are constants
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
-    *(slices.sums_of_slices, factors.factors),
-    *(products.layouts, products.accumulation, products.sums, products.dots),
-    *(tidy.dead_code, orders.orders, fusion.fusion),
+    *(slices.sums_of_slices, factors.factors),  # numbers are arrays; one factor each is left, ...
+    *(products.layouts, products.accumulation),  # ... that is handed to BLAS
+    *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
+    tidy.dead_code,
+    *(orders.orders, fusion.fusion),  # last: nobody looks into a group
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 

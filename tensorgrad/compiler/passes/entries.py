@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.rewrite import is_array
+from tensorgrad.compiler.passes.rewrite import is_array, uses
 from tensorgrad.compiler.passes.slices import zero
 from tensorgrad.compiler.program import Instruction, Program, with_items
 
@@ -22,8 +21,8 @@ def sums_of_entries(program: Program) -> Program:
     `rolling` finds alike. Only -0. + 0. is another number."""
     if sum(i.function is with_items for i in program.body) < MANY:
         return program
-    read = Counter(x for i in program.body for x in i.operands)
-    read.update(x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction))
+    read = uses(program)
+    read.update(program.guards)
     chains: dict[Instruction, list[Any]] = {}
     for i in program.body:
         if is_sum(i):

@@ -31,6 +31,7 @@ from tensorgrad.compiler.program import (
     replaced,
     sum_of_slices,
     urgent,
+    users_of,
 )
 
 Joins = Callable[[Instruction], bool]
@@ -152,12 +153,10 @@ def late_of(program: Program) -> set[Instruction]:
     for i in program.body:
         if not late.isdisjoint(i.operands):
             late.add(i)
-    users: dict[Instruction, list[Instruction]] = {}
+    users = users_of(program)
     for i in reversed(program.body):  # what only they need can wait too
         if i not in new and i in users and late.issuperset(users[i]):
             late.add(i)
-        for x in i.operands:
-            users.setdefault(x, []).append(i)
     return late - first
 
 

@@ -1,5 +1,6 @@
 """The step of a `scan` is a program of its own, which is simplified as others are; what is the same
-at each step is made before the loop."""
+at each step is made before the loop.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +10,11 @@ from tensorgrad.compiler.passes import parts, tidy
 from tensorgrad.compiler.passes.rewrite import changed
 from tensorgrad.compiler.program import Instruction, Loop, Program, found_in, replaced
 
-STEP = (
+TIDY = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.dead_code),
+    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code),
 )
+"""What is done to each program, and to a step, at least."""
 
 
 def loops(program: Program) -> Program:
@@ -22,7 +24,7 @@ def loops(program: Program) -> Program:
         if isinstance(i.function, Loop):
             loop = i.function
             step = loops(loop.program.copy())
-            for run in STEP:
+            for run in TIDY:
                 step = run(step)
             body += before(i, loop, step)
         body.append(i)

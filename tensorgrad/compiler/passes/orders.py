@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorgrad.compiler.names import users_of
-from tensorgrad.compiler.program import TURNS, Instruction, Program, is_elementwise, turned
+from tensorgrad.compiler.program import (
+    TURNS,
+    Instruction,
+    Program,
+    is_elementwise,
+    turned,
+    users_of,
+)
 
 
 def orders(program: Program) -> Program:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.compiler.passes.rewrite import changed, keyed
+from tensorgrad.compiler.passes.rewrite import changed, keyed, uses
 from tensorgrad.compiler.passes.tidy import dead_code
 from tensorgrad.compiler.program import UFUNCS, Instruction, Program, converted, replaced
 
@@ -104,13 +104,13 @@ def sums(
     program: Program, scalars: Container[Instruction]
 ) -> tuple[dict[Instruction, Sum], set[Instruction]]:
     """The sum that each last addition of a chain makes; and all the other additions."""
-    readers = Counter(x for i in program.body for x in i.operands)
-    readers.update(x for x in (*program.outputs, *program.checks) if isinstance(x, Instruction))
+    read = uses(program)
+    read.update(program.guards)
     found: dict[Instruction, Sum] = {}
     within: set[Instruction] = set()
 
     def begun(x: Any) -> Sum:
-        if x.__class__ is not Instruction or x not in found or readers[x] > 1:
+        if x.__class__ is not Instruction or x not in found or read[x] > 1:
             return Sum([x], [])
         within.add(x)
         return found.pop(x)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
+from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten, uses
 from tensorgrad.compiler.program import Instruction, Program, sum_of_slices, with_items
 
 Terms = dict[tuple[int, int], Any]
@@ -16,14 +16,12 @@ Terms = dict[tuple[int, int], Any]
 def sums_of_slices(program: Program) -> Program:
     """Arrays that are 0 but for some rows, added up: what is in the same rows first, then all into
     one array. Only -0. + 0. is another number."""
-    read: dict[Instruction, int] = {}
-    for x in (*(x for i in program.body for x in i.operands), *program.outputs, *program.guards):
-        if isinstance(x, Instruction):
-            read[x] = read.get(x, 0) + 1
+    read = uses(program)
+    read.update(program.guards)
 
     def terms_of(x: Any) -> Terms | None:
         """The rows of what nobody else reads, if it is 0 but for them."""
-        if not is_array(x) or read.get(x, 0) > 1:
+        if not is_array(x) or read[x] > 1:
             return None
         if x.function is sum_of_slices:
             return dict(zip(x.args[1], x.args[2]))

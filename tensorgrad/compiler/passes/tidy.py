@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.names import users_of
 from tensorgrad.compiler.passes.rewrite import changed, is_array, keyed, rewritten, shape_of
 from tensorgrad.compiler.program import (
     IMPURE,
@@ -20,12 +19,12 @@ from tensorgrad.compiler.program import (
     converted,
     is_elementwise,
     is_reduction,
+    nbytes,
+    users_of,
 )
 
 SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
-
-
 POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 """What NumPy calls for an array to one of these."""
 QUICK = np.dtype(np.float32), np.dtype(np.float64)
@@ -55,8 +54,6 @@ REDUCTIONS = {
     np.min: np.minimum.reduce,
 }
 """What these functions call, 2 µs later."""
-
-
 LIKE = {np.zeros_like: np.zeros, np.ones_like: np.ones, np.empty_like: np.empty}
 SHAPED = frozenset({np.expand_dims, np.squeeze, np.ravel})
 
@@ -198,7 +195,7 @@ def constants(program: Program) -> Program:
     def rule(i: Instruction) -> Any:
         if i.operands or i.function in IMPURE or i.shape is None or i.function is None:
             return i
-        if math.prod(i.shape) * np.dtype(i.dtype).itemsize > SMALL:
+        if nbytes(i) > SMALL:
             return i
         with np.errstate(all="ignore"):
             return i.function(*i.args, **i.kwargs)
