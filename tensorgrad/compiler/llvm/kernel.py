@@ -153,7 +153,7 @@ def reduces(i: Instruction) -> bool:
 
 def admits_ufunc(i: Instruction) -> bool:
     f = i.function
-    if not all(map(known, i.args)) or any(isinstance(x, tuple) for x in i.args):
+    if not all(map(known, i.args)):
         return False
     try:
         dtypes = loop_dtypes(f, [given(x) for x in i.args])
@@ -265,9 +265,9 @@ class Plan:
         combine, start = REDUCTIONS[i.function.__self__]
         new = np.dtype(i.dtype)
         many = math.prod(a.size for a in over) > LONG
-        wide = np.dtype(np.float64) if new == np.float32 and many and not any(axes) else new
-        if i.function.__self__ in (np.maximum, np.minimum):
-            wide = new
+        exact = i.function.__self__ in (np.maximum, np.minimum)
+        single = new == np.float32 and many and not any(axes) and not exact
+        wide = np.dtype(np.float64) if single else new
         made = cell
         if over:
             made = self.add(
@@ -387,7 +387,7 @@ class Nest:
         self.number = {cell: k for k, cell in enumerate(work)}
         self.at: dict[int, Any] = {}
         self.emit(0, work, {})
-        self.whole = {*(cell for cell, _ in plan.inputs), *(cell for cell, _ in plan.outputs)}
+        self.whole = {cell for cell, _ in (*plan.inputs, *plan.outputs)}
         for slices in plan.slices:
             self.add_slices(slices)
         self.b.ret_void()
@@ -461,9 +461,7 @@ class Nest:
                 before = x in phase and phase[x] < k and x not in part
                 if not before or x in self.place or max(x.dims, default=-1) < level:
                     continue
-                if x.over:
-                    if min(x.over) > level:  # else it has a place when it begins
-                        self.place[x] = self.sum_on_stack(x, level)
+                if x.over and min(x.over) <= level:  # it has a place when it begins
                     continue
                 if not self.keep(x, level, phase):
                     part.add(x)
@@ -505,15 +503,10 @@ class Nest:
         """Give a sum what it starts with."""
         inner = [d for d in sorted(cell.dims) if d > min(cell.over)]
         if cell not in self.place:
-            self.place[cell] = self.sum_on_stack(cell, min(cell.over) + 1)
+            self.place[cell] = self.on_stack(inner, cell.dtype)
+            if self.scratch > SCRATCH:
+                raise Refused("a sum that is too long for the stack")
         self.fill(cell, inner)
-
-    def sum_on_stack(self, cell: Cell, level: int) -> Place:
-        """Memory for a sum, of the dims from a level on."""
-        place = self.on_stack([d for d in sorted(cell.dims) if d >= level], cell.dtype)
-        if self.scratch > SCRATCH:
-            raise Refused("a sum that is too long for the stack")
-        return place
 
     def fill(self, cell: Cell, dims: list[int]) -> None:
         if dims:
