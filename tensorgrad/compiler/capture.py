@@ -362,7 +362,9 @@ def names_first(items: dict[Any, Any]) -> list[tuple[Any, Any]]:
 
 
 def is_optimizer(x: Any) -> bool:
-    return not isinstance(x, type) and hasattr(x, "param_groups") and hasattr(x, "state")
+    return (
+        not isinstance(x, type) and {"param_groups", "state"} <= getattr(x, "__dict__", {}).keys()
+    )
 
 
 @cache
@@ -561,6 +563,7 @@ class Capture:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is tried has numbers that nobody gave
                 found = context.run(traced)
+            self.program.check_what_was_hoped()
             if chance(generators) != before:
                 raise TypeError(
                     "a compiled function drew while it was traced, and would draw the same ever "

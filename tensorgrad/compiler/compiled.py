@@ -30,13 +30,14 @@ from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
 from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
-from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_in
+from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_in, shares
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of
 from tensorgrad.compiler.tracer import Tracer, example, writing
 from tensorgrad.engine.backprop import observers
-from tensorgrad.engine.calls import scope_of
+from tensorgrad.engine.batching import running
+from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
 from tensorgrad.engine.node import (
     NO_PARAMS,
     Node,
@@ -148,9 +149,9 @@ class Version:
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         refuse_what_leaves_loops(program)
         self.written = program.kept() if len(program.body) <= LONG else None
-        before = shown_by(program)
+        before = shown_by(program), [*map(is_spread, program.outputs)]
         program = simplified(program, passes)
-        self.program = apart(program, self.results, before)
+        self.program = apart(program, self.results, *before)
         self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = recorder.get() is record and plan.plain()
         self.free = [self.entry()]
@@ -240,6 +241,13 @@ def shown_by(program: Program) -> list[set[Instruction]]:
     return [of.get(x, {x}) if isinstance(x, Instruction) else set() for x in program.outputs]
 
 
+def is_spread(x: Any) -> bool:
+    """Whether it is a view of an array that was broadcast, into which nobody may write."""
+    while isinstance(x, Instruction) and shares(x) and x.function is not np.broadcast_to:
+        x = x.args[0]
+    return isinstance(x, Instruction) and x.function is np.broadcast_to
+
+
 def refuse_what_leaves_loops(program: Program) -> None:
     """TypeError where something that a step of a loop made is read outside of it."""
     if not any(isinstance(i.function, Loop) for i in program.body):
@@ -253,9 +261,12 @@ def refuse_what_leaves_loops(program: Program) -> None:
         )
 
 
-def apart(program: Program, results: int, before: Sequence[set[Instruction]]) -> Program:
+def apart(
+    program: Program, results: int, before: Sequence[set[Instruction]], spread: Sequence[bool]
+) -> Program:
     """The program, whose outputs for state share memory with nothing else, and whose results share
-    none that they did not share before, as the program was written."""
+    none that they did not share before, as the program was written; nor are they broadcast if they
+    were not."""
     inputs = set(program.inputs)
     held: dict[Instruction, list[set[Instruction]]] = {}  # by what outputs show, what they showed
     for k, (shown, shown_before) in enumerate(zip(shown_by(program), before)):
@@ -263,7 +274,9 @@ def apart(program: Program, results: int, before: Sequence[set[Instruction]]) ->
         others = [other for root in shown for other in held.get(root, ())]
         mixed = any(k >= results or not shown_before & other for other in others)
         old = shown & inputs if k >= results else shown & inputs - shown_before
-        if isinstance(x, np.ndarray) or (isinstance(x, Instruction) and x.shape and (mixed or old)):
+        locked = is_spread(x) and not (k < results and spread[k])
+        own = mixed or old or locked
+        if isinstance(x, np.ndarray) or (isinstance(x, Instruction) and x.shape and own):
             program.outputs[k] = copy = Instruction(np.copy, (x,), None, x.shape, x.dtype)
             program.body.append(copy)
             continue
@@ -366,7 +379,9 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plain = recorder.get() is record and not observers.get()
-        if writing.get() is not None or differentiating.get() is not None:  # the graph is needed
+        inside = writing.get() is not None or differentiating.get() is not None  # with a graph
+        # a vmap, or what computes again, has arrays and a state of its own
+        if inside or running or keeper.get() is not replace_buffers:
             return self.f(*args, **kwargs)
         if plain and not kwargs and self.last is not None and self.last.plain:
             found = self.last.run(args)

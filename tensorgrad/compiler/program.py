@@ -76,7 +76,8 @@ class Program:
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
     is not the function's, which went on. While it is being written: `known`, what functions make;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
-    `nonzero`, inputs that count as true, which is seen to at each call.
+    `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
+    took to be finite, or None where that cannot be checked, in a loop.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
@@ -88,6 +89,7 @@ class Program:
     swept: list[tuple[int, Any]] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
     nonzero: set[Instruction] = field(default_factory=set)
+    hoped: list[Instruction] | None = field(default_factory=list)
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""
@@ -117,6 +119,14 @@ class Program:
         )
         outputs = [replaced(x, made) for x in self.outputs]
         return Program(self.inputs, body, outputs, checks, factors)
+
+    def check_what_was_hoped(self) -> None:
+        """But for what leads to something that is checked already, which would not be finite."""
+        leads = set(self.checks)
+        for i in reversed(self.body):
+            if i in leads:
+                leads.update(i.operands)
+        self.checks += [x for x in dict.fromkeys(self.hoped or ()) if x not in leads]
 
     @property
     def guards(self) -> tuple[Instruction, ...]:

@@ -689,6 +689,13 @@ class Traced(Kind):
             program.swept.append((len(program.body), None))
         return True
 
+    def taken_as_finite(self, x: Array) -> bool:
+        program = writing.get()
+        if program is None or program.hoped is None:
+            return False
+        program.hoped.append(x.instruction)
+        return True
+
     def as_one(
         self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
     ) -> Array:
@@ -702,7 +709,7 @@ class Traced(Kind):
         outer = writing.get()
         if outer is None or not all(map(is_written, (*carry, *xs))):
             return None
-        within = Program(known=outer.known)
+        within = Program(known=outer.known, hoped=None)
         inputs = [
             Instruction(None, (), None, np.shape(x)[k:], np.dtype(x.dtype), name)
             for k, name, given in ((0, "carry", carry), (1, "x", xs))

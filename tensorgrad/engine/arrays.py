@@ -115,6 +115,10 @@ class Kind:
         """Whether a cotangent has finite entries only: False where nobody knows."""
         return self.numbers and bool(np.all(np.isfinite(g)))
 
+    def taken_as_finite(self, x: Array) -> bool:
+        """Whether a forward may take all entries to be finite."""
+        return self.finite(x)
+
     def take_care(self, rule: Any, function: Any, args: list[Any], params: Any) -> Array:
         """What a care rule answers, one of whose args is `Careful`; see `care.py`."""
         return rule(function, args, params)
@@ -377,6 +381,13 @@ def anywhere(condition: Any, unknown: bool = True) -> bool:
     if type(condition) in (np.ndarray, np.bool):
         return bool(condition.any())  # 1 µs where np.any takes 2
     return bool(np.any(condition)) if kind_of(condition).numbers else unknown
+
+
+def taken_as_finite(x: Any) -> bool:
+    """Whether a forward may take all entries of an array to be finite. A program that is written
+    down does so, and looks at each call."""
+    x = innermost(x)
+    return kind_of(x).taken_as_finite(x)
 
 
 def wrong(condition: Any) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, same_shape, wrong
-from tensorgrad.engine.node import detached
+from tensorgrad.engine.arrays import as_array, same_shape, taken_as_finite
+from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.dropout import dropout
 from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
@@ -65,7 +65,7 @@ def scaled_dot_product_attention(
 
 
 def _all_finite(value: Any) -> bool:
-    return not wrong(~np.isfinite(detached(value)))
+    return taken_as_finite(data_of(value))
 
 
 def _mean_of(value: Any, weights: Any) -> Any:

@@ -524,6 +524,55 @@ def test_a_result_has_no_graph_and_says_so() -> None:
     assert tg.compile(lambda x: x.detach() * 2)(f(X)).item() == 2 * f(X).item()
 
 
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        self.count, self.scale = np.array(0), Value(np.ones(3))
+
+    def forward(self, x: Any) -> Any:
+        self.remember(count=self.count + 1)
+        return x * self.scale
+
+
+OUTSIDE: dict[str, Callable[[Any], Any]] = {
+    "vmap": lambda f: tg.vmap(f)(X),
+    "gradients in a vmap": lambda f: tg.vmap(lambda x: f(x) * tg.grad(lambda y: np.sum(f(y)))(x))(
+        X
+    ),
+    "checkpoint": lambda f: tg.grad(lambda x: np.sum(tg.checkpoint(f)(x)))(X),
+    "jacobian": lambda f: tg.jacobian(f)(X[0]),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_compiled_function_within_a_transform(name: str) -> None:
+    eager, model = Counting(), Counting()
+    wanted = [OUTSIDE[name](lambda x: eager(np.sin(x))) for _ in range(2)]
+    f = tg.compile(lambda x: model(np.sin(x)))
+    assert_same([OUTSIDE[name](f) for _ in range(2)], wanted)
+    assert model.count == eager.count
+
+
+def test_results_that_were_the_callers_own_may_be_written_into() -> None:
+    once = np.arange(3.0)
+    f = tg.compile(tg.vmap(lambda x: (x * 2, once, np.sin(x))))
+    for x in f(X):
+        x += 1
+    assert_same(f(X), (X * 2, np.tile(once, (4, 1)), np.sin(X)), bits=False)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_keys_that_nobody_looks_at_may_be_nan(backend: Any) -> None:
+    attention = nn.MultiheadAttention(4, 2, batch_first=True, rng=0)
+    padding = np.array([[False, False, True], [False, True, True]])
+    answer = lambda x: attention(x, x, x, key_padding_mask=padding)[0]
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    f = tg.compile(answer, backend=backend)
+    for bad in (0, np.nan, np.inf):
+        with np.errstate(invalid="ignore"):
+            found = f(np.where(padding[..., None], np.float32(bad), x))
+        assert_same(found.data[~padding], answer(x).data[~padding], bits=False)
+
+
 def test_a_copy_of_an_object_has_a_method_of_its_own() -> None:
     class Doubler:
         by = 2.0
