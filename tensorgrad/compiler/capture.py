@@ -369,7 +369,8 @@ def is_optimizer(x: Any) -> bool:
 
 @cache
 def parts_of(rule: Any) -> tuple[str, ...]:
-    """What a rule calls the parts of its state: `m, v, t = state or ...` says so."""
+    """What a rule, or the one that it hands its state to, calls the parts of that:
+    `m, v, t = state or ...` says so."""
     try:
         code = ast.parse(textwrap.dedent(inspect.getsource(rule)))
     except (TypeError, OSError, SyntaxError):
@@ -378,6 +379,10 @@ def parts_of(rule: Any) -> tuple[str, ...]:
         match line:
             case ast.Assign([ast.Tuple(names)], ast.BoolOp(values=[ast.Name("state"), *_])):
                 return tuple(name.id for name in names if isinstance(name, ast.Name))
+    for line in ast.walk(code):
+        match line:
+            case ast.Call(ast.Name(f), [_, _, ast.Name("state")]):
+                return parts_of(rule.__globals__.get(f))
     return ()
 
 

@@ -129,4 +129,9 @@ def test_a_graph_of_many_operations_has_a_box_for_each_part(step: Any) -> None:
     source = step.graph(max_nodes=3).plain
     boxes = re.findall(r"^ *n\d+ \[", source, re.MULTILINE)
     assert len(boxes) == len(step.report().groups())
+    assert "weight float32 5×6" in source  # with its parameters within
+    assert 'label="model.layers.0.weight\\n' not in source
+    update = boxes[-1].split()[0]
+    assert len(re.findall(rf"^ *{update} -> n\d+ \[dir=back\]$", source, re.MULTILINE)) == 1
+    assert len(re.findall("rank=same", source)) == 3  # backward below its forward
     assert tg.viz.graph(step, max_nodes=3).plain == source

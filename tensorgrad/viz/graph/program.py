@@ -32,7 +32,10 @@ LEGEND = (
     "bold: state, read and written; dashed: arguments; round: an operation; square: several that "
     "run as one; views are left out"
 )
-FOLDED = "bold: state, read and written; dashed: arguments; round: the operations of a part"
+FOLDED = (
+    "bold: state, read and written; dashed: arguments; round: the operations of a part, with its "
+    "parameters; their gradients go to the update"
+)
 
 
 class Group(NamedTuple):
@@ -49,7 +52,8 @@ def program_graph(
 
     Frames are the parts of a step, and the calls of Modules within; an operation has the name of
     its result, NumPy's name of it, dtype and shape; what runs as one is a box with the names of
-    all. Of more than `max_nodes` operations those of a part and Module are one box.
+    all. Of more than `max_nodes` operations those of a part and Module are one box, with its
+    parameters in it, and one arrow stands for all gradients on their way to the update.
 
     >>> import tensorgrad as tg
     >>> step = tg.compile(lambda x: np.tanh(x) * 2)
@@ -61,7 +65,7 @@ def program_graph(
     if step.last is None:
         raise ValueError("nothing was compiled yet: call the function once")
     program, over = step.last.program, step.last.replaced()
-    shown = [i for i in program.body if not (shares(i) or is_part(i))]
+    shown = [i for i in program.body if takes(i) or not (shares(i) or is_part(i))]
     groups = grouped(shown, folded=len(shown) > max_nodes)
     state = {i for i in program.inputs if i in {*over.values()}}
     drawing = partial(ProgramDrawing, program, groups, state, theme_of(theme))
@@ -69,13 +73,16 @@ def program_graph(
 
 
 def grouped(shown: Iterable[Instruction], folded: bool) -> list[Group]:
-    """In their order; what a pass added belongs where the one before it does."""
-    found: dict[Any, Group] = {}
+    """In their order; what a pass added belongs where the one before it does. `folded`: what
+    follows one another in a part is one."""
+    found: list[Group] = []
     part = Part(FORWARD)
     for i in shown:
         part = part if i.scope is None else i.scope
-        found.setdefault(part if folded else i, Group(part, [])).members.append(i)
-    return [*found.values()]
+        if not (folded and found and found[-1].part == part):
+            found.append(Group(part, []))
+        found[-1].members.append(i)
+    return found
 
 
 class ProgramDrawing:
@@ -97,9 +104,26 @@ class ProgramDrawing:
         self.step = {f"n{k}": group.part.step for k, group in enumerate(groups)}
         self.place |= {i: f"i{k}" for k, i in enumerate(program.inputs)}
         earlier = (group.members for group in groups if group.part.step != UPDATE)
-        read = {x for members in earlier for i in members for x in i.operands}
+        read = {self.source(x) for members in earlier for i in members for x in i.operands}
         self.named = {i.name for i in state if i in read}
         self.results = {self.source(x) for x in program.outputs if isinstance(x, Instruction)}
+        self.folded = any(len(group.members) > 1 for group in groups)
+        self.own = self.own_parameters() if self.folded else {}
+
+    def own_parameters(self) -> dict[str, list[Instruction]]:
+        """By the first box of a Module, its parameters, which are drawn within it."""
+        first: dict[str, str] = {}
+        for k, group in enumerate(self.groups):
+            if group.part.step == FORWARD and group.part.module:
+                first.setdefault(group.part.module, f"n{k}")
+        found: dict[str, list[Instruction]] = {}
+        for i in self.program.inputs:
+            module = i.name
+            while module and module not in first:
+                module = module.rpartition(".")[0]
+            if module and i in self.state and i.name in self.named:
+                found.setdefault(first[module], []).append(i)
+        return found
 
     def source(self, i: Instruction) -> Instruction:
         """What a view is of."""
@@ -108,8 +132,9 @@ class ProgramDrawing:
         return i
 
     def lines(self, rankdir: str) -> Iterator[str]:
-        edges = self.edges()
-        folded = any(len(group.members) > 1 for group in self.groups)
+        folded, within = self.folded, {self.place[i] for own in self.own.values() for i in own}
+        edges = [edge for edge in self.edges() if edge[0] not in within]
+        edges = self.one_to_update(edges) if folded else edges
         yield from head(self.theme, rankdir, FOLDED if folded else LEGEND, len(edges))
         readers: dict[Any, list[Instruction]] = {}
         for i in self.program.inputs:
@@ -126,8 +151,33 @@ class ProgramDrawing:
             parts.setdefault(group.part.step, {}).setdefault(title, []).append(k)
         for step, modules in parts.items():
             yield from self.frame(step, step, self.inner(step, modules, folded))
+        if folded:
+            yield "  newrank=true"  # of boxes in several frames
+            yield from (f"  {{rank=same; {a}; {b}}}" for a, b in self.levels())
         yield from (f"  {self.edge(start, end)}" for start, end in edges)
         yield "}"
+
+    def one_to_update(self, edges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of the edges from gradients to the update that of the last gradient, for all."""
+        gradients = [
+            (start, end)
+            for start, end in edges
+            if self.step.get(end) == UPDATE and self.step.get(start) in (FORWARD, BACKWARD)
+        ]
+        last = max(gradients, key=lambda edge: int(edge[0][1:]), default=None)
+        return [edge for edge in edges if edge == last or edge not in gradients]
+
+    def levels(self) -> Iterator[tuple[str, str]]:
+        """The boxes of a Module forward and backward, where it has one of each."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for k, group in enumerate(self.groups):
+            if group.part.module:
+                steps = found.setdefault(group.part.module, {})
+                steps.setdefault(group.part.step, []).append(f"n{k}")
+        for steps in found.values():
+            forward, backward = steps.get(FORWARD, []), steps.get(BACKWARD, [])
+            if len(forward) == len(backward) == 1:
+                yield forward[0], backward[0]
 
     def edge(self, start: str, end: str) -> str:
         """Forward goes one way and backward the other, below it."""
@@ -173,8 +223,11 @@ class ProgramDrawing:
     def group(self, k: int) -> str:
         """All operations of a part."""
         part, members = self.groups[k]
-        rows = [self.bold(repr(part) or f"{len(members)} operations")]
-        return self.box(f"n{k}", "operation", [*rows, *map(self.plain, listed(members))])
+        several = f"{len(members)} operation" + "s" * (len(members) > 1)
+        rows = [self.bold(repr(part) or several), *map(self.plain, listed(members))]
+        for i in self.own.get(f"n{k}", ()):
+            rows.append(self.faint(f"{i.name.removeprefix(part.module + '.')} {shape_text(i)}"))
+        return self.box(f"n{k}", "operation", rows)
 
     def bold(self, text: str) -> Row:
         return Row(text, self.theme.text, bold=True)
@@ -209,6 +262,14 @@ def is_part(i: Instruction) -> bool:
     return i.function is operator.getitem and bool(i.operands) and i.operands[0].shape is None
 
 
+def takes(i: Instruction) -> bool:
+    """Whether it takes out what an array of indices says, as an embedding does."""
+    if i.function is not operator.getitem or is_part(i):
+        return False
+    index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
+    return any(x.shape for x in index if isinstance(x, (Instruction, np.ndarray)))
+
+
 def called(i: Instruction) -> str:
     """NumPy's name of an operation, with what stands for which axis or number."""
     f = i.function
@@ -222,7 +283,7 @@ def called(i: Instruction) -> str:
 
 def listed(members: list[Instruction]) -> list[str]:
     """The names of several operations, the most frequent ones."""
-    names = Counter(called(i).split()[0] for i in members if not shares(i))
+    names = Counter(called(i).split()[0] for i in members if takes(i) or not shares(i))
     common = [f"{n} × {name}" if n > 1 else name for name, n in names.most_common(LISTED)]
     return common + ["…"] * (len(names) > LISTED)
 
