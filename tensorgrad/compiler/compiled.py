@@ -457,7 +457,7 @@ class Compiled:
         if len(versions) == 1 and versions[0].first and versions[0].runs == 1:
             versions.clear()
         versions.insert(0, new)
-        del versions[MANY + 1 :]
+        del versions[MANY:]
 
     def forget(self) -> None:
         """The programs that came first, beyond what is kept."""

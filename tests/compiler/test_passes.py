@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad.compiler.passes import EXACT, PASSES, name_of
 
+PAGE = Path(__file__).parents[2] / "docs" / "compiling.md"
 NAMES = [name_of(run) for run in PASSES]
 EXACTLY = [name_of(run) for run in EXACT]
 ODD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-38, -1e-38, 1e-45, 3e38, -3e38, 1e19, 1.0, -2.0]
@@ -107,6 +110,14 @@ def test_what_the_passes_are_for() -> None:
     assert "np.divide" not in changed("dead code", scaled)
     assert "reduce" not in changed("sums", totals)
     assert changed("accumulation", products).count("plus_product(") == 2  # others need the product
+
+
+def test_the_page_names_all_passes_in_their_order() -> None:
+    rows = re.findall(r"^\| ([a-z ]+) \| .* \|( ✓)? \|$", PAGE.read_text("utf8"), re.M)
+    names = [name for name, _ in rows]
+    assert [name for name in names if name in NAMES] == NAMES
+    assert [name for name, exact in rows if exact] == EXACTLY
+    assert {*names} == {*NAMES, *EXACTLY, "machine code"}
 
 
 def test_a_product_that_meets_columns_lies_by_columns() -> None:

@@ -17,8 +17,8 @@ Index = tuple[int, ...]
 
 
 def sums_of_entries(program: Program) -> Program:
-    """What goes to the same entry of many such arrays is added up first, as numbers, which
-    `rolling` finds alike. Only -0. + 0. is another number."""
+    """Of many arrays that are 0 but for an entry, added up, what goes to the same one is first, as
+    numbers, which `rolling` finds alike. Only -0. + 0. is another number."""
     if sum(i.function is with_items for i in program.body) < MANY:
         return program
     read = uses(program)

@@ -59,9 +59,9 @@ SHAPED = frozenset({np.expand_dims, np.squeeze, np.ravel})
 
 
 def shapes(program: Program) -> Program:
-    """Of what is known only the shape is needed: arrays are made in it, and seen in it, by the
-    functions that do least. `broadcast_to` is left out where an operation broadcasts anyway, and
-    follows an operation that needs no more than what was broadcast."""
+    """Arrays that are made in a shape, or seen in another one, are so by the functions that do
+    least: `zeros_like` is `zeros`, and `ravel` is `reshape`. `broadcast_to` is left out where an
+    operation broadcasts anyway, and follows one that needs no more than what was broadcast."""
     users = users_of(program)
     outputs = {x for x in program.outputs if isinstance(x, Instruction)}
 
