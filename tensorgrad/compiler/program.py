@@ -18,11 +18,12 @@ Function = Callable[..., Any]
 class Instruction:
     """One call: `function` of `args` and `kwargs`, in which other instructions stand for what they
     make. `shape`, `dtype`: of what it makes; dtype is a Python type for a Python number, shape None
-    for a tuple of arrays. An input has no function. `name`: what the user calls it;
-    `scope`: the call of a Module that it was written in, the `Part` of a whole program (names.py).
-    `order`: of its axes in memory, the
-    longest strides first; () for C's. `operands`: the instructions among its arguments, in order,
-    each as often as it stands there.
+    for a tuple of arrays. An input has no function.
+
+    `name`: what the user calls it; `scope`: the call of a Module that it was written in, and then
+    the `Part` of the program (names.py); `order`: of its axes in memory, the longest strides first,
+    () for C's; `operands`: the instructions among its arguments, in order, each as often as it
+    stands there.
     """
 
     __slots__ = (
@@ -54,10 +55,8 @@ class Instruction:
     def become(self, other: Instruction) -> None:
         """Make what another one makes."""
         self.function, self.args, self.kwargs = other.function, other.args, other.kwargs
-        self.shape, self.dtype, self.name, self.scope = (
-            *(other.shape, other.dtype, other.name, other.scope),
-        )
-        self.order, self.operands = other.order, other.operands
+        self.shape, self.dtype, self.order = other.shape, other.dtype, other.order
+        self.name, self.scope, self.operands = other.name, other.scope, other.operands
 
     def __repr__(self) -> str:
         made = getattr(self.function, "__name__", "input")
@@ -368,17 +367,8 @@ FRESH = frozenset(
         *(np.dot, np.vdot, np.tensordot, np.where, np.concatenate, np.stack, np.sum, np.mean),
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
-        *(
-            np.copy,
-            np.zeros_like,
-            np.ones_like,
-            with_items,
-            added_at,
-            converted,
-            draw,
-            plus_product,
-            sum_of_slices,
-        ),
+        *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw),
+        *(plus_product, sum_of_slices),
         *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri, np.fromiter),
     }
 )

@@ -133,7 +133,7 @@ class Writer(Text):
         self.lies: dict[Instruction, Buffer] = {}  # in which one it was made
         self.aims = aims_of(program, over)
         self.static: set[str] = set()  # names of buffers, and of views of them
-        self.views: dict[str, str] = {}
+        self.made: dict[str, str] = {}  # by their text, names of what is made once
         self.blocks: dict[Any, list[str]] = {}
         self.locals: dict[str, str] = {}
         self.kinds: dict[str, Any] = {}
@@ -251,15 +251,22 @@ class Writer(Text):
         whose = re.split(r"[.\[]", text)[0]
         if whose not in self.static or not self.buffers:
             return text
-        known = f"{name} {text}"
-        if known not in self.views:
-            seen, _, shape = text.partition(".reshape")
-            if shape:
-                seen = re.sub(r"_as_[\dx]+$", "", seen) + "_as_"
-            self.views[known] = made = self.new(name or seen + "x".join(re.findall(r"\d+", shape)))
-            self.static.add(made)
-            self.setup.append(f"{made} = {text}")
-        return self.views[known]
+        if not name:
+            name, _, shape = text.partition(".reshape")
+            if shape:  # b_2_as_3x4
+                lengths = "x".join(re.findall(r"\d+", shape))
+                name = re.sub(r"_as_[\dx]+$", "", name) + f"_as_{lengths}"
+        made = self.once(text, name)
+        self.static.add(made)
+        return made
+
+    def once(self, text: str, name: str) -> str:
+        """The name of what is made before the first step; a name that was asked for is its own."""
+        key = f"{name} {text}"
+        if key not in self.made:
+            self.made[key] = self.new(name)
+            self.setup.append(f"{self.made[key]} = {text}")
+        return self.made[key]
 
     def line(
         self, i: Instruction, k: int, checked: bool, ends: list[Instruction], lives: Lives
@@ -346,11 +353,9 @@ class Writer(Text):
         kind += ", x_turned=True" * x_turned + ", y_turned=True" * y_turned
         factors = ("x", self.base(x)), ("y", self.base(y))
         kind += "".join(f", {name}={z}" for name, z in factors if z in self.static)
-        if kind not in self.views:
-            self.views[kind] = self.new("add_product")
-            self.setup.append(f"{self.views[kind]} = {self.constant(adder, 'adder')}({kind})")
+        add = self.once(f"{self.constant(adder, 'adder')}({kind})", "add_product")
         rest = [name, self.text(alpha), self.base(x), self.base(y), *map(self.text, beta)]
-        return f"{self.views[kind]}({', '.join(rest)})"
+        return f"{add}({', '.join(rest)})"
 
     def reads_first(self, i: Instruction, ends: list[Instruction], lives: Lives) -> bool:
         """Whether `i` reads each number of buffers that end here before it writes in its place."""
