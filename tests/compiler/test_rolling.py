@@ -194,3 +194,15 @@ def test_gradients_of_entries_are_added_up_as_numbers() -> None:
     for found, wanted in zip(compiled(w, table, points), gradient(w, table, points)):
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
     assert len(compiled.source.partition("def step")[2].splitlines()) < 60
+
+
+def test_a_penalty_of_one_weight_is_added() -> None:
+    def slope(w: Any, x: Any) -> Any:
+        def loss(w: Any) -> Any:
+            errors = [w * x[k] + w - 1.0 for k in range(20)]
+            return sum(e * e for e in errors) * 0.05 + 0.01 * (w * w)
+
+        return tg.value_and_grad(loss)(w)
+
+    w, x = np.float64(0.3), np.arange(20.0)
+    np.testing.assert_allclose(tg.compile(slope)(w, x), slope(w, x), rtol=1e-12)

@@ -421,7 +421,7 @@ class Roll:
         """The sums of the rows of a table of products, if these are of each of some rows with each
         of some others, in order."""
         f, read = self.kinds.members[kind][0].function, self.read.get(kind, [])
-        if UFUNCS.get(f, f) is not np.multiply or table.shape[1] == 1:
+        if UFUNCS.get(f, f) is not np.multiply or table.shape[1] == 1 or len(read) != 2:
             return None
         (x, left), (y, right) = read
         if left is None or right is None:
