@@ -19,17 +19,18 @@ import numpy as np
 
 from tensorgrad.compiler.capture import Argument, parts
 from tensorgrad.compiler.lives import in_order
-from tensorgrad.compiler.names import UPDATE
+from tensorgrad.compiler.names import BACKWARD, UPDATE
 from tensorgrad.compiler.passes.rewrite import shape_of
 from tensorgrad.compiler.program import (
     Fused,
     Instruction,
+    Program,
     is_reduction,
     plus_product,
     shares,
     with_items,
 )
-from tensorgrad.compiler.source import code_of, function_of
+from tensorgrad.compiler.source import CHECK, code_of, function_of
 from tensorgrad.nn.summary import MULTIPLY_ADDS, Sheet, size
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Report(Sheet):
     gemm: float
     copy: float
 
-    HEAD: ClassVar = ("Part", "Operations", "Time", "Share", "GFLOP/s", "GB/s", "Of the least")
+    HEAD: ClassVar = ("Part", "Ops", "Time", "Share", "GFLOP/s", "GB/s", "Of least")
     LEFT: ClassVar = 1
     SHOWN: ClassVar = 8  # of the operations that take longest
 
@@ -168,7 +169,12 @@ def report(version: Version) -> Report:
     for k, line in code.items():
         seconds = statistics.median(took.get(k, [0])) * 1e-9  # 0: a check did not hold
         before = operations[-1] if operations else None
-        operations.append(costs(order[k], line, seconds, machine, before))
+        if k == CHECK:
+            n, moved = cost_of_check(program)
+            least = machine.least(n, moved)
+            operations.append(Operation(BACKWARD, "is all finite?", line, n, moved, seconds, least))
+        else:
+            operations.append(costs(order[k], line, seconds, machine, before))
     return Report(
         operations,
         sum(x.flops for x in operations),
@@ -277,9 +283,18 @@ def lines_of(source: str) -> dict[int, str]:
             loops = [f"{x.partition(':')[0]}: … " for x in lines if x.startswith("for ")]
             found[int(text[6:-1])] = "".join(loops[:1] + lines[-1:])
             lines = []
-        elif text and not (text.startswith(("#", "if not", "return")) or text[-1] in ",:"):
+        elif text.startswith("if not ") or (
+            text and not text.startswith(("#", "return")) and text[-1] not in ",:"
+        ):
             lines.append(text)
     return found
+
+
+def cost_of_check(program: Program) -> tuple[int, int]:
+    """Operations and bytes: squares of all that must be finite, added up."""
+    looked = dict.fromkeys((*program.checks, *program.factors))
+    sizes = [(math.prod(x.shape or ()), np.dtype(x.dtype).itemsize) for x in looked]
+    return sum(2 * n for n, _ in sizes), sum(n * size for n, size in sizes)
 
 
 def costs(

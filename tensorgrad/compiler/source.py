@@ -61,6 +61,9 @@ class Code(NamedTuple):
 
 
 WIDTH = 100
+CHECK = -2
+"""What a clock is told instead of the number of an instruction, after the look whether all is
+finite."""
 LARGE = 1 << 20
 """The bytes of a result from which on the memory of one before is used again."""
 VIEWS = frozenset({np.transpose, np.swapaxes, np.reshape, operator.getitem})
@@ -164,15 +167,19 @@ class Writer(Text):
         part: Any = None
         for k, i in enumerate(order):
             if k == checks:
-                lines += self.checking()
+                lines += self.timed(self.checking(), CHECK)
             if i.scope is not None and i.scope != part and not is_part(i):
                 lines += self.heading(i.scope, part)
                 part = i.scope
             line = self.line(i, k, k >= checks, ends.get(k, []), lives)
-            lines += line.splitlines()  # none where a view is made once
-            if self.clock is not None and line:
-                lines.append(f"{self.constant(self.clock, 'clock')}({k})")
-        return lines + (self.checking() if checks == len(order) else [])
+            lines += self.timed(line.splitlines(), k)  # none where a view is made once
+        return lines + (self.timed(self.checking(), CHECK) if checks == len(order) else [])
+
+    def timed(self, lines: list[str], k: int) -> list[str]:
+        """With a look at the clock after them, if there is one."""
+        if self.clock is None or not lines:
+            return lines
+        return [*lines, f"{self.constant(self.clock, 'clock')}({k})"]
 
     def whose(self, lives: Lives) -> set[Instruction]:
         """What is the caller's, and no state."""
@@ -599,7 +606,7 @@ def code_of(
 ) -> Code:
     """The code of a program; without `buffers` each line makes an array of its own. `results`: how
     many of its outputs, the first, are the caller's, who may have dropped those of calls before.
-    `clock` is told after each line which instruction it was, by its number `in_order`."""
+    `clock` is told after each line which instruction it was, by its number `in_order`, or CHECK."""
     writer = Writer(program, over, buffers, results, clock)
     body = writer.body()
     returned = "".join(f"{writer.text(x)}, " for x in program.outputs)

@@ -68,6 +68,9 @@ def test_a_report_is_a_table_of_parts_and_modules_and_names_what_takes_longest(s
     report = step.report()
     text = str(report)
     assert "backward  model.layers.2 (Linear)" in text
+    (checked,) = report.groups()["backward", "is all finite?"]
+    assert checked.code.startswith("if not ")
+    assert checked.bytes == 4 * (6 * 5 + 5 + 5 * 2 + 2)
     assert "GFLOP/s" in text.splitlines()[0]
     assert max(report.operations, key=lambda x: x.seconds).code in text
     pytest.importorskip("rich")
@@ -128,7 +131,7 @@ def test_a_graph_has_frames_of_parts_and_modules_and_no_views(step: Any) -> None
 def test_a_graph_of_many_operations_has_a_box_for_each_part(step: Any) -> None:
     source = step.graph(max_nodes=3).plain
     boxes = re.findall(r"^ *n\d+ \[", source, re.MULTILINE)
-    assert len(boxes) == len(step.report().groups())
+    assert len(boxes) == len(step.report().groups()) - 1  # whether all is finite is no box
     assert "weight float32 5×6" in source  # with its parameters within
     assert 'label="model.layers.0.weight\\n' not in source
     update = boxes[-1].split()[0]
