@@ -273,15 +273,16 @@ def quickest(f: Callable[[], Any]) -> float:
 
 
 def lines_of(source: str) -> dict[int, str]:
-    """What stands before each look at the clock, by its number: the last line of it, and of a loop
-    the first one too."""
+    """What stands before each look at the clock, by its number: the last line of it, or what
+    calls a kernel, and of a loop the first one too."""
     found: dict[int, str] = {}
     lines: list[str] = []
     for line in source.partition("    def step(")[2].partition("):\n")[2].splitlines():
         text = line.strip()
         if text.startswith("clock("):
             loops = [f"{x.partition(':')[0]}: … " for x in lines if x.startswith("for ")]
-            found[int(text[6:-1])] = "".join(loops[:1] + lines[-1:])
+            kernels = [x for x in lines if x.startswith("kernel")]
+            found[int(text[6:-1])] = "".join(loops[:1] + (kernels or lines)[-1:])
             lines = []
         elif text.startswith("if not ") or (
             text and not text.startswith(("#", "return")) and text[-1] not in ",:"

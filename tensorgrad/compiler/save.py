@@ -56,9 +56,9 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
         elif not callable(x) and eval_same(x):
             constants.append(repr(x))
         else:
-            raise ValueError(
-                f"a program that calls {getattr(x, '__name__', x)!r:.60} is not for NumPy alone"
-            )
+            called = getattr(x, "__name__", x)
+            instead = ': backend="numpy" makes one that is' if called == "kernel" else ""
+            raise ValueError(f"a program that calls {called!r:.60} is not for NumPy alone{instead}")
     written = []
     n = version.results
     for place, count, *_ in version.writes:

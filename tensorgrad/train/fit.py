@@ -82,7 +82,7 @@ def fit(
     validation_batch_size: int = 1000,
     progress: bool = True,
     step: Callable[[Module, Callable[..., Any], Optimizer], Callable[..., Any]] = Step,
-    compile: bool = False,
+    compile: bool | str = False,
 ) -> History:
     """Train `model` and return the history, one `Epoch` each.
 
@@ -106,8 +106,9 @@ def fit(
     `accumulate`: so many batches make one step, of their mean loss, in the memory of one.
     `progress`: a bar with loss, accuracy and time left (extra `cli`); only in a terminal.
     `step`: makes the training step of (model, loss, optimizer), such as a subclass of `Step`.
-    `compile`: whether it is compiled (`tg.compile`), to take the same steps in less time. No
-    gradients are there afterwards, but for a callback that has an `on_step`.
+    `compile`: whether it is compiled (`tg.compile`), to take the same steps in less time; or by
+    which `backend`, "llvm". No gradients are there afterwards, but for a callback that has an
+    `on_step`.
 
     A model that is in evaluation mode is put into training mode; of one that is not, Modules within
     that are, frozen ones, are left so. Ctrl-C ends the training after the step under way, and the
@@ -154,7 +155,7 @@ def fit(
         metrics=tried(model, loss, sets, metric),
         callbacks=[c for c in ordered if not (c.alone and peers.rank)],
         accumulate=accumulate,
-        compiled=compiled(take, accumulate, optimizer, ordered) if compile else None,
+        compiled=compiled(take, accumulate, optimizer, ordered, compile) if compile else None,
     )
     path = first_checkpoint(ordered) if resume is True else resume
     if path:
@@ -165,7 +166,11 @@ def fit(
 
 
 def compiled(
-    take: Callable[..., Any], accumulate: int, optimizer: Optimizer, callbacks: Sequence[Callback]
+    take: Callable[..., Any],
+    accumulate: int,
+    optimizer: Optimizer,
+    callbacks: Sequence[Callback],
+    how: bool | str,
 ) -> Callable[..., Any]:
     """The training step, compiled; without gradients after it, if no callback looks at each step:
     then none is made that is only added to a parameter."""
@@ -179,7 +184,9 @@ def compiled(
         optimizer.zero_grad()
         return loss
 
-    made: Callable[..., Any] = compile(take if overridden(callbacks, "on_step") else step)
+    run = take if overridden(callbacks, "on_step") else step
+    backend: Any = "numpy" if how is True else how
+    made: Callable[..., Any] = compile(run, backend=backend)
     return made
 
 

@@ -286,6 +286,7 @@ def test_a_training_takes_the_steps_of_the_numpy_back_end() -> None:
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
     assert "kernel(" in step.source
     assert re.search(r"#     \w+ = np.exp\(", step.source)  # what it means
+    assert any(x.code.startswith("kernel") for x in step.report().operations)
     with pytest.raises(ValueError, match="kernel"):
         step.save("step.py")
 
@@ -306,6 +307,11 @@ def test_what_does_not_go_together_is_refused() -> None:
         tg.compile(np.tanh, backend="llvm", exact=True)
     with pytest.raises(ValueError, match="not 'cuda'"):
         tg.compile(np.tanh, backend="cuda")
+    model = nn.Linear(2, 1)
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    for how, given in (("'cuda'", "cuda"), ("3", 3)):
+        with pytest.raises(ValueError, match=f"not {how}"):
+            tg.fit(model, (np.ones((4, 2)), np.ones((4, 1))), F.mse_loss, sgd, compile=given)
 
 
 def test_without_llvmlite_numpy_runs_and_a_warning_says_so_once() -> None:
