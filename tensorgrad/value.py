@@ -523,7 +523,7 @@ class Value(Handle):
         return run(rounding.round, (self,), {"decimals": ndigits})
 
     def __format__(self, spec: str) -> str:
-        return format(self.data, spec) if spec else repr(self)
+        return format(to_numbers(self.data), spec) if spec else repr(self)
 
     def item(self, *i: int) -> Any:
         """The element as a Python number."""

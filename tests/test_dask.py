@@ -173,6 +173,8 @@ def test_what_meets_chunks_becomes_chunked() -> None:
             w.data -= w.grad
         with pytest.raises(TypeError, match="is an array of Dask"):
             tg.compile(lambda w: (lazy @ w).sum())(draw(3))
+        with pytest.raises(TypeError, match="takes batches"):
+            tg.compile(np.sum)(lazy)
 
 
 def test_hessians_and_forward_mode() -> None:

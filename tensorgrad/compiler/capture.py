@@ -226,10 +226,7 @@ class Reach:
             self.function(x)
             return
         if is_lazy(x):
-            raise TypeError(
-                f"{name} is an array of Dask, and a program is one of NumPy's: compile a step that "
-                "takes batches (tg.data.Chunks), or do not compile"
-            )
+            raise TypeError(LAZY.format(name))
         self.seen.add(id(x))
         self.held.append(x)
         self.type(type(x))
@@ -307,6 +304,12 @@ class Reach:
             )
         self.nodes.setdefault(x.node, x.node.name or name)
         self.values.append((x, x.node, x.node.requires_grad, x.node.grad is None))
+
+
+LAZY = (
+    "{} is an array of Dask, and a program is one of NumPy's: compile a step that takes batches "
+    "(tg.data.Chunks), or do not compile"
+)
 
 
 def severed(*args: Any, **params: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler.capture import (
+    LAZY,
     SEVERED,
     Capture,
     Place,
@@ -35,6 +36,7 @@ from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of
 from tensorgrad.compiler.tracer import Tracer, example, writing
+from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
@@ -587,6 +589,8 @@ def described(x: Any) -> tuple[str, Any]:
         return "root", id(x)
     if x is None or isinstance(x, (bool, str, bytes, type, Enum)) or callable(x):
         return "setting", typed(x)
+    if is_lazy(x):
+        raise TypeError(LAZY.format("an argument"))
     if hasattr(x, "__array__") or not hasattr(x, "__dict__"):
         raise TypeError(
             f"a compiled function takes arrays, numbers, Values, Modules and settings, not "
