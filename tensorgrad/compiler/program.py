@@ -454,6 +454,14 @@ def is_basic(index: Any) -> bool:
     return True
 
 
+def takes(i: Instruction) -> bool:
+    """Whether it takes out what an array of indices says, as an embedding does."""
+    if i.function is not operator.getitem:
+        return False
+    index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
+    return any(x.shape for x in index if isinstance(x, (Instruction, np.ndarray)))
+
+
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function

@@ -28,6 +28,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     plus_product,
     shares,
+    takes,
     with_items,
 )
 from tensorgrad.compiler.source import CHECK, code_of, function_of
@@ -345,7 +346,9 @@ def moves(i: Instruction) -> bool:
 
 
 def bytes_of(i: Instruction) -> int:
-    """What it reads and writes; of a view nothing."""
+    """What it reads and writes; of a view nothing, and what is taken out twice."""
+    if takes(i) and isinstance(i.dtype, np.dtype):
+        return 2 * math.prod(i.shape or ()) * i.dtype.itemsize
     if shares(i):
         return 0
     arrays = {*i.operands, i}

@@ -112,6 +112,14 @@ def test_floating_point_operations_of_a_product_that_is_added() -> None:
     assert flops(i) == 2 * 3 * 4 * 5 + 2 * 3 * 5
 
 
+def test_what_is_taken_out_of_a_table_is_moved_and_drawn() -> None:
+    f = tg.compile(lambda table, rows: table[rows] * 2)
+    f(np.ones((100, 3)), np.arange(4))
+    assert f.report().operations[0].bytes == 2 * 4 * 3 * 8
+    assert "getitem" in f.graph().plain
+    assert "2 arrows" in repr(f.graph())
+
+
 def test_nothing_is_reported_or_drawn_before_the_first_call() -> None:
     f = tg.compile(np.exp)
     for ask in (f.report, f.graph):

@@ -98,6 +98,10 @@ class Picture:
     def __init__(self, source: str, plain: str | None = None) -> None:
         self.source, self.plain = source, plain or source
 
+    def __repr__(self) -> str:
+        arrows = self.plain.count(" -> ")
+        return f'<a drawing with {arrows} arrows: save("graph.svg"), or look in a notebook>'
+
     @property
     def dot(self) -> Any:
         """A `graphviz.Source`, to be rendered or changed by its means."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorgrad.compiler import Compiled
 from tensorgrad.compiler.names import BACKWARD, FORWARD, UPDATE, Part
-from tensorgrad.compiler.program import Fused, Instruction, Program, shares
+from tensorgrad.compiler.program import Fused, Instruction, Program, shares, takes
 from tensorgrad.viz.graph.labels import Row, Write, bare, rich
 from tensorgrad.viz.graph.layout import Picture, check_rankdir
 from tensorgrad.viz.graph.themes import Theme, head, theme_of
@@ -260,14 +260,6 @@ class ProgramDrawing:
 def is_part(i: Instruction) -> bool:
     """Whether it is one of several arrays that an operation makes."""
     return i.function is operator.getitem and bool(i.operands) and i.operands[0].shape is None
-
-
-def takes(i: Instruction) -> bool:
-    """Whether it takes out what an array of indices says, as an embedding does."""
-    if i.function is not operator.getitem or is_part(i):
-        return False
-    index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
-    return any(x.shape for x in index if isinstance(x, (Instruction, np.ndarray)))
 
 
 def called(i: Instruction) -> str:
