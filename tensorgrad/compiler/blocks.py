@@ -124,8 +124,12 @@ def may_be_over(fused: Fused, out: Instruction, x: Instruction) -> bool:
 def each_alone(program: Program, out: Instruction, x: Instruction) -> bool:
     """Whether each number of an output is made of that of an input in its place, and maybe others,
     and nothing reads the input elsewhere: the number is read before it is written over."""
-    if any(i.shape != x.shape or is_reduction(i.function) for i in program.body):
-        return False
+    shown = {*program.outputs}
+    for i in program.body:
+        if i.operands and shown.issuperset(i.operands):  # it reads results alone
+            shown.add(i)
+        elif i.shape != x.shape or is_reduction(i.function):
+            return False
     needed = {out}
     for i in reversed(program.body):
         if i in needed:

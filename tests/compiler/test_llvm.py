@@ -210,6 +210,52 @@ def test_sums_of_which_there_is_a_sum_are_there_after_it() -> None:
     as_numpy(f, single(3, 5, 7))
 
 
+@pytest.mark.parametrize(("n", "k"), [(1, 3), (9, 1), (700, 100), (5001, 3)])
+def test_products_of_a_matrix_with_vectors_go_along_its_rows(n: int, k: int) -> None:
+    def f(do: Draw, X: Instruction, w: Instruction, y: Instruction) -> list[Instruction]:
+        z = do(np.matmul, X, w)
+        e = do(np.subtract, do(np.tanh, z), y)
+        g = do(np.matmul, e, X)
+        return [z, do(np.matmul, e, e), g, do(np.matmul, X, g)]  # the last in blocks of its own
+
+    X, w, y = rng.normal(size=(n, k)) / n**0.5, rng.normal(size=k), rng.normal(size=n)
+    as_numpy(f, X, w, y, rtol=1e-10)
+    as_numpy(f, np.asfortranarray(X), w, y, rtol=1e-10)
+
+
+def logistic(w: Any, X: Any, y: Any) -> Any:
+    z = X @ w
+    return np.mean(np.maximum(z, 0) - y * z + np.log1p(np.exp(-abs(z))))
+
+
+def valley(x: Any) -> Any:
+    return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def test_a_matrix_is_read_once_for_a_loss_and_its_gradient() -> None:
+    X, y, w = rng.normal(size=(3000, 7)), rng.random(3000), rng.normal(size=7)
+    both = tg.value_and_grad(logistic)
+    compiled = tg.compile(both, backend="llvm")
+    with pytest.MonkeyPatch.context() as patch:  # all arrays lie as it is expected
+        patch.setattr(load.Others, "__call__", None)
+        for got, want in zip(compiled(w, X, y), both(w, X, y)):
+            np.testing.assert_allclose(got, want, rtol=1e-12)
+    lines = [line for line in compiled.source.splitlines() if "np.matmul" in line]
+    assert len(lines) == 2  # of what the one kernel means
+    assert all(line.lstrip().startswith("#") for line in lines)
+
+
+def test_what_makes_a_large_gradient_takes_its_squares() -> None:
+    both = tg.value_and_grad(valley)
+    compiled = tg.compile(both, backend="llvm")
+    x = rng.normal(size=20_001)
+    for scale in 1, 1e80, 1, 1e160:  # squares overflow, and then numbers
+        with np.errstate(all="ignore"):
+            for got, want in zip(compiled(scale * x), both(scale * x)):
+                np.testing.assert_allclose(got, want, rtol=1e-12)
+    assert len(re.findall(r"^ *kernel\w*\(", compiled.source, re.M)) == 1
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan

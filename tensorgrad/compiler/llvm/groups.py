@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
-from tensorgrad.compiler.llvm.kernel import admits
-from tensorgrad.compiler.llvm.load import kernels
+from tensorgrad.compiler.llvm.kernel import admits, strides_of
+from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
-from tensorgrad.compiler.passes.fusion import groups
+from tensorgrad.compiler.passes.fusion import Joins, groups, is_product
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
 from tensorgrad.compiler.program import (
+    TURNS,
     Fused,
     Instruction,
     Program,
     converted,
+    is_basic,
+    is_part,
     is_reduction,
+    nbytes,
     replaced,
 )
 
@@ -35,14 +42,43 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
 
 def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
-    program = groups(rewritten(program, as_sum), admits, is_worth_it)
+    program = rewritten(program, as_sum)
+    program = groups(program, joins_of(program), is_worth_it)
+    watch(program)
     found = [i for i in program.body if isinstance(i.function, Fused)]
     for i in found:
         with_numbers(i)
-    found += watch(program)
-    for i, run in zip(found, kernels([i.function.program for i in found])):
+    kernels = [(i.function.program, layout(i)) for i in found]
+    for i, run in zip(found, loaded(kernels)):
         i.function.run = run
     return program
+
+
+def layout(i: Instruction) -> list[tuple[int, ...]]:
+    """The strides of what a kernel is called with, as far as the program says."""
+    return [*map(strides, i.args), *map(strides_of, i.function.program.outputs)]
+
+
+def strides(x: Any) -> tuple[int, ...]:
+    """Those of an array, in entries; of a view those that it has of an array in C's order."""
+    if not isinstance(x, Instruction):
+        return layout_of(x) or strides_of(Instruction(None, shape=np.shape(x)))
+    views = x.function in TURNS or x.function is np.broadcast_to
+    views |= x.function is operator.getitem and not is_part(x) and is_basic(x.args[1])
+    if not views or x.operands not in ([], [x.args[0]]) or not x.shape:
+        return strides_of(x)
+    like = x.args[0]
+    if isinstance(like, Instruction):  # in bytes
+        like = as_strided(np.empty(1, np.int8), like.shape, strides(like))
+    return layout_of(x.function(like, *x.args[1:], **x.kwargs)) or strides_of(x)
+
+
+def joins_of(program: Program) -> Joins:
+    """Whether an instruction may be in a group: of products with vectors those of a matrix that
+    others are of as well, for it to be read once."""
+    products = [i for i in program.body if is_product(i)]
+    times = Counter(x for i in products for x in i.operands if len(x.shape or ()) == 2)
+    return lambda i: admits(i) and (not is_product(i) or any(times[x] > 1 for x in i.operands))
 
 
 def as_sum(i: Instruction) -> Instruction:
@@ -56,33 +92,66 @@ def as_sum(i: Instruction) -> Instruction:
     return changed(i, np.add.reduce, (products,), {"axis": None})
 
 
-def watch(program: Program) -> list[Instruction]:
-    """See that what is to be finite is so by a kernel, which takes the sum of all squares."""
+LARGE = 1 << 17
+"""From so many bytes on, what makes an array takes the sum of its squares as well: reading it again
+would take longer than a kernel with one result more."""
+
+
+def watch(program: Program) -> None:
+    """See that what is to be finite is so by kernels, which take the sum of all squares."""
     guards = [*dict.fromkeys(program.guards)]
     kinds = {np.dtype(x.dtype) for x in guards}
     if not guards or not kinds <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        return []
+        return
     if not all(x.shape and math.prod(x.shape) for x in guards):
-        return []
-    inputs = [Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in guards]
+        return
+    narrow = min(kinds, key=lambda dtype: dtype.itemsize)
+    given = [squares_beside(program, x) or x for x in guards]
+    if len(given) == 1 and not given[0].shape and given[0].dtype == narrow:
+        program.checks, program.factors = given, []
+        return
+    inputs = [Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in given]
     body: list[Instruction] = []
-
-    def add(f: Any, args: Any, shape: Any, dtype: Any = np.float64, **kwargs: Any) -> Instruction:
-        body.append(Instruction(f, args, kwargs, shape, np.dtype(dtype)))
-        return body[-1]
-
     total: Any = 0.0
     for x in inputs:
-        wide = add(converted, (x, np.float64), x.shape)  # in which no square is too large
-        squares = add(np.multiply, (wide, wide), x.shape)
-        total = add(np.add, (add(np.add.reduce, (squares,), (), axis=None), total), ())
-    narrow = min(kinds, key=lambda dtype: dtype.itemsize)
-    total = add(converted, (total, narrow), (), narrow)
+        own = squares(x, body) if x.shape else x
+        total = added(body, np.add, (own, total))
+    total = added(body, converted, (total, narrow), (), narrow)
     fused = Fused(Program(inputs, body, [total]))
-    i = Instruction(fused, tuple(guards), None, (), narrow, "squares")
+    i = Instruction(fused, tuple(given), None, (), narrow, "squares")
     program.body.append(i)
     program.checks, program.factors = [i], []
-    return [i]
+
+
+def added(
+    body: list[Instruction], f: Any, args: Any, shape: Any = (), dtype: Any = np.float64, **how: Any
+) -> Instruction:
+    """One more instruction in a body."""
+    body.append(Instruction(f, args, how, shape, np.dtype(dtype)))
+    return body[-1]
+
+
+def squares(x: Instruction, body: list[Instruction]) -> Instruction:
+    """The sum of the squares of an array, in double, in which none is too large."""
+    wide = added(body, converted, (x, np.float64), x.shape)
+    return added(body, np.add.reduce, (added(body, np.multiply, (wide, wide), x.shape),), axis=None)
+
+
+def squares_beside(program: Program, x: Instruction) -> Instruction | None:
+    """The sum of squares of a large array, if a kernel makes it, which then makes both."""
+    if nbytes(x) < LARGE or not (isinstance(x.function, Fused) or is_part(x)):
+        return None
+    if not is_part(x):  # it is the only result, and one of two from now on
+        whole = Instruction(x.function, x.args, None, None, scope=x.scope)
+        program.body.insert(program.body.index(x), whole)
+        x.call(operator.getitem, (whole, 0), {})
+    whole, k = x.args
+    inside = whole.function.program
+    inside.outputs.append(squares(inside.outputs[k], inside.body))
+    args = (whole, len(inside.outputs) - 1)
+    made = Instruction(operator.getitem, args, None, (), np.dtype(np.float64), "squares", x.scope)
+    program.body.insert(program.body.index(x), made)
+    return made
 
 
 def with_numbers(i: Instruction) -> None:
