@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any
 
@@ -409,9 +410,31 @@ class _Running(Module):
         self.remember(running_mean=mean, running_var=variance, num_batches_tracked=n)
 
 
+adders: ContextVar[Callable[[Any], Any] | None] = ContextVar("adders", default=None)
+"""Adds an array up over all parts of a batch, where batch norms are to have the whole's statistics:
+with gradients, and the count too."""
+
+
 class _BatchNorm(_Running):
     def over(self, x: Any) -> tuple[int, ...]:
         return (0, *range(2, x.ndim))
+
+    def normalized(self, x: Any) -> Any:
+        add = adders.get()
+        if add is None or not (self.training or not self.track_running_stats):
+            return super().normalized(x)
+        axis = self.over(x)
+        n = add(np.array([math.prod(x.shape[a] for a in axis)], x.dtype)).item()
+        if n < 2:
+            raise ValueError(f"{type(self).__name__}: a batch without two values to a channel")
+        mean = add(ops.normalization.sum_over(x, axis=axis)) / n
+        d = x - mean
+        variance = add(ops.normalization.sum_product(d, d, axis=axis)) / n
+        if self.track_running_stats:
+            unbiased = detached(variance) * (n / (n - 1))
+            self.follow((np.squeeze(detached(mean), axis), np.squeeze(unbiased, axis)))
+        weight, bias = (_of_channels("batch_norm", x, p) for p in (self.weight, self.bias))
+        return _scaled(d / np.sqrt(variance + self.eps), weight, bias)
 
 
 class BatchNorm1d(_BatchNorm):

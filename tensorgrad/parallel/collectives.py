@@ -22,8 +22,7 @@ from tensorgrad.engine.care import Careful, Unsure
 from tensorgrad.engine.node import Array, Handle, Node, recorder
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Reading
-from tensorgrad.parallel.ranks import Ranks, world
-from tensorgrad.parallel.shards import part
+from tensorgrad.parallel.ranks import Ranks, part, world
 from tensorgrad.value import Value
 
 

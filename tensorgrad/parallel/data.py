@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from tensorgrad.extras import whole
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.loss import divisors
 from tensorgrad.nn.module import Module
+from tensorgrad.nn.normalization import adders
 from tensorgrad.optim import Optimizer
 from tensorgrad.parallel.buckets import Bucket, add_up, buckets_of
+from tensorgrad.parallel.collectives import allreduce
 from tensorgrad.parallel.ranks import Ranks, everywhere, world
 from tensorgrad.random import default, generators_of
 from tensorgrad.train.batches import rows
@@ -35,6 +38,7 @@ class DataParallel(Step):
     deterministic = False
     check_every = 100
     weigh: Callable[..., float] | None = None
+    batch_norm = False
 
     def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
         super().__init__(model, loss, optimizer)
@@ -124,15 +128,20 @@ class DataParallel(Step):
         """The loss of this rank's part, whose weight is by what the loss divides."""
         if not self.seen:
             self.look(batch)
-        if not rows(batch[-1]):
+        if not rows(batch[-1]) and not self.batch_norm:
             self.weight = 0.0
             return Value(0.0)
         heard: list[Any] = []
-        token = divisors.set(heard)
+        hearing = divisors.set(heard)
+        adding = adders.set(partial(allreduce, ranks=self.peers) if self.batch_norm else None)
         try:
+            if not rows(batch[-1]):  # the others wait for its sums, which are 0
+                self.weight = 0.0
+                return np.sum(self.model(*batch[:-1]))  # type: ignore[no-any-return]
             loss = forward(*batch)
         finally:
-            divisors.reset(token)
+            divisors.reset(hearing)
+            adders.reset(adding)
         if self.weigh is not None:
             self.weight = float(self.weigh(*batch))
         elif heard:
@@ -187,7 +196,7 @@ class DataParallel(Step):
         weight, total = self.peers.total(self.weight, value, at="a loss")
         if not weight > 0:
             raise everywhere(ValueError("a batch of which no target counts, in any rank"))
-        if self.weight:
+        if self.weight or self.batch_norm:
             loss.backward(loss.dtype.type(self.weight / weight))
         self.add_up()
         self.own, loss.node.data = loss.node.data, loss.dtype.type(total / weight)
@@ -244,6 +253,7 @@ def data_parallel(
     weight: Callable[..., float] | None = None,
     deterministic: bool = False,
     check_every: int = 100,
+    batch_norm: bool = False,
     ranks: Ranks | None = None,
 ) -> Any:
     """A training step that all processes of an MPI job take, each with its part of the batch.
@@ -262,7 +272,8 @@ def data_parallel(
     its own. Every `check_every` steps parameters are compared. Buffers, such as running statistics,
     are rank 0's after each step. `deterministic`: gradients are added in the order of the ranks,
     bit for bit as `Step.accumulate` adds the parts' in one process; it takes the memory and time of
-    as many gradients as there are ranks. `ranks`: those that take part, by default all of
+    as many gradients as there are ranks. `batch_norm`: batch norms have the mean and
+    variance of the whole batch, not of their part. `ranks`: those that take part, by default all of
     the job.
 
     ImportError without mpi4py (extra `mpi`). ValueError, in all ranks and before any step, where
@@ -275,6 +286,7 @@ def data_parallel(
     settings: Mapping[str, Any] = {
         "weigh": weight if weight is None else staticmethod(weight),
         "deterministic": deterministic,
+        "batch_norm": batch_norm,
         "check_every": whole("check_every", check_every),
     }
     if isinstance(step, type) and issubclass(step, Step) and loss is None:

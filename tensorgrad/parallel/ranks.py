@@ -197,6 +197,17 @@ class Ranks(Alone):
                 )
 
 
+def part(n: int, rank: int, size: int) -> slice:
+    """The rows of a batch of `n` that are a rank's: one after the other, all but for 1 as many.
+
+    >>> [part(5, rank, 2) for rank in range(2)]
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    share, rest = divmod(n, size)
+    begin = rank * share + min(rank, rest)
+    return slice(begin, begin + share + (rank < rest))
+
+
 def difference(mine: str, other: str, rank: int) -> str:
     """Where the descriptions of two ranks differ, in words."""
     ours, its = (

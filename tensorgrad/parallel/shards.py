@@ -14,19 +14,8 @@ import numpy as np
 
 from tensorgrad.data.samplers import BatchSampler
 from tensorgrad.parallel.data import digest
-from tensorgrad.parallel.ranks import Ranks, everywhere, world
+from tensorgrad.parallel.ranks import Ranks, everywhere, part, world
 from tensorgrad.train.batches import Counted, as_batches
-
-
-def part(n: int, rank: int, size: int) -> slice:
-    """The rows of a batch of `n` that are a rank's: one after the other, all but for 1 as many.
-
-    >>> [part(5, rank, 2) for rank in range(2)]
-    [slice(0, 3, None), slice(3, 5, None)]
-    """
-    share, rest = divmod(n, size)
-    begin = rank * share + min(rank, rest)
-    return slice(begin, begin + share + (rank < rest))
 
 
 class Sharded(BatchSampler):

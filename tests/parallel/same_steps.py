@@ -60,7 +60,7 @@ def ordered(net, loss, optimizer):
 def accumulated(net, loss, optimizer):
     step, n = tg.Step(net, loss, optimizer), ranks.size
     return lambda x, y: step.accumulate(
-        [tuple(a[parallel.shards.part(len(x), r, n)] for a in (x, y)) for r in range(n)]
+        [tuple(a[parallel.ranks.part(len(x), r, n)] for a in (x, y)) for r in range(n)]
     )
 
 
@@ -77,6 +77,23 @@ def groups(net, loss, optimizer):
 
 q, _ = trained(F.cross_entropy, groups, parallel.Shards(loader))
 np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+
+
+# Batch norms with the statistics of the whole batch, of a part without examples too.
+def normed(step, batches):
+    net = nn.Sequential(
+        nn.Linear(5, 8, rng=1, dtype=float), nn.BatchNorm1d(8, dtype=float), nn.Linear(8, 3, rng=2)
+    )
+    take = step(net, F.cross_entropy, optim.SGD(net.parameters(), lr=0.5))
+    losses = [take(*batch).item() for batch in batches]
+    return np.concatenate([a.ravel() for a in net.state_dict().values()]), losses
+
+
+both = [(x[:7].astype(float), y[:7]), (x[7:9], y[7:9]), (x[9:], y[9:])]
+p, losses = normed(tg.Step, both)
+q, its = normed(parallel.data_parallel(tg.Step, batch_norm=True), parallel.Shards(both))
+np.testing.assert_allclose(q, p, rtol=1e-5, atol=1e-6)
+np.testing.assert_allclose(its, losses, rtol=1e-5)
 
 # An epoch is split without overlap, and drawn by rank 0.
 sampler = data.RandomSampler(x, rng=ranks.rank)
