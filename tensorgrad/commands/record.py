@@ -40,6 +40,8 @@ class Keep(Monitor):
     the best has the least cost. Its state in a checkpoint is what the training was told.
     """
 
+    alone = True
+
     def __init__(
         self,
         model: nn.Sequential,
@@ -162,6 +164,7 @@ class Watch(Callback):
     """What a report tells besides the history, after each epoch: the gradient on the first 1,000
     training images, as in Nielsen's fifth chapter."""
 
+    alone = True
     norms: figures.GradientNorms
 
     def __init__(

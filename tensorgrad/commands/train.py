@@ -168,6 +168,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a training to OUT was, bit for bit.")
     ] = False,
+    parallel: Annotated[
+        bool,
+        typer.Option("--parallel", help="On many processes: mpiexec -n 4 tensorgrad train ..."),
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(metavar="PAGE.html", help="The file for a page about the run, with pictures."),
@@ -252,15 +256,23 @@ def train(
         told["training"] = images.x, one_hot[images.y]
         callbacks.append(watch := record.Watch(body, ending.loss, *told["training"]))
     n = len(images.y)
+    step = penalised(l1=l1 / n, l2=l2 / n) if l1 or l2 else Step
+    given: Any = batches
+    if parallel:
+        from tensorgrad.parallel import Shards, data_parallel
+
+        step, given = data_parallel(step), Shards(batches)
     history = fitted(
         keep,
-        *(body, batches, ending.loss, descent),
+        *(body, given, ending.loss, descent),
         epochs=epochs,
         validation=told,
         callbacks=callbacks,
         resume=last if resume else False,
-        step=penalised(l1=l1 / n, l2=l2 / n) if l1 or l2 else Step,
+        step=step,
     )
+    if parallel and given.ranks.rank:
+        return  # the first has written all, and says so
     keep.say(history, images.held_back)
     if report is not None:
         settings["model"] = f"{model}: {out}, of epoch {keep.at} (the best)"

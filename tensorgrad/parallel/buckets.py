@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import is_numpy
+from tensorgrad.engine.backprop import Sweep
+from tensorgrad.engine.care import finite
 from tensorgrad.engine.node import Node, data_of
+from tensorgrad.engine.rules import Reading
 from tensorgrad.parallel.ranks import Ranks
 
 LARGE = 1 << 20  # bytes of a bucket: a message that takes a millisecond, mostly for its bytes
@@ -67,3 +70,55 @@ def add_up(buckets: Sequence[Bucket], ranks: Ranks, deterministic: bool) -> None
         bucket.fill()
         add = ranks.sum_in_order if deterministic else ranks.sum
         bucket.hand_out(add(bucket.array))
+
+
+class Underway(Reading):
+    """Sends each bucket when its gradients are complete, and the sweep goes on meanwhile.
+
+    All ranks send the buckets in their order. A sweep that a rank has to make again, with care,
+    makes numbers of that sent which are not finite, in all ranks: then all add up anew.
+    """
+
+    reads = False
+
+    def __init__(self, buckets: Sequence[Bucket], ranks: Ranks) -> None:
+        self.buckets, self.ranks = buckets, ranks
+        self.places = {x: (b, i) for b in buckets for i, x in enumerate(b.nodes)}
+        self.left = {b: {*b.nodes} for b in buckets}
+        self.sent: list[tuple[Bucket, Any, Any]] = []
+        self.careful = False
+
+    def completed(self, node: Node, g: Any, sweep: Sweep) -> None:
+        self.careful = self.careful or sweep.careful
+        if self.careful or node not in self.places:
+            return
+        bucket, i = self.places[node]
+        bucket.put(i, data_of(g))
+        self.left[bucket].discard(node)
+        for _, request, _ in self.sent:
+            request.Test()  # which moves it on
+        while len(self.sent) < len(self.buckets) and not self.left[self.buckets[len(self.sent)]]:
+            self.send()
+
+    def send(self) -> None:
+        """The next bucket."""
+        bucket = self.buckets[len(self.sent)]
+        total = np.empty_like(bucket.array)
+        self.sent.append((bucket, self.ranks.comm.Iallreduce(bucket.array, total), total))
+
+    def finish(self) -> bool:
+        """Send the rest, and hand out the sums; False, in all ranks, where they are none."""
+        while len(self.sent) < len(self.buckets):
+            bucket = self.buckets[len(self.sent)]
+            for node in self.left[bucket]:
+                bucket.put(self.places[node][1], None)  # the sweep has not come by
+            if self.careful:
+                bucket.array[0] = np.nan
+            self.send()
+        for _, request, _ in self.sent:
+            self.ranks.wait(request)
+        if not all(finite(total) for _, _, total in self.sent):
+            return False
+        for bucket, _, total in self.sent:
+            bucket.hand_out(total)
+        return True

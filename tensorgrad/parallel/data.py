@@ -10,11 +10,13 @@ import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.extras import whole
 from tensorgrad.graph.debug import birth
@@ -22,7 +24,7 @@ from tensorgrad.nn.loss import divisors
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.normalization import adders
 from tensorgrad.optim import Optimizer
-from tensorgrad.parallel.buckets import Bucket, add_up, buckets_of
+from tensorgrad.parallel.buckets import Bucket, Underway, add_up, buckets_of
 from tensorgrad.parallel.collectives import allreduce
 from tensorgrad.parallel.ranks import Ranks, everywhere, world
 from tensorgrad.random import default, generators_of
@@ -39,6 +41,7 @@ class DataParallel(Step):
     check_every = 100
     weigh: Callable[..., float] | None = None
     batch_norm = False
+    overlap = True
 
     def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
         super().__init__(model, loss, optimizer)
@@ -196,16 +199,26 @@ class DataParallel(Step):
         weight, total = self.peers.total(self.weight, value, at="a loss")
         if not weight > 0:
             raise everywhere(ValueError("a batch of which no target counts, in any rank"))
-        if self.weight or self.batch_norm:
-            loss.backward(loss.dtype.type(self.weight / weight))
-        self.add_up()
+        self.sort()
+        underway = Underway(self.buckets, self.peers)
+        hopes = self.overlap and len(self.buckets) > 1
+        with observing(underway) if hopes else nullcontext():
+            if self.weight or self.batch_norm:
+                loss.backward(loss.dtype.type(self.weight / weight))
+        if not (hopes and underway.finish()):
+            self.overlap = self.overlap and not hopes  # what needed care once will need it again
+            self.add_up()
         self.own, loss.node.data = loss.node.data, loss.dtype.type(total / weight)
         self.swept = True
 
-    def add_up(self) -> None:
+    def sort(self) -> None:
+        """The parameters that learn, into buckets."""
         nodes = [p.node for p in self.optimizer.params if p.node.requires_grad]
         if nodes != self.nodes:  # some were frozen, it may be
             self.nodes, self.buckets = nodes, buckets_of(nodes)
+
+    def add_up(self) -> None:
+        self.sort()
         add_up(self.buckets, self.peers, self.deterministic)
 
     def check(self, loss: Any) -> None:
@@ -254,6 +267,7 @@ def data_parallel(
     deterministic: bool = False,
     check_every: int = 100,
     batch_norm: bool = False,
+    overlap: bool = True,
     ranks: Ranks | None = None,
 ) -> Any:
     """A training step that all processes of an MPI job take, each with its part of the batch.
@@ -270,11 +284,14 @@ def data_parallel(
 
     At the start all have rank 0's parameters and buffers, and its generators, each at a place of
     its own. Every `check_every` steps parameters are compared. Buffers, such as running statistics,
-    are rank 0's after each step. `deterministic`: gradients are added in the order of the ranks,
-    bit for bit as `Step.accumulate` adds the parts' in one process; it takes the memory and time of
-    as many gradients as there are ranks. `batch_norm`: batch norms have the mean and
-    variance of the whole batch, not of their part. `ranks`: those that take part, by default all of
-    the job.
+    are rank 0's after each step.
+
+    `deterministic`: gradients are added in the order of the ranks, bit for bit as `Step.accumulate`
+    adds the parts' in one process; it takes the memory and time of as many gradients as there are
+    ranks. `batch_norm`: batch norms have the mean and variance of the whole batch, not of their
+    part. `overlap`: of more than a megabyte of gradients the last layers' travel while the first
+    layers' are computed; not with the two before, nor after a step in which a slope was not finite.
+    `ranks`: those that take part, by default all of the job.
 
     ImportError without mpi4py (extra `mpi`). ValueError, in all ranks and before any step, where
     models, optimisers or their settings are not the same; later, where parameters have become
@@ -287,6 +304,7 @@ def data_parallel(
         "weigh": weight if weight is None else staticmethod(weight),
         "deterministic": deterministic,
         "batch_norm": batch_norm,
+        "overlap": overlap and not (deterministic or batch_norm),
         "check_every": whole("check_every", check_every),
     }
     if isinstance(step, type) and issubclass(step, Step) and loss is None:

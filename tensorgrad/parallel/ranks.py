@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -19,7 +20,7 @@ from zlib import crc32
 
 import numpy as np
 
-from tensorgrad.extras import missing
+from tensorgrad.extras import missing, printable
 from tensorgrad.train.step import Alone
 
 PATIENCE = 5.0  # seconds that an ended rank's last messages may take
@@ -44,8 +45,11 @@ def mpi() -> Any:
             stacklevel=2,
         )
     elif MPI.COMM_WORLD.size == 1:
-        command = f"mpiexec -n 4 python {sys.argv[0] or 'train.py'}"
-        print(f"one process, which trains as it would alone: {command} starts 4", file=sys.stderr)
+        command = printable(shlex.join(sys.orig_argv), 80)
+        print(
+            f"one process, which trains as it would alone; four: mpiexec -n 4 {command}",
+            file=sys.stderr,
+        )
     return MPI
 
 

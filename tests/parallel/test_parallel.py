@@ -38,7 +38,8 @@ def run(n: int, script: str, *args: object) -> subprocess.CompletedProcess[str]:
     """The script in `n` processes; without mpiexec for 1."""
     start = [MPIEXEC or "", "--oversubscribe", "-n", str(n)] if n > 1 else []
     return subprocess.run(
-        [*start, sys.executable, str(HERE / script), *map(str, args)],
+        [*start, sys.executable, *(["-m", script] if "." not in script else [HERE / script])]
+        + [*map(str, args)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -101,6 +102,18 @@ def test_a_training_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None
     assert not any(p.returncode for p in parts), parts
     p, q = (np.array([*map(float, done.stdout.split())]) for done in (whole, parts[-1]))
     np.testing.assert_allclose(q, p, rtol=1e-9)
+
+
+@by_mpi
+@pytest.mark.nightly
+def test_the_command_trains_on_two_processes_as_on_one(tmp_path: Path) -> None:
+    train = ["train", "--epochs", 2, "--out"]
+    one = run(1, "tensorgrad", *train, tmp_path / "one.safetensors")
+    two = run(2, "tensorgrad", *train, tmp_path / "two.safetensors", "--parallel")
+    assert two.returncode == 0, two.stderr
+    epochs = [[s for s in x.stdout.splitlines() if s.startswith("epoch")] for x in (one, two)]
+    assert len(epochs[0]) == 2
+    assert epochs[1] == epochs[0]
 
 
 def test_without_mpi4py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
