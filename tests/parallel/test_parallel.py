@@ -37,9 +37,9 @@ def environment(**more: str) -> dict[str, str]:
 def run(n: int, script: str, *args: object) -> subprocess.CompletedProcess[str]:
     """The script in `n` processes; without mpiexec for 1."""
     start = [MPIEXEC or "", "--oversubscribe", "-n", str(n)] if n > 1 else []
+    what = [str(HERE / script)] if script.endswith(".py") else ["-m", script]
     return subprocess.run(
-        [*start, sys.executable, *(["-m", script] if "." not in script else [HERE / script])]
-        + [*map(str, args)],
+        [*start, sys.executable, *what, *map(str, args)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -114,6 +114,26 @@ def test_the_command_trains_on_two_processes_as_on_one(tmp_path: Path) -> None:
     epochs = [[s for s in x.stdout.splitlines() if s.startswith("epoch")] for x in (one, two)]
     assert len(epochs[0]) == 2
     assert epochs[1] == epochs[0]
+
+
+@by_mpi
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["mpi_tensor_parallel.py", "mpi_pipeline.py"])
+def test_a_model_in_parts_learns_as_the_whole(name: str) -> None:
+    done = run(2, str(ROOT / "examples" / name))
+    assert "the same" in done.stdout.splitlines(), done.stderr
+
+
+@by_mpi
+@pytest.mark.nightly
+@pytest.mark.skipif(
+    not any(Path(os.environ.get("TENSORGRAD_DATA", "nowhere"), "mnist").glob("*idx3*")),
+    reason="no MNIST",
+)
+def test_mnist_on_two_processes_has_the_losses_of_one() -> None:
+    one, two = (run(n, str(ROOT / "examples" / "mpi_mnist.py"), "--quick") for n in (1, 2))
+    assert one.stdout.startswith("epoch 1: loss"), one.stderr
+    assert two.stdout == one.stdout, two.stderr
 
 
 def test_without_mpi4py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
