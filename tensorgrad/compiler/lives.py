@@ -7,7 +7,7 @@ array may be written over, or used again, after the last line that reads it or a
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,3 +190,20 @@ def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction
         if not (i.name or others or user in over) and same and plain and is_elementwise(user):
             aims[i] = aims.get(user, user.name)
     return aims
+
+
+def packed(sizes: Sequence[int], busy: Sequence[int]) -> tuple[list[int], int]:
+    """Where arrays begin in one memory, in which those that are in use at once, `busy` in one line,
+    lie beside each other; and how long it is. The largest comes first, and each goes to the first
+    place that is free."""
+    sizes = [-(-n // 64) * 64 for n in sizes]  # vectors begin where they would
+    starts: dict[int, int] = {}
+    for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
+        start = 0
+        for first, j in sorted((starts[j], j) for j in starts if busy[j] & busy[k]):
+            if start + sizes[k] <= first:
+                break
+            start = max(start, first + sizes[j])
+        starts[k] = start
+    ends = (start + sizes[k] for k, start in starts.items())
+    return [starts[k] for k in range(len(sizes))], max(ends, default=0)

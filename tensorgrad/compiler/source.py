@@ -20,7 +20,16 @@ import numpy as np
 
 from tensorgrad.compiler.blas import adder
 from tensorgrad.compiler.blocks import group
-from tensorgrad.compiler.lives import Lives, aims_of, homes_of, in_order, may_raise, place_of, views
+from tensorgrad.compiler.lives import (
+    Lives,
+    aims_of,
+    homes_of,
+    in_order,
+    may_raise,
+    packed,
+    place_of,
+    views,
+)
 from tensorgrad.compiler.names import Part
 from tensorgrad.compiler.program import (
     TURNS,
@@ -84,14 +93,22 @@ FINITE = [
 class Buffer:
     """An array that is kept between calls, by the names of what it holds one after the other.
     `memory`: the shape that it has there; `key`: what it has room for, any shape of its size if it
-    is in C's order."""
+    is in C's order; `since`: the line from which on it is in use; `busy`: the lines in which it was,
+    as bits.
+    """
 
     def __init__(self, i: Instruction) -> None:
         self.shape = shape = i.shape or ()
         self.order, self.key, self.names = i.order, room(i), dict[str, str]()
         self.memory = tuple(shape[axis] for axis in i.order) or shape
-        self.made = f"np.empty({self.memory!r}, {np.dtype(i.dtype).str!r})"
+        self.nbytes, self.since, self.busy = nbytes(i), 0, 0
+        self.kind = f"{self.memory!r}, {np.dtype(i.dtype).str!r}"
+        self.made = f"np.empty({self.kind})"
         self.turned = f".transpose({[*map(int, np.argsort(i.order))]})" if i.order else ""
+
+    def free(self, line: int) -> None:
+        """It is in use no more after this line."""
+        self.busy |= (2 << line) - (1 << self.since)
 
     def __str__(self) -> str:
         return " = ".join([*self.names.values(), self.made + self.turned])
@@ -129,7 +146,8 @@ class Writer(Text):
         self.risk = -1  # the last line that may raise: no state is written before
         if any(isinstance(i.function, Fused) for i in program.body):
             self.taken |= {"i", "r", "at"}  # of loops
-        self.nbytes = 0
+        self.nbytes = self.now = 0  # the number of the line
+        self.own: dict[Buffer, None] = {}
         self.written: set[Instruction] = set()
         self.free: dict[Any, list[Buffer]] = {}
         self.held: dict[Instruction, Buffer] = {}  # until it is read for the last time
@@ -166,6 +184,7 @@ class Writer(Text):
         lines: list[str] = []
         part: Any = None
         for k, i in enumerate(order):
+            self.now = k
             if k == checks:
                 lines += self.timed(self.checking(), CHECK)
             if i.scope is not None and i.scope != part and not is_part(i):
@@ -244,6 +263,7 @@ class Writer(Text):
                     names[dtype] = self.new("factors")
                 name = names[dtype]
                 buffer.made = f"{name}[{start}:{end}].reshape({buffer.memory})"
+                self.own.pop(buffer, None)
                 found[self.base(x)] = f"{name}.dot({name})"
         for dtype, length in lengths.items():
             self.setup.insert(0, f"{names[dtype]} = np.zeros({length}, {np.dtype(dtype).str!r})")
@@ -576,7 +596,9 @@ class Writer(Text):
         else:
             buffer = Buffer(i)
             self.setup.append(buffer)
+            self.own[buffer] = None
             self.nbytes += nbytes(i)
+        buffer.since = self.now
         self.held[i] = self.lies[i] = buffer
         wish = self.aims.get(i, i.name)
         for x in i.operands:
@@ -594,7 +616,24 @@ class Writer(Text):
         for x in ends:
             if x in self.held:
                 buffer = self.held.pop(x)
+                buffer.free(self.now)
                 self.free.setdefault(buffer.key, []).append(buffer)
+
+    def pack(self) -> None:
+        """Lay large buffers into one array, those that are never in use at once in the same place,
+        if that spares much."""
+        large = [buffer for buffer in self.own if buffer.nbytes >= LARGE >> 4]
+        for buffer in self.held.values():
+            buffer.free(self.now + 1)
+        starts, end = packed([x.nbytes for x in large], [x.busy for x in large])
+        spared = sum(x.nbytes for x in large) - end
+        if spared < LARGE:
+            return
+        name = self.new("memory")
+        self.setup.insert(0, f"{name} = np.empty({end}, 'u1')")
+        for buffer, start in zip(large, starts):
+            buffer.made = f"np.ndarray({buffer.kind}, {name}, {start})"
+        self.nbytes -= spared
 
 
 def code_of(
@@ -609,6 +648,7 @@ def code_of(
     `clock` is told after each line which instruction it was, by its number `in_order`, or CHECK."""
     writer = Writer(program, over, buffers, results, clock)
     body = writer.body()
+    writer.pack()
     returned = "".join(f"{writer.text(x)}, " for x in program.outputs)
     body.append(f"return ({returned.strip()})")
     inputs = tuple(writer.names[i] for i in program.inputs)

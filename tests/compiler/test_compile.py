@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
+from tensorgrad.compiler.lives import packed
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
 from tensorgrad.testing.primitives import cases, checkable, has_rule
@@ -824,3 +825,31 @@ def test_what_was_compiled_ever_again_is_said_of_what_has_no_name() -> None:
 def test_a_number_out_of_a_kept_array_is_read_at_each_call() -> None:
     compiled = tg.compile(lambda x: (2.0 * x)[0] * 3)
     assert [compiled(np.full(2, k)) for k in (1.0, 2.0)] == [6, 12]
+
+
+# Memory.
+
+
+def test_buffers_that_are_never_in_use_at_once_share_memory() -> None:
+    def f(x: Any) -> Any:
+        for n in (200_000, 400_000, 600_000):  # of different sizes, one after the other
+            x = np.exp(x[:1] - np.sin(np.ones(n, like=x) * x[0]))
+            x = np.multiply(x, np.sum(np.cos(x) * x) / n)
+        return np.sum(x)
+
+    step = tg.compile(f, without=["fusion"])
+    assert_same(step(X[0]), f(X[0]), bits=False)
+    assert_same(step(X[1]), f(X[1]), bits=False)
+    assert "memory = np.empty" in step.source
+    assert step.last.code.nbytes < 2.1 * 8 * 600_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 255)), max_size=12))
+def test_arrays_that_are_in_use_at_once_lie_apart(arrays: list[tuple[int, int]]) -> None:
+    sizes, busy = zip(*arrays) if arrays else ((), ())
+    starts, end = packed(sizes, busy)
+    memory = np.zeros((8, end), int)
+    for n, lines, start in zip(sizes, busy, starts):
+        memory[[k for k in range(8) if lines >> k & 1], start : start + n] += 1
+        assert 0 <= start <= end - n
+    assert memory.max(initial=0) <= 1
