@@ -93,8 +93,8 @@ FINITE = [
 class Buffer:
     """An array that is kept between calls, by the names of what it holds one after the other.
     `memory`: the shape that it has there; `key`: what it has room for, any shape of its size if it
-    is in C's order; `since`: the line from which on it is in use; `busy`: the lines in which it was,
-    as bits.
+    is in C's order; `since`: the line from which on it is in use; `busy`: those in which it was, as
+    bits.
     """
 
     def __init__(self, i: Instruction) -> None:
@@ -127,6 +127,14 @@ def is_along(i: Instruction) -> bool:
 def is_filled(i: Instruction) -> bool:
     """Whether it is an array full of one number."""
     return i.function is np.full and bool(i.shape)
+
+
+def is_choice(i: Instruction) -> bool:
+    """Whether it is `np.where(mask, x, y)` of a size for which two calls take less time than a new
+    array."""
+    if i.function is not np.where or len(i.args) != 3 or not i.shape or nbytes(i) < LARGE >> 4:
+        return False
+    return getattr(i.args[0], "dtype", None) == np.dtype(bool)
 
 
 class Writer(Text):
@@ -335,7 +343,7 @@ class Writer(Text):
             self.names[i] = over
             self.release(ends)
             return self.into(i, call)
-        if i not in lives.kept and (has_out(i) or is_masked(i) or is_filled(i)):
+        if i not in lives.kept and (has_out(i) or is_masked(i) or is_filled(i) or is_choice(i)):
             if self.reads_first(i, ends, lives):  # over an operand that it is the last to read
                 self.release(ends)
             self.names[i] = self.home(i)
@@ -356,6 +364,9 @@ class Writer(Text):
         name = self.names[i]
         if is_masked(i):
             return self.masking(i)
+        if is_choice(i):
+            mask, x, y = map(self.text, i.args)
+            return f"np.copyto({name}, {y})\nnp.copyto({name}, {x}, where={mask})"
         if is_filled(i):
             return f"{name}.fill({self.text(i.args[1])})"
         if i.function is plus_product:

@@ -129,3 +129,28 @@ def test_a_product_that_meets_columns_lies_by_columns() -> None:
     x = np.random.default_rng(0).normal(size=(5, 5))
     np.testing.assert_allclose(g(x, x), f(x, x))
     assert g.stages()["layouts"].count(".T") > g.stages()["factors"].count(".T")
+
+
+def test_what_one_call_makes_of_what_is_kept_is_made_again() -> None:
+    def f(x: Any) -> Any:
+        s = 1 + np.exp(-x)
+        y = x / s  # read here, and again at the end, as x and s are
+        z = np.sum(np.abs(x * np.sum(y)))
+        for _ in range(70):
+            z = np.sum(np.sin(x[:9] * z))
+        return np.sum(np.cos(y * z)) + np.sum(x * s)
+
+    x = np.random.default_rng(0).normal(size=200_000)
+    kept, again = tg.compile(f, without=["rematerialisation"]), tg.compile(f)
+    assert kept(x) == again(x)
+    assert (kept.source.count("np.divide"), again.source.count("np.divide")) == (1, 2)
+    assert again.last.code.nbytes < kept.last.code.nbytes
+
+
+@pytest.mark.parametrize("other", [-np.inf, 1, np.arange(300.0)])
+def test_a_choice_goes_into_a_buffer(other: Any) -> None:
+    f = lambda x: np.sum(np.exp(np.where(x > other, x * 2, other) / 2) + x, axis=0)
+    step, xs = tg.compile(f, exact=True), np.random.default_rng(0).normal(size=(2, 200, 300))
+    assert all(np.array_equal(step(x), f(x)) for x in xs)
+    assert "where=" in step.source
+    assert "np.where" not in step.source

@@ -12,6 +12,7 @@ from tensorgrad.compiler.passes import (
     orders,
     parts,
     products,
+    rematerialisation,
     rolling,
     slices,
     tidy,
@@ -31,7 +32,7 @@ PASSES: tuple[Pass, ...] = (
     *(slices.sums_of_slices, factors.factors),  # numbers are arrays; one factor each is left, ...
     *(products.layouts, products.accumulation),  # ... that is handed to BLAS
     *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
-    tidy.dead_code,
+    *(tidy.dead_code, rematerialisation.rematerialisation),  # of what is left
     *(orders.orders, fusion.fusion),  # last: nobody looks into a group
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
