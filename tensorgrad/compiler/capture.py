@@ -142,8 +142,7 @@ class Reach:
             names = code.co_varnames[: code.co_argcount] if code else ()
             for i, x in enumerate(f.args):
                 self.look(x, names[i] if i < len(names) else f"args.{i}")
-            for name, x in f.keywords.items():
-                self.look(x, name)
+            self.look(f.keywords, "")
             f = f.func
         if isinstance(f, types.MethodType):
             self.look(f.__self__, "")
@@ -170,8 +169,11 @@ class Reach:
             self.named(names, f.__globals__)
             if assigns(f.__code__):
                 self.absent += [(f.__globals__, n) for n in names if n not in f.__globals__]
-        for x in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
-            self.look(x, "")
+        self.look(f.__defaults__, "")
+        self.look(f.__kwdefaults__, "")
+        self.slots.append((f, "__code__", f.__code__))  # a module loaded again in a notebook
+        if f.__defaults__:
+            self.slots.append((f, "__defaults__", f.__defaults__))
         if vars(f):
             self.container(vars(f), vars(f), f.__name__)
 
@@ -232,9 +234,9 @@ class Reach:
         self.type(type(x))
         if isinstance(x, Value):
             self.value(x, name)
-        elif isinstance(x, np.ndarray):
+        elif hasattr(x, "tobytes"):  # Python has arrays, too
             self.arrays.append((x, x.tobytes()))
-        elif isinstance(x, (tuple, set, frozenset, deque)):
+        elif isinstance(x, (tuple, set, frozenset, deque, bytearray)):
             if not isinstance(x, tuple):
                 self.several.append((x, [*x]))
             for i, part in enumerate(x):

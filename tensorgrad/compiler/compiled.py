@@ -565,7 +565,7 @@ def watched() -> bool:
 
 def typed(x: Any) -> tuple[type, Any]:
     """What tells settings apart: 1 is not True."""
-    return type(x), x
+    return type(x), tuple(map(typed, x)) if type(x) is tuple else x
 
 
 def described(x: Any) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import types
+from array import array
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -70,6 +71,10 @@ def labelled(x: Any) -> Any:
     return x * labelled.by  # type: ignore[attr-defined]
 
 
+def doubled(x: Any) -> Any:
+    return x * 2
+
+
 labelled.by = 2.0  # type: ignore[attr-defined]
 BEFORE: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "class": of(Config, lambda c, x: x * Config.by, set_to_3),
@@ -85,6 +90,30 @@ BEFORE: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     ),
     "sign of 0": of([0.0], lambda s, x: np.arctan2(s[0], -1 - x**2), lambda s: fill_with(s, -0.0)),
     "set": of({1}, lambda s, x: x * len(s), lambda s: s.add(2)),
+    "bytes": of(bytearray(b"ab"), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 5)),
+    "array of Python's": of(
+        array("d", [2.0]), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 3.0)
+    ),
+    "code": lambda: (
+        lambda x: x / 2,
+        lambda f, x: f(x),
+        lambda f: setattr(f, "__code__", doubled.__code__),
+    ),
+    "default": lambda: (
+        lambda x, by=2: x * by,
+        lambda f, x: f(x),
+        lambda f: setattr(f, "__defaults__", (3,)),
+    ),
+    "named default": lambda: (
+        lambda x, *, by=2: x * by,
+        lambda f, x: f(x),
+        lambda f: f.__kwdefaults__.update(by=3),
+    ),
+    "keyword of a partial": lambda: (
+        partial(np.multiply, 2, dtype="f8"),
+        lambda f, x: f(x),
+        lambda f: f.keywords.update(dtype="f4"),
+    ),
     "deque": of(deque([2.0]), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 3.0)),
     "attribute of a function": of(labelled, lambda f, x: labelled(x), set_to_3),
     "array": of(np.zeros(3), lambda a, x: x + np.exp(a), fill),
@@ -647,8 +676,8 @@ def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
         w.data = w.data - x
 
     step(1.0)
-    run = step.last.free[0].__wrapped__.__closure__  # type: ignore[union-attr]
-    cell = next(c for c in run if getattr(c.cell_contents, "__name__", "") == "step")
+    run = step.last.free[0].__wrapped__  # type: ignore[union-attr]
+    cell = dict(zip(run.__code__.co_freevars, run.__closure__))["step"]
     of_numbers = cell.cell_contents
     cell.cell_contents = lambda *xs: (signal.raise_signal(signal.SIGINT), of_numbers(*xs))[1]
     with pytest.raises(KeyboardInterrupt):

@@ -476,6 +476,8 @@ def test_compiled_within_compiled_and_static_arguments() -> None:
     assert inner(2.0, 4) == 15
     assert inner(2.0, 3) == 7
     assert inner(2.0, n=5) == 31
+    times = tg.compile(lambda x, by: x * by[0], static_argnums=1)
+    assert [times(np.arange(2), (by,)).dtype.kind for by in (2, 2.0)] == ["i", "f"]
     with pytest.raises(TypeError, match="hashable"):
         inner(2.0, [3])
     with pytest.raises(TypeError, match="counts arguments"):
