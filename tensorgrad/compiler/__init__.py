@@ -1,7 +1,8 @@
 """From a function to the program that an expert would write: `tg.compile`.
 
 `tracer` writes down what NumPy is asked to do, `capture` what a call reads and writes; `passes`
-simplify the `program`, `source` makes NumPy code of it, and `entry` the way in and out.
+simplify the `program`, `source` makes NumPy code of it (`lives`: what is needed until when; `text`:
+how a call is written; `blocks`: groups), and `entry` the way in and out.
 """
 
 from tensorgrad.compiler.compiled import Compiled, compile

@@ -338,7 +338,7 @@ class Writer(Text):
             lines = self.joining(i)
             self.release(ends)
             return lines
-        over = self.temporary(i, ends, lives) or self.turned(i, ends, lives)
+        over = self.temporary(i, ends, lives) or self.transposed(i, ends, lives)
         if over:
             self.names[i] = over
             self.release(ends)
@@ -528,7 +528,7 @@ class Writer(Text):
         for name in blocks:
             self.blocks[self.kinds[name]].append(name)
 
-    def turned(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
+    def transposed(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of a transposed buffer that is read here for the last time, over which `i` may
         be written; it is `i`'s from now on."""
         if (

@@ -26,7 +26,7 @@ def factors(program: Program) -> Program:
             return i
         if i.function is np.negative and inner(i.args[0], *SCALES):
             c, x = factor(i.args[0])
-            return i if c is None else scaled(i, -c, x)
+            return i if c is None else times(i, -c, x)
         if i.function in SCALES:
             return product(i)
         if i.function in (np.add, np.subtract):
@@ -39,10 +39,10 @@ def factors(program: Program) -> Program:
             if c == 1:
                 return x
             if inner(x, np.negative):
-                return scaled(i, -c, x.args[0])
+                return times(i, -c, x.args[0])
             d, y = factor(x) if inner(x, *SCALES) else (None, x)
             if d is not None and is_normal(c, d):
-                return scaled(i, c * d, y)
+                return times(i, c * d, y)
             return i
         for x, y in (i.args, i.args[::-1]) if i.function is np.multiply else ():
             if inner(x, np.negative) and (x.shape, x.dtype) == (i.shape, i.dtype):
@@ -80,5 +80,6 @@ def is_normal(c: Any, d: Any) -> bool:
     return bool(np.finfo(size.dtype).tiny <= size < np.inf)
 
 
-def scaled(i: Instruction, c: Any, x: Any) -> Instruction:
+def times(i: Instruction, c: Any, x: Any) -> Instruction:
+    """c x, for what `i` makes."""
     return changed(i, np.multiply, (np.array(c, i.dtype), x), {})
