@@ -69,7 +69,8 @@ def test_what_is_wrong_in_one_rank_is_an_error_in_all_that_names_it(n: int) -> N
 
 
 @by_mpi
-@pytest.mark.parametrize("n", NUMBERS)
+@pytest.mark.nightly
+@pytest.mark.parametrize("n", [2, 3])
 def test_the_rule_of_a_collective_is_its_transpose(n: int) -> None:
     done = run(n, "moves.py")
     assert done.returncode == 0, done.stderr
