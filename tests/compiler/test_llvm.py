@@ -256,6 +256,12 @@ def test_what_makes_a_large_gradient_takes_its_squares() -> None:
     assert len(re.findall(r"^ *kernel\w*\(", compiled.source, re.M)) == 1
 
 
+def test_one_of_several_results_goes_into_a_kernel() -> None:
+    f = lambda x: np.exp(np.split(x, 2)[1]) * 2 - np.frexp(x)[0][:2]
+    x = single(4, 6)
+    np.testing.assert_allclose(tg.compile(f, backend="llvm")(x), f(x), rtol=1e-5)
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan
