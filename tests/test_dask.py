@@ -175,6 +175,8 @@ def test_what_meets_chunks_becomes_chunked() -> None:
             tg.compile(lambda w: (lazy @ w).sum())(draw(3))
         with pytest.raises(TypeError, match="takes batches"):
             tg.compile(np.sum)(lazy)
+        with pytest.raises(TypeError, match="scan: its steps are NumPy's"):
+            tg.scan(lambda c, x: (c + x, c), np.zeros(3), lazy)
 
 
 def test_hessians_and_forward_mode() -> None:

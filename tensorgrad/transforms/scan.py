@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import Kind, as_array, created, is_array, writer
+from tensorgrad.engine.arrays import Kind, as_array, created, is_array, is_lazy, writer
 from tensorgrad.engine.backprop import still_holds, swept
 from tensorgrad.engine.care import bare
 from tensorgrad.engine.node import Array, Node, data_of, leaf, recorded, recorder, within
@@ -220,6 +220,8 @@ def structure(tree: Any) -> Any:
 
 def length_of(xs: Sequence[Any], length: int | None) -> int:
     """How many steps there are. ValueError where that is not the same for all."""
+    if any(is_lazy(data_of(x)) for x in xs):
+        raise TypeError("scan: its steps are NumPy's: tg.compute(xs) before, or scan each chunk")
     shapes = [np.shape(x) for x in xs]
     if () in shapes or not all(map(is_array, map(data_of, xs))):
         raise ValueError("scan: xs has arrays, which are gone through along their first axis")
