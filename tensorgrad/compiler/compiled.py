@@ -87,8 +87,9 @@ class Plan(NamedTuple):
 
 
 def parameters_of(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    whole = not isinstance(f, partial)  # whose `__wrapped__` has its bound arguments, too
     try:
-        return [*inspect.signature(f, follow_wrapped=False).parameters.values()]
+        return [*inspect.signature(f, follow_wrapped=whole).parameters.values()]
     except (TypeError, ValueError):
         return []
 

@@ -454,6 +454,9 @@ def test_names_in_a_method_are_those_of_the_method() -> None:
     scaled = Scaled()
     scaled.run(np.ones(3))
     assert "def step(x, self_by)" in scaled.run.source
+    slope = tg.compile(tg.grad(lambda rate: rate**2))
+    slope(2.0)
+    assert "def step(rate)" in slope.source
 
 
 def test_programs_that_came_first_go(monkeypatch: pytest.MonkeyPatch) -> None:
