@@ -201,10 +201,10 @@ class Optimizer:
                 new, state = in_blocks(rule, p, g, state, settings)
             else:
                 new, state = rule(p, g, state, **settings)
-            new = np.asarray(new, p.dtype, order="C").view(dtype).reshape(shape)
+            new = new.astype(p.dtype, order="C", copy=False).view(dtype).reshape(shape)
         else:
             new, state = rule(p, g, state, **settings)
-        return np.asarray(new, dtype, order="C")[()], state
+        return new.astype(dtype, order="C", copy=False)[()], state
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set those that there are to 0."""
@@ -314,7 +314,7 @@ def is_like(x: Any, p: Value) -> bool:
 
 def pairs(x: Array) -> Array:
     """The numbers in C order; complex ones as pairs of real ones along a last axis."""
-    x = np.asarray(x, order="C")
+    x = x.astype(x.dtype, order="C", copy=False)
     return x[..., None].view(x.real.dtype) if x.dtype.kind == "c" else x
 
 

@@ -285,6 +285,25 @@ def test_arrays_of_another_process_are_no_other_kind() -> None:
     assert f.compiled == 1
 
 
+@pytest.mark.parametrize("rule", [partial(optim.SGD, momentum=0.9), optim.Adam])
+def test_complex_parameters_learn(rule: Any) -> None:
+    ends = []
+    for wrap in (lambda f: f, tg.compile):
+        w = Value(np.asfortranarray(X + 1j * X[::-1]))
+        optimizer = rule([w], lr=0.1)
+
+        def step(x: Any, w: Any = w, optimizer: Any = optimizer) -> None:
+            np.sum(np.abs(w * x - 1) ** 2).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        run = wrap(step)
+        for k in range(4):
+            run(1 + 0.5j * k)
+        ends.append(w.data)
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-10)
+
+
 def test_a_learning_rate_of_numpy_s_is_one_of_python_s() -> None:
     ends = []
     for wrap in (lambda f: f, partial(tg.compile, exact=True)):
