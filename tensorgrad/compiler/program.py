@@ -429,10 +429,13 @@ def is_reduction(f: Any) -> bool:
 def has_out(i: Instruction) -> bool:
     """Whether the result can be written where it is told to."""
     f = i.function
+    if not i.shape:
+        return False
+    if isinstance(f, np.ufunc):
+        return f.nout == 1
     if f is np.dot or f is plus_product:
-        return bool(i.shape) and not i.order
-    ufunc = is_reduction(f) or (isinstance(f, np.ufunc) and f.nout == 1)
-    return bool(i.shape) and (ufunc or bool(joined_in(i)))
+        return not i.order
+    return is_reduction(f) or bool(joined_in(i))
 
 
 def is_operation(f: Any) -> bool:

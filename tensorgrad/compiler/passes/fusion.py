@@ -282,7 +282,7 @@ def in_blocks(program: Program, joins: Joins) -> Program:
         if not seen
         else groups(
             program,
-            lambda i: joins(i) and rows_of(i) in rows,
+            lambda i: rows_of(i) in rows and joins(i),
             lambda members: several(members) and not seen.isdisjoint(members),
         )
     )

@@ -21,6 +21,8 @@ def rematerialisation(program: Program) -> Program:
     """What one quick call makes, of arrays that are kept longer anyway, is made once more before
     it is read after a long time. In a GELU, x s(x) for the gradient by the weights that follow is a
     third of what is kept."""
+    if not any(i.function in CHEAP and nbytes(i) >= LARGE for i in program.body):
+        return program
     body, of = program.body, views(program.body)
     readers: dict[Instruction, list[int]] = {}
     seen: dict[Instruction, list[Instruction]] = {}  # by array, its views

@@ -39,7 +39,7 @@ def ufuncs(program: Program) -> Program:
             ufunc = POWERS.get(i.args[1]) if type(i.args[1]) in (int, float) else None
             i = i if ufunc is None else changed(i, ufunc, i.args[:1], i.kwargs)
         elif ufunc is not None:
-            return changed(i, ufunc, i.args, i.kwargs)
+            i.function = ufunc
         if i.function is np.reciprocal and i.shape and not i.kwargs and i.dtype in QUICK:
             return changed(i, np.divide, (np.array(1, i.dtype), i.args[0]), {})  # half the time
         return i
