@@ -58,6 +58,12 @@ class Place:
         key = self.key if isinstance(self.key, (str, int)) else id(self.key)
         return type(self), id(self.holder), key
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is the learning rate of a group of parameters."""
+        known = type(self.holder) is dict and type(self.key) is str
+        return known and self.key == "lr" and "params" in self.holder
+
     def read(self, leaves: Sequence[Any]) -> Any:
         return self.holder[self.key]
 

@@ -186,6 +186,10 @@ def entry_of(
                 look(name, part, i, lines)
         if place.nonzero:
             lines.refuse_unless([f"not {name}" for name, _, _ in found])
+        if place.is_rate and type(x) is float:  # which the optimiser itself refuses
+            lines.refuse_unless(
+                [f"not 0 <= {name} < {lines.name(math.inf)}" for name, _, _ in found]
+            )
         if place.identity not in inside:
             lines.code += [SOLE.format(name) for name, _, i in found if i in written]
         elif found:

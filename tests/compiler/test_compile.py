@@ -322,6 +322,18 @@ def test_what_changes_between_calls_counts_from_the_next_on(change: Any) -> None
     assert_same(compiled.state(), eager.state(), bits=change not in (retype, longer))
 
 
+@pytest.mark.parametrize("rate", [-1.0, np.nan, np.inf])
+def test_a_rate_that_an_optimiser_refuses_changes_nothing(rate: float) -> None:
+    _, s, step = pair()
+    step(X, Y)
+    step(X, Y)
+    before = copy.deepcopy([p.data for p in s.model.parameters()])
+    s.optimizer.param_groups[0]["lr"] = rate
+    with pytest.raises(ValueError, match="lr"):
+        step(X, Y)
+    assert_same([p.data for p in s.model.parameters()], before)
+
+
 def test_evaluation_mode_and_dropout_that_draws_anew() -> None:
     outs = []
     for wrap in (lambda f: f, tg.compile):
