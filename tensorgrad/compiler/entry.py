@@ -5,6 +5,7 @@ was written, reads the state, runs the step, and writes the state.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # what `signal` calls, 13 µs later
+import math
 import sys
 from collections.abc import Sequence
 from signal import SIGINT, default_int_handler
