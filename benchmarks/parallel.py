@@ -2,9 +2,9 @@
 
     python benchmarks/parallel.py
 
-Starts itself under mpiexec. Times are the least of many, on the clock: with two processes on two
-free cores. Strong scaling has one batch of 1,024
-for all, weak scaling 256 for each.
+Starts itself under mpiexec. Times are the least of many, on the clock, of contestants in turn; that
+of one rank is taken in both at once. Two free cores are needed. Strong scaling has one batch of
+1,024 for all, weak scaling 256 for each.
 
 The model: a step of n ranks takes the time that one rank needs for its part of the batch, and for
 each message of the step 2 log2(n) latencies and 2 (n - 1) / n times its bytes by the bandwidth (the
@@ -20,81 +20,61 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from math import log2
 from pathlib import Path
 
 import numpy as np
 
+import tensorgrad as tg
 from tensorgrad import nn, optim, parallel
 from tensorgrad.nn import functional as F
 
 SIZES = (784, 500, 500, 10)
-BATCH, EACH, STEPS = 1024, 256, 40
-RANKS = (2, 8, 64, 512)
-MESSAGES = 4  # of a step of `fit`, besides the buckets: examples, loss, who stops; few bytes
+BATCH, EACH, ROUNDS = 1024, 256, 40
+PARTS = {n: BATCH // n for n in (2, 8, 64, 512)}
+MESSAGES = 1  # of a step besides the buckets: weights and losses, few bytes
 
 
-def least(f, times):
-    """Seconds of the quickest call."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        f()
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
-def step_of(ranks, n, overlap=True):
-    """Seconds of a step with n examples in this rank, and those of it that it waits."""
-    rng = np.random.default_rng(ranks.rank)
+def step_of(n, make):
+    """A step of a kind, with n examples in this rank."""
+    rng = np.random.default_rng(parallel.world().rank)
     layers = [nn.Linear(a, b, rng=i) for i, (a, b) in enumerate(pairwise(SIZES))]
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-    adam = optim.SGD(model.parameters(), lr=0.01)
-    make = parallel.data_parallel(parallel.data.Step, overlap=overlap)
-    step = make(model, F.cross_entropy, adam)
+    step = make(model, F.cross_entropy, optim.SGD(model.parameters(), lr=0.01))
     x, y = rng.normal(size=(n, SIZES[0])).astype(np.float32), rng.integers(0, 10, n)
-    waited = [0.0]
-    wait = ranks.wait
-
-    def timed(request):
-        start = time.perf_counter()
-        wait(request)
-        waited[0] += time.perf_counter() - start
-
-    ranks.wait = timed
-    best = (np.inf, 0.0)
-    for _ in range(STEPS):
-        waited[0] = 0.0
-        seconds = least(lambda: step(x, y), 1)
-        best = min(best, (seconds, waited[0]))
-    del ranks.wait
-    return best
+    return lambda: step(x, y)
 
 
 def worker():
+    """Each contestant in turn, in both ranks at once; the least seconds of each."""
     ranks = parallel.world()
-    found = {
-        "strong": step_of(ranks, BATCH // ranks.size),
-        "weak": step_of(ranks, EACH),
-        "weak, without overlap": step_of(ranks, EACH, overlap=False),
-    }
-    if ranks.size == 1:
-        found |= {str(n): step_of(ranks, BATCH // n) for n in RANKS}
-    else:
-        for n in (1, 1 << 10, 1 << 14, 1 << 18, 1 << 20):
-            found[f"allreduce {4 * n}"] = least(lambda n=n: ranks.sum(np.ones(n, "f4")), 100)
+    without = parallel.data_parallel(tg.Step, overlap=False)
+    contestants = {f"alone {n}": step_of(n, tg.Step) for n in {BATCH, EACH, *PARTS.values()}}
+    for n in (BATCH // 2, EACH):
+        contestants[f"together {n}"] = step_of(n, parallel.data_parallel)
+        contestants[f"without overlap {n}"] = step_of(n, without)
+    for n in (1, 1 << 10, 1 << 14, 1 << 18, 1 << 20):
+        contestants[f"allreduce {4 * n}"] = partial(ranks.sum, np.ones(n, "f4"))
+    found = dict.fromkeys(contestants, np.inf)
+    for _ in range(ROUNDS):
+        for name, take in contestants.items():
+            ranks.total(at=name)
+            start = time.perf_counter()
+            take()
+            found[name] = min(found[name], time.perf_counter() - start)
     if ranks.rank == 0:
         print(json.dumps(found))
 
 
-def measured(n):
-    """What the worker prints, in n processes."""
+def measured():
+    """What the worker prints."""
     beside = Path(sys.executable).parent / "mpiexec"
-    start = [str(beside) if beside.exists() else "mpiexec", "--oversubscribe", "-n", str(n)]
+    start = [str(beside) if beside.exists() else "mpiexec", "--oversubscribe", "-n", "2"]
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     env = {**os.environ, **allowed, "OPENBLAS_NUM_THREADS": "1"}
-    command = [*(start if n > 1 else []), sys.executable, __file__, "--worker"]
+    command = [*start, sys.executable, __file__, "--worker"]
     done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -107,15 +87,17 @@ def main():
     options = options.parse_args()
     if options.worker:
         return worker()
-    one, two = measured(1), measured(2)
-    for name in ("strong", "weak", "weak, without overlap"):
-        (alone, _), (seconds, waited) = one[name], two[name]
-        work = 2 if name == "strong" else 1
-        print(
-            f"{name:22} 1: {1e3 * alone:6.2f} ms   2: {1e3 * seconds:6.2f} ms   efficiency "
-            f"{alone / seconds / work:4.0%}   waiting for messages {waited / seconds:4.0%}"
+    found = measured()
+    for name, whole, part in (("strong", BATCH, BATCH // 2), ("weak", EACH, EACH)):
+        one, two, blocking = (
+            found[key] for key in (f"alone {whole}", f"together {part}", f"without overlap {part}")
         )
-    sizes = {int(k.split()[1]): t for k, t in two.items() if k.startswith("allreduce")}
+        print(
+            f"{name:6}  one rank {1e3 * one:6.2f} ms   two {1e3 * two:6.2f} ms (without overlap "
+            f"{1e3 * blocking:6.2f})   efficiency {one / two * part / whole:4.0%}   "
+            f"communication {1 - found[f'alone {part}'] / two:4.0%}"
+        )
+    sizes = {int(k.split()[1]): t for k, t in found.items() if k.startswith("allreduce")}
     for size, t in sizes.items():
         print(f"allreduce of {size:9,} bytes {1e6 * t:8.1f} µs")
     large = max(sizes)
@@ -129,11 +111,12 @@ def main():
         messages = (MESSAGES + buckets) * 2 * log2(n) * latency
         return compute + messages + 2 * (n - 1) / n * size / bandwidth
 
-    for n in RANKS:
-        strong, weak = predicted(one[str(n)][0], n), predicted(one["weak"][0], n)
+    whole, each = found[f"alone {BATCH}"], found[f"alone {EACH}"]
+    for n, part in PARTS.items():
+        strong, weak = predicted(found[f"alone {part}"], n), predicted(each, n)
         print(
-            f"model, {n:3} ranks: strong {1e3 * strong:6.2f} ms, {one['strong'][0] / strong:6.1f} "
-            f"times as fast; weak {1e3 * weak:6.2f} ms, efficiency {one['weak'][0] / weak:4.0%}"
+            f"model, {n:3} ranks: strong {1e3 * strong:6.2f} ms, {whole / strong:5.1f} times as "
+            f"fast; weak {1e3 * weak:6.2f} ms, efficiency {each / weak:4.0%}"
         )
     return None
 
