@@ -240,7 +240,7 @@ class Reach:
         self.type(type(x))
         if isinstance(x, Value):
             self.value(x, name)
-        elif hasattr(x, "tobytes"):  # Python has arrays, too
+        elif hasattr(type(x), "tobytes"):  # Python has arrays, too
             self.arrays.append((x, x.tobytes()))
         elif isinstance(x, (tuple, set, frozenset, deque, bytearray)):
             if not isinstance(x, tuple):
@@ -362,7 +362,8 @@ def is_ours(x: Any) -> bool:
 def slots_of(x: Any) -> Iterator[str]:
     """The attributes of an object that are in no `__dict__`."""
     for c in type(x).__mro__:
-        for name, y in vars(c).items() if not is_foreign(c.__module__) else ():
+        own = "__slots__" in vars(c) and not is_foreign(c.__module__)  # what C defines has none
+        for name, y in vars(c).items() if own else ():
             if isinstance(y, types.MemberDescriptorType) and hasattr(x, name):
                 yield name
 
