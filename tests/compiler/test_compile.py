@@ -805,13 +805,14 @@ def test_fit_measures_a_compiled_step_as_the_step_that_it_is_of(tmp_path: Path) 
     assert losses[1][0] == losses[0][0]
 
 
+class Scale:
+    by = 0.0
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.by
+
+
 def test_programs_are_kept_as_long_as_there_are_few() -> None:
-    class Scale:
-        by = 0.0
-
-        def __call__(self, x: Any) -> Any:
-            return x * self.by
-
     scale = Scale()
     f = tg.compile(scale)
     for _ in range(2):
@@ -822,12 +823,6 @@ def test_programs_are_kept_as_long_as_there_are_few() -> None:
 
 
 def test_what_was_compiled_ever_again_is_said_of_what_has_no_name() -> None:
-    class Scale:
-        by = 0.0
-
-        def __call__(self, x: Any) -> Any:
-            return x * self.by
-
     scale = Scale()
     f = tg.compile(scale)
     assert repr(f) == "<compiled Scale>"
