@@ -95,7 +95,8 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in about.items() if key != "peers"))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": about, "results": [asdict(result) for result in results]}
-    options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(report, indent=1, ensure_ascii=False, default=lambda x: x.item())  # NumPy's
+    options.json.write_text(text + "\n")
     if options.page:
         page.write(report, docs)
     sys.exit(bool(wrong))
