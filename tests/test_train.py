@@ -191,6 +191,17 @@ def test_a_batch_without_examples_is_an_error_before_the_step() -> None:
         slope_run([(np.empty(0), np.empty(0))])
 
 
+def test_a_batch_without_examples_among_several_of_a_step_is_refused() -> None:
+    model = nn.Linear(2, 2, rng=0)
+    batches = [(np.ones((n, 2)), np.zeros(n, int)) for n in (2, 0)]
+    with pytest.raises(ValueError, match="has no examples"):
+        fit(
+            *(model, batches, nn.functional.cross_entropy, optim.SGD(model.parameters(), lr=0.1)),
+            epochs=1,
+            accumulate=2,
+        )
+
+
 def test_batches_that_can_be_iterated_only_once_are_an_error_in_the_second_epoch() -> None:
     class Once(list[Any]):
         def __iter__(self) -> Iterator[Any]:

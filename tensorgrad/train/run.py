@@ -160,11 +160,12 @@ class Run:
         shown = self.batch
         for group in groups(self.batches, self.accumulate):
             self.under_way = True
-            size = sum([self.size(batch) for batch in group])
-            if self.peers.size > 1:
-                size = round(self.peers.total(size, at="a batch")[0])
-            if not size:
+            sizes = [self.size(batch) for batch in group]
+            if self.peers.size > 1:  # one rank's part may be empty
+                sizes = [round(self.peers.total(sum(sizes), at="a batch")[0])]
+            if not all(sizes):
                 raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
+            size = sum(sizes)
             interrupts.held, self.whole = True, False
             try:
                 value = (take(*group[0]) if self.accumulate == 1 else take(group)).item()
