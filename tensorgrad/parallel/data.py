@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_numpy
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.extras import whole
@@ -42,6 +43,7 @@ class DataParallel(Step):
     weigh: Callable[..., float] | None = None
     batch_norm = False
     overlap = True
+    broadcast: bool | None = None
 
     def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
         super().__init__(model, loss, optimizer)
@@ -75,28 +77,78 @@ class DataParallel(Step):
     def start(self) -> None:
         """All begin with what rank 0 has. ValueError that names what cannot be the same."""
         self.peers.compare(self.described())
-        for p in self.optimizer.params:
+        if (odd := self.peers.odd(self.digests())) and self.broadcast is not True:
+            said = f"at the start, {odd}: is it drawn by another seed (tg.manual_seed)?"
+            if self.broadcast is False:
+                raise everywhere(ValueError(said))
+            if self.peers.rank == 0:
+                warnings.warn(
+                    f"{said} All begin with rank 0's; data_parallel(..., broadcast=True) says that "
+                    "this is meant",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        for p in self.parameters().values():
             p.node.data = self.peers.share(p.node.data)[()]
-        own = {p.node for p in self.optimizer.params}
-        for _, p in self.model.named_parameters():
-            if p.node not in own:
-                p.node.data = self.peers.share(p.node.data)[()]
         for name, x in self.model.named_buffers():
             put_buffer(self.model, name, self.peers.share(x))
         self.peers.agree({"the optimiser's state": digest(self.optimizer_state())}, "at the start")
         self.spread()
 
+    def parameters(self) -> dict[str, Value]:
+        """Those of the model, by name, and what else the optimiser has."""
+        named = dict(self.model.named_parameters())
+        own = {p.node for p in named.values()}
+        others = enumerate(self.optimizer.params)
+        return named | {f"{i} of the optimiser": p for i, p in others if p.node not in own}
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """What draws, besides the program's generator."""
+        holders: list[tuple[str, Any]] = [
+            (f"layer {name}", module) for name, module in self.model.named_modules()
+        ]
+        holders += [("the loss", self.loss), ("the step", self), ("the optimiser", self.optimizer)]
+        return {
+            f"the {name} of {who}": rng
+            for who, x in holders
+            for name, rng in generators_of(x).items()
+        }
+
+    def digests(self) -> dict[str, bytes]:
+        """Of the numbers that all begin with."""
+        found = {
+            f"parameter {name}": digest([p.node.data]) for name, p in self.parameters().items()
+        }
+        found |= {f"buffer {name}": digest([x]) for name, x in self.model.named_buffers()}
+        return found | {
+            name: digest_of(repr(rng.bit_generator.state))
+            for name, rng in self.generators().items()
+        }
+
     def described(self) -> dict[str, str]:
         """What is to be the same in all ranks, in words."""
-        kinds = {"the model": self.model, "the optimiser": self.optimizer, "the step": self}
+        kinds = {"the optimiser": self.optimizer, "the step": self}
+        kinds |= {
+            f"layer {name}" if name else "the model": x for name, x in self.model.named_modules()
+        }
         found = {name: f"a {type(x).__name__}" for name, x in kinds.items()}
-        parts = [*self.model.named_parameters(), *self.model.named_buffers()]
-        found |= {name: f"{x.dtype} {np.shape(data_of(x))}" for name, x in parts}
+        for name, p in self.parameters().items():
+            if not is_numpy(p.node.data):
+                raise TypeError(
+                    f"parameter {name} is of {type(p.node.data).__name__}: many processes train "
+                    "NumPy's parameters"
+                )
+            frozen = "" if p.requires_grad else ", frozen"
+            found[name] = f"{p.dtype} {p.shape}{frozen}"
+        found |= {name: f"{x.dtype} {x.shape}" for name, x in self.model.named_buffers()}
         for i, p in enumerate(self.optimizer.params):
             found[f"parameter {i} of the optimiser"] = f"{p.dtype} {p.shape}"
         for i, group in enumerate(self.optimizer.param_groups):
             settings = {k: str(x) for k, x in group.items() if k != "params"}
             found |= {f"{k} of the optimiser's group {i}": x for k, x in settings.items()}
+        for name in ("deterministic", "check_every", "batch_norm", "overlap", "broadcast"):
+            found[f"data_parallel's {name}"] = f"{getattr(self, name)}"
+        found |= dict.fromkeys(self.generators(), "a generator")
         return found
 
     def optimizer_state(self) -> list[Any]:
@@ -106,8 +158,7 @@ class DataParallel(Step):
     def spread(self) -> None:
         """Generators that draw on from where rank 0's are, but far from each other: masks of
         dropout are not the same in all parts of a batch."""
-        holders = [*self.model.modules(), self.loss, self, self.optimizer]
-        found = [default(), *(rng for x in holders for rng in generators_of(x).values())]
+        found = [default(), *self.generators().values()]
         for rng in {id(rng): rng for rng in found}.values():
             source = rng.bit_generator
             source.state = pickle.loads(self.peers.bytes_of_all(pickle.dumps(source.state))[0])
@@ -116,8 +167,9 @@ class DataParallel(Step):
 
     def compare(self, where: str) -> None:
         """ValueError in all ranks where their parameters have become different."""
-        named = {f"parameter {name}": p for name, p in self.model.named_parameters()}
-        found = {name: digest([p.node.data]) for name, p in named.items()}
+        found = {
+            f"parameter {name}": digest([p.node.data]) for name, p in self.parameters().items()
+        }
         found["the optimiser's state"] = digest(self.optimizer_state())
         self.peers.agree(found, where)
 
@@ -258,6 +310,11 @@ def digest(arrays: list[Any]) -> bytes:
     return found.digest()
 
 
+def digest_of(text: str) -> bytes:
+    """The same of words."""
+    return digest([np.frombuffer(text.encode(), np.uint8)])
+
+
 def data_parallel(
     step: Any,
     loss: Callable[..., Any] | None = None,
@@ -268,6 +325,7 @@ def data_parallel(
     check_every: int = 100,
     batch_norm: bool = False,
     overlap: bool = True,
+    broadcast: bool | None = None,
     ranks: Ranks | None = None,
 ) -> Any:
     """A training step that all processes of an MPI job take, each with its part of the batch.
@@ -283,8 +341,9 @@ def data_parallel(
     be empty.
 
     At the start all have rank 0's parameters and buffers, and its generators, each at a place of
-    its own. Every `check_every` steps parameters are compared. Buffers, such as running statistics,
-    are rank 0's after each step.
+    its own. Where others had other numbers, a RuntimeWarning names the first: `broadcast=True` says
+    that this is meant, False makes it a ValueError. Every `check_every` steps parameters are
+    compared. Buffers, such as running statistics, are rank 0's after each step.
 
     `deterministic`: gradients are added in the order of the ranks, bit for bit as `Step.accumulate`
     adds the parts' in one process; it takes the memory and time of as many gradients as there are
@@ -294,9 +353,10 @@ def data_parallel(
     `ranks`: those that take part, by default all of the job.
 
     ImportError without mpi4py (extra `mpi`). ValueError, in all ranks and before any step, where
-    models, optimisers or their settings are not the same; later, where parameters have become
-    different. FloatingPointError in all ranks, where a loss or gradient is not finite in one. Any
-    other error in one rank ends all.
+    models, their parameters' shapes and dtypes, optimisers or settings are not the same, which
+    names the first; later, where parameters have become different. TypeError for parameters that
+    are not NumPy's. FloatingPointError in all ranks, where a loss or gradient is not finite in one.
+    Any other error in one rank ends all.
 
     Li et al. (2020), PyTorch Distributed.
     """
@@ -305,6 +365,7 @@ def data_parallel(
         "deterministic": deterministic,
         "batch_norm": batch_norm,
         "overlap": overlap and not (deterministic or batch_norm),
+        "broadcast": broadcast,
         "check_every": whole("check_every", check_every),
     }
     if isinstance(step, type) and issubclass(step, Step) and loss is None:

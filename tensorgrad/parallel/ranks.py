@@ -190,16 +190,22 @@ class Ranks(Alone):
             if other != mine:
                 raise everywhere(ValueError(difference(mine, other, rank)))
 
-    def agree(self, digests: Mapping[str, bytes], where: str) -> None:
-        """The same of numbers, by digests of 8 bytes each."""
+    def odd(self, digests: Mapping[str, bytes]) -> str:
+        """Of numbers, by digests of 8 bytes each, which are not the same in all; "" if all are."""
+        if not digests:
+            return ""
         rows = self.gather(np.frombuffer(b"".join(digests.values()), np.uint64))
         for rank in range(1, self.size):
             wrong = [name for name, same in zip(digests, rows[rank] == rows[0]) if not same]
             if wrong:
                 more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-                raise everywhere(
-                    ValueError(f"{where}, {wrong[0]}{more} of rank {rank} is not that of rank 0")
-                )
+                return f"{wrong[0]}{more} of rank {rank} is not that of rank 0"
+        return ""
+
+    def agree(self, digests: Mapping[str, bytes], where: str, way: str = "") -> None:
+        """ValueError in all ranks that names the first number that is not the same in each."""
+        if odd := self.odd(digests):
+            raise everywhere(ValueError(f"{where}, {odd}{way}"))
 
 
 def part(n: int, rank: int, size: int) -> slice:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.data.samplers import BatchSampler
-from tensorgrad.parallel.data import digest
+from tensorgrad.parallel.data import digest_of
 from tensorgrad.parallel.ranks import Ranks, everywhere, part, world
 from tensorgrad.train.batches import Counted, as_batches
 
@@ -59,8 +59,11 @@ class Shards:
         self.ranks = ranks or world()
 
     def __iter__(self) -> Iterator[Any]:
-        state = digest([np.frombuffer(repr(self.batches.state_dict()).encode(), np.uint8)])
-        self.ranks.agree({"the order of the batches, a seed's,": state}, "at the start of an epoch")
+        self.ranks.agree(
+            {"the order of the batches, a seed's,": digest_of(repr(self.batches.state_dict()))},
+            "at the start of an epoch",
+            ": DataLoader(..., rng=0) gives all the same",
+        )
         for batch in self.batches:
             yield tuple([x[part(len(x), self.ranks.rank, self.ranks.size)] for x in batch])
 

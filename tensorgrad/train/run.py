@@ -121,6 +121,7 @@ class Run:
 
     def go(self, progress: bool) -> History:
         """Train, from wherever this run is, to the end."""
+        self.peers.compare(self.described())
         n = length_hint(self.batches, 0)
         done = len(self.history) * n + self.batch
         progress = progress and self.peers.rank == 0
@@ -206,6 +207,17 @@ class Run:
             on_epoch(self)
         self.agree(interrupts, "the end of an epoch")
         interrupts.release()
+
+    def described(self) -> dict[str, str]:
+        """What several processes are to have alike, in words."""
+        return {
+            "the number of epochs": f"{self.epochs}",
+            "accumulate": f"{self.accumulate}",
+            "what came before, of a checkpoint,": f"{self.steps} steps",
+            "callbacks": ", ".join(type(c).__name__ for c in self.callbacks if not c.alone)
+            or "none",
+            "validation": ", ".join(self.validation) or "none",
+        }
 
     def agree(self, interrupts: Interrupts, at: str) -> None:
         """What ends the training in one process, a Ctrl-C or a callback, ends it in all."""

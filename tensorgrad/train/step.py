@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -53,6 +53,9 @@ class Alone:
     def total(self, *numbers: float, at: str) -> tuple[float, ...]:
         """Their sums over all processes, which are to be at the same place of the training."""
         return numbers
+
+    def compare(self, what: Mapping[str, str]) -> None:
+        """ValueError where it is not the same in all."""
 
     def split(self, batches: Any) -> Any:
         """Of each batch this process's part."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -28,18 +29,30 @@ class At5(tg.train.Callback):
             self.happens(run)
 
 
-def fit(happens=lambda run: None, width=8, lr=0.01, seed=0, batches=None):
-    net = nn.Sequential(nn.Linear(5, width, rng=1), nn.Tanh(), nn.Linear(width, 3, rng=2))
+def fit(
+    happens=lambda run: None,
+    width=8,
+    lr=0.01,
+    seed=0,
+    batches=None,
+    first=1,
+    middle=nn.Tanh,
+    epochs=2,
+    freeze=False,
+    **settings,
+):
+    net = nn.Sequential(nn.Linear(5, width, rng=first), middle(), nn.Linear(width, 3, rng=2))
+    net[2].bias.requires_grad = not freeze
     adam = optim.Adam(net.parameters(), lr=lr)
     loader = data.DataLoader(x, y, batch_size=8, shuffle=True, rng=seed)
-    step = parallel.data_parallel(net, F.cross_entropy, adam, check_every=4)
+    step = parallel.data_parallel(net, F.cross_entropy, adam, check_every=4, **settings)
     batches = parallel.Shards(loader) if batches is None else batches
     return tg.fit(
         net,
         batches,
         F.cross_entropy,
         adam,
-        epochs=2,
+        epochs=epochs,
         step=lambda *_: step,
         callbacks=[At5(happens)],
     )
@@ -57,8 +70,33 @@ def spoil(value):
     return happens
 
 
+def drop():
+    return nn.Sequential(nn.Dropout(0.1, rng=0), nn.Dropout(0.1, rng=int(wrong)))
+
+
 shape = rf"layers.0.weight is float32 \(9, 5\) in rank {last}, and float32 \(8, 5\) in rank 0"
 refused(ValueError, shape, width=8 + wrong)
+refused(
+    ValueError, f"layer layers.1 is a ReLU in rank {last}", middle=nn.ReLU if wrong else nn.Tanh
+)
+refused(ValueError, rf"layers.2.bias is float32 \(3,\), frozen in rank {last}", freeze=wrong)
+refused(ValueError, f"number of epochs is 3 in rank {last}, and 2 in rank 0", epochs=2 + wrong)
+refused(ValueError, f"deterministic is .* in rank {last}", deterministic=wrong)
+odd = f"at the start, parameter layers.0.weight and 1 more of rank {last} is not"
+refused(ValueError, odd, first=1 + wrong, broadcast=False)
+refused(
+    ValueError,
+    f"the rng of layer layers.1.layers.1 of rank {last} is",
+    middle=drop,
+    broadcast=False,
+)
+with warnings.catch_warnings(record=True) as heard:
+    warnings.simplefilter("always")
+    fit(first=1 + wrong)
+    fit(first=1 + wrong, broadcast=True)
+assert [str(w.message).partition(":")[0] for w in heard] == [odd + " that of rank 0"] * (
+    not ranks.rank
+)
 refused(ValueError, "lr of the optimiser's group 0 is", lr=0.01 + wrong)
 refused(ValueError, f"a seed's, of rank {last} is not", seed=0 + wrong)
 refused(ValueError, rf"step 8, parameter layers.2.bias.* of rank {last} is not", spoil(0.5))
