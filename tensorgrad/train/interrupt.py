@@ -8,8 +8,9 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """While `held`, a Ctrl-C only sets `pressed`; a second one raises as ever. `always`: it is held
-    until `release`, wherever it comes.
+    """While `held`, a Ctrl-C only sets `pressed`; a second one raises as ever. `always`, of several
+    processes: it is held until `release`, wherever it comes, and so is a SIGTERM, which is what
+    mpiexec makes of a Ctrl-C, and a batch system of the end of a job's time.
 
     Only where Python's own handler would have raised: a program's own, and other threads, are left
     alone.
@@ -19,22 +20,30 @@ class Interrupts:
         self.always = always
         self.held = self.pressed = False
         self.agreed = False  # by all of several processes
-        self.before: Any = None
+        self.name = "Ctrl-C"
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self.before = signal.signal(signal.SIGINT, self.arrived)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        usual = {signal.SIGINT: signal.default_int_handler}
+        if self.always:
+            usual[signal.SIGTERM] = signal.SIG_DFL
+        for number, handler in usual.items():
+            if signal.getsignal(number) is handler:
+                self.before[number] = signal.signal(number, self.arrived)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def arrived(self, signum: int, frame: Any) -> None:
         if not (self.held or self.always) or self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
+        if signum == signal.SIGTERM:
+            self.name = "SIGTERM"
 
     def release(self) -> None:
         """What was held back comes now."""

@@ -143,7 +143,7 @@ class Run:
                     raise
                 interrupts.held = interrupts.pressed = False
                 self.history.interrupted = True
-                self.stop(f"Ctrl-C in epoch {self.epoch}, after batch {self.batch}")
+                self.stop(f"{interrupts.name} in epoch {self.epoch}, after batch {self.batch}")
             finally:
                 for callback in begun:
                     callback.on_end(self)

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +41,7 @@ def fit(
     middle=nn.Tanh,
     epochs=2,
     freeze=False,
+    path=None,
     **settings,
 ):
     net = nn.Sequential(nn.Linear(5, width, rng=first), middle(), nn.Linear(width, 3, rng=2))
@@ -54,7 +57,7 @@ def fit(
         adam,
         epochs=epochs,
         step=lambda *_: step,
-        callbacks=[At5(happens)],
+        callbacks=[At5(happens), *([tg.train.Checkpoint(path)] if path else [])],
     )
 
 
@@ -105,9 +108,13 @@ refused(FloatingPointError, nan, spoil(np.nan))
 few = [(x[:2], y[:2]), (x[2:4], y[2:4])][: 2 - wrong]
 refused(RuntimeError, "others are elsewhere: do all have as many", batches=few)
 
-interrupted = fit(lambda run: os.kill(os.getpid(), signal.SIGINT))
-assert interrupted.interrupted
-assert "after batch 5" in interrupted.stopped
+for name in ("SIGINT", "SIGTERM"):
+    path = Path(sys.argv[1], name)
+    interrupted = fit(lambda run, name=name: os.kill(os.getpid(), getattr(signal, name)), path=path)
+    assert interrupted.interrupted
+    assert "after batch 5" in interrupted.stopped
+    ranks.total(at="the file is there")
+    assert tg.io.load_checkpoint(path)["steps"] == 5
 ended = fit(lambda run: run.stop("enough"))
 assert ended.stopped == ("enough" if wrong else "another rank ended it")
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tensorgrad import nn, optim, parallel
+from tensorgrad.io import load_checkpoint
 
+QUIET = subprocess.DEVNULL
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BESIDE = Path(sys.executable).parent / "mpiexec"
@@ -62,8 +66,8 @@ def test_many_processes_take_the_steps_of_one(n: int) -> None:
 
 @by_mpi
 @pytest.mark.parametrize("n", NUMBERS)
-def test_what_is_wrong_in_one_rank_is_an_error_in_all_that_names_it(n: int) -> None:
-    done = run(n, "refusals.py")
+def test_what_is_wrong_in_one_rank_is_an_error_in_all_that_names_it(n: int, tmp_path: Path) -> None:
+    done = run(n, "refusals.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "refused" in done.stdout
 
@@ -93,6 +97,21 @@ def test_nobody_waits_for_a_rank_that_has_ended(way: str) -> None:
     done = run(2, "one_ends.py", way)
     assert done.returncode != 0
     assert ENDS[way] in done.stderr
+
+
+@by_mpi
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_mpiexec_leaves_a_checkpoint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.tg"
+    command = [MPIEXEC, "--oversubscribe", "-n", "2", sys.executable, HERE / "whole.py", path, "0"]
+    started = subprocess.Popen(command, env=environment(), stdout=QUIET, stderr=QUIET)
+    while not (tmp_path / "started").exists():
+        assert started.poll() is None
+        time.sleep(0.01)
+    started.send_signal(getattr(signal, name))
+    assert started.wait(20) != 0
+    assert load_checkpoint(path)["steps"] > 0
 
 
 @by_mpi

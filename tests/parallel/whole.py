@@ -1,7 +1,8 @@
 """Run by test_parallel.py: a training that writes a checkpoint after each step, and stops after so
-many; or goes on from it. Prints the parameters."""
+many; or goes on from it. Prints the parameters. After 0: never, in a long epoch."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from tensorgrad import data, nn, optim, parallel
 
 def main(path: str, stop: int) -> None:
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(22, 5)), rng.integers(0, 3, 22)
+    n = 22 if stop else 400_000
+    x, y = rng.normal(size=(n, 5)), rng.integers(0, 3, n)
     net = nn.Sequential(
         nn.Linear(5, 8, rng=1, dtype=float), nn.Tanh(), nn.Linear(8, 3, rng=2, dtype=float)
     )
@@ -21,6 +23,8 @@ def main(path: str, stop: int) -> None:
         def on_step(self, run):
             if run.steps == stop:
                 run.stop("for today")
+            if not stop and run.steps == 1:
+                Path(path).with_name("started").touch()
 
     tg.fit(
         net,
@@ -29,7 +33,7 @@ def main(path: str, stop: int) -> None:
         adam,
         epochs=3,
         step=parallel.data_parallel,
-        callbacks=[Stop(), tg.train.Checkpoint(path, every=1)],
+        callbacks=[Stop(), tg.train.Checkpoint(path, every=1 if stop else None)],
         resume=True,
     )
     if parallel.world().rank == 0:
