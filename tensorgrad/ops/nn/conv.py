@@ -19,6 +19,7 @@ that a chain of layers moves nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 from typing import Any, NamedTuple
@@ -259,6 +260,12 @@ def slid(z: Array, w: Array, geo: Geometry) -> Array:
 
 
 def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
+    long = geo.result[-1] * z.shape[0] >= LEAST // 2
+    return (transposed_long if long else transposed_columns)(geo, z, w)
+
+
+def transposed_columns(geo: Geometry, z: Array, w: Array) -> Array:
+    """The columns of x, added where they were taken from: what is quick of short rows."""
     dtype, groups, n = np.result_type(z, w), geo.groups, z.shape[0]
     channels = w.shape[1] * groups
     w = np.swapaxes(np.reshape(w, (groups, w.shape[0] // groups, -1)), 1, 2)
@@ -273,6 +280,64 @@ def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
         for k in kernel:
             part = here[k]
             part += made[k]
+    return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
+
+
+def reaching(
+    size: int, result: int, kernel: int, stride: int, dilation: int
+) -> Iterator[tuple[slice, slice]]:
+    """Of each entry of an axis of x, the entries of z that reach it, and those of the kernel, which
+    is turned round, that take them there."""
+    for n in range(size):
+        met = []
+        for k in reversed(range(kernel)):
+            entry, between = divmod(n - k * dilation, stride)
+            if not between and 0 <= entry < result:
+                met.append((entry, kernel - 1 - k))
+        first, last = (met or [(0, 0)])[0], (met or [(-1, -1)])[-1]
+        steps = [b - a for a, b in zip(met[0], met[1])] if met[1:] else (1, 1)
+        entries, turned = (slice(a, b + 1, c) for a, b, c in zip(first, last, steps))
+        yield entries, turned
+
+
+def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
+    """A row of x is one product, of the kernels and the rows of z that reach it, which lie side by
+    side, and, along W, sums of what that is for each entry of a kernel there."""
+    dtype, groups, n = np.result_type(z, w), geo.groups, z.shape[0]
+    channels, filters, outer = w.shape[1], w.shape[0] // groups, len(geo.kernel) - 1
+    w = np.reshape(w, (groups, filters, channels, *geo.kernel))
+    w = w[(..., *[slice(None, None, -1)] * outer, slice(None))]
+    order = (0, 2, w.ndim - 1, *range(3, w.ndim - 1), 1)
+    w = np.ascontiguousarray(w.transpose(order), dtype)  # (groups, C/groups, kw, ..., kh, O/groups)
+    z = in_rows(z, dtype)
+    z = np.moveaxis(np.reshape(z, (*z.shape[:-3], groups, filters, *z.shape[-2:])), -4, 0)
+    high = [m + a + b for m, (a, b) in zip(geo.size, geo.padding)]
+    x = created(np.zeros, (*high[:-1], groups, channels, high[-1], n), dtype, like=z)
+    taps, wide, stride = geo.kernel[-1], geo.result[-1], geo.stride[-1]
+    step = max(max(COLUMNS // (groups * channels * taps), LEAST) // n, 1)
+    parts: dict[str, Array] = {}  # of the kernels: rows that are not near an edge share one
+    axes = zip(high, geo.result, geo.kernel, geo.stride, geo.dilation)
+    axes = [[*enumerate(reaching(*axis))] for axis, _ in zip(axes, range(outer))]
+    for met in itertools.product(*axes):
+        row = x[tuple(at for at, _ in met)]
+        entries, turned = zip(*(slices for _, slices in met))
+        rows = z[(slice(None), *entries)]
+        if not rows.size:
+            continue
+        if repr(turned) not in parts:
+            part = w[(slice(None), slice(None), slice(None), *turned)]
+            parts[repr(turned)] = np.reshape(part, (groups, channels * taps, -1))
+        for low in range(0, wide, step):
+            end = min(low + step, wide)
+            made = parts[repr(turned)] @ np.reshape(
+                rows[..., low:end, :], (groups, -1, (end - low) * n)
+            )
+            made = np.reshape(made, (groups, channels, taps, end - low, n))
+            for k in range(taps):
+                first = k * geo.dilation[-1]
+                part = row[:, :, first + low * stride : first + (end - 1) * stride + 1 : stride]
+                part += made[:, :, k]
+    x = np.reshape(x, (*high[:-1], groups * channels, high[-1], n))
     return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
 
 
