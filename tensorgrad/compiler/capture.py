@@ -9,24 +9,36 @@ what it was for the program to be used again.
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
+import io
+import os
 import random
 import sys
 import textwrap
 import types
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextvars import copy_context
+from collections.abc import (
+    Callable,
+    Collection,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Sequence,
+    ValuesView,
+)
+from contextvars import ContextVar, copy_context
 from dis import opmap
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
+from weakref import ref
 
 import numpy as np
 
 from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
-from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, writing
+from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, refused, writing
 from tensorgrad.engine.arrays import is_lazy, met
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
@@ -41,6 +53,16 @@ STORE_GLOBAL = opmap["STORE_GLOBAL"]
 R = TypeVar("R")
 FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
 """Packages whose functions hold nothing of the user's."""
+CLOCKS = ["time", "perf_counter", "monotonic", "process_time", "thread_time"]
+PASSING = {
+    *(f"time.{name}{unit}" for name in CLOCKS for unit in ("", "_ns")),
+    *("datetime.now", "datetime.utcnow", "date.today", "time.localtime", "time.gmtime"),
+    *("_io.open", "io.open", "builtins.input", "builtins.eval", "builtins.exec"),
+    *("builtins.globals", "builtins.locals"),
+}
+"""Python's functions that say something else at another time, or read what no name tells..."""
+HOLDERS = {"time", "datetime", "date", "io", "builtins"}
+"""... and the modules and classes that they are in."""
 
 
 class Place:
@@ -133,7 +155,11 @@ class Reach:
         self.absent: list[tuple[dict[str, Any], str]] = []  # globals not assigned yet
         self.slots: list[tuple[Any, str, Any]] = []  # an attribute of an object or class
         self.several: list[tuple[Any, list[Any]]] = []  # sets and the like, and what is in them
-        self.arrays: list[tuple[Any, bytes]] = []  # in tuples, and their numbers
+        self.asked: list[tuple[Callable[[], Any], Any]] = []  # and what the answer was
+        self.objects: list[Any] = []  # which may become of another class
+        self.bases: list[tuple[type, Any]] = []  # of classes
+        self.hidden: dict[tuple[str, int], dict[str, Any]] = {}  # by names of Python's own
+        self.passing: dict[str, None] = {}
         self.generators: list[np.random.Generator] = []
         self.modules: set[Any] = set()
         self.called: dict[int, str] = {}  # what Modules are called, by their ids
@@ -147,7 +173,7 @@ class Reach:
             code = getattr(f.func, "__code__", None)
             names = code.co_varnames[: code.co_argcount] if code else ()
             for i, x in enumerate(f.args):
-                self.look(x, names[i] if i < len(names) else f"args.{i}")
+                self.part(x, names[i] if i < len(names) else f"args.{i}")
             self.look(f.keywords, "")
             f = f.func
         if isinstance(f, types.MethodType):
@@ -167,34 +193,70 @@ class Reach:
             except ValueError:  # not assigned yet
                 continue
             self.cells.append((cell, x, name))
-        for name, x in names_first(found):
-            if not is_array(name, x):
-                self.look(x, name)
+        used: dict[str, None] = {}
         if not is_foreign(f.__globals__.get("__name__")):
-            names = dict.fromkeys(names_in(f.__code__))
-            self.named(names, f.__globals__)
+            used = dict.fromkeys(names_in(f.__code__))
+            if used:
+                self.named(used, f.__globals__)
+                self.own(used, f.__globals__)
             if assigns(f.__code__):
-                self.absent += [(f.__globals__, n) for n in names if n not in f.__globals__]
+                self.absent += [(f.__globals__, n) for n in used if n not in f.__globals__]
+        self.meet(found, used)
         self.look(f.__defaults__, "")
         self.look(f.__kwdefaults__, "")
-        self.slots.append((f, "__code__", f.__code__))  # a module loaded again in a notebook
-        if f.__defaults__:
-            self.slots.append((f, "__defaults__", f.__defaults__))
-        if vars(f):
-            self.container(vars(f), vars(f), f.__name__)
+        for key in ("__code__", "__defaults__", "__kwdefaults__"):  # as in a module loaded again
+            if (x := getattr(f, key)) is not None:
+                self.slots.append((f, key, x))
+        self.container(vars(f), vars(f), f.__name__)
 
     def named(self, names: Collection[str], variables: dict[str, Any]) -> None:
         """What goes by these names in a module, and in modules that it names."""
-        found = {n: variables[n] for n in names if n in variables}
+        found = {n: variables[n] for n in names or [*variables] if n in variables}
         if found:
             self.containers.append(Container(variables, found, "", is_array, False))
+        self.meet(found, names)
+
+    def own(self, names: Collection[str], variables: dict[str, Any]) -> None:
+        """What is Python's own by these names, which a variable may hide one day; and modules that
+        are imported within the function."""
+        known = vars(builtins)
+        found = {n: known[n] for n in names if n in known and n not in variables}
+        self.hidden.update({(n, id(variables)): variables for n in found})
+        package = variables.get("__package__")
+        for n in names:
+            for whole in (n, f"{package}.{n}"):
+                if whole in sys.modules and n not in variables:
+                    found[n] = sys.modules[whole]
+        self.meet(found, names)
+
+    def meet(self, found: dict[str, Any], names: Collection[str]) -> None:
+        """What a function in which these names stand finds in variables."""
         for name, x in names_first(found):
-            if not isinstance(x, types.ModuleType):
-                if not is_array(name, x):
-                    self.look(x, name)
-            elif not is_foreign(x.__name__) and (x.__name__, *sorted(names)) not in self.modules:
-                self.modules.add((x.__name__, *sorted(names)))
-                self.named(names, vars(x))
+            if isinstance(x, types.ModuleType):
+                self.module(x, names)
+            elif not is_array(name, x):
+                self.look(x, name)
+            self.passes(x, names)
+
+    def module(self, x: types.ModuleType, names: Collection[str]) -> None:
+        """`names`: of what a function may look up in it; none if that is not known."""
+        known = x.__name__, *sorted(names)
+        if not is_foreign(x.__name__) and known not in self.modules:
+            self.modules.add(known)
+            self.named(names, vars(x))
+        if x is os and not {"environ", "getenv"}.isdisjoint(names):
+            self.look(os.environ, "os.environ")
+
+    def passes(self, x: Any, names: Collection[str]) -> None:
+        """Note what says something else at another time, and has one of these names in `x`."""
+        holder = isinstance(x, (types.ModuleType, type)) and x.__name__ in HOLDERS
+        for y in [getattr(x, n, None) for n in names] if holder else [x]:
+            if isinstance(y, type) and y is not x:
+                self.passes(y, names)
+            elif isinstance(y, types.BuiltinFunctionType):
+                said = f"{y.__module__}.{y.__name__}" if y.__module__ else y.__qualname__
+                if said in PASSING:
+                    self.passing[said.removeprefix("_")] = None
 
     def type(self, kind: type) -> None:
         """What is in a class, and in those that it inherits from."""
@@ -203,6 +265,8 @@ class Reach:
                 continue
             self.seen.add(id(c))
             self.held.append(c)
+            self.bases.append((c, c.__mro__))
+            self.type(type(c))
             for name, x in vars(c).items():
                 f = getattr(x, "fget", getattr(x, "__func__", x))
                 if isinstance(f, types.FunctionType):
@@ -217,7 +281,10 @@ class Reach:
         """Follow what is in `x`."""
         if x is None or type(x) in (bool, int, float, complex, str, bytes):
             return
-        if isinstance(x, (types.ModuleType, np.generic, np.ufunc)) or is_ours(x):
+        if isinstance(x, (np.generic, np.ufunc)) or is_ours(x):
+            return
+        if isinstance(x, types.ModuleType):  # in a list, or an attribute
+            self.module(x, ())
             return
         if isinstance(x, np.random.Generator):
             self.generators.append(x)
@@ -240,29 +307,61 @@ class Reach:
         self.type(type(x))
         if isinstance(x, Value):
             self.value(x, name)
-        elif hasattr(type(x), "tobytes"):  # Python has arrays, too
-            self.arrays.append((x, x.tobytes()))
+        elif isinstance(x, (types.BuiltinMethodType, types.MethodWrapperType)):
+            self.look(x.__self__, name)
+        elif isinstance(x, (ContextVar, ref)):
+            ask = partial(x.get, GONE) if isinstance(x, ContextVar) else x
+            self.asked.append((lambda: id(ask()), id(ask())))
+            self.look(ask(), name)
+        elif x is os.environ:
+            copy = getattr(x, "_data", x).copy
+            self.asked.append((copy, copy()))
+        elif is_module(x):
+            self.called[id(x)] = name
+            self.objects.append(x)
+            self.container(vars(x), vars(x), name, is_buffer)
+        elif is_optimizer(x):
+            self.optimizer(x, name)
+        else:
+            self.items(x, name)
+            self.attributes(x, name)
+
+    def part(self, x: Any, name: str) -> None:
+        """Follow what is in a tuple or set, where nothing can stand for it."""
+        if is_iterator(x):
+            raise TypeError(ITERATOR.format(name))
+        self.look(x, name)
+
+    def items(self, x: Any, name: str) -> None:
+        if hasattr(type(x), "tobytes"):  # Python has arrays, too
+            self.asked.append((x.tobytes, x.tobytes()))
         elif isinstance(x, (tuple, set, frozenset, deque, bytearray)):
             if not isinstance(x, tuple):
                 self.several.append((x, [*x]))
             for i, part in enumerate(x):
-                self.look(part, joined(name, i))
+                self.part(part, joined(name, i))
+        elif isinstance(x, types.MappingProxyType):
+            self.several += [(y, [*y]) for y in (x, x.values())]
+            for key, part in x.items():
+                self.look(part, joined(name, key))
+        elif isinstance(x, (KeysView, ValuesView, ItemsView)) and hasattr(x, "mapping"):
+            self.items(x.mapping, name)
         elif isinstance(x, dict):
+            self.several += [(x, [*x])] * (len(x) > 1)  # in their order
             self.container(x, x, name)
+            for key in x:
+                self.look(key, "")
         elif isinstance(x, list):
             self.container(x, dict(enumerate(x)), name)
-        elif is_module(x):
-            self.called[id(x)] = name
-            self.container(vars(x), vars(x), name, is_buffer)
-        elif is_optimizer(x):
-            self.optimizer(x, name)
-        elif type(x).__module__.partition(".")[0] != "numpy":
-            for key in slots_of(x):
-                y = getattr(x, key)
-                self.slots.append((x, key, y))
-                self.look(y, joined(name, key))
-            if hasattr(x, "__dict__"):
-                self.container(vars(x), vars(x), name)
+
+    def attributes(self, x: Any, name: str) -> None:
+        for key in slots_of(x):
+            y = getattr(x, key, GONE)
+            self.slots.append((x, key, y))
+            self.look(y, joined(name, key))
+        if hasattr(x, "__dict__"):
+            self.objects.append(x)
+            self.container(vars(x), vars(x), name)
 
     def container(
         self,
@@ -301,6 +400,7 @@ class Reach:
                 self.sizes.append((holder, len(items)))
             self.settled += [(holder, k, x) for k, x in items.items() if not state(k, x)]
         self.containers = []
+        self.sizes += [(vars(c), len(vars(c))) for c, _ in self.bases]
         self.cells = [(cell, x, name) for cell, x, name in self.cells if not is_array(name, x)]
 
     def value(self, x: Value, name: str) -> None:
@@ -337,6 +437,39 @@ def has_graph(x: Value) -> bool:
     return x.requires_grad and x.node.op is not None and x.node.op is not SEVERED
 
 
+def is_iterator(x: Any) -> bool:
+    """Whether it goes on from call to call, and nobody sees where it is."""
+    plain = hasattr(type(x), "__next__") and is_foreign(type(x).__module__)
+    return plain and not isinstance(x, io.IOBase)
+
+
+ITERATOR = (
+    "a compiled function takes the next of {!r}, an iterator, which would go on only now, while it "
+    "is traced: take it outside, and pass what it gives as an argument"
+)
+
+
+class Iterating:
+    """In place of an iterator, which would go on while a function is traced, and never after."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __iter__(self) -> Iterating:
+        return self
+
+    def __next__(self) -> Any:
+        raise refused(ITERATOR.format(self.name))
+
+
+def stand_in(x: Any, name: str) -> Any:
+    """What is there, instead of what goes on by itself, while a function is traced; None of all
+    else."""
+    if isinstance(x, np.random.Generator):
+        return Drawing(x)
+    return Iterating(name) if is_iterator(x) else None
+
+
 def is_array(key: Any, x: Any) -> bool:
     """Whether it is read at each call, wherever it is."""
     return type(x) in (np.ndarray, np.memmap, Tracer)
@@ -349,7 +482,7 @@ def is_buffer(key: Any, x: Any) -> bool:
 
 def is_foreign(module: Any) -> bool:
     """Whether what is defined in a module holds nothing of the user's."""
-    return (module or "").partition(".")[0] in FOREIGN
+    return isinstance(module, str) and module.partition(".")[0] in FOREIGN
 
 
 def is_ours(x: Any) -> bool:
@@ -364,7 +497,7 @@ def slots_of(x: Any) -> Iterator[str]:
     for c in type(x).__mro__:
         own = "__slots__" in vars(c) and not is_foreign(c.__module__)  # what C defines has none
         for name, y in vars(c).items() if own else ():
-            if isinstance(y, types.MemberDescriptorType) and hasattr(x, name):
+            if isinstance(y, types.MemberDescriptorType):
                 yield name
 
 
@@ -508,15 +641,15 @@ class Capture:
                 place = (Rate if strong else Place)(
                     holder, key, whose or joined(name, key), state is is_array
                 )
-                if isinstance(x, np.random.Generator):
-                    self.kept.append((place, x, Drawing(x)))
+                if stand := stand_in(x, place.name):
+                    self.kept.append((place, x, stand))
                 elif state(key, x):
                     place.nonzero = (id(holder), key) in reach.moving
                     self.put(place, x)
         for cell, x, name in reach.cells:
             place = Attribute(cell, "cell_contents", name, True)
-            if isinstance(x, np.random.Generator):
-                self.kept.append((place, x, Drawing(x)))
+            if stand := stand_in(x, name):
+                self.kept.append((place, x, stand))
             elif is_array(name, x):
                 self.put(place, x)
         self.leaves = leaves
@@ -614,8 +747,8 @@ class Capture:
             if not isinstance(place, (Attribute, Argument)):
                 known.add((id(place.holder), place.key))
             now = entire(place.read(self.leaves))
-            if isinstance(stand, Drawing) and now is not stand:
-                raise TypeError(f"a compiled function replaces the generator {place.name!r}")
+            if isinstance(stand, (Drawing, Iterating)) and now is not stand:
+                raise TypeError(f"a compiled function replaces {place.name!r}, which goes on")
             if place.shared and now is stand and any(written(y) for y in parts(stand)):
                 raise TypeError(
                     f"a compiled function writes into {place.name!r}, an array that others may "
@@ -644,7 +777,7 @@ class Capture:
                     "model or an optimiser and would be changed only now, while it is traced: "
                     "return it, or change it outside, where the step() of a schedule belongs, too"
                 )
-        stands = (Tracer, Drawing)
+        stands = (Tracer, Drawing, Iterating)
         for cell, x, name in self.reach.cells:
             now = cell.cell_contents
             if now is not x and not (is_array(name, x) or isinstance(now, stands)):
@@ -657,6 +790,12 @@ class Capture:
         for holder, key, x in self.reach.slots:
             if attribute(holder, key) is not x:
                 raise TypeError(f"a compiled function changes {key!r} of {holder!r:.60}: return it")
+        for ask, answer in self.reach.asked:
+            if ask() != answer:
+                raise TypeError(
+                    "a compiled function changes a ContextVar, the environment, or an array that "
+                    "is no variable's own: return it, or change it outside"
+                )
 
     def restore(self) -> None:
         for place, x, _ in self.kept:
@@ -668,7 +807,7 @@ class Capture:
             variables.pop(name, None)
         for holder, key, x in self.reach.slots:
             if attribute(holder, key) is not x:
-                setattr(holder, key, x)
+                delattr(holder, key) if x is GONE else setattr(holder, key, x)
         for holder, items, _, _, whole in self.reach.containers:
             if isinstance(holder, list):
                 if len(holder) != len(items) or any(

@@ -8,13 +8,15 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
 from enum import Enum
 from functools import cache, partial, update_wrapper
 from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy._core import umath
 
 from tensorgrad.compiler.capture import (
     LAZY,
@@ -59,13 +61,24 @@ SIGNATURES, HELD = 256, 1 << 30
 those that came first go."""
 LONG = 20_000
 """How many operations are kept as they were written down: 300 bytes each."""
+errors: Any = getattr(umath, "_extobj_contextvar", ContextVar("errors"))
+USUAL = errors.get(None)
+"""What NumPy does where it divides by 0, asked in 10 ns, and what it does by default."""
+RAISING = frozenset({"raise", "call", "log", "print"})
+"""What it may be told by np.errstate that a program does not do."""
 TRACING = RLock()
 """Held where a function is traced: its state is tracers meanwhile."""
 
 
+PASSED = (
+    "{} was compiled with what {} said while it was traced, and is not asked again: pass that as "
+    "an argument"
+)
+
+
 class Plan(NamedTuple):
-    """How the arguments were given: their containers, what kind each leaf is, Modules and the like
-    among them, and the static ones."""
+    """How the arguments were given: their containers, what kind each leaf is, Modules, functions
+    and the like among them, and the static ones."""
 
     structure: Any
     kinds: Sequence[str]
@@ -125,7 +138,7 @@ class Version:
         self.reach = Reach(moving)
         try:
             self.reach.function(f)
-            for x in plan.roots:
+            for x in (*plan.roots, *plan.settled):
                 self.reach.look(x, "model")
         except RecursionError:
             raise ValueError(
@@ -141,6 +154,8 @@ class Version:
         )
         new = ((capture.names_of(place, x), parts(x)) for place, x, _ in changes)
         describe(program, watch, self.reach.called, [pair for n, xs in new for pair in zip(n, xs)])
+        if self.reach.passing:
+            warnings.warn(PASSED.format(self.name, ", ".join(self.reach.passing)), stacklevel=5)
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
@@ -386,6 +401,8 @@ class Compiled:
         # a vmap, or what computes again, has arrays and a state of its own
         if inside or running or keeper.get() is not replace_buffers:
             return self.f(*args, **kwargs)
+        if errors.get(0) is not USUAL and not RAISING.isdisjoint(np.geterr().values()):
+            return self.f(*args, **kwargs)
         if plain and not kwargs and self.last is not None and self.last.plain:
             found = self.last.run(args)
             if found is not OTHER:
@@ -401,12 +418,13 @@ class Compiled:
                 settled.append(kwargs[name])
                 tree = tree[0], {**tree[1], name: None}
         leaves, structure = loaded().tree_flatten(tree, none_is_leaf=True)
-        kinds, marks, roots = [], [], []
+        kinds, roots = [], []
+        marks: list[Any] = [*orders_in(tree)]
         for x in leaves:
             kind, mark = described(x)
             kinds.append(kind)
             marks.append(mark)
-            if kind == "root":
+            if kind in ("root", "setting"):
                 roots.append(x)
             elif kind == "value":  # the same one twice is another matter than two
                 marks.append(next(i for i, y in enumerate(leaves) if y is x))
@@ -564,6 +582,15 @@ def watched() -> bool:
     outer = recorder.get()
     scope = scope_of(outer) if outer else None
     return bool(observers.get()) or (scope.base if scope else outer) not in (record, None)
+
+
+def orders_in(tree: Any) -> Iterator[Any]:
+    """The orders of dicts, which a structure does not tell."""
+    if isinstance(tree, dict):
+        yield tuple(tree)
+    if isinstance(tree, (dict, list, tuple)):
+        for x in tree.values() if isinstance(tree, dict) else tree:
+            yield from orders_in(x)
 
 
 def typed(x: Any) -> tuple[type, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.compiler.capture import Argument, Attribute, Place, Rate, Reach, parts
+from tensorgrad.compiler.capture import GONE, Argument, Attribute, Place, Rate, Reach, parts
 from tensorgrad.compiler.program import Instruction
 
 OTHER = object()
@@ -95,15 +95,22 @@ def settled(reach: Reach, lines: Lines) -> list[str]:
         if isinstance(holder, type):
             changed.append(f"{name(vars(holder))}.get({key!r}) is not {name(x)}")
         else:
-            changed.append(f"getattr({name(holder)}, {key!r}, None) is not {name(x)}")
+            changed.append(f"getattr({name(holder)}, {key!r}, {name(GONE)}) is not {name(x)}")
+    changed += [f"{name(c)}.__mro__ is not {name(bases)}" for c, bases in reach.bases]
+    changed += [f"{key!r} in {name(variables)}" for (key, _), variables in reach.hidden.items()]
     for holder, held in reach.several:
         changed.append(f"[*map(id, {name(holder)})] != {name([*map(id, held)])}")
-    changed += [f"{name(x)}.tobytes() != {name(numbers)}" for x, numbers in reach.arrays]
-    changed += [f"len({name(holder)}) != {n}" if n else name(holder) for holder, n in reach.sizes]
+    changed += [f"{name(ask)}() != {name(answer)}" for ask, answer in reach.asked]
+    kinds = [*map(type, reach.objects)]
+    changed.append(f"[*map(type, {name(reach.objects)})] != {name(kinds)}")
+    holders, sizes = ([pair[k] for pair in reach.sizes] for k in (0, 1))
+    changed.append(f"[*map(len, {name(holders)})] != {name(sizes)}")
     for holder, key, x in reach.settled:
         at = repr(key) if isinstance(key, (str, int)) else name(key)
         get = (
-            f"{name(holder)}[{at}]" if type(holder) in (dict, list) else f"{name(holder)}.get({at})"
+            f"{name(holder)}[{at}]"
+            if isinstance(holder, (dict, list))
+            else f"{name(holder)}.get({at})"
         )
         same = f"{get} is not {name(x)}"
         plain = type(x) in (int, float, str)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import itertools
+import os
 import pickle
 import random
 import signal
+import sys
 import threading
+import time
 import types
+import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -147,6 +154,209 @@ def test_what_a_function_reaches_is_never_stale(name: str) -> None:
     assert_same(outs[1], outs[0])
 
 
+BY = ContextVar("BY", default=2.0)
+sys.modules["helpers_within"] = within_modules = types.ModuleType("helpers_within")
+
+
+class Other:
+    by = 3.0
+
+
+class Meta(type):
+    times = 2.0
+
+
+def class_of(name: str = "K", bases: tuple[type, ...] = (), **items: Any) -> Any:
+    """A class of its own, as the changes below last."""
+    return type(name, bases, {"__module__": __name__, **items})
+
+
+def imports(x: Any) -> Any:
+    import helpers_within
+
+    return x * helpers_within.by
+
+
+def with_kwdefaults() -> Any:
+    def f(x: Any, *, by: float = 2.0) -> Any:
+        return x * by
+
+    return f
+
+
+def in_turn(xs: dict[str, Any], x: Any) -> Any:
+    for by in xs.values():
+        x = x * by + 1
+    return x
+
+
+def set_by(x: Any, by: Any = 3.0) -> None:
+    x.by = by
+
+
+def refresh(xs: dict[str, Any]) -> None:
+    xs["a"] = xs.pop("a")
+
+
+class Kept:
+    """Of what is read, but is neither an attribute of a variable nor in a list of one."""
+
+    def __init__(self, state: Any, read: Any, change: Any, undo: Any = lambda state: None) -> None:
+        self.state, self.read, self.change, self.undo = state, read, change, undo
+
+
+KEPT: dict[str, Callable[[], Kept]] = {
+    "order of a dict": lambda: Kept({"a": 2.0, "b": 3.0}, in_turn, refresh),
+    "order of a dict behind a view": lambda: Kept(
+        types.MappingProxyType(d := {"a": 2.0, "b": 3.0}), in_turn, lambda s: refresh(d)
+    ),
+    "items of a view": lambda: Kept(
+        (d := {"a": 2.0}).values(), lambda s, x: x * sum(s), lambda s: d.update(a=3.0)
+    ),
+    "key of a dict": lambda: Kept(
+        {class_of(by=2.0): 1}, lambda s, x: x * next(iter(s)).by, lambda s: set_by(next(iter(s)))
+    ),
+    "attribute of a dict": lambda: Kept(
+        class_of(bases=(dict,), by=2.0)(), lambda s, x: x * s.by, set_by
+    ),
+    "item of a list of one's own": lambda: Kept(
+        class_of(bases=(list,))([2.0]), lambda s, x: x * s[0], lambda s: s.__setitem__(0, 3.0)
+    ),
+    "ContextVar": lambda: Kept(
+        None, lambda s, x: x * BY.get(), lambda s: BY.set(3.0), lambda s: BY.set(2.0)
+    ),
+    "environment": lambda: Kept(
+        os.environ.setdefault("TENSORGRAD_TEST", "2"),
+        lambda s, x: x * float(os.environ["TENSORGRAD_TEST"]),
+        lambda s: os.environ.update(TENSORGRAD_TEST="3"),
+        lambda s: os.environ.pop("TENSORGRAD_TEST"),
+    ),
+    "class of an object": lambda: Kept(
+        class_of(by=2.0)(), lambda s, x: x * s.by, lambda s: setattr(s, "__class__", class_of(by=3))
+    ),
+    "bases of a class": lambda: Kept(
+        class_of(bases=(class_of(by=2.0),)),
+        lambda s, x: x * s.by,
+        lambda s: setattr(s, "__bases__", (Other,)),
+    ),
+    "attribute that hides an inherited one": lambda: Kept(
+        class_of(bases=(class_of(by=2.0),)), lambda s, x: x * s.by, set_by
+    ),
+    "attribute of a metaclass": lambda: Kept(
+        Meta("K", (), {}),
+        lambda s, x: x * s.times,
+        lambda s: setattr(Meta, "times", 3.0),
+        lambda s: setattr(Meta, "times", 2.0),
+    ),
+    "slot": lambda: Kept(
+        class_of(__slots__=("by",))(), lambda s, x: x * getattr(s, "by", 2.0), set_by
+    ),
+    "attribute of a function": lambda: Kept(
+        doubled, lambda s, x: x * getattr(doubled, "by", 2.0), set_by, lambda s: delattr(s, "by")
+    ),
+    "other named defaults": lambda: Kept(
+        with_kwdefaults(), lambda s, x: s(x), lambda s: setattr(s, "__kwdefaults__", {"by": 3.0})
+    ),
+    "module in a variable": lambda: Kept(helpers, lambda s, x: x * s.by, set_by, set_to_2),
+    "module in a list": lambda: Kept(
+        [helpers], lambda s, x: x * s[0].by, lambda s: set_by(s[0]), lambda s: set_to_2(s[0])
+    ),
+    "module that is imported within": lambda: Kept(
+        set_to_2(within_modules), lambda s, x: imports(x), lambda s: set_by(within_modules)
+    ),
+    "name of Python's": lambda: Kept(
+        None,
+        lambda s, x: x * max(2.0, 1.0),
+        lambda s: globals().update(max=lambda *xs: 3.0),
+        lambda s: globals().pop("max"),
+    ),
+    "object of a bound method of Python's": lambda: Kept(
+        (xs := [2.0]).__getitem__, lambda s, x: x * s(0), lambda s: xs.__setitem__(0, 3.0)
+    ),
+    "weak reference": lambda: Kept(
+        weakref.ref(Config), lambda s, x: x * s().by, lambda s: set_by(s()), lambda s: set_to_2(s())
+    ),
+    "object of NumPy's": lambda: Kept(
+        np.poly1d([2.0]), lambda s, x: x * s.coeffs[0], lambda s: fill(s.coeffs)
+    ),
+    "function of np.vectorize": lambda: Kept(
+        (s := [2.0], np.vectorize(lambda x: x * s[0])),
+        lambda s, x: x * s[1](1.0),
+        lambda s: s[0].__setitem__(0, 3.0),
+    ),
+    "what np.errstate says": lambda: Kept(
+        np.geterr(),
+        lambda s, x: risky(x),
+        lambda s: np.seterr(all="raise"),
+        lambda s: np.seterr(**s),
+    ),
+    "layer of a name": lambda: Kept(
+        nn.ModuleDict({"a": nn.Tanh(), "b": Scaled()}),
+        lambda s, x: in_modules(s, x),
+        lambda s: s.__setitem__("a", s.pop("a")),
+    ),
+}
+
+
+def set_to_2(x: Any) -> Any:
+    x.by = 2.0
+    return x
+
+
+def risky(x: Any) -> Any:
+    try:
+        return 1 / (x * 0)
+    except FloatingPointError:
+        return x
+
+
+def in_modules(xs: Any, x: Any) -> Any:
+    for layer in xs.values():
+        x = layer(x)
+    return x
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_where_nobody_would_look_is_never_stale(name: str) -> None:
+    outs = []
+    for wrap in (lambda f: f, tg.compile):
+        kept = KEPT[name]()
+        run = wrap(applied(kept.read, kept.state))
+        try:
+            with np.errstate():
+                np.seterr(all="ignore")
+                outs.append([run(X), kept.change(kept.state) and None, run(X), run(X)])
+        finally:
+            kept.undo(kept.state)
+    assert_same(outs[1], outs[0])
+    assert not np.array_equal(outs[0][0], outs[0][2])
+
+
+GIVEN: dict[str, tuple[Any, Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
+    "function": (labelled, lambda s, x: s(x), set_by),
+    "class": (Config, lambda s, x: x * s.by, set_by),
+    "object": (Scaled(), lambda s, x: x * s.by, set_by),
+}
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_is_in_an_argument_is_never_stale(name: str, static: bool) -> None:
+    state, f, change = GIVEN[name]
+    g = tg.compile(f, static_argnums=0 if static else ())
+    try:
+        found = [g(state, X), change(state), g(state, X)]
+    finally:
+        set_to_2(state)
+    assert_same(found, [X * 2, None, X * 3])
+
+
+def test_the_order_of_a_dict_that_is_an_argument_counts() -> None:
+    f = tg.compile(in_turn)
+    for xs in ({"a": 2.0, "b": 3.0}, {"b": 3.0, "a": 2.0}, {"a": 2.0, "b": 3.0}):
+        assert_same(f(xs, X), in_turn(xs, X))
+
+
 def by_view(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def f(x: Any) -> Any:
         y = x * 1
@@ -184,7 +394,16 @@ def shuffled(x: Any) -> Any:
     return y
 
 
+def taken(it: Any, x: Any) -> Any:
+    return x * next(it)
+
+
+def taken_of(it: Any) -> Callable[[Any], Any]:
+    return lambda x: taken(it, x)
+
+
 HELD, RNG = np.zeros(3), np.random.default_rng(0)
+NORMAL = RNG.normal
 REFUSED: dict[str, tuple[Callable[..., Any], Any, str]] = {
     **{f"write by {m.__name__}": (by_view(m), X, "may be a view") for m in (np.flipud, np.ravel)},
     "write by a split": (by_view(lambda y: np.split(y, 2)[0]), X, "may be a view"),
@@ -200,6 +419,13 @@ REFUSED: dict[str, tuple[Callable[..., Any], Any, str]] = {
     "drawn": (lambda x: x + np.random.normal(), X, "drew while"),  # noqa: NPY002
     "drawn by Python": (lambda x: x + random.random(), X, "drew while"),
     "shuffle": (shuffled, X, "rng.permutation"),
+    **{
+        f"next of {type(it).__name__}": (taken_of(it), X, "the next of 'it'")
+        for it in (iter([1.0]), itertools.count(2), (float(k) for k in range(3)))
+    },
+    "next in a partial": (partial(taken, iter([1.0])), X, "the next of 'it'"),
+    "ContextVar": (lambda x: x * bool(BY.set(3.0)), X, "changes a ContextVar"),
+    "bound draw": (lambda x: x + NORMAL(), X, "drew while"),
     "held": (written_global, X, "writes into 'HELD'"),
     "object": (lambda x: types.SimpleNamespace(x=x), X, "not SimpleNamespace"),
     "generator function": (lambda x: (y for y in x), X, "not generator"),
@@ -215,6 +441,25 @@ def test_what_could_be_other_than_the_function_is_refused(name: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         tg.compile(f)(x)
     assert HELD.tolist() == [0, 0, 0]
+
+
+def read(x: Any) -> Any:
+    with open(os.devnull) as file:
+        return x * len(file.read())
+
+
+@pytest.mark.parametrize(
+    ("f", "said"),
+    [
+        (lambda x: x * (time.time() > 0), "time.time said"),
+        (lambda x: x * (datetime.datetime.now().year > 0), "datetime.now said"),
+        (read, "io.open said"),
+        (lambda x: eval("x * 2"), "builtins.eval said"),
+    ],
+)
+def test_what_passes_is_said(f: Any, said: str) -> None:
+    with pytest.warns(UserWarning, match=said):
+        assert_same(tg.compile(f)(X), f(X))
 
 
 def powers(x: Any, n: int = 5) -> Any:
