@@ -1,7 +1,8 @@
 """Training on many processes, by MPI (extra `mpi`): `mpiexec -n 4 python train.py`.
 
-`data.py` has the step that all take together, `shards.py` who learns from which examples,
-`collectives.py` sums and moves of arrays between ranks, with gradients; `ranks.py` is MPI.
+`data.py` has the step that all take together, `shards.py` who learns from which examples, `zero.py`
+optimisers whose state is divided, `collectives.py` sums and moves of arrays between ranks, with
+gradients; `ranks.py` is MPI.
 """
 
 from tensorgrad.parallel.collectives import (
@@ -15,6 +16,7 @@ from tensorgrad.parallel.collectives import (
 from tensorgrad.parallel.data import data_parallel
 from tensorgrad.parallel.ranks import Ranks, world
 from tensorgrad.parallel.shards import Sharded, Shards
+from tensorgrad.parallel.zero import shard_state
 
 __all__ = [
     "Ranks",
@@ -27,5 +29,6 @@ __all__ = [
     "data_parallel",
     "permute",
     "reduce_scatter",
+    "shard_state",
     "world",
 ]

@@ -6,7 +6,6 @@ of the batch; the sum over the ranks is the batch's gradient, and the same updat
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,7 +26,8 @@ from tensorgrad.nn.normalization import adders
 from tensorgrad.optim import Optimizer
 from tensorgrad.parallel.buckets import Bucket, Underway, add_up, buckets_of
 from tensorgrad.parallel.collectives import allreduce
-from tensorgrad.parallel.ranks import Ranks, everywhere, world
+from tensorgrad.parallel.ranks import Ranks, digest, digest_of, everywhere, world
+from tensorgrad.parallel.zero import ShardedState
 from tensorgrad.random import default, generators_of
 from tensorgrad.train.batches import rows
 from tensorgrad.train.step import Accumulated, Step, infinite, origin
@@ -146,12 +146,17 @@ class DataParallel(Step):
         for i, group in enumerate(self.optimizer.param_groups):
             settings = {k: str(x) for k, x in group.items() if k != "params"}
             found |= {f"{k} of the optimiser's group {i}": x for k, x in settings.items()}
+        divided = isinstance(self.optimizer, ShardedState)
+        found["the optimiser's state"] = "divided" if divided else "whole"
         for name in ("deterministic", "check_every", "batch_norm", "overlap", "broadcast"):
             found[f"data_parallel's {name}"] = f"{getattr(self, name)}"
         found |= dict.fromkeys(self.generators(), "a generator")
         return found
 
     def optimizer_state(self) -> list[Any]:
+        """What is to be the same in all ranks of it."""
+        if isinstance(self.optimizer, ShardedState):  # each has its part
+            return []
         state = self.optimizer.state
         return [x for p in self.optimizer.params if p in state for x in state[p]]
 
@@ -300,19 +305,6 @@ class DataParallel(Step):
 def put_buffer(model: Module, name: str, x: Any) -> None:
     """A buffer has new numbers, in place: others may hold it."""
     model.get_buffer(name)[...] = x
-
-
-def digest(arrays: list[Any]) -> bytes:
-    """8 bytes that say whether arrays and numbers are the same."""
-    found = hashlib.blake2b(digest_size=8)
-    for x in arrays:
-        found.update(np.ascontiguousarray(x).tobytes())
-    return found.digest()
-
-
-def digest_of(text: str) -> bytes:
-    """The same of words."""
-    return digest([np.frombuffer(text.encode(), np.uint8)])
 
 
 def data_parallel(

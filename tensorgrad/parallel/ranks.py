@@ -7,12 +7,13 @@ that ends by an error ends the job (`watch`), and one that ends otherwise is mis
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -152,6 +153,11 @@ class Ranks(Alone):
         self.wait(self.comm.Iallgather(x, found))
         return found
 
+    def gather_parts(self, x: Any, counts: Sequence[int], found: Any) -> Any:
+        """The bytes of all ranks, of which each has so many, one after the other in `found`."""
+        self.wait(self.comm.Iallgatherv(x, [found, counts]))
+        return found
+
     def share(self, x: Any, root: int = 0) -> Any:
         """The array of rank `root`: that of another rank is of the same shape and dtype."""
         found = np.array(x, order="C")
@@ -206,6 +212,19 @@ class Ranks(Alone):
         """ValueError in all ranks that names the first number that is not the same in each."""
         if odd := self.odd(digests):
             raise everywhere(ValueError(f"{where}, {odd}{way}"))
+
+
+def digest(arrays: list[Any]) -> bytes:
+    """8 bytes that say whether arrays and numbers are the same."""
+    found = hashlib.blake2b(digest_size=8)
+    for x in arrays:
+        found.update(np.ascontiguousarray(x).tobytes())
+    return found.digest()
+
+
+def digest_of(text: str) -> bytes:
+    """The same of words."""
+    return digest([np.frombuffer(text.encode(), np.uint8)])
 
 
 def part(n: int, rank: int, size: int) -> slice:

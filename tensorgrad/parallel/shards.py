@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.data.samplers import BatchSampler
-from tensorgrad.parallel.data import digest_of
-from tensorgrad.parallel.ranks import Ranks, everywhere, part, world
+from tensorgrad.parallel.ranks import Ranks, digest_of, everywhere, part, world
 from tensorgrad.train.batches import Counted, as_batches
 
 

@@ -137,8 +137,6 @@ class Checkpoint(Callback):
     of numbers, ImportError without safetensors (extra `io`).
     """
 
-    alone = True
-
     def __init__(
         self,
         path: PathLike,
@@ -150,7 +148,8 @@ class Checkpoint(Callback):
         self.monitor = None if monitor is None else Monitor(monitor, mode=mode)
 
     def on_start(self, run: Run) -> None:
-        check_writable(self.path)
+        if run.peers.rank == 0:
+            check_writable(self.path)
         bytes_of(run.state_dict())  # what could not be saved is found now, not after an epoch
         if self.monitor is not None:
             self.monitor.on_start(run)
@@ -160,7 +159,8 @@ class Checkpoint(Callback):
             self.write(run)
 
     def on_epoch(self, run: Run) -> None:
-        if self.monitor is None or self.monitor.best(run) == len(run.history) - 1:
+        best = self.monitor is None or self.monitor.best(run) == len(run.history) - 1
+        if run.peers.total(best and run.peers.rank == 0, at="a checkpoint")[0]:
             self.write(run)
 
     def on_end(self, run: Run) -> None:
@@ -168,8 +168,10 @@ class Checkpoint(Callback):
             self.write(run)
 
     def write(self, run: Run) -> None:
-        """Write the file now."""
-        save_checkpoint(run.state_dict(), self.path)
+        """Write the file now: the first of several processes does, which all come here."""
+        state = run.state_dict()  # they may have to put it together
+        if run.peers.rank == 0:
+            save_checkpoint(state, self.path)
 
 
 class Schedule(Callback):

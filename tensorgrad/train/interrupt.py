@@ -26,7 +26,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self
-        usual = {signal.SIGINT: signal.default_int_handler}
+        usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
         if self.always:
             usual[signal.SIGTERM] = signal.SIG_DFL
         for number, handler in usual.items():

@@ -42,11 +42,12 @@ def fit(
     epochs=2,
     freeze=False,
     path=None,
+    divide=lambda adam: adam,
     **settings,
 ):
     net = nn.Sequential(nn.Linear(5, width, rng=first), middle(), nn.Linear(width, 3, rng=2))
     net[2].bias.requires_grad = not freeze
-    adam = optim.Adam(net.parameters(), lr=lr)
+    adam = divide(optim.Adam(net.parameters(), lr=lr))
     loader = data.DataLoader(x, y, batch_size=8, shuffle=True, rng=seed)
     step = parallel.data_parallel(net, F.cross_entropy, adam, check_every=4, **settings)
     batches = parallel.Shards(loader) if batches is None else batches
@@ -105,6 +106,10 @@ refused(ValueError, f"a seed's, of rank {last} is not", seed=0 + wrong)
 refused(ValueError, rf"step 8, parameter layers.2.bias.* of rank {last} is not", spoil(0.5))
 nan = rf"epoch 1, batch 6: .* in rank {last}, parameter layers.2.bias is nan"
 refused(FloatingPointError, nan, spoil(np.nan))
+alone = "elsewhere: .* call the same"
+refused(RuntimeError, alone, lambda run: run.optimizer.state_dict(), divide=parallel.shard_state)
+whole = f"state is whole in rank {last}, and divided in rank 0"
+refused(ValueError, whole, divide=(lambda adam: adam) if wrong else parallel.shard_state)
 few = [(x[:2], y[:2]), (x[2:4], y[2:4])][: 2 - wrong]
 refused(RuntimeError, "others are elsewhere: do all have as many", batches=few)
 

@@ -1,6 +1,7 @@
 """Run by test_parallel.py under mpiexec: the steps of many processes are those of one."""
 
 import numpy as np
+import pytest
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim, parallel
@@ -150,6 +151,61 @@ first = nn.Linear(5, 3, rng=0).weight.data
 step = parallel.data_parallel(net, F.cross_entropy, optim.SGD(net.parameters(), lr=0.0))
 step(x, y)
 assert np.array_equal(net.weight.data, first)
+
+
+# The state of an optimiser, divided: the same bits, a part of the memory.
+kinds = [k for k in vars(optim).values() if isinstance(k, type) and issubclass(k, optim.Optimizer)]
+kinds = [k for k in kinds if k.entrywise and hasattr(k, "rule")]
+assert len(kinds) > 9
+
+
+def parameters():
+    draw = np.random.default_rng(5).normal
+    made = [draw(size=5).astype(np.float32), draw(), 1j * draw(size=(3, 3)), np.zeros((0, 2))]
+    return [tg.Value(x) for x in made] + [tg.Value(np.zeros(2), requires_grad=False)]
+
+
+def stepped(optimizer, n):
+    draw = np.random.default_rng(len(optimizer.state)).normal
+    for _ in range(n):
+        for p in optimizer.params[:-1]:
+            g = draw(size=p.shape) + (1j * draw(size=p.shape) if p.dtype.kind == "c" else 0)
+            p.grad = np.asarray(g).astype(p.dtype)[()]
+        optimizer.step()
+    state = [x for s in optimizer.state_dict()["state"].values() for x in s]
+    return [p.data for p in optimizer.params] + state
+
+
+for kind in kinds:
+    whole, divided = kind(parameters(), lr=0.1), parallel.shard_state(kind(parameters(), lr=0.1))
+    for _ in range(2):
+        expected, found = stepped(whole, 3), stepped(divided, 3)
+        for a, b in zip(expected, found, strict=True):
+            assert np.array_equal(a, b), kind
+            assert np.shape(a) == np.shape(b), kind
+            assert np.asarray(a).dtype == np.asarray(b).dtype, kind
+        most = max([np.size(x) for s in divided.state.values() for x in s], default=0)
+        assert most <= 10, "of 9 pairs 5 at most"
+        saved = whole.state_dict()  # goes on divided, as what was divided goes on whole
+        divided = parallel.shard_state(kind(parameters(), lr=0.1))
+        for p, q in zip(divided.params, whole.params):
+            p.data = q.data
+        divided.load_state_dict(saved)
+for name in ("Muon", "LBFGS"):
+    with pytest.raises(ValueError, match=f"{name} cannot be divided"):
+        parallel.shard_state(getattr(optim, name)(nn.Linear(2, 2, bias=False).parameters()))
+
+
+def divided(net, loss, optimizer):
+    clipping = tg.train.clipped(tg.train.penalised(max_norm=1.0), norm=0.1)
+    step = clipping(net, loss, parallel.shard_state(optimizer))
+    return parallel.data_parallel(step, check_every=2)
+
+
+clipped = tg.train.clipped(tg.train.penalised(max_norm=1.0), norm=0.1)
+p, _ = trained(F.cross_entropy, parallel.data_parallel(clipped), parallel.Shards(loader))
+q, _ = trained(F.cross_entropy, divided, parallel.Shards(loader))
+assert np.array_equal(p, q)
 
 
 # fit, with the history of one process.

@@ -1,5 +1,6 @@
 """Run by test_parallel.py: a training that writes a checkpoint after each step, and stops after so
-many; or goes on from it. Prints the parameters. After 0: never, in a long epoch."""
+many; or goes on from it. Prints the parameters. After 0: never, in a
+long epoch. `divided`: the state of the optimiser."""
 
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import tensorgrad as tg
 from tensorgrad import data, nn, optim, parallel
 
 
-def main(path: str, stop: int) -> None:
+def main(path: str, stop: int, divided: bool) -> None:
     rng = np.random.default_rng(0)
     n = 22 if stop else 400_000
     x, y = rng.normal(size=(n, 5)), rng.integers(0, 3, n)
@@ -18,6 +19,8 @@ def main(path: str, stop: int) -> None:
         nn.Linear(5, 8, rng=1, dtype=float), nn.Tanh(), nn.Linear(8, 3, rng=2, dtype=float)
     )
     adam = optim.Adam(net.parameters(), lr=0.05)
+    if divided:
+        adam = parallel.shard_state(adam)
 
     class Stop(tg.train.Callback):
         def on_step(self, run):
@@ -41,4 +44,4 @@ def main(path: str, stop: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), "divided" in sys.argv)
