@@ -210,14 +210,33 @@ def test_steps_that_draw_are_written_out() -> None:
     assert_near(tg.compile(walk)(np.random.default_rng(0), np.float64(0.0)), wanted)
 
 
-def test_what_a_step_keeps_beyond_itself_is_refused() -> None:
-    kept = tg.nn.BatchNorm1d(3)
+def test_steps_that_change_a_buffer_are_written_out() -> None:
+    ends, xs = [], RNG.normal(size=(4, 6, 3))
+    for wrap in (lambda f: f, tg.compile):
+        norm = tg.nn.BatchNorm1d(3, dtype=float)
 
-    def f(xs: Any) -> Any:
-        return tg.scan(lambda c, x: (c + np.sum(kept(x)), c), np.float64(0.0), xs)[0]
+        @wrap
+        def f(xs: Any, norm: Any = norm) -> Any:
+            norm.zero_grad()
+            last, _ = tg.scan(lambda c, x: (c * 0.5 + norm(x) ** 3, c), np.zeros((6, 3)), xs)
+            np.sum(last).backward()
+            return last, norm.weight.grad
 
-    with pytest.raises(TypeError, match="scan"):
-        tg.compile(f)(RNG.normal(size=(4, 6, 3)))
+        ends.append(([f(xs), f(xs + 1)], norm.state_dict()))
+    assert_near(ends[1], ends[0])
+
+
+def test_exactly_a_gradient_adds_in_the_order_of_the_steps() -> None:
+    def f(w: Any, h: Any, xs: Any) -> Any:
+        last, ys = tg.scan(lambda h, x: (np.tanh(w @ h + w @ x), np.sum(w) * h), h, xs)
+        return np.sum(last * ys) + np.sum(w * w)
+
+    compiled = tg.compile(tg.grad(f, argnums=(0, 1, 2)), exact=True)
+    for found, wanted in zip(compiled(W, H, XS), tg.grad(f, argnums=(0, 1, 2))(W, H, XS)):
+        assert found.tobytes() == wanted.tobytes()
+    forward = tg.compile(f, exact=True)
+    assert forward(W, H, XS) == f(W, H, XS)
+    assert "for t in range(5)" in forward.source
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -614,9 +614,14 @@ class Capture:
     """Runs a function once on tracers, in place of its state, and puts everything back."""
 
     def __init__(
-        self, reach: Reach, leaves: Sequence[Any], traced: Sequence[str], names: Sequence[str]
+        self,
+        reach: Reach,
+        leaves: Sequence[Any],
+        traced: Sequence[str],
+        names: Sequence[str],
+        program: Program,
     ) -> None:
-        self.program, self.reach = Program(), reach
+        self.program, self.reach = program, reach
         self.reads: list[Place] = []
         self.kept: list[tuple[Place, Any, Any]] = []  # place, what was there, what stands there
         self.given = list(leaves)
@@ -665,7 +670,7 @@ class Capture:
         """A tracer for each number of `x`."""
         if type(x) is tuple:
             made = [
-                Instruction(None, (), None, *outline(y), name)
+                Instruction(None, (), None, *outline(y), name, order=order_of(y))
                 for name, y in zip(self.names_of(place, x), x)
             ]
             self.program.inputs += made

@@ -16,6 +16,7 @@ import numpy as np
 
 from tensorgrad.compiler.capture import GONE, Argument, Attribute, Place, Rate, Reach, parts
 from tensorgrad.compiler.program import Instruction
+from tensorgrad.compiler.tracer import order_of
 
 OTHER = object()
 """What an entry answers where something is not as it was: nothing was changed."""
@@ -151,8 +152,9 @@ def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> Non
     lines.add(f"{', '.join(names)}, = t")
 
 
-def look(name: str, x: Any, i: Instruction, lines: Lines) -> None:
-    """See that what has this name is of the kind, dtype and shape that `x` was."""
+def look(name: str, x: Any, i: Instruction, lines: Lines, exact: bool) -> None:
+    """See that what has this name is of the kind, dtype and shape that `x` was, and if `exact` lies
+    in memory as it did."""
     kind = f"type({name}) is not {lines.name(type(x))}"
     if isinstance(i.dtype, type) or isinstance(x, np.number):  # the type says it all
         lines.refuse_unless([kind])
@@ -160,6 +162,8 @@ def look(name: str, x: Any, i: Instruction, lines: Lines) -> None:
         known = lines.name(x.dtype)
         dtype = f"{name}.dtype is not {known} and {name}.dtype != {known}"  # a pickled one
         lines.refuse_unless([kind, dtype, f"{name}.shape != {i.shape!r}"])
+        if exact and len(i.shape or ()) > 1:
+            lines.refuse_unless([f"{lines.name(order_of)}({name}) != {i.order!r}"])
 
 
 def entry_of(
@@ -171,6 +175,7 @@ def entry_of(
     writes: Sequence[Write],
     results: int,
     plain: bool,
+    exact: bool,
 ) -> Any:
     """`entry(leaves)`, which answers the results, or OTHER, or CARE.
 
@@ -191,7 +196,7 @@ def entry_of(
         read(place, type(x) is tuple, [name for name, _, _ in found], lines)
         if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
             for name, part, i in found:
-                look(name, part, i, lines)
+                look(name, part, i, lines, exact)
         if place.nonzero:
             lines.refuse_unless([f"not {name}" for name, _, _ in found])
         if place.is_rate and type(x) is float:  # which the optimiser itself refuses

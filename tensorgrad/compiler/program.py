@@ -76,7 +76,8 @@ class Program:
     is not the function's, which went on. While it is being written: `known`, what functions make;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
-    took to be finite, or None where that cannot be checked, in a loop.
+    took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is added
+    in the function's order; `loops`, whether a scan is one.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
@@ -89,6 +90,8 @@ class Program:
     known: dict[Any, Any] = field(default_factory=dict)
     nonzero: set[Instruction] = field(default_factory=set)
     hoped: list[Instruction] | None = field(default_factory=list)
+    exact: bool = False
+    loops: bool = True
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""

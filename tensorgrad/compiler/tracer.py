@@ -702,15 +702,19 @@ class Traced(Kind):
     ) -> Array:
         return write(function, args, params)
 
+    def in_order(self) -> bool:
+        program = writing.get()
+        return program is not None and program.exact
+
     def loop(
         self, step: Any, carry: list[Array], xs: list[Array], n: int, reverse: bool
     ) -> tuple[list[Array], list[Array]] | None:
         """The step is written into a program of its own, whose inputs are what it reads from
         around it, the carry and the entries of `xs`."""
         outer = writing.get()
-        if outer is None or not all(map(is_written, (*carry, *xs))):
+        if outer is None or not outer.loops or not all(map(is_written, (*carry, *xs))):
             return None
-        within = Program(known=outer.known, hoped=None)
+        within = Program(known=outer.known, hoped=None, exact=outer.exact)
         inputs = [
             Instruction(None, (), None, np.shape(x)[k:], np.dtype(x.dtype), name)
             for k, name, given in ((0, "carry", carry), (1, "x", xs))

@@ -82,6 +82,10 @@ class Kind:
         `ys`; None where it is not written down as one."""
         return None
 
+    def in_order(self) -> bool:
+        """Whether what is written down adds in the order of the function, to the last bit."""
+        return False
+
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
         if function in self.creators:

@@ -34,8 +34,9 @@ def scan(
     structure, shapes and dtypes at each step; `xs`: as many entries in each of its arrays, or None
     with `length` steps. `reverse`: the last entry first; its `y` is the last. Gradients of any
     order go back to `init`, `xs` and what `f` closes over. In a compiled function it is one loop,
-    and one for its gradient, which keeps the carries and computes the rest of a step again (unless
-    it is differentiated, or draws random numbers: then the steps are written out).
+    and one for its gradient, which keeps the carries and computes the rest of a step again. Where
+    that is differentiated, or a step draws random numbers or changes a buffer, the steps are
+    written out, and with `exact=True` where there is a gradient.
 
     ValueError where lengths differ, the carry changes its shape or `f` returns no pair; TypeError
     where it changes its structure or dtype.
@@ -126,6 +127,8 @@ class Loop:
         outs: list[Any] = [*last, *tables[:count]]
         leaves = [x.node for x in given if requires_grad(x)] if recorder.get() is not None else []
         nodes = [*dict.fromkeys((*leaves, *self.outer))]
+        if nodes and kind.in_order():  # a loop adds up what the steps of its gradient make
+            return None
         if nodes:
             floats = [k for k, y in enumerate(outs) if is_float(y)]
             datas = [x.data for x in nodes]
