@@ -437,7 +437,9 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     basic = at and is_basic(args[1])
     if not basic and (at or function is with_items) and chooses(args[1]):
         raise refused(BY_NUMBERS.format(function.__name__))
-    like: Any = function, *map(likeness, args), *kwargs, *map(likeness, kwargs.values())
+    inputs = instructions(tuple(args))
+    params = instructions(kwargs) if kwargs else {}
+    like: Any = function, *map(likeness, inputs), *params, *map(likeness, params.values())
     try:
         outcome = program.known.get(like)
     except TypeError:  # an argument that is not hashable
@@ -448,31 +450,29 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             program.known[like] = outcome
     if function in ABOUT:
         return outcome.answer
-    inputs = (args[0].instruction, args[1]) if basic else instructions(tuple(args))
-    params = instructions(kwargs) if kwargs else {}
     outer = recorder.get()
     scope = scope_of(outer) if outer else None
-    whole = None
-    if outcome.held is not None:
-        whole = Instruction(function, inputs, params, shape=None)
-        program.body.append(whole)
-    found = []
-    for n, (shape, dtype, order, shown) in enumerate(outcome.results):
-        if whole is None:
-            made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
-        else:
-            made = Instruction(
-                operator.getitem, (whole, n), {}, shape, dtype, scope=scope, order=order
-            )
+    if outcome.held is None:
+        ((shape, dtype, order, shown),) = outcome.results
+        made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
         program.body.append(made)
         tracer = Tracer(made)
-        found.append(tracer)
         if basic:
             tracer.is_part(*args)
         else:
             for position in shown:
                 tracer.akin(args[position])
-    return found[0] if outcome.held is None else outcome.held(found)
+        return tracer
+    whole = Instruction(function, inputs, params, shape=None)
+    program.body.append(whole)
+    found = []
+    for n, (shape, dtype, order, shown) in enumerate(outcome.results):
+        made = Instruction(operator.getitem, (whole, n), {}, shape, dtype, "", scope, order)
+        program.body.append(made)
+        found.append(Tracer(made))
+        for position in shown:
+            found[-1].akin(args[position])
+    return outcome.held(found)
 
 
 def instructions(x: Any) -> Any:
@@ -491,11 +491,10 @@ SIMPLE = frozenset({int, float, bool, str, type(None), type(...)})
 
 
 def likeness(x: Any) -> Any:
-    """What the outcome depends on of an argument, hashable."""
+    """What the outcome depends on of an argument of an instruction, hashable."""
     kind = type(x)
-    if kind is Tracer:
-        i = x.instruction
-        return i.shape, i.dtype, i.order
+    if kind is Instruction:
+        return x.shape, x.dtype, x.order
     if kind is slice:
         return kind, x.start, x.stop, x.step
     if kind is tuple or kind is list:

@@ -59,7 +59,7 @@ def factors(program: Program) -> Program:
             return changed(i, np.subtract, (y, x.args[0]), {})
         return i
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {*SCALES, np.add, np.subtract, np.negative})
 
 
 def factor(i: Instruction) -> tuple[Any, Any]:

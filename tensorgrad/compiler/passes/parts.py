@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,14 +45,30 @@ def parts(program: Program) -> Program:
         return i if found is None else reshaped(found, i.shape)
 
     search = Search()
-    return rewritten(program, rule)
+    return rewritten(program, rule, {operator.getitem})
 
 
 class Search:
-    """For what makes a part of an array. `targets`: the regions that writes go to, where known."""
+    """For what makes a part of an array. `places`: by write, the series that it is in, and the
+    number of it there."""
 
     def __init__(self) -> None:
-        self.targets: dict[Instruction, Region | None] = {}
+        self.places: dict[Instruction, tuple[Series, int]] = {}
+
+    def place(self, x: Any) -> tuple[Series, int]:
+        """Where a write is; those before it are found as well."""
+        new = []
+        while x not in self.places and is_write(x):
+            new.append(x)
+            x = x.args[0]
+        for write in reversed(new):
+            series, k = self.places.get(x, (None, 0))
+            if series is None or k + 1 < len(series.writes):
+                series = Series(x)
+            series.add(write)
+            self.places[write] = series, len(series.writes) - 1
+            x = write
+        return self.places[x]
 
     def part(self, x: Any, region: Region, depth: int = 0) -> Instruction | None:
         """What makes this region of `x`, in as many axes; None if `x` alone does."""
@@ -83,11 +100,15 @@ class Search:
         """The region of an array after writes: what one of them wrote, or several side by side."""
         pieces: list[tuple[Region, Instruction]] = []
         for _ in range(FAR):
-            if type(x) is not Instruction or x.function is not with_items or not x.shape:
+            if not is_write(x):
                 break
-            target = self.targets.get(x)
-            if target is None:
-                target = self.targets[x] = region_of(x.args[1], x.shape)
+            series, k = self.place(x)
+            if series.lengths:
+                x = series.last(k, region)
+                if not is_write(x):
+                    break
+                series, k = self.place(x)
+            target = series.targets[k]
             if target is None:
                 return None
             base, _, value = x.args
@@ -127,6 +148,55 @@ class Search:
                 return reshaped(self.part(y, inner, depth + 1) or cut(y, inner), lengths_of(region))
             at += n
         return None
+
+
+def is_write(x: Any) -> bool:
+    return type(x) is Instruction and x.function is with_items and bool(x.shape)
+
+
+class Series:
+    """Writes into an array, each into what the one before made, the first into `base`.
+
+    `targets`: the regions that they go to, None where that is not known; `lengths`: those of all,
+    if they lie in a grid, as what is made time by time does; `cells`: by the place in the grid, the
+    numbers of the writes there.
+    """
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        self.writes: list[Instruction] = []
+        self.targets: list[Region | None] = []
+        self.lengths: tuple[int, ...] = ()
+        self.cells: dict[Any, list[int]] = {}
+
+    def add(self, write: Any) -> None:
+        target = region_of(write.args[1], write.shape)
+        lengths = lengths_of(target) if target else ()
+        if not self.writes and 0 not in lengths:
+            self.lengths = lengths
+        if self.lengths:
+            cell = self.cell(target) if lengths == self.lengths else None
+            if cell is None:
+                self.lengths = ()
+            else:
+                self.cells.setdefault(cell, []).append(len(self.writes))
+        self.writes.append(write)
+        self.targets.append(target)
+
+    def cell(self, region: Any) -> tuple[int, ...] | None:
+        """The place in the grid of what is within one."""
+        place = tuple(a // n for (a, _), n in zip(region, self.lengths))
+        whole = all(b <= (k + 1) * n for (_, b), k, n in zip(region, place, self.lengths))
+        return place if whole else None
+
+    def last(self, k: int, region: Region) -> Any:
+        """The last write, up to the one of number `k`, that a region may meet, or the base."""
+        cell = self.cell(region)
+        if cell is None:
+            return self.writes[k]
+        numbers = self.cells.get(cell, [])
+        before = bisect_right(numbers, k)
+        return self.writes[numbers[before - 1]] if before else self.base
 
 
 def before_view(x: Instruction, region: Region) -> Region | None:
@@ -275,4 +345,4 @@ def sums_with_nothing(program: Program) -> Program:
                 return x
         return i
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {np.add})

@@ -92,7 +92,7 @@ def accumulation(program: Program) -> Program:
             return changed(i, plus_product, (*args, beta) if beta is not None else args, turned)
         return i
 
-    program = rewritten(program, rule)
+    program = rewritten(program, rule, {np.add, np.subtract})
     program.checks, program.factors = [*checks], [*factors]
     return program
 
@@ -215,4 +215,4 @@ def dots(program: Program) -> Program:
         plain = i.function is np.matmul and not i.kwargs and not i.order and is_matrix(i)
         return changed(i, np.dot, i.args, {}) if plain and all(map(is_matrix, i.args)) else i
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {np.matmul})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,35 @@ import numpy as np
 from tensorgrad.compiler.program import Instruction, Program, replaced
 
 
-def rewritten(program: Program, rule: Callable[[Instruction], Any]) -> Program:
+def rewritten(
+    program: Program,
+    rule: Callable[[Instruction], Any],
+    functions: Collection[Any] | None = None,
+) -> Program:
     """The program with what `rule` makes of each instruction: itself, a new one (of others that may
-    be new too), one from before, or a constant.
+    be new too), one from before, or a constant. `functions`: the rule is asked about calls of these
+    alone.
 
     An instruction becomes what is new, so that others, which go on naming it, stay as they are: the
     program that was given is used up.
     """
+    if functions is not None and not any(i.function in functions for i in program.body):
+        return program
     made: dict[Instruction, Any] = {}
+    fresh = made.keys().isdisjoint
     body = dict.fromkeys(program.inputs)
     for i in program.body:
-        if made and not made.keys().isdisjoint(i.operands):
+        if made and not fresh(i.operands):
             i.call(i.function, replaced(i.args, made), replaced(i.kwargs, made))
-        new = rule(i)
-        if new is not i:
-            if not isinstance(new, Instruction) or new in body:
-                made[i] = new
-                continue
-            add(new.operands, body)
-            i.become(new)
-            made[new] = i
+        if functions is None or i.function in functions:
+            new = rule(i)
+            if new is not i:
+                if not isinstance(new, Instruction) or new in body:
+                    made[i] = new
+                    continue
+                add(new.operands, body)
+                i.become(new)
+                made[new] = i
         body[i] = None
     return program.with_body([*body][len(program.inputs) :], made)
 

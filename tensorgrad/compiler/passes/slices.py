@@ -47,7 +47,7 @@ def sums_of_slices(program: Program) -> Program:
             terms[rows] = x if y is None else Instruction(np.add, both, None, x.shape, x.dtype)
         return changed(i, sum_of_slices, (i.shape, (*terms,), (*terms.values(),)), {})
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {np.add})
 
 
 def zero(x: Any, like: Instruction) -> bool:

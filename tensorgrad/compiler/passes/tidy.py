@@ -27,6 +27,7 @@ SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
 POWERS = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
 """What NumPy calls for an array to one of these."""
+OPERATORS = frozenset({*UFUNCS, operator.pow, np.reciprocal})
 QUICK = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -44,7 +45,7 @@ def ufuncs(program: Program) -> Program:
             return changed(i, np.divide, (np.array(1, i.dtype), i.args[0]), {})  # half the time
         return i
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, OPERATORS)
 
 
 REDUCTIONS = {
@@ -129,7 +130,7 @@ def reductions(program: Program) -> Program:
             return i
         return changed(i, reduce, i.args, {"axis": None, **i.kwargs})
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {np.mean, *REDUCTIONS})
 
 
 def mean(i: Instruction) -> Instruction:
@@ -177,7 +178,7 @@ def numbers(program: Program) -> Program:
         same = args[0] is i.args[0] and args[1] is i.args[1]
         return i if same else changed(i, i.function, tuple(args), i.kwargs)
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, ALIKE)
 
 
 def even(x: Any, i: Instruction) -> Any:
@@ -240,7 +241,7 @@ def masks(program: Program) -> Program:
             return changed(i, np.greater, (positive[x], *i.args[1:]), i.kwargs)
         return i
 
-    return rewritten(program, rule)
+    return rewritten(program, rule, {np.maximum, np.greater})
 
 
 def is_zero(x: Any) -> bool:
