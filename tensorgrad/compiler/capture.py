@@ -92,6 +92,13 @@ class Place:
     def write(self, x: Any, leaves: Sequence[Any]) -> None:
         self.holder[self.key] = x
 
+    def there(self, leaves: Sequence[Any]) -> bool:
+        """Whether something is there."""
+        try:
+            return self.read(leaves) is not None
+        except LookupError:
+            return False
+
 
 class Rate(Place):
     """A learning rate, which the optimiser takes as a number of Python's: a float64 of NumPy's

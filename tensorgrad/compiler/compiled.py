@@ -10,6 +10,7 @@ import types
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from enum import Enum
 from functools import cache, partial, update_wrapper
 from threading import RLock
@@ -29,7 +30,7 @@ from tensorgrad.compiler.capture import (
     parts,
     sample,
 )
-from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of
+from tensorgrad.compiler.entry import CARE, OTHER, Whole, Write, entry_of
 from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
@@ -170,17 +171,56 @@ class Version:
         if leaves_loops(program):
             raise Escaped
         self.written = program.kept() if len(program.body) <= LONG else None
-        before = shown_by(program), [*map(is_spread, program.outputs)]
-        program = simplified(program, passes)
-        self.program = apart(program, self.results, *before)
-        self.code = code_of(self.program, self.replaced(), results=self.results)
-        self.plain = recorder.get() is record and plan.plain()
-        self.free = [self.entry()]
-        self.runs, self.first = 0, False
+        self.program, self.passes, self.eager = program, passes, recorder.get() is record
+        self.nbytes = 0
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
         self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
-        checked = self.program.body if self.program.guards else ()
+        checked = program.body if program.guards else ()
         self.draws = {i.args[0] for i in checked if i.function is draw}
+        read = {place.identity: len(parts(x)) for place, x in self.reads}
+        self.new = [place for place, n, *_ in self.writes if read.get(place.identity) != n]
+        self.plain, self.pending = False, bool(self.new)
+        if not self.pending:
+            self.finish()
+
+    def finish(self) -> None:
+        """Make code of the program."""
+        before = shown_by(self.program), [*map(is_spread, self.program.outputs)]
+        self.program = apart(simplified(self.program, self.passes), self.results, *before)
+        self.code = code_of(self.program, self.replaced(), results=self.results)
+        self.nbytes = self.code.nbytes
+        self.plain = self.eager and self.plan.plain()
+        self.free = [self.entry()]
+        self.pending = False
+
+    def once(self, leaves: Sequence[Any]) -> Any:
+        """What the function answers, of the program as it was just written, line by line: one that
+        makes state, such as gradients or an optimiser's, may never run again."""
+        program, n = self.program, self.results
+        program = replace(program, body=[*program.body], outputs=[*program.outputs])
+        shown = shown_by(program), [*map(is_spread, program.outputs)]
+        program = apart(program, n, *shown)
+        generators = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
+        given = [x for place, _ in self.reads for x in parts(place.read(leaves))]
+        with np.errstate(all="ignore"):
+            outs = program.run(given, lambda x: bool(np.isfinite(x).all()))
+        if outs is None:
+            for rng, state in generators:
+                rng.bit_generator.state = state
+            return CARE
+        with Whole():
+            for place, count, several, inside in self.writes:
+                x = tuple(outs[n : n + count]) if several else outs[n]
+                if not inside:
+                    place.write(x, leaves)
+                elif (old := place.read(leaves)) is not x:
+                    old[...] = x
+                n += count
+        return self.answer(outs[: self.results], leaves)
+
+    def is_over(self, leaves: Sequence[Any]) -> bool:
+        """Whether state that it makes is there."""
+        return any(place.there(leaves) for place in self.new)
 
     def replaced(self) -> dict[Instruction, Instruction]:
         """For outputs that are written where an input was read: that input."""
@@ -238,7 +278,10 @@ class Version:
                 rng.bit_generator.state = state
         if outs is OTHER or outs is CARE:
             return outs
-        self.runs += 1
+        return self.answer(outs, leaves)
+
+    def answer(self, outs: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        """What the function returns, of the arrays of it."""
         nodes = self.nodes
         if self.given:
             given = (leaves[i].node for i in self.given)
@@ -452,6 +495,7 @@ class Compiled:
         found = self.tried(versions, leaves)
         if found is OTHER:
             with TRACING:  # the state of others is in use
+                self.complete(versions, leaves)
                 found = self.tried(versions, leaves)
                 if found is OTHER:
                     plan = Plan(structure, kinds, roots, settled, static)
@@ -461,7 +505,8 @@ class Compiled:
                     self.versions[key] = self.versions.pop(key, versions)  # the last one to go
                     self.forget()
                     self.warn(why)
-                    found = self.last.run(leaves)
+                    run = self.last.once if self.last.pending else self.last.run
+                    found = run(leaves)
         # What nobody asks for must add 0, however singular it is: the engine sees to that.
         return self.f(*args, **kwargs) if found is CARE or found is OTHER else found
 
@@ -496,16 +541,12 @@ class Compiled:
     @staticmethod
     def keep(new: Version, versions: list[Version]) -> None:
         """Put it before the others, as many as there may be. The first step makes gradients and an
-        optimiser's state, so the next is another program: the first, which ran once, goes then."""
-        new.first = not versions
-        if len(versions) == 1 and versions[0].first and versions[0].runs == 1:
-            versions.clear()
-        versions.insert(0, new)
-        del versions[MANY:]
+        optimiser's state, so the next is another program, and the first one goes."""
+        versions[:] = [new, *(v for v in versions if not v.pending)][:MANY]
 
     def forget(self) -> None:
         """The programs that came first, beyond what is kept."""
-        held = {key: sum(v.code.nbytes for v in xs) for key, xs in [*self.versions.items()]}
+        held = {key: sum(v.nbytes for v in xs) for key, xs in [*self.versions.items()]}
         total, left = sum(held.values()), len(held)
         for key, n in held.items():
             if left <= SIGNATURES and (total <= HELD or left == 1):
@@ -513,10 +554,17 @@ class Compiled:
             del self.versions[key]
             total, left = total - n, left - 1
 
+    @staticmethod
+    def complete(versions: list[Version], leaves: Sequence[Any]) -> None:
+        """Make code of what was put off and is asked for again."""
+        for version in versions:
+            if version.pending and not version.is_over(leaves):
+                version.finish()
+
     def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
         """What the first program answers for which all is as it was. The one that ran last is
         asked first."""
-        for version in versions:
+        for version in [v for v in versions if not v.pending]:
             found = version.run(leaves)
             if found is not OTHER:
                 self.last = version
@@ -536,12 +584,19 @@ class Compiled:
                 stacklevel=3,
             )
 
+    def ran(self) -> Version:
+        """The program of the call before, with its code. ValueError where there is none."""
+        if self.last is None:
+            raise ValueError("nothing was compiled yet: call the function once")
+        with TRACING:
+            if self.last.pending:
+                self.last.finish()
+        return self.last
+
     @property
     def source(self) -> str:
         """The NumPy code of the call before."""
-        if self.last is None:
-            raise ValueError("nothing was compiled yet: call the function once")
-        return self.last.code.source
+        return self.ran().code.source
 
     def stages(self) -> dict[str, str]:
         """The code of the call before as it was written down, after each pass, and with buffers.
@@ -549,11 +604,10 @@ class Compiled:
         ValueError where nothing was compiled yet, or more than 20,000 operations, which are not
         kept.
         """
-        if self.last is None:
-            raise ValueError("nothing was compiled yet: call the function once")
-        if self.last.written is None:
+        last = self.ran()
+        if last.written is None:
             raise ValueError(f"more than {LONG:,} operations are not kept as they were written")
-        found, program = {}, self.last.written()
+        found, program = {}, last.written()
         found["as written"] = code_of(program, {}, buffers=False).source
         for run in self.passes:
             program = run(program)
@@ -573,9 +627,7 @@ class Compiled:
         >>> step.report().flops  # 3·3·3 products and sums, 9 more sums, 1 square
         64
         """
-        if self.last is None:
-            raise ValueError("nothing was compiled yet: call the function once")
-        return report(self.last)
+        return report(self.ran())
 
     def graph(self, **options: Any) -> Any:
         """The program of the call before as a picture, by `tg.viz.graph(step, **options)`."""
@@ -588,9 +640,7 @@ class Compiled:
         `step(x, y)`, with the arguments that are arrays, and `state`, a dict that it reads and
         writes. ValueError where nothing was compiled yet, or a program calls what is not NumPy's.
         """
-        if self.last is None:
-            raise ValueError("nothing was compiled yet: call the function once")
-        save(self.last, path)
+        save(self.ran(), path)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the programs: a copy, or another process, traces its own."""

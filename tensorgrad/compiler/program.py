@@ -130,6 +130,21 @@ class Program:
                 leads.update(i.operands)
         self.checks += [x for x in dict.fromkeys(self.hoped or ()) if x not in leads]
 
+    def run(self, given: Sequence[Any], holds: Function = bool) -> list[Any] | None:
+        """What it puts out of these inputs, one operation after the other; None where what is to be
+        finite does not hold. What nobody needs any more is let go."""
+        made: dict[Instruction, Any] = dict(zip(self.inputs, given))
+        last: dict[Instruction, Any] = {x: i for i in self.body for x in i.operands}
+        last.update(dict.fromkeys((*found_in(self.outputs), *self.guards)))
+        for i in self.body:
+            made[i] = i.function(*replaced(i.args, made), **replaced(i.kwargs, made))
+            for x in i.operands:
+                if last[x] is i:
+                    made.pop(x, None)
+        if not all(holds(made[x]) for x in self.guards):
+            return None
+        return [replaced(x, made) for x in self.outputs]
+
     @property
     def guards(self) -> tuple[Instruction, ...]:
         """What is looked at before anything is written."""
@@ -152,12 +167,8 @@ class Fused:
         self.run: Function | None = None
 
     def __call__(self, *args: Any) -> Any:
-        made: dict[Instruction, Any] = dict(zip(self.program.inputs, args))
-        for i in self.program.body:
-            args, kwargs = replaced((i.args, i.kwargs), made)
-            made[i] = i.function(*args, **kwargs)
-        outs = tuple(replaced(x, made) for x in self.program.outputs)
-        return outs if len(outs) > 1 else outs[0]
+        outs = self.program.run(args) or []
+        return tuple(outs) if len(outs) > 1 else outs[0]
 
 
 class Loop:

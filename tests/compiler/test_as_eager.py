@@ -748,13 +748,52 @@ def test_the_program_of_the_first_step_is_not_kept_and_those_of_modes_are() -> N
         adam.step()
 
     step(X)
+    assert step.last.pending  # no code is made of it
     step(X)
+    assert not step.last.pending
     assert [len(versions) for versions in step.versions.values()] == [1]
     for mode in (norm.eval, norm.train) * 3:
         mode()
         step(X)
     assert [len(versions) for versions in step.versions.values()] == [2]
     assert step.compiled == 3
+
+
+def test_a_program_that_makes_state_at_each_call_is_compiled_when_it_runs_again() -> None:
+    w = Value(np.ones(3))
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        loss = np.sum((x @ w) ** 2)
+        loss.backward()
+        return loss
+
+    for k in range(4):
+        w.grad = None
+        loss = step(k * X)
+        assert_same(loss.data, np.sum((k * X @ w.data) ** 2))
+        np.testing.assert_allclose(w.grad, 2 * k * k * X.T @ (X @ w.data))
+        assert loss.op.name == "compiled"
+    assert step.compiled == 1
+    assert "dot" in step.source
+
+
+def test_a_first_step_that_is_not_finite_changes_nothing_and_is_made_with_care() -> None:
+    w, rng = Value(np.ones(3)), np.random.default_rng(0)
+    adam = tg.optim.Adam([w])
+
+    @tg.compile
+    def step(x: Any, rng: Any) -> None:
+        adam.zero_grad()
+        np.sum(np.where(x > 0, np.sqrt(x * w), 0) * rng.random(3)).backward()
+        adam.step()
+
+    step(np.array([1.0, 0.0, 4.0]), rng)
+    assert np.isfinite(w.grad).all()
+    assert w.grad[1] == 0
+    other = np.random.default_rng(0)
+    other.random(3)
+    assert rng.random() == other.random()
 
 
 def test_a_long_program_is_not_kept_as_it_was_written(monkeypatch: Any) -> None:

@@ -62,9 +62,8 @@ def program_graph(
     True
     """
     check_rankdir(rankdir)
-    if step.last is None:
-        raise ValueError("nothing was compiled yet: call the function once")
-    program, over = step.last.program, step.last.replaced()
+    last = step.ran()
+    program, over = last.program, last.replaced()
     shown = [i for i in program.body if takes(i) or not (shares(i) or is_part(i))]
     groups = grouped(shown, folded=len(shown) > max_nodes)
     state = {i for i in program.inputs if i in {*over.values()}}
