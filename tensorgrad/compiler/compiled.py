@@ -531,7 +531,7 @@ class Compiled:
     def written(
         self, leaves: Sequence[Any], plan: Plan, moving: Collection[tuple[int, Any]] = ()
     ) -> Version:
-        """A new program, in which a scan is a loop if its steps make nothing but what they return."""
+        """A new program: a scan is a loop in it if its steps make only what they return."""
         given = self.f, leaves, plan, self.passes, moving, self.exact
         try:
             return Version(*given)
