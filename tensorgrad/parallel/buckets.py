@@ -13,7 +13,7 @@ from tensorgrad.engine.backprop import Sweep
 from tensorgrad.engine.care import finite
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.rules import Reading
-from tensorgrad.parallel.ranks import Ranks
+from tensorgrad.parallel.ranks import Ranks, in_order
 
 LARGE = 1 << 20  # bytes of a bucket: a message that takes a millisecond, mostly for its bytes
 
@@ -29,18 +29,22 @@ class Bucket:
         self.end = ends[-1]
         self.array = np.zeros(self.end + len(nodes), dtype)
 
-    def put(self, i: int, g: Any) -> None:
+    def put(self, i: int, g: Any, scale: float = 1.0) -> None:
         """The gradient of the node of number `i`, None if it has none."""
         self.array[self.end + i] = g is not None
-        self.array[self.places[i]] = 0 if g is None else np.reshape(g, -1)
+        if g is not None and not is_numpy(g):
+            raise TypeError(f"many processes add up NumPy's gradients, not {type(g).__name__}")
+        if scale == 1:
+            self.array[self.places[i]] = 0 if g is None else np.reshape(g, -1)
+        else:
+            np.multiply(
+                0 if g is None else np.reshape(g, -1), scale, out=self.array[self.places[i]]
+            )
 
-    def fill(self) -> None:
+    def fill(self, scale: float = 1.0) -> None:
         """The gradients that the nodes have."""
         for i, node in enumerate(self.nodes):
-            g = None if node.grad is None else data_of(node.grad)
-            if g is not None and not is_numpy(g):
-                raise TypeError(f"many processes add up NumPy's gradients, not {type(g).__name__}")
-            self.put(i, g)
+            self.put(i, data_of(node.grad), scale)
 
     def hand_out(self, total: Any) -> None:
         """The sums, to the nodes."""
@@ -64,10 +68,12 @@ def buckets_of(nodes: Sequence[Node]) -> list[Bucket]:
     return [Bucket(room, dtype) for room, dtype in zip(rooms, dtypes)]
 
 
-def add_up(buckets: Sequence[Bucket], ranks: Ranks, deterministic: bool) -> None:
-    """Give each node the sum of its gradients in all ranks."""
+def add_up(
+    buckets: Sequence[Bucket], ranks: Ranks, deterministic: bool, scale: float = 1.0
+) -> None:
+    """Give each node the sum of its gradients, times `scale`, in all ranks."""
     for bucket in buckets:
-        bucket.fill()
+        bucket.fill(scale)
         add = ranks.sum_in_order if deterministic else ranks.sum
         bucket.hand_out(add(bucket.array))
 
@@ -76,13 +82,14 @@ class Underway(Reading):
     """Sends each bucket when its gradients are complete, and the sweep goes on meanwhile.
 
     All ranks send the buckets in their order. A sweep that a rank has to make again, with care,
-    makes numbers of that sent which are not finite, in all ranks: then all add up anew.
+    makes numbers of that sent which are not finite, in all ranks: then all add up anew. To what the
+    sweep completes is added what the parameter has, of batches before.
     """
 
     reads = False
 
-    def __init__(self, buckets: Sequence[Bucket], ranks: Ranks) -> None:
-        self.buckets, self.ranks = buckets, ranks
+    def __init__(self, buckets: Sequence[Bucket], ranks: Ranks, deterministic: bool) -> None:
+        self.buckets, self.ranks, self.deterministic = buckets, ranks, deterministic
         self.places = {x: (b, i) for b in buckets for i, x in enumerate(b.nodes)}
         self.left = {b: {*b.nodes} for b in buckets}
         self.sent: list[tuple[Bucket, Any, Any]] = []
@@ -93,7 +100,7 @@ class Underway(Reading):
         if self.careful or node not in self.places:
             return
         bucket, i = self.places[node]
-        bucket.put(i, data_of(g))
+        bucket.put(i, data_of(g) if node.grad is None else data_of(node.grad) + data_of(g))
         self.left[bucket].discard(node)
         for _, request, _ in self.sent:
             request.Test()  # which moves it on
@@ -103,15 +110,20 @@ class Underway(Reading):
     def send(self) -> None:
         """The next bucket."""
         bucket = self.buckets[len(self.sent)]
-        total = np.empty_like(bucket.array)
-        self.sent.append((bucket, self.ranks.comm.Iallreduce(bucket.array, total), total))
+        if self.deterministic:
+            total = np.empty((self.ranks.size, bucket.array.size), bucket.array.dtype)
+            request = self.ranks.comm.Iallgather(bucket.array, total)
+        else:
+            total = np.empty_like(bucket.array)
+            request = self.ranks.comm.Iallreduce(bucket.array, total)
+        self.sent.append((bucket, request, total))
 
     def finish(self) -> bool:
         """Send the rest, and hand out the sums; False, in all ranks, where they are none."""
         while len(self.sent) < len(self.buckets):
             bucket = self.buckets[len(self.sent)]
             for node in self.left[bucket]:
-                bucket.put(self.places[node][1], None)  # the sweep has not come by
+                bucket.put(self.places[node][1], data_of(node.grad))  # the sweep has not come by
             if self.careful:
                 bucket.array[0] = np.nan
             self.send()
@@ -120,5 +132,5 @@ class Underway(Reading):
         if not all(finite(total) for _, _, total in self.sent):
             return False
         for bucket, _, total in self.sent:
-            bucket.hand_out(total)
+            bucket.hand_out(in_order(total) if self.deterministic else total)
         return True

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.compiler import compile
+from tensorgrad.compiler.capture import SEVERED
+from tensorgrad.compiler.tracer import writing
 from tensorgrad.engine.arrays import is_numpy
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
@@ -44,6 +47,7 @@ class DataParallel(Step):
     batch_norm = False
     overlap = True
     broadcast: bool | None = None
+    compile: bool | str = False
 
     def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
         super().__init__(model, loss, optimizer)
@@ -51,17 +55,26 @@ class DataParallel(Step):
 
     def begin(self, ranks: Ranks | None) -> None:
         """Before the first step."""
+        self.plain = dict(self.__dict__)  # of the step that this was made of
         self.peers = ranks or world()
         self.taken, self.seen = 0, False
         self.weight = 0.0  # of this rank's part of the batch
         self.own: Any = None  # the part's loss
+        self.found = ""  # where this rank found the first NaN or Inf
+        self.programs: tuple[Any, Any] | None = None  # the gradients', and the update's
         self.swept = False
         self.nodes: list[Node] = []
         self.buckets: list[Bucket] = []
 
     def _take(self, loss_of: Callable[[bool], Any]) -> Any:
         if self.peers.size == 1:
-            return super()._take(loss_of)
+            loss = super()._take(loss_of)
+            return loss.value() if isinstance(loss, Pending) else loss
+        if writing.get() is not None:
+            raise TypeError(
+                "many processes meet within a step, which is no single program: "
+                "data_parallel(step, compile=True), not tg.compile(step)"
+            )
         if not self.taken:
             self.start()
         elif self.taken % self.check_every == 0:
@@ -70,7 +83,7 @@ class DataParallel(Step):
         self.taken += 1
         for name, x in self.model.named_buffers():  # statistics of batches: rank 0's are kept
             put_buffer(self.model, name, self.peers.share(x))
-        return loss
+        return loss.value() if isinstance(loss, Pending) else loss
 
     # The start.
 
@@ -148,7 +161,8 @@ class DataParallel(Step):
             found |= {f"{k} of the optimiser's group {i}": x for k, x in settings.items()}
         divided = isinstance(self.optimizer, ShardedState)
         found["the optimiser's state"] = "divided" if divided else "whole"
-        for name in ("deterministic", "check_every", "batch_norm", "overlap", "broadcast"):
+        names = ("deterministic", "check_every", "batch_norm", "overlap", "broadcast", "compile")
+        for name in names:
             found[f"data_parallel's {name}"] = f"{getattr(self, name)}"
         found |= dict.fromkeys(self.generators(), "a generator")
         return found
@@ -180,8 +194,10 @@ class DataParallel(Step):
 
     # The step.
 
-    def once(self, again: bool) -> Callable[..., Value]:
+    def once(self, again: bool) -> Callable[..., Any]:
         forward = super().once(again)
+        if self.compile and not again and writing.get() is None:
+            return self.pending
         return forward if self.peers.size == 1 else lambda *batch: self.weighed(forward, batch)
 
     def weighed(self, forward: Callable[..., Value], batch: tuple[Any, ...]) -> Value:
@@ -191,29 +207,73 @@ class DataParallel(Step):
         if not rows(batch[-1]) and not self.batch_norm:
             self.weight = 0.0
             return Value(0.0)
-        heard: list[Any] = []
-        hearing = divisors.set(heard)
         adding = adders.set(partial(allreduce, ranks=self.peers) if self.batch_norm else None)
         try:
             if not rows(batch[-1]):  # the others wait for its sums, which are 0
                 self.weight = 0.0
                 return np.sum(self.model(*batch[:-1]))  # type: ignore[no-any-return]
-            loss = forward(*batch)
+            loss, heard = hearing(forward, batch)
         finally:
-            divisors.reset(hearing)
             adders.reset(adding)
+        self.weight = self.weight_of(batch, heard)
+        return loss
+
+    def weight_of(self, batch: tuple[Any, ...], heard: list[Any]) -> float:
+        """By what the loss of a part divides."""
         if self.weigh is not None:
-            self.weight = float(self.weigh(*batch))
-        elif heard:
-            found = {float(data_of(n)) for n in heard}
-            if len(found) > 1:
-                raise ValueError(
-                    "the loss is made of means by several sums of weights: data_parallel(..., "
-                    "weight=f), f(*batch), says what a part weighs in its batch"
+            return float(self.weigh(*batch))
+        if not heard:
+            return float(np.size(data_of(batch[-1])))
+        found = {*map(float, heard)}
+        if len(found) > 1:
+            raise ValueError(
+                "the loss is made of means by several sums of weights: data_parallel(..., "
+                "weight=f), f(*batch), says what a part weighs in its batch"
+            )
+        return found.pop()
+
+    # Compiled: the gradients of the part are one program, the update another, and between them the
+    # ranks meet.
+
+    def pending(self, *batch: Any) -> Pending:
+        """What `sweep` computes, loss and gradients at once."""
+        if not self.seen and self.peers.size > 1:
+            self.look(batch)
+        return Pending(batch)
+
+    def compiled(self) -> tuple[Any, Any]:
+        """The two programs. They are not to depend on what a step keeps of itself here, which is
+        another each time: so they are of a copy of the step that this was made of."""
+        if self.programs is None:
+            if self.batch_norm:
+                raise everywhere(
+                    ValueError("compile=True with batch_norm=True: choose one of them")
                 )
-            self.weight = found.pop()
-        else:
-            self.weight = float(np.size(data_of(batch[-1])))
+            backend: Any = "numpy" if self.compile is True else self.compile
+            inner: Any = object.__new__(type(self))
+            optimizer = self.optimizer
+
+            def gradients(*batch: Any) -> Any:
+                loss, heard = hearing(inner.forward, batch)
+                optimizer.zero_grad()
+                loss.backward()
+                return loss, heard
+
+            usual = type(optimizer).step is Optimizer.step
+            self.inner = inner
+            self.programs = (
+                compile(gradients, backend=backend),
+                compile(optimizer.step, backend=backend) if usual else None,
+            )
+        self.inner.__dict__.update((k, self.__dict__[k]) for k in self.plain)
+        return self.programs
+
+    def descend(self, evaluate: Callable[[], Value]) -> Any:
+        update = self.compiled()[1] if self.compile and writing.get() is None else None
+        if update is None:
+            return super().descend(evaluate)
+        loss = evaluate()
+        update()
         return loss
 
     def look(self, batch: tuple[Any, ...]) -> None:
@@ -240,33 +300,50 @@ class DataParallel(Step):
 
     def sweep(self, loss: Any) -> None:
         """This rank's sweep, and the sum of all ranks' gradients, and losses."""
-        if self.peers.size == 1:
+        if self.peers.size == 1 and not isinstance(loss, Pending):
             super().sweep(loss)
             self.swept = False  # nothing that others would have to be told
             return
-        total: float
-        if isinstance(loss, Accumulated):
-            super().sweep(loss)  # has the shares
-            self.add_up()
-            (total,) = self.peers.total(loss.data, at="the losses of accumulated batches")
-            loss.data = np.float64(total)
-            self.swept = True
-            return
-        value = self.weight * loss.item() if self.weight else 0.0
-        weight, total = self.peers.total(self.weight, value, at="a loss")
-        if not weight > 0:
-            raise everywhere(ValueError("a batch of which no target counts, in any rank"))
         self.sort()
-        underway = Underway(self.buckets, self.peers)
-        hopes = self.overlap and len(self.buckets) > 1
-        with observing(underway) if hopes else nullcontext():
-            if self.weight or self.batch_norm:
-                loss.backward(loss.dtype.type(self.weight / weight))
+        hopes = self.overlap and len(self.buckets) > 1 and not isinstance(loss, Pending)
+        underway = Underway(self.buckets, self.peers, self.deterministic)
+        around = partial(observing, underway) if hopes else nullcontext
+        scale = total = 1.0
+        if isinstance(loss, Accumulated):
+            loss.last = around
+            super().sweep(loss)  # has the shares
+        else:
+            if isinstance(loss, Pending):
+                self.run(loss)
+            value = self.weight * loss.item() if self.weight else 0.0
+            weight, total = self.peers.total(self.weight, value, at="a loss")
+            if not weight > 0:
+                raise everywhere(ValueError("a batch of which no target counts, in any rank"))
+            total, scale = total / weight, self.weight / weight
+            if not isinstance(loss, Pending) and (self.weight or self.batch_norm):
+                with around():
+                    loss.backward(loss.dtype.type(scale))
+                scale = 1.0
         if not (hopes and underway.finish()):
             self.overlap = self.overlap and not hopes  # what needed care once will need it again
-            self.add_up()
-        self.own, loss.node.data = loss.node.data, loss.dtype.type(total / weight)
+            self.add_up(scale)
+        if isinstance(loss, Accumulated):
+            (total,) = self.peers.total(loss.data, at="the losses of accumulated batches")
+            loss.data = np.float64(total)
+        elif isinstance(loss, Pending):
+            self.own, loss.data = loss.data, loss.data.dtype.type(total)
+        else:
+            self.own, loss.node.data = loss.node.data, loss.dtype.type(total)
         self.swept = True
+
+    def run(self, loss: Pending) -> None:
+        """The program of the gradients, where there are examples."""
+        self.weight = 0.0
+        if rows(loss.batch[-1]):
+            found, heard = self.compiled()[0](*loss.batch)
+            loss.data, self.weight = found.data, self.weight_of(loss.batch, heard)
+            if found.node.op is not SEVERED:  # the function itself ran, with a graph to look into
+                loss.node = found.node
 
     def sort(self) -> None:
         """The parameters that learn, into buckets."""
@@ -274,21 +351,24 @@ class DataParallel(Step):
         if nodes != self.nodes:  # some were frozen, it may be
             self.nodes, self.buckets = nodes, buckets_of(nodes)
 
-    def add_up(self) -> None:
-        self.sort()
-        add_up(self.buckets, self.peers, self.deterministic)
+    def add_up(self, scale: float) -> None:
+        if self.peers.size > 1:
+            add_up(self.buckets, self.peers, self.deterministic, scale)
 
     def check(self, loss: Any) -> None:
         """As of any step. The loss and the gradients are all ranks', and so is the error, which
         says what the first rank has found that made a NaN or Inf."""
-        if not self.swept:
-            return super().check(loss)
+        if not self.swept:  # one of several batches: the others are told after the last
+            if self.peers.size == 1:
+                super().check(loss)
+            elif not self.found and self.infinite(loss):
+                self.found = origin(loss, self.model)
+            return
         self.swept = False
-        gradients = [data_of(p.node.grad) for p in self.optimizer.params if p.node.grad is not None]
-        if not any(map(infinite, [loss.data, *gradients])):
-            return None
-        found = ""
-        if self.weight and loss.node is not None:
+        found, self.found = self.found, ""
+        if not self.infinite(loss):
+            return
+        if not found and self.weight and loss.node is not None:
             loss.node.data = self.own  # what this rank computed
             if birth(loss.node) is not None:
                 found = origin(loss, self.model)
@@ -300,6 +380,37 @@ class DataParallel(Step):
                 "before this step"
             )
         )
+
+    def infinite(self, loss: Any) -> bool:
+        """Whether a NaN or Inf is in the loss, or a gradient."""
+        gradients = [data_of(p.node.grad) for p in self.optimizer.params if p.node.grad is not None]
+        return any(map(infinite, [loss.data, *gradients]))
+
+
+class Pending:
+    """The loss of a part of a batch whose gradient a compiled function computes with it."""
+
+    node: Any = None
+
+    def __init__(self, batch: tuple[Any, ...]) -> None:
+        self.batch, self.data = batch, np.float64(0.0)
+
+    def item(self) -> float:
+        return float(self.data)
+
+    def value(self) -> Value:
+        """For the caller."""
+        return Value(self.data, requires_grad=False)
+
+
+def hearing(forward: Callable[..., Value], batch: tuple[Any, ...]) -> tuple[Value, list[Any]]:
+    """The loss, and by which sums of weights its means divide."""
+    heard: list[Any] = []
+    before = divisors.set(heard)
+    try:
+        return forward(*batch), [*map(data_of, heard)]
+    finally:
+        divisors.reset(before)
 
 
 def put_buffer(model: Module, name: str, x: Any) -> None:
@@ -318,6 +429,7 @@ def data_parallel(
     batch_norm: bool = False,
     overlap: bool = True,
     broadcast: bool | None = None,
+    compile: bool | str = False,
     ranks: Ranks | None = None,
 ) -> Any:
     """A training step that all processes of an MPI job take, each with its part of the batch.
@@ -341,8 +453,11 @@ def data_parallel(
     adds the parts' in one process; it takes the memory and time of as many gradients as there are
     ranks. `batch_norm`: batch norms have the mean and variance of the whole batch, not of their
     part. `overlap`: of more than a megabyte of gradients the last layers' travel while the first
-    layers' are computed; not with the two before, nor after a step in which a slope was not finite.
-    `ranks`: those that take part, by default all of the job.
+    layers' are computed, of accumulated batches the last one's; not with `batch_norm`, nor after a
+    step in which a slope was not finite. `compile`: the gradients of a part are a program of
+    `tg.compile`, the update is another, and what the ranks exchange is between them, without
+    overlap; or by which `backend`, "llvm". `ranks`: those that take part, by default all of the
+    job.
 
     ImportError without mpi4py (extra `mpi`). ValueError, in all ranks and before any step, where
     models, their parameters' shapes and dtypes, optimisers or settings are not the same, which
@@ -356,8 +471,9 @@ def data_parallel(
         "weigh": weight if weight is None else staticmethod(weight),
         "deterministic": deterministic,
         "batch_norm": batch_norm,
-        "overlap": overlap and not (deterministic or batch_norm),
+        "overlap": overlap and not batch_norm,
         "broadcast": broadcast,
+        "compile": compile,
         "check_every": whole("check_every", check_every),
     }
     if isinstance(step, type) and issubclass(step, Step) and loss is None:

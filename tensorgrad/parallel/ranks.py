@@ -140,11 +140,7 @@ class Ranks(Alone):
 
     def sum_in_order(self, x: Any) -> Any:
         """The same, ((x₀ + x₁) + x₂) + ..., as one process would add them."""
-        first, *rest = self.gather(x)
-        total = first.copy()
-        for other in rest:
-            total += other
-        return total
+        return in_order(self.gather(x))
 
     def gather(self, x: Any) -> Any:
         """The arrays of all ranks, stacked: their shapes are the same."""
@@ -212,6 +208,14 @@ class Ranks(Alone):
         """ValueError in all ranks that names the first number that is not the same in each."""
         if odd := self.odd(digests):
             raise everywhere(ValueError(f"{where}, {odd}{way}"))
+
+
+def in_order(xs: Any) -> Any:
+    """The sum of several arrays, one after the other."""
+    total = xs[0].copy()
+    for x in xs[1:]:
+        total += x
+    return total
 
 
 def digest(arrays: list[Any]) -> bytes:

@@ -142,7 +142,9 @@ def fit(
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
     if compile and peers.size > 1:
-        raise ValueError("compile=True and training on many processes: choose one of them")
+        if accumulate > 1:
+            raise ValueError(f"compile=True with accumulate={accumulate}: choose one of them")
+        take.compile, compile = compile, False  # type: ignore[attr-defined]  # in two programs
     ordered = in_order(callbacks, on_epoch)
     run = Run(
         model,

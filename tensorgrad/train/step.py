@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -168,8 +169,12 @@ class Step:
     def update(self, evaluate: Callable[[], Value]) -> Value:
         """Change the parameters, and return the loss. `evaluate()` is forward and backward; an
         optimiser that needs several calls it again at each point it tries."""
-        loss: Value = self.optimizer.step(evaluate)
+        loss: Value = self.descend(evaluate)
         return loss
+
+    def descend(self, evaluate: Callable[[], Value]) -> Any:
+        """The optimiser's step itself."""
+        return self.optimizer.step(evaluate)
 
 
 class Accumulated:
@@ -180,6 +185,7 @@ class Accumulated:
     """
 
     node: Any = None  # of the last batch's loss
+    last: Callable[[], Any] = nullcontext  # what is put around the last sweep
 
     def __init__(self, step: Step, batches: Sequence[Any], again: bool) -> None:
         self.step, self.batches, self.again = step, batches, again
@@ -190,14 +196,16 @@ class Accumulated:
         sizes = [rows(batch[-1]) for batch in self.batches]
         (whole,) = self.step.peers.total(sum(sizes), at="accumulated batches")
         self.data = np.float64(0.0)
-        for batch, size in zip(self.batches, sizes):
+        for i, (batch, size) in enumerate(zip(self.batches, sizes), start=1):
             self.node = None  # the graph before is gone when the next is made
-            self.node = self._add(batch, size / whole, create_graph)
+            around = self.last if i == len(sizes) else nullcontext
+            self.node = self._add(batch, size / whole, create_graph, around)
         self.again = True
 
-    def _add(self, batch: Any, share: float, create_graph: bool) -> Any:
+    def _add(self, batch: Any, share: float, create_graph: bool, around: Callable[[], Any]) -> Any:
         loss = self.step.once(self.again)(*batch) * share
-        loss.backward(create_graph=create_graph)
+        with around():
+            loss.backward(create_graph=create_graph)
         if not self.again:
             self.step.check(loss)  # while there is a graph to look for its first NaN in
         self.data += loss.item()

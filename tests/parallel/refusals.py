@@ -42,6 +42,7 @@ def fit(
     epochs=2,
     freeze=False,
     path=None,
+    accumulate=1,
     divide=lambda adam: adam,
     **settings,
 ):
@@ -58,6 +59,7 @@ def fit(
         adam,
         epochs=epochs,
         step=lambda *_: step,
+        accumulate=accumulate,
         callbacks=[At5(happens), *([tg.train.Checkpoint(path)] if path else [])],
     )
 
@@ -106,6 +108,9 @@ refused(ValueError, f"a seed's, of rank {last} is not", seed=0 + wrong)
 refused(ValueError, rf"step 8, parameter layers.2.bias.* of rank {last} is not", spoil(0.5))
 nan = rf"epoch 1, batch 6: .* in rank {last}, parameter layers.2.bias is nan"
 refused(FloatingPointError, nan, spoil(np.nan))
+refused(FloatingPointError, nan, spoil(np.nan), compile=True)
+nan = rf"epoch 2, batch 3: .* in rank {last}, parameter layers.2.bias is nan"
+refused(FloatingPointError, nan, spoil(np.nan), accumulate=2)
 alone = "elsewhere: .* call the same"
 refused(RuntimeError, alone, lambda run: run.optimizer.state_dict(), divide=parallel.shard_state)
 whole = f"state is whole in rank {last}, and divided in rank 0"

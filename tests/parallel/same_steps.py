@@ -26,12 +26,12 @@ def trained(loss, step, batches, y=y, epochs=3):
     return np.concatenate([p.data.ravel() for p in net.parameters()]), losses
 
 
-def same(loss, y=y, batch_size=7):
+def same(loss, y=y, batch_size=7, step=parallel.data_parallel):
     """One process with the whole batches, and all with their parts: 22 = 7 + 7 + 7 + 1."""
     loader = data.DataLoader(x, y, batch_size=batch_size, shuffle=True, rng=3)
     p, losses = trained(loss, tg.Step, loader)
     loader = data.DataLoader(x, y, batch_size=batch_size, shuffle=True, rng=3)
-    q, its = trained(loss, parallel.data_parallel, parallel.Shards(loader))
+    q, its = trained(loss, step, parallel.Shards(loader))
     np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(its, losses, rtol=1e-4)
     assert np.all(ranks.gather(q) == q), "the same bits in each"
@@ -45,12 +45,29 @@ same(lambda z, t: F.cross_entropy(z, t, ignore_index=-100), ignored, batch_size=
 same(F.mse_loss, rng.normal(size=(22, 3)))
 same(lambda z, t: F.cross_entropy(z, t, weight), batch_size=1)  # parts are empty
 
+# Compiled: in two programs, with what is exchanged between them.
+made = []
+
+
+def compiled(*args):
+    made.append(parallel.data_parallel(*args, compile=True))
+    return made[-1]
+
+
+same(lambda z, t: F.cross_entropy(z, t, weight), step=compiled)
+same(lambda z, t: F.cross_entropy(z, t, weight), batch_size=1, step=compiled)
+assert all(program.last.runs > 2 for program in made[0].programs)
+with pytest.raises(TypeError, match=r"data_parallel\(step, compile=True\)"):
+    tg.compile(made[0])(x, y)
+
 # Clipping sees the gradient of the whole batch.
 clipped = tg.train.clipped(tg.train.penalised(l2=0.1), norm=0.1)
 loader = [(x, y)]
 p, _ = trained(F.cross_entropy, clipped, loader)
-q, _ = trained(F.cross_entropy, parallel.data_parallel(clipped), parallel.Shards(loader))
-np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+for settings in ({}, {"compile": True}):
+    step = parallel.data_parallel(clipped, **settings)
+    q, _ = trained(F.cross_entropy, step, parallel.Shards(loader))
+    np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
 
 
 # In the order of the ranks, bit for bit.
@@ -93,6 +110,8 @@ def normed(step, batches):
 
 both = [(x[:7].astype(float), y[:7]), (x[7:9], y[7:9]), (x[9:], y[9:])]
 p, losses = normed(tg.Step, both)
+with pytest.raises(ValueError, match="choose one of them"):
+    normed(parallel.data_parallel(tg.Step, batch_norm=True, compile=True), parallel.Shards(both))
 q, its = normed(parallel.data_parallel(tg.Step, batch_norm=True), parallel.Shards(both))
 np.testing.assert_allclose(q, p, rtol=1e-5, atol=1e-6)
 np.testing.assert_allclose(its, losses, rtol=1e-5)
@@ -134,6 +153,14 @@ for singular in (False, True):
     assert len(take.buckets) > 2
     assert sent == ([False] if singular else [True, True]), sent
     sent.clear()
+
+# The same where they are added in the order of the ranks, and of accumulated batches.
+p, _ = trained(F.cross_entropy, accumulated, loader)
+q, _ = trained(F.cross_entropy, ordered, parallel.Shards(loader))
+assert np.array_equal(p, q)
+q, _ = trained(F.cross_entropy, groups, parallel.Shards(loader))
+np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+assert sent == [True] * 6, sent
 buckets.LARGE = 1 << 20
 
 # An epoch is split without overlap, and drawn by rank 0.
@@ -209,7 +236,7 @@ assert np.array_equal(p, q)
 
 
 # fit, with the history of one process.
-def history(step, split):
+def history(step, split, **settings):
     net = model()
     batches = data.DataLoader(x, y, batch_size=4, shuffle=True, rng=0)
     adam = optim.Adam(net.parameters(), lr=0.01)
@@ -221,10 +248,13 @@ def history(step, split):
         epochs=2,
         validation=(x, y),
         step=step,
+        **settings,
         on_epoch=lambda line: print("line", line.epoch) if split is parallel.Shards else None,
     )
 
 
 one, many = history(tg.Step, lambda b: b), history(parallel.data_parallel, parallel.Shards)
+np.testing.assert_allclose(many.column("loss"), one.column("loss"), rtol=1e-5)
+many = history(parallel.data_parallel, lambda b: parallel.Shards(b), compile=True)
 np.testing.assert_allclose(many.column("loss"), one.column("loss"), rtol=1e-5)
 print("done", ranks.rank)
