@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tensorgrad.compiler.llvm.kernel import admits, strides_of
+from tensorgrad.compiler.llvm.kernel import TO_LARGEST, admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product
@@ -37,6 +37,7 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
     """Whether these, together, are quicker as a kernel."""
     first = members[0]
     single = is_reduction(first.function) or price(first.function) > 1
+    single |= first.function is TO_LARGEST
     return len(members) > 1 or single or math.prod(first.shape or ()) <= SMALL
 
 

@@ -41,6 +41,7 @@ from tensorgrad.compiler.llvm.operations import (
 )
 from tensorgrad.compiler.passes.fusion import is_product
 from tensorgrad.compiler.program import Instruction, Program, is_reduction
+from tensorgrad.ops.nn import pooling
 
 POINTER = ir.PointerType()
 BLOCKS = -1
@@ -56,22 +57,42 @@ many bytes: memory brings along what is next, not what is the next of each of ei
 regression of 1e5 x 100 takes 5 ms, and 9 if the first to read it takes 8 rows at once.)"""
 LONG = 1 << 12
 """Sums of more float32 than these are taken in double."""
+TO_LARGEST = pooling.to_largest.__wrapped__  # type: ignore[attr-defined]
+"""What gives the gradient of a maximum of windows, as an instruction has it."""
 
 
 class Axis:
-    """An axis of a size; `same` is the axis that it turned out to be."""
+    """An axis of a size; `same` is the axis that it turned out to be; `parts`: where windows lie
+    side by side along it, the axes that number them, and the entries of one."""
 
-    __slots__ = ("same", "size")
+    __slots__ = ("parts", "same", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.same: Axis | None = None
+        self.parts: tuple[Axis | None, Axis] | None = None
 
     def root(self) -> Axis:
         axis = self
         while axis.same is not None:
             axis = axis.same
         return axis
+
+    def split(self, entries: int) -> tuple[Axis | None, Axis]:
+        """Its parts, for windows of so many entries."""
+        axis, n = self.root(), self.size // entries
+        if axis.parts is None:
+            axis.parts = Axis(n) if n > 1 else None, Axis(entries)
+        if axis.parts[1].size != entries:
+            raise Refused("windows of two sizes along an axis")
+        return axis.parts
+
+    def all(self) -> list[Axis]:
+        """It, or its parts, and theirs."""
+        axis = self.root()
+        if axis.parts is None:
+            return [axis]
+        return [x for part in axis.parts if part for x in part.all()]
 
 
 Axes = tuple[Axis | None, ...]
@@ -133,6 +154,9 @@ def admits(i: Instruction) -> bool:
         return False
     if is_reduction(f):
         return f.__self__ in REDUCTIONS and reduces(i)
+    if f is TO_LARGEST:
+        real = np.dtype(i.dtype).kind == "f" and len({x.dtype for x in arrays}) == 1
+        return real and len(i.operands) == 3 and side_by_side(i)
     if f is programs.sum_of_slices:
         return all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args[2])
     if is_product(i):
@@ -157,6 +181,14 @@ def known(x: Any) -> bool:
     if isinstance(x, Instruction) or type(x) in (int, float, bool):
         return True
     return isinstance(x, (np.ndarray, np.generic)) and x.size > 0 and kind_of(x.dtype) is not None
+
+
+def side_by_side(i: Instruction) -> bool:
+    """Whether windows, of an operand as large as the result, have each entry once."""
+    kernel = i.kwargs["kernel_size"]
+    apart = i.kwargs.get("stride") in (None, (), kernel)
+    apart &= {*i.kwargs.get("dilation", ())} <= {1} and max(kernel) > 1
+    return apart and not any(n % k for n, k in zip((i.shape or ())[-len(kernel) :], kernel))
 
 
 def reduces(i: Instruction) -> bool:
@@ -214,9 +246,12 @@ class Plan:
             self.shown[i] = self.cell_of(i)
         self.outputs = [self.shown[x] for x in program.outputs]
         axes = self.in_order(layouts)
+        if any(axis.root().parts for axis in self.rows):
+            raise Refused("windows along rows that are taken in blocks")
+        for cell in self.every():
+            cell.axes, cell.over = ([*all_of(x)] for x in (cell.axes, cell.over))
         self.split(axes)
         for cell in self.every():
-            cell.axes, cell.over = ([a.root() for a in x] for x in (cell.axes, cell.over))
             if len({*cell.axes}) < len(cell.axes):
                 raise Refused("an array that is indexed twice by one axis")
         self.axes = axes
@@ -241,6 +276,8 @@ class Plan:
             return self.sum_of_slices(i)
         if is_product(i):
             return self.product(i)
+        if f is TO_LARGEST:
+            return self.to_largest(i)
         if f is programs.converted:
             args, old, new = i.args[:1], i.args[0].dtype, np.dtype(i.dtype)
             return self.each(i, args, [old], lambda x: converted(x, old, new), 1)
@@ -300,6 +337,23 @@ class Plan:
         kept = bool(i.kwargs.get("keepdims"))
         return made, tuple(a for k, a in enumerate(axes) if kept or k not in along)
 
+    def to_largest(self, i: Instruction) -> tuple[Cell, Axes]:
+        """The largest entries of a window share its gradient."""
+        (g, axes), (x, own), (out, others) = (self.shown[x] for x in i.args)
+        dtype, kernel = np.dtype(i.dtype), i.kwargs["kernel_size"]
+        windows, entries = [*own], []
+        for k, n in enumerate(kernel, len(own) - len(kernel)):
+            axis = own[k]
+            if n > 1 and axis:
+                windows[k], inner = axis.split(n)
+                entries.append(inner)
+        windows = [merged(merged(a, b), c) for a, b, c in zip(windows, axes, others)]
+        hit = self.add(bool, own, lambda b, x, y: x.is_(y) | x.is_nan(), [x, out])
+        add = lambda x, y: total(dtype, x, y)
+        number_of = self.add(dtype, windows, add, [hit], 1, entries, 0)
+        share = self.add(dtype, windows, lambda b, x, n: x / n, [g, number_of], CHEAP + 1)
+        return self.add(dtype, own, lambda b, hit, x: where(hit, x, 0.0), [hit, share]), own
+
     def product(self, i: Instruction) -> tuple[Cell, Axes]:
         """A matrix and a vector: what is multiplied, and its sum."""
         (x, own), (y, others) = (self.shown[x] for x in i.args)
@@ -349,7 +403,9 @@ class Plan:
                 if axis not in order:
                     order.insert(at, axis)
                 at = order.index(axis) + 1
-        return order
+        inner = [axis.parts[1] for axis in order if axis.parts]
+        order = [*dict.fromkeys(a for axis in order for a in axis.all() if a not in inner)]
+        return [*order[:-1], *inner, *order[-1:]]  # the innermost loop stays one of vectors
 
     def split(self, order: list[Axis]) -> None:
         """A sum along the last dims and others, with one between that is kept, is two sums."""
@@ -373,7 +429,18 @@ def merged(a: Axis | None, b: Axis | None) -> Axis | None:
     a, b = a.root(), b.root()
     if a is not b:
         b.same = a
+        if a.parts and b.parts:
+            if a.parts[1].size != b.parts[1].size:
+                raise Refused("windows of two sizes along an axis")
+            for x, y in zip(a.parts, b.parts):
+                merged(x, y)
+        a.parts = a.parts or b.parts
     return a
+
+
+def all_of(axes: Sequence[Axis]) -> Iterator[Axis]:
+    for axis in axes:
+        yield from axis.all()
 
 
 def arguments(program: Program) -> list[Instruction]:
@@ -792,7 +859,12 @@ def span(cell: Cell) -> Any:
 
 
 def by_axis(axes: Axes, strides: Sequence[int]) -> dict[Axis, int]:
-    return {a.root(): n for a, n in zip(axes, strides) if a is not None}
+    found = {}
+    for axis, step in zip(axes, strides):
+        for part in reversed(axis.all() if axis else []):
+            found[part] = step
+            step *= part.size
+    return found
 
 
 def joined(a: Axis, b: Axis, plan: Plan, given: Sequence[dict[Axis, int]]) -> bool:
