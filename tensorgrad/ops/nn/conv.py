@@ -11,16 +11,18 @@ entry is left over between strides (a negative one cuts off). So two arrays tell
 
 For any kind of array, each is computed by a formula. For numbers in NumPy's arrays there is another
 way, up to 3 times as fast, and 80 times for images of one channel. It holds images in rows, in
-memory (H, C, W, N), and multiplies the kernels with the columns of a few output rows at a time:
-those stay in the cache, and the matrix of all columns (im2col) is never made. Results are that
-memory, transposed to (N, C, H, W); what is computed from them entry by entry lies in rows again, so
-that a chain of layers moves nothing.
+memory (H, C, W, N), and multiplies the kernels with the columns of an output row, or of a few short
+ones, at a time: those stay in the cache, and the matrix of all columns (im2col) is never made. Of
+long rows columns are made along W alone, as what a kernel meets along H are such rows, side by
+side. Results are that memory, transposed to (N, C, H, W); what is computed from them entry by entry
+lies in rows again, so that a chain of layers moves nothing.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -177,6 +179,7 @@ def matched(x: Array, z: Array, geo: Geometry) -> Array:
 
 COLUMNS = 1 << 16  # entries of the columns of one product, 256 KB of float32
 LEAST = 512  # columns: with fewer BLAS is slow
+ROWS = 1 << 19  # entries of the columns of several rows along W
 
 
 def quick(*xs: Array) -> bool:
@@ -239,19 +242,76 @@ def parts(geo: Geometry, height: int, n: int) -> Iterator[tuple[Any, ...]]:
                 yield (*place, ..., slice(h, h + rows), slice(w, w + entries), slice(None))
 
 
+def has_long_rows(geo: Geometry, n: int) -> bool:
+    """Whether a row of a result is as long as BLAS wants, so that products are of one row each."""
+    return len(geo.size) == 2 and geo.result[-1] * n >= LEAST // 2
+
+
+def matrices(w: Array, geo: Geometry, n: int) -> Array:
+    """Kernels as matrices (groups, O/groups, ...) in the order of `columns`."""
+    w = np.reshape(w, (geo.groups, w.shape[0] // geo.groups, *w.shape[1:]))
+    w = np.swapaxes(w, 2, 3) if has_long_rows(geo, n) else w
+    return np.reshape(w, (*w.shape[:2], -1))
+
+
+def columns(x: Array, geo: Geometry) -> Iterator[tuple[Any, Array]]:
+    """Of parts of a result, where they are, and their columns: (groups, entries of a kernel, -1).
+    x is in rows.
+
+    Those of a long row are made along W alone, for several rows at once: what a row of the result
+    meets are rows of that, one after the other, entries (kh, C/groups, kw). Others are
+    (C/groups, *kernel).
+    """
+    n, groups = x.shape[-1], geo.groups
+    height = x.shape[-3] * prod(geo.kernel)
+    if not has_long_rows(geo, n):
+        met = windows(x, geo)
+        for at in parts(geo, height, n):
+            yield at, np.reshape(met[at], (groups, height // groups, -1))
+        return
+    (high, wide), (kh, kw), stride, dilation = (
+        geo.result,
+        geo.kernel,
+        geo.stride[0],
+        geo.dilation[0],
+    )
+    span = (kh - 1) * dilation + 1
+    along = geo._replace(kernel=(1, kw), stride=(1, geo.stride[1]), result=(x.shape[0], wide))
+    met = np.moveaxis(windows(x, along)[:, :, 0], 3, 1)  # (groups, H, C/groups, kw, W, N)
+    step = max(min(max(COLUMNS // height, LEAST) // n, wide), 1)
+    row = x.shape[-3] * kw * step * n
+    rows = max(ROWS // row, kh) if kh > stride and dilation == 1 else 1
+    held = created(np.empty, (min(rows - 1, high - 1) * stride + span) * row, x.dtype, like=x)
+    for h in range(0, high, rows):
+        for w in range(0, wide, step):
+            these = slice(h * stride, (min(h + rows, high) - 1) * stride + span)
+            source = met[:, these, ..., w : w + step, :]
+            made = np.reshape(held[: source.size], source.shape)
+            made[...] = source
+            for k in range(h, min(h + rows, high)):
+                first = (k - h) * stride
+                part = made[:, first : first + span : dilation]
+                at = (..., slice(k, k + 1), slice(w, w + step), slice(None))
+                yield at, np.reshape(part, (groups, height // groups, -1))
+
+
 def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> Array:
     dtype, filters, n = np.result_type(x, w), w.shape[0], x.shape[0]
-    w = np.reshape(w, (geo.groups, filters // geo.groups, -1))
-    met = windows(in_rows(x, dtype, geo.padding), geo)
+    x = in_rows(x, dtype, geo.padding)
+    w = matrices(w, geo, n)
     if bias is not None:
         dtype, bias = np.result_type(dtype, bias), np.reshape(bias, (-1, 1, 1, 1))
     shape = (*geo.result[:-1], filters, geo.result[-1], n)
     out = created(np.empty, shape, dtype, like=x)
     into = np.swapaxes(out, -4, -3)
-    for at in parts(geo, geo.groups * w.shape[2], n):
+    for at, met in columns(x, geo):
         part = into[at]
-        made = np.reshape(w @ np.reshape(met[at], (*w.shape[::2], -1)), part.shape)
-        np.add(made, 0 if bias is None else bias, out=part)
+        if part.shape[1] == 1:
+            np.matmul(w, met, out=np.reshape(part, (*w.shape[:2], -1)))
+        else:
+            part[...] = np.reshape(w @ met, part.shape)
+        if bias is not None:
+            part += bias
     return from_rows(out)
 
 
@@ -283,21 +343,24 @@ def transposed_columns(geo: Geometry, z: Array, w: Array) -> Array:
     return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
 
 
+@cache
 def reaching(
     size: int, result: int, kernel: int, stride: int, dilation: int
-) -> Iterator[tuple[slice, slice]]:
+) -> list[tuple[slice, tuple[int, int, int]]]:
     """Of each entry of an axis of x, the entries of z that reach it, and those of the kernel, which
-    is turned round, that take them there."""
+    is turned round, that take them there: first, end, step."""
+    found = []
     for n in range(size):
         met = []
         for k in reversed(range(kernel)):
             entry, between = divmod(n - k * dilation, stride)
             if not between and 0 <= entry < result:
                 met.append((entry, kernel - 1 - k))
-        first, last = (met or [(0, 0)])[0], (met or [(-1, -1)])[-1]
+        first, last = (met[0], met[-1]) if met else ((0, 0), (-1, -1))
         steps = [b - a for a, b in zip(met[0], met[1])] if met[1:] else (1, 1)
-        entries, turned = (slice(a, b + 1, c) for a, b, c in zip(first, last, steps))
-        yield entries, turned
+        entries, turned = ((a, b + 1, c) for a, b, c in zip(first, last, steps))
+        found.append((slice(*entries), turned))
+    return found
 
 
 def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
@@ -313,29 +376,35 @@ def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
     z = np.moveaxis(np.reshape(z, (*z.shape[:-3], groups, filters, *z.shape[-2:])), -4, 0)
     high = [m + a + b for m, (a, b) in zip(geo.size, geo.padding)]
     x = created(np.zeros, (*high[:-1], groups, channels, high[-1], n), dtype, like=z)
-    taps, wide, stride = geo.kernel[-1], geo.result[-1], geo.stride[-1]
-    step = max(max(COLUMNS // (groups * channels * taps), LEAST) // n, 1)
-    parts: dict[str, Array] = {}  # of the kernels: rows that are not near an edge share one
-    axes = zip(high, geo.result, geo.kernel, geo.stride, geo.dilation)
-    axes = [[*enumerate(reaching(*axis))] for axis, _ in zip(axes, range(outer))]
-    for met in itertools.product(*axes):
-        row = x[tuple(at for at, _ in met)]
-        entries, turned = zip(*(slices for _, slices in met))
-        rows = z[(slice(None), *entries)]
+    taps, wide, stride, dilation = geo.kernel[-1], geo.result[-1], geo.stride[-1], geo.dilation[-1]
+    height = channels * taps
+    step = min(max(max(COLUMNS // (groups * height), LEAST) // n, 1), wide)
+    held = created(np.empty, groups * height * step * n, dtype, like=z)
+    kernels: dict[Any, Array] = {}  # rows that are not near an edge have the same ones
+    along = zip(high, geo.result, geo.kernel, geo.stride, geo.dilation)
+    for place in itertools.product(
+        *(enumerate(reaching(*axis)) for axis, _ in zip(along, high[1:]))
+    ):
+        at, met = zip(*place)
+        entries, turned = zip(*met)
+        rows, row = z[(slice(None), *entries)], x[at]
         if not rows.size:
             continue
-        if repr(turned) not in parts:
-            part = w[(slice(None), slice(None), slice(None), *turned)]
-            parts[repr(turned)] = np.reshape(part, (groups, channels * taps, -1))
+        if turned not in kernels:
+            part = w[(slice(None), slice(None), slice(None), *(slice(*t) for t in turned))]
+            kernels[turned] = np.reshape(part, (groups, height, -1))
         for low in range(0, wide, step):
-            end = min(low + step, wide)
-            made = parts[repr(turned)] @ np.reshape(
-                rows[..., low:end, :], (groups, -1, (end - low) * n)
+            m = min(step, wide - low)
+            made = np.reshape(held[: groups * height * m * n], (groups, height, m * n))
+            np.matmul(
+                kernels[turned],
+                np.reshape(rows[..., low : low + m, :], (groups, -1, m * n)),
+                out=made,
             )
-            made = np.reshape(made, (groups, channels, taps, end - low, n))
+            made = np.reshape(made, (groups, channels, taps, m, n))
             for k in range(taps):
-                first = k * geo.dilation[-1]
-                part = row[:, :, first + low * stride : first + (end - 1) * stride + 1 : stride]
+                first = k * dilation + low * stride
+                part = row[:, :, first : first + (m - 1) * stride + 1 : stride]
                 part += made[:, :, k]
     x = np.reshape(x, (*high[:-1], groups * channels, high[-1], n))
     return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
@@ -343,17 +412,18 @@ def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
 
 def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     dtype, groups, n = np.result_type(x, z), geo.groups, x.shape[0]
-    met = windows(in_rows(x, dtype, geo.padding), geo)
-    channels, filters = x.shape[1] // groups, z.shape[1]
-    z = np.swapaxes(in_rows(z, dtype), -4, -3)
-    height = channels * prod(geo.kernel)
+    x, z = in_rows(x, dtype, geo.padding), np.swapaxes(in_rows(z, dtype), -4, -3)
+    channels, filters = x.shape[-3] // groups, z.shape[-4]
     w: Any = None
-    for at in parts(geo, groups * height, n):
-        columns = np.reshape(met[at], (groups, height, -1))
+    for at, met in columns(x, geo):
         # as wᵀ, for which BLAS takes 0.8 of the time
-        made = columns @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
+        made = met @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
         w = made if w is None else np.add(w, made, out=w)
-    return np.reshape(np.swapaxes(w, 1, 2), (filters, channels, *geo.kernel))
+    w = np.swapaxes(w, 1, 2)
+    if has_long_rows(geo, n):
+        kh, kw = geo.kernel
+        w = np.swapaxes(np.reshape(w, (groups, filters // groups, kh, channels, kw)), 2, 3)
+    return np.reshape(w, (filters, channels, *geo.kernel))
 
 
 # The declarations.
