@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ pytest.importorskip("llvmlite")
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
 from tensorgrad.compiler.llvm import cache, kernel, load
+from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
 from tensorgrad.compiler.program import Fused, Instruction, Program, replaced
 from tensorgrad.nn import functional as F
 
@@ -260,6 +262,24 @@ def test_one_of_several_results_goes_into_a_kernel() -> None:
     f = lambda x: np.exp(np.split(x, 2)[1]) * 2 - np.frexp(x)[0][:2]
     x = single(4, 6)
     np.testing.assert_allclose(tg.compile(f, backend="llvm")(x), f(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 1, 3, 0)])
+@pytest.mark.parametrize("size", [(2, 2), (3, 1), (2,)])
+def test_largest_entries_of_windows_and_their_gradient(size: Any, order: Any) -> None:
+    x = rng.integers(-2, 3, size=(3, 5, 6, 4)).astype(np.float32)
+    x[0, 0, 0, :3] = np.nan, np.inf, -0.0
+    x = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    g = single(*LARGEST(x, kernel_size=size).shape)
+
+    def f(do: Draw, x: Any, g: Any) -> Any:
+        a = do(np.maximum, x, -1)
+        out = do(LARGEST, a, kernel_size=size)
+        dx = do(TO_LARGEST, do(np.multiply, g, out), a, out, kernel_size=size)
+        return out, do(np.exp, dx), do(np.add.reduce, dx, axis=(0, 2, 3))
+
+    assert not isinstance(load.kernels([program_of(f, x, g)])[0], partial)  # it has been written
+    as_numpy(f, x, g)
 
 
 def test_the_largest_of_what_has_nan_is_nan() -> None:

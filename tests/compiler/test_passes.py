@@ -11,6 +11,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad.compiler.passes import EXACT, PASSES, name_of
+from tensorgrad.nn import functional as F
 
 PAGE = Path(__file__).parents[2] / "docs" / "compiling.md"
 NAMES = [name_of(run) for run in PASSES]
@@ -63,7 +64,19 @@ def columns(x: Any, y: Any) -> Any:
     return w * np.where(z > 0, z, 0), w.T @ x, z - y, np.tanh(mirrored + mirrored[::-1])
 
 
-FUNCTIONS = [softmax, relu, scaled, powers, shapes, totals, products, columns]
+def pooled(x: Any, y: Any) -> Any:
+    """A bias, a ReLU, and the largest of windows side by side, and of some that overlap."""
+    x, y = x[:12, :4].T[None], y[:6, :4].T[None]
+
+    def loss(b: Any) -> Any:
+        return np.sum(F.max_pool1d(np.maximum(F.relu(x + b[:, None]), 0.5), 2) * y)
+
+    gradient = tg.grad(lambda x: np.sum(F.max_pool1d(F.relu(x), 2) * y))(x)
+    bias = tg.grad(lambda b: np.sum(F.max_pool1d(F.relu(x + b), 2) * y))(y[:1, :1, :1])
+    return gradient, bias, F.max_pool1d(x, 3, 1), tg.grad(loss)(y[0, :, 1])
+
+
+FUNCTIONS = [softmax, relu, scaled, powers, shapes, totals, products, columns, pooled]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -108,6 +121,10 @@ def test_what_the_passes_are_for() -> None:
     assert after.count("np.greater(x, ") == 1  # x > 1
     assert changed("dead code", scaled).count("np.multiply(") == 6  # 0 * (2 x) stays
     assert "np.divide" not in changed("dead code", scaled)
+    after = changed("dead code", pooled)
+    assert re.search(r"to_largest\(\w+, x_2, ", after)
+    assert after.count("to_largest(") == 2  # one was for a sum
+    assert " largest(" not in changed("windows", pooled)
     assert "reduce" not in changed("sums", totals)
     assert changed("accumulation", products).count("plus_product(") == 2  # others need the product
 

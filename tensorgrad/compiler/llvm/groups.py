@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tensorgrad.compiler.llvm.kernel import TO_LARGEST, admits, strides_of
+from tensorgrad.compiler.llvm.kernel import admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product
+from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
 from tensorgrad.compiler.program import (
     TURNS,
@@ -37,13 +38,14 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
     """Whether these, together, are quicker as a kernel."""
     first = members[0]
     single = is_reduction(first.function) or price(first.function) > 1
-    single |= first.function is TO_LARGEST
+    single |= first.function in (LARGEST, TO_LARGEST)
     return len(members) > 1 or single or math.prod(first.shape or ()) <= SMALL
 
 
 def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
     program = rewritten(program, as_sum)
+    program = rewritten(program, lambda i: i if admits(i) else as_slices(i))
     program = groups(program, joins_of(program), is_worth_it)
     watch(program)
     found = [i for i in program.body if isinstance(i.function, Fused)]

@@ -40,8 +40,8 @@ from tensorgrad.compiler.llvm.operations import (
     total,
 )
 from tensorgrad.compiler.passes.fusion import is_product
+from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
 from tensorgrad.compiler.program import Instruction, Program, is_reduction
-from tensorgrad.ops.nn import pooling
 
 POINTER = ir.PointerType()
 BLOCKS = -1
@@ -57,8 +57,6 @@ many bytes: memory brings along what is next, not what is the next of each of ei
 regression of 1e5 x 100 takes 5 ms, and 9 if the first to read it takes 8 rows at once.)"""
 LONG = 1 << 12
 """Sums of more float32 than these are taken in double."""
-TO_LARGEST = pooling.to_largest.__wrapped__  # type: ignore[attr-defined]
-"""What gives the gradient of a maximum of windows, as an instruction has it."""
 
 
 class Axis:
@@ -154,9 +152,9 @@ def admits(i: Instruction) -> bool:
         return False
     if is_reduction(f):
         return f.__self__ in REDUCTIONS and reduces(i)
-    if f is TO_LARGEST:
+    if f in (LARGEST, TO_LARGEST):
         real = np.dtype(i.dtype).kind == "f" and len({x.dtype for x in arrays}) == 1
-        return real and len(i.operands) == 3 and side_by_side(i)
+        return real and len(i.operands) == len(i.args) and side_by_side(i)
     if f is programs.sum_of_slices:
         return all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args[2])
     if is_product(i):
@@ -184,11 +182,11 @@ def known(x: Any) -> bool:
 
 
 def side_by_side(i: Instruction) -> bool:
-    """Whether windows, of an operand as large as the result, have each entry once."""
-    kernel = i.kwargs["kernel_size"]
+    """Whether each entry is in one window."""
+    kernel, shape = i.kwargs["kernel_size"], i.args[1 if i.function is TO_LARGEST else 0].shape
     apart = i.kwargs.get("stride") in (None, (), kernel)
     apart &= {*i.kwargs.get("dilation", ())} <= {1} and max(kernel) > 1
-    return apart and not any(n % k for n, k in zip((i.shape or ())[-len(kernel) :], kernel))
+    return apart and not any(n % k for n, k in zip(shape[-len(kernel) :], kernel))
 
 
 def reduces(i: Instruction) -> bool:
@@ -276,6 +274,8 @@ class Plan:
             return self.sum_of_slices(i)
         if is_product(i):
             return self.product(i)
+        if f is LARGEST:
+            return self.largest(i)
         if f is TO_LARGEST:
             return self.to_largest(i)
         if f is programs.converted:
@@ -337,16 +337,28 @@ class Plan:
         kept = bool(i.kwargs.get("keepdims"))
         return made, tuple(a for k, a in enumerate(axes) if kept or k not in along)
 
-    def to_largest(self, i: Instruction) -> tuple[Cell, Axes]:
-        """The largest entries of a window share its gradient."""
-        (g, axes), (x, own), (out, others) = (self.shown[x] for x in i.args)
-        dtype, kernel = np.dtype(i.dtype), i.kwargs["kernel_size"]
-        windows, entries = [*own], []
+    def windows(self, own: Axes, kernel: tuple[int, ...]) -> tuple[list[Axis | None], list[Axis]]:
+        """The axes that number windows, and those of their entries."""
+        axes, entries = [*own], []
         for k, n in enumerate(kernel, len(own) - len(kernel)):
             axis = own[k]
             if n > 1 and axis:
-                windows[k], inner = axis.split(n)
+                axes[k], inner = axis.split(n)
                 entries.append(inner)
+        return axes, entries
+
+    def largest(self, i: Instruction) -> tuple[Cell, Axes]:
+        x, own = self.shown[i.args[0]]
+        axes, entries = self.windows(own, i.kwargs["kernel_size"])
+        (combine, start), dtype = REDUCTIONS[np.maximum], np.dtype(i.dtype)
+        make = lambda x, y: combine(dtype, x, y)
+        return self.add(dtype, axes, make, [x], 1, entries, start(dtype)), tuple(axes)
+
+    def to_largest(self, i: Instruction) -> tuple[Cell, Axes]:
+        """The largest entries of a window share its gradient."""
+        (g, axes), (x, own), (out, others) = (self.shown[x] for x in i.args)
+        dtype = np.dtype(i.dtype)
+        windows, entries = self.windows(own, i.kwargs["kernel_size"])
         windows = [merged(merged(a, b), c) for a, b, c in zip(windows, axes, others)]
         hit = self.add(bool, own, lambda b, x, y: x.is_(y) | x.is_nan(), [x, out])
         add = lambda x, y: total(dtype, x, y)

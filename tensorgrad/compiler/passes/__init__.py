@@ -11,6 +11,7 @@ from tensorgrad.compiler.passes import (
     loops,
     orders,
     parts,
+    pooling,
     products,
     rematerialisation,
     rolling,
@@ -29,6 +30,7 @@ PASSES: tuple[Pass, ...] = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions),  # few functions, for which the others look
     *(parts.parts, parts.sums_with_nothing),  # parts of zeros: before these are constants
     *(tidy.constants, tidy.common_subexpressions, tidy.numbers, tidy.masks),
+    *(pooling.pooling, pooling.sums_of_windows, pooling.windows),
     *(slices.sums_of_slices, factors.factors),  # numbers are arrays; one factor each is left, ...
     *(products.layouts, products.accumulation),  # ... that is handed to BLAS
     *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
@@ -43,7 +45,7 @@ def name_of(run: Pass) -> str:
     return run.__name__.replace("_", " ")
 
 
-BLAS_OR_BLOCKS = {products.sums, products.dots, fusion.fusion}
+BLAS_OR_BLOCKS = {pooling.windows, products.sums, products.dots, fusion.fusion}
 """What machine code is better at."""
 
 

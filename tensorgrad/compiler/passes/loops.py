@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorgrad.compiler.passes import parts, tidy
+from tensorgrad.compiler.passes import parts, pooling, tidy
 from tensorgrad.compiler.passes.rewrite import changed
 from tensorgrad.compiler.program import Instruction, Loop, Program, found_in, replaced
 
 TIDY = (
     *(tidy.ufuncs, tidy.shapes, tidy.reductions, parts.parts, tidy.constants),
-    *(tidy.common_subexpressions, tidy.numbers, tidy.masks, tidy.dead_code),
+    *(tidy.common_subexpressions, tidy.numbers, tidy.masks),
+    *(pooling.pooling, pooling.windows, tidy.dead_code),
 )
 """What is done to each program, and to a step, at least."""
 

@@ -62,6 +62,7 @@ def each_axis(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> A
     return enumerate(each(kernel_size, stride, dilation), -len(kernel_size))
 
 
+@whole
 def largest(x: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> Array:
     if x.dtype == object:  # scalars that `zoom` takes a forward apart into
         return largest_of_scalars(x, kernel_size, stride, dilation)
@@ -107,14 +108,20 @@ def apart(kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()) -> bool:
     return all(s > (k - 1) * d for k, s, d in each(kernel_size, stride, dilation))
 
 
+def covered(x: Array, out: Array, kernel_size: Sizes) -> bool:
+    """Whether windows that are apart leave nothing out."""
+    last = slice(x.ndim - len(kernel_size), None)
+    return tuple(x.shape[last]) == tuple(n * k for n, k in zip(out.shape[last], kernel_size))
+
+
 @whole
 def to_largest(
     g: Array, x: Array, out: Array, kernel_size: Sizes, stride: Sizes = (), dilation: Sizes = ()
 ) -> Array:
     found = [*hits(x, out, kernel_size, stride, dilation)]
     share = as_array(g / number_of(found), g.dtype)
-    total = np.zeros_like(x, g.dtype)
     alone = apart(kernel_size, stride, dilation)
+    total = (np.empty_like if alone and covered(x, out, kernel_size) else np.zeros_like)(x, g.dtype)
     for place, hit in found:
         if alone:
             total[place] = only(hit, share)
