@@ -22,6 +22,10 @@ from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
 collect_ignore += [] if find_spec("dask") else ["docs/dask.md"]
+for peer in ("torch", "jax"):
+    collect_ignore += [] if find_spec(peer) else [f"tensorgrad/interop/{peer}.py"]
+if not (find_spec("torch") and find_spec("jax")):
+    collect_ignore.append("docs/interop.md")
 collect_ignore += [] if find_spec("llvmlite") else ["tensorgrad/compiler/llvm"]
 
 

@@ -25,7 +25,7 @@ except KeyboardInterrupt:
     raise
 
 if TYPE_CHECKING:
-    from tensorgrad import data, io, nn, optim, parallel, scipy, testing, train, viz
+    from tensorgrad import data, interop, io, nn, optim, parallel, scipy, testing, train, viz
     from tensorgrad.compiler import compile
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
@@ -69,6 +69,7 @@ __all__ = [
     "hessian",
     "hvp",
     "implements",
+    "interop",
     "io",
     "jacobian",
     "jvp",
