@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorgrad.compiler.llvm import call, kernel, mathematics, operations
 from tensorgrad.compiler.llvm.cache import cached
-from tensorgrad.compiler.llvm.call import FUNCTIONS, HEAD, types, written
+from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
 from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
 from tensorgrad.compiler.program import Fused, Instruction, Program
 
@@ -78,9 +78,9 @@ def features() -> str:
     return str(llvm.get_host_cpu_features().flatten())
 
 
-def made(program: Program, layout: Sequence[Any], name: str) -> bytes:
-    """The machine code of a kernel."""
-    module = llvm.parse_assembly(written(program, layout, name, available()))
+def made(text: Callable[[], str]) -> bytes:
+    """The machine code of a module."""
+    module = llvm.parse_assembly(text())
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
@@ -102,9 +102,23 @@ def kernels(programs: Sequence[Program]) -> list[Run]:
     return loaded([(p, [strides_of(i) for i in arguments(p)]) for p in programs])
 
 
+@cache
+def shared() -> Any:
+    """What holds the code that all kernels call."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    code = cached("\n".join([ARGUMENTS, *depends()]), partial(made, lambda: ARGUMENTS))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    types = (ctypes.c_void_p * len(TYPES)).from_address(engine.get_global_value_address("types"))
+    types[:] = [id(np.dtype(char).type) for char in TYPES]
+    llvm.add_symbol(SHARED, engine.get_function_address(SHARED))
+    return engine
+
+
 def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
     """Functions of programs, for arrays of these strides."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    shared()
     there: dict[str, bool] = {}
     names = []
     for program, layout in kernels:
@@ -114,7 +128,7 @@ def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
         if name in there:
             continue
         try:
-            code = cached(text, partial(made, program, layout, name))
+            code = cached(text, partial(made, partial(written, program, layout, name, available())))
         except Refused:
             there[name] = False
             continue
@@ -125,10 +139,6 @@ def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
         there[name] = True
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    for (program, _), name in zip(kernels, names):
-        for dtype in types(program) if there[name] else ():
-            at = engine.get_global_value_address(f"{name}.{dtype}")
-            ctypes.c_void_p.from_address(at).value = id(np.dtype(dtype).type)
     return [
         function_of(engine, name, program) if there[name] else partial(plain, program)
         for (program, _), name in zip(kernels, names)
