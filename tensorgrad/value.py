@@ -27,6 +27,7 @@ from tensorgrad.engine.arrays import (
     is_numpy,
     kind_of,
     same_shape,
+    spread,
     to_numbers,
 )
 from tensorgrad.engine.backprop import cotangents
@@ -44,10 +45,18 @@ from tensorgrad.engine.node import (
     recording,
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
-from tensorgrad.engine.strangers import called, is_foreign, way_out
+from tensorgrad.engine.strangers import (
+    Declines,
+    as_object,
+    called,
+    is_asked_by_operator,
+    is_asked_by_sparse,
+    is_foreign,
+    way_out,
+)
 from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead, as_in_pytorch
 from tensorgrad.ops import complex as complex_
-from tensorgrad.ops import elementwise, index, linalg, rounding, shape
+from tensorgrad.ops import elementwise, index, linalg, rounding, shape, sparse
 from tensorgrad.ops.elementwise import add, divide, multiply, negative, power, subtract
 from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
@@ -147,7 +156,7 @@ class Value(Handle):
         if isinstance(grad, Value) and not same_shape(grad.shape, self.shape):
             raise ValueError(f"grad of shape {grad.shape} for a Value of shape {self.shape}")
         if grad is not None and not isinstance(grad, Value):
-            grad = copied(np.broadcast_to(grad, self.shape), self.dtype)
+            grad = copied(spread(grad, self.data), self.dtype)
         self.node.grad = grad
 
     @property
@@ -298,7 +307,7 @@ class Value(Handle):
         elif not (create_graph and isinstance(seed, Value)):
             seed = copied(data_of(seed), data.dtype)
         for node, g in cotangents({self.node: seed}, create_graph).items():
-            node.grad = g if node.grad is None else node.grad + g
+            node.grad = g if node.grad is None else kind_of(node.data).plus(node.grad, g)
 
     def retain_grad(self) -> None:
         """Let `backward()` leave the gradient here too, though this is no leaf."""
@@ -560,7 +569,14 @@ class Value(Handle):
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
+        if is_asked_by_sparse(sys._getframe(1)):
+            return as_object(self)  # type: ignore[no-any-return]
         if self.requires_grad:
+            if is_asked_by_operator(sys._getframe(1)):
+                raise TypeError(
+                    "SciPy's LinearOperator takes the numbers of its operand, and would lose a "
+                    "gradient: write tensorgrad.scipy.sparse.linalg.aslinearoperator(L) @ v"
+                )
             raise TypeError(
                 "turning a Value that requires grad into an array would lose its gradient: leave "
                 "np.asarray(v) out, write tg.array([v, w]) for np.array([v, w]), np.stack or "
@@ -597,6 +613,7 @@ class Value(Handle):
         its own for them, and mixes it with no other.)"""
         return sys.modules.get("scipy._lib.array_api_compat.numpy", np)
 
+    fill_value = Declines()
     __pandas_priority__ = 5000  # higher than a DataFrame's: pandas leaves operators to a Value
 
     # The usual methods, as NumPy spells them. What has no gradient, such as an index, is plain.
@@ -637,6 +654,11 @@ class Value(Handle):
             return run(shape.reshape, (self,), {"shape": new})
         how = {} if copy is None else {"copy": copy}  # since NumPy 2.1
         value: Value = run_numpy(np.reshape, (self, new), {"order": order, **how})
+        return value
+
+    def todense(self) -> Value:
+        """The entries of a sparse array in a dense one, 0 where none is stored; or this Value."""
+        value: Value = sparse.todense(self)
         return value
 
     def flatten(self, order: str | int = "C", end_dim: int = -1) -> Value:

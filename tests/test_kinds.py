@@ -276,7 +276,13 @@ def test_unknown_sizes_are_the_same_as_any() -> None:
 
 ROOT = Path(__file__).parents[1] / "tensorgrad"
 ROOMS = ["engine", "ops", "scipy", "transforms", "value.py"]
-TABLE = {"engine/arrays.py", "engine/batching.py", "engine/chunked.py", "engine/levels.py"}
+TABLE = {
+    "engine/arrays.py",
+    "engine/batching.py",
+    "engine/chunked.py",
+    "engine/levels.py",
+    "engine/sparse.py",
+}
 """The table itself, and the rows of batched and of chunked arrays."""
 
 TYPES = {"ndarray", "generic", "inexact", "floating", "Batched", "PLAIN", "SCALARS"}

@@ -312,20 +312,18 @@ def test_sparse_matrices_say_toarray() -> None:
     sp = pytest.importorskip("scipy.sparse")
     v = Value(A)
     for s in (sp.csr_array(np.eye(3)), sp.csr_matrix(np.eye(3)), sp.coo_array(np.eye(3))):
-        for f in (operator.mul, operator.matmul, operator.sub, np.multiply, np.dot):
+        for f in (operator.add, operator.sub, np.hypot, np.add):
             assert "toarray()" in message(lambda f=f, s=s: f(v, s))
-        for f in (operator.mul, operator.matmul, operator.sub, np.multiply):
+        for f in (operator.add, operator.sub, np.subtract):
             assert "toarray()" in message(lambda f=f, s=s: f(s, v))
-        assert "toarray()" in message(lambda s=s: Value(s))
-        assert "toarray()" in message(lambda s=s: tg.grad(lambda x: x.sum())(s))
 
 
 def test_pydata_sparse_says_todense() -> None:
     sparse = pytest.importorskip("sparse")
     v, s = Value(A), sparse.COO.from_numpy(np.eye(3))
-    for call in (lambda: v * s, lambda: s * v, lambda: Value(s), lambda: tg.grad(np.sum)(s)):
+    for call in (lambda: v + s, lambda: s - v, lambda: v / s, lambda: np.hypot(v, s)):
         assert "todense()" in message(call)
-    for function in (np.multiply, np.dot, np.where, np.stack):
+    for function in (np.where, np.stack):
         message(lambda function=function: function(v, s))
 
 

@@ -3,8 +3,9 @@
 Read `node.py`, `rules.py`, `primitive.py`, `backprop.py`, `repair.py`, in this order: that is
 backpropagation. Then, when you meet them: `arguments.py` (calls as NumPy spells them), `domain.py`
 (what tests draw), `arrays.py` (kinds of array), `care.py` (zeros that meet infinities),
-`batching.py` and `levels.py` (`vmap`), `chunked.py` (Dask's arrays), `calls.py` (which call of a
-Module made a node).
+`batching.py` and `levels.py` (`vmap`), `chunked.py` (Dask's arrays), `sparse.py` (sparse
+arrays), `calls.py` (which call of a Module made a node).
 """
 
-import tensorgrad.engine.chunked  # noqa: F401 - a row of the table of kinds
+import tensorgrad.engine.chunked
+import tensorgrad.engine.sparse  # noqa: F401 - rows of the table of kinds

@@ -64,6 +64,11 @@ class Kind:
         """The result of a primitive on operands and params among which there is such an array."""
         return op.forward(*inputs, **params)
 
+    def instead(self, op: Primitive) -> Callable[..., Array] | None:
+        """What computes a primitive of Values with such an array among them, in words of other
+        primitives, `function(op, operands, params)`; None where it is computed like any other."""
+        return None
+
     def as_one(
         self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
     ) -> Array:
@@ -114,6 +119,22 @@ class Kind:
     def spread(self, x: Array, like: Array) -> Array:
         """`x` in the shape of `like`."""
         return np.broadcast_to(x, like.shape)
+
+    def entries(self, x: Array) -> Array:
+        """What of `x` has a gradient, in the shape that cotangents have inside of a sweep."""
+        return x
+
+    def opened(self, g: Array, x: Array) -> Array:
+        """A cotangent of `x` in that shape, where a sweep begins."""
+        return g
+
+    def closed(self, g: Array, x: Array) -> Array:
+        """The cotangent like `x` itself, where it ends."""
+        return g
+
+    def plus(self, x: Array, y: Array) -> Array:
+        """The sum of two gradients."""
+        return x + y
 
     def finite(self, g: Array) -> bool:
         """Whether a cotangent has finite entries only: False where nobody knows."""
@@ -176,8 +197,9 @@ def kind_of(x: Any) -> Kind:
     if made in PLAIN:
         return NUMPY
     kind = kinds.get(made)
-    if kind is None and hasattr(made, "__array_ufunc__"):
-        kind = kinds.get(f"{made.__module__}.{made.__qualname__}")
+    if kind is None and (hasattr(made, "__array_ufunc__") or hasattr(made, "__array_priority__")):
+        names = (f"{base.__module__}.{base.__qualname__}" for base in made.__mro__)
+        kind = next((kinds[name] for name in names if name in kinds), None)
     if kind is None:
         return NUMPY
     met.add(made)
@@ -315,6 +337,11 @@ def all_to_numbers(xs: Sequence[Any], warn: bool = False) -> list[Any]:
         for i, x in zip(places, kind.all_to_numbers([xs[i] for i in places], warn)):
             found[i] = x
     return found
+
+
+def entries_in(x: Any) -> Any:
+    """What of `x` has a gradient: of a sparse array, what it stores."""
+    return kind_of(x).entries(x)
 
 
 def shares_memory(x: Any) -> bool:

@@ -217,6 +217,8 @@ def taking_care(
     seeds: Mapping[Node, Array], create_graph: bool, wrt: Collection[Node] | None
 ) -> dict[Node, Array]:
     """The same with the recorder in force."""
+    if met:
+        seeds = {node: kind_of(node.data).opened(g, node.data) for node, g in seeds.items()}
     # of arrays without numbers nobody sees what is not finite
     sure = not met or all(kind_of(innermost(node.data)).hopes for node in seeds)
     if sure:
@@ -225,7 +227,10 @@ def taking_care(
             sure = all(map(finite, found.values()))
         except (Unsure, np.linalg.LinAlgError):
             sure = False
-    return owned(found if sure else swept(seeds, create_graph, wrt, careful=True), seeds)
+    found = owned(found if sure else swept(seeds, create_graph, wrt, careful=True), seeds)
+    if met:
+        found = {node: kind_of(node.data).closed(g, node.data) for node, g in found.items()}
+    return found
 
 
 def swept(

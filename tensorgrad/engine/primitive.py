@@ -126,6 +126,10 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
         for x in inputs:
             if hasattr(x, "__primitive__"):
                 return x.__primitive__(op, operands, params)
+        for x in inputs:
+            instead = kind_of(x).instead(op)
+            if instead is not None:
+                return instead(op, operands, params)
         if held and any(is_stranger(op, x) for x in inputs):
             return asked(op, operands, by_operator=params is NO_PARAMS)
         inputs = tuple(x if type(x) in PLAIN else operand(x, op.name) for x in inputs)

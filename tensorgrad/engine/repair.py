@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy import ndarray
 
-from tensorgrad.engine.arrays import created, sizes, spread
+from tensorgrad.engine.arrays import created, kind_of, met, sizes, spread
 from tensorgrad.engine.node import Array, Node
 
 
@@ -21,6 +21,8 @@ def repair(c: Array, node: Node, i: int) -> Array:
     returned, x = c, node.inputs[i]
     if type(c) is ndarray and c.shape[1:] == x.shape and c.dtype == x.dtype:
         return np.add.reduce(c, 0)  # a bias: 1.5 µs where the way below takes 4
+    if met:
+        x = kind_of(x).entries(x)
     if not hasattr(c, "dtype"):
         if not isinstance(c, (int, float, complex)):
             raise misfit(returned, node, i)

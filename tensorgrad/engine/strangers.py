@@ -8,13 +8,15 @@ Value has been asked already, and has declined.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import is_known, kinds
+from tensorgrad.engine.arrays import created, is_known, kinds
 from tensorgrad.engine.node import Array, Handle, differentiating, within
 
 if TYPE_CHECKING:
@@ -117,3 +119,43 @@ def held_as(x: Any) -> str | None:
     """The attribute by which a stranger holds a Value: what xarray and pint answer has one."""
     names = (name for name in ("data", "magnitude") if hasattr(type(x), name))
     return next((name for name in names if isinstance(getattr(x, name), Handle)), None)
+
+
+# The sparse arrays of SciPy and of PyData are kinds, and not strangers; but as left operands they
+# are asked before a Value is, and would take its numbers. Each has a way to decline.
+
+OPERATORS = ("_matmul_dispatch", "_rmatmul_dispatch", "_divide", "multiply", "_multiply_2d")
+"""What runs an operator of SciPy's sparse arrays, or how its name begins."""
+
+
+def is_asked_by_sparse(frame: FrameType) -> bool:
+    """Whether an operator of SciPy's sparse arrays asks for the array behind its right operand.
+
+    Told that there is none, a number that is an object, it leaves the operation to that operand.
+    """
+    module = str(frame.f_globals.get("__name__", ""))
+    return module.startswith("scipy.sparse._") and frame.f_code.co_name.startswith(OPERATORS)
+
+
+def is_asked_by_operator(frame: FrameType) -> bool:
+    """Whether one of SciPy's linear operators asks: it has no way to decline."""
+    return frame.f_globals.get("__name__") == "scipy.sparse.linalg._interface"
+
+
+def as_object(x: Any) -> Any:
+    """What NumPy makes of an object that is no array."""
+    array = created(np.empty, (), object, like=0)
+    array[()] = x
+    return array
+
+
+class Declines:
+    """An attribute that PyData's sparse arrays ask their right operand for, and nobody else has.
+
+    Where that is not implemented, their `@` leaves the operation to that operand.
+    """
+
+    def __get__(self, value: Any, owner: type) -> Any:
+        if str(sys._getframe(1).f_globals.get("__name__", "")).partition(".")[0] == "sparse":
+            raise NotImplementedError("sparse does not compute with a Value here: write S @ v")
+        raise AttributeError("a Value has no attribute 'fill_value'")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import defaults
+from tensorgrad.engine.arrays import entries_in
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, implementations, registry
 from tensorgrad.formula.symbol import Applied, Constant, Expression, Name
@@ -243,7 +244,7 @@ class Rounded(str):
 
 def brief(x: Array) -> str:
     """A number to four digits, a small array as lists, the shape of a large one."""
-    x = np.asarray(x)
+    x = np.asarray(entries_in(x))
     if not x.ndim:
         return number(x[()])
     if not shown(x):

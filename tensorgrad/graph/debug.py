@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import innermost
+from tensorgrad.engine.arrays import entries_in, innermost
 from tensorgrad.engine.backprop import RECORDED, Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
@@ -186,7 +186,7 @@ def same(x: Any, y: Any) -> bool:
 
 def first_bad(x: Any) -> tuple[int, ...] | None:
     """The index of the first NaN or Inf; inside vmap, that of its example in front."""
-    x = innermost(x)
+    x = entries_in(innermost(x))
     if np.asarray(x).dtype.kind not in "fc" or np.isfinite(x).all():
         return None
     return tuple(np.argwhere(~np.isfinite(x))[0].tolist())

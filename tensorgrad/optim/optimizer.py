@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import all_to_numbers, is_lazy, met
 from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.sparse import entries_at, is_sparse, with_entries
 from tensorgrad.extras import printable
 from tensorgrad.value import Value
 
@@ -176,6 +177,10 @@ class Optimizer:
                 if kind in REAL:  # a number: 0.1 µs less than to ask for its dtype
                     new, state = rule(data, g, state, **settings)
                     node.data = new if type(new) is kind else kind(new)
+                elif kind is not np.ndarray and is_sparse(data):  # of what is stored
+                    given = data.data, entries_at(g, data)
+                    new, state = self._update(*given, state, settings)
+                    node.data = with_entries(data, new)
                 elif data.dtype.kind == "c" or (
                     blockwise and data.nbytes > LARGE and kind is np.ndarray
                 ):

@@ -274,6 +274,10 @@ def one_number(result: Any) -> Value:
     return y
 
 
+def is_complex(x: Any) -> bool:
+    return (x.dtype.kind == "c") if hasattr(x, "dtype") else np.iscomplexobj(x)
+
+
 def matching(what: str, tree: Any, like: Any) -> list[Any]:
     """The numbers of `tree`, which has the containers, shapes and kinds of those of `like`.
 
@@ -289,7 +293,7 @@ def matching(what: str, tree: Any, like: Any) -> list[Any]:
             f"{what} must have shapes {shapes[1]}, in the containers of what they belong to, not "
             f"{shapes[0]}"
         )
-    if any(np.iscomplexobj(x) and not np.iscomplexobj(y) for x, y in zip(found, expected)):
+    if any(is_complex(x) and not is_complex(y) for x, y in zip(found, expected)):
         raise TypeError(f"{what} must be real where what it belongs to is")
     return found
 

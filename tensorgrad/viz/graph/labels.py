@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.arrays import entries_in
 from tensorgrad.engine.node import Array
 from tensorgrad.formula.text import brief, number
 from tensorgrad.formula.writing import TEXT
@@ -66,6 +67,7 @@ def value_rows(x: Array, gradient: Array | None, theme: Theme) -> list[Row]:
     if not np.ndim(x):
         return [Row(brief(x), theme.text)]
     rows = [Row(f"{x.dtype} {'×'.join(map(str, x.shape))}", theme.text)]
+    x, gradient = entries_in(x), entries_in(gradient)
     nan, infinite = np.count_nonzero(np.isnan(x)), np.count_nonzero(np.isinf(x))
     if nan or infinite:
         rows.append(Row(f"{nan:,} NaN, {infinite:,} infinite", theme.gradient))
