@@ -124,6 +124,13 @@ def is_along(i: Instruction) -> bool:
     return (is_elementwise(i) and has_out(i)) or is_masked(i)
 
 
+def is_in_place(i: Instruction) -> bool:
+    """Whether it makes the same numbers over its operands: NumPy rounds one complex product
+    otherwise there."""
+    one = np.dtype(i.dtype).kind == "c" and math.prod(i.shape or ()) == 1
+    return not (one and i.function in (np.multiply, np.square))
+
+
 def is_filled(i: Instruction) -> bool:
     """Whether it is an array full of one number."""
     return i.function is np.full and bool(i.shape)
@@ -397,7 +404,7 @@ class Writer(Text):
 
     def reads_first(self, i: Instruction, ends: list[Instruction], lives: Lives) -> bool:
         """Whether `i` reads each number of buffers that end here before it writes in its place."""
-        if not is_along(i):
+        if not (is_along(i) and is_in_place(i)):
             return False
         free = {x for x in ends if x in self.held}
         return all(
@@ -445,7 +452,7 @@ class Writer(Text):
     def temporary(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of an operand that is new at each call and read here for the last time, over
         which `i` may be written."""
-        if i in self.homes or not is_along(i):
+        if i in self.homes or not (is_along(i) and is_in_place(i)):
             return None
         for x in i.operands:
             alike = (x.shape, x.dtype, x.order) == (i.shape, i.dtype, i.order)
@@ -531,11 +538,7 @@ class Writer(Text):
     def transposed(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str | None:
         """The name of a transposed buffer that is read here for the last time, over which `i` may
         be written; it is `i`'s from now on."""
-        if (
-            i in self.homes
-            or i in lives.kept
-            or (not (is_elementwise(i) and has_out(i)) and not is_masked(i))
-        ):
+        if i in self.homes or i in lives.kept or not (is_along(i) and is_in_place(i)):
             return None
         for x in i.operands:
             whole = x.args[0] if x.function is np.transpose and len(x.args) == 1 else x
@@ -576,7 +579,7 @@ class Writer(Text):
     def owns(self, i: Instruction, source: Instruction, lives: Lives) -> bool:
         """Whether `i` may be written over what it reads `source` from, if it does."""
         reads = [x for x in i.operands if source in lives.roots(x)]
-        own = all(x is source for x in reads) and is_elementwise(i)
+        own = all(x is source for x in reads) and is_elementwise(i) and is_in_place(i)
         return own or (i.function is plus_product and reads == [source] and i.args[0] is source)
 
     def home(self, i: Instruction) -> str:

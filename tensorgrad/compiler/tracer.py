@@ -372,19 +372,31 @@ def stand_in(x: Any, other: bool = False) -> Any:
     """What a function is tried on instead of a tracer."""
     if isinstance(x, np.random.Generator):
         return np.random.default_rng(0)
-    i = x.instruction
+    i = x.instruction if isinstance(x, Tracer) else x
     if i.dtype in NUMBERS:
         return i.dtype(2 * NUMBERS[i.dtype]) if other else NUMBERS[i.dtype]
+    if narrow := spread(i):
+        return np.broadcast_to(stand_in(narrow, other), i.shape)
     return example(i.shape, i.dtype, i.order, other)
+
+
+def spread(i: Instruction) -> Instruction | None:
+    """What was broadcast, if it is that: an axis that nobody asks for decides no order."""
+    narrow = i.args[0] if i.function is np.broadcast_to and i.shape else None
+    return narrow if isinstance(narrow, Instruction) and narrow.shape is not None else None
 
 
 def small_stand_in(x: Any, sizes: dict[int, int]) -> Any:
     """One of other sizes, of which equal ones are equal."""
-    i: Any = x.instruction if isinstance(x, Tracer) else x
+    i: Any = x.instruction if type(x) is Tracer else x
     if i.dtype in NUMBERS:
         return NUMBERS[i.dtype]
     shape = tuple([sizes.setdefault(n, len(sizes)) for n in i.shape])
-    return example(shape, i.dtype, order_of(x) if i is x else i.order)
+    if isinstance(i, np.ndarray):
+        return example(shape, i.dtype, order_of(i))
+    if narrow := spread(i):
+        return np.broadcast_to(small_stand_in(narrow, sizes), shape)
+    return example(shape, i.dtype, i.order)
 
 
 def other_stand_in(x: Any) -> Any:
@@ -494,7 +506,8 @@ def likeness(x: Any) -> Any:
     """What the outcome depends on of an argument of an instruction, hashable."""
     kind = type(x)
     if kind is Instruction:
-        return x.shape, x.dtype, x.order
+        narrow = spread(x)
+        return x.shape, x.dtype, x.order, narrow and (narrow.shape, narrow.order)
     if kind is slice:
         return kind, x.start, x.stop, x.step
     if kind is tuple or kind is list:
@@ -622,10 +635,20 @@ VIEWS = frozenset({np.reshape, np.ravel})
 
 
 def order_of(x: Any) -> tuple[int, ...]:
-    """How the axes of an array lie in memory, where that is not C's order."""
+    """How the axes of an array lie in memory, where that is not C's order: as NumPy sorts them for
+    what it makes of it, an axis that was broadcast, or of length 1, where it is."""
     if not isinstance(x, np.ndarray) or x.ndim < 2 or x.flags.c_contiguous or not x.size:
         return ()
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    steps = [abs(step) * (n > 1) for n, step in zip(x.shape, x.strides)]
+    order: list[int] = []
+    for axis in reversed(range(x.ndim)):  # the innermost comes first
+        place = 0
+        for k, other in enumerate(order):
+            if steps[axis] and steps[other]:
+                if steps[other] <= steps[axis]:
+                    break
+                place = k + 1
+        order.insert(place, axis)
     return () if order == [*range(x.ndim)] else tuple(order)
 
 
