@@ -4,7 +4,6 @@ addresses of the memory that both sides see.
 Without the libraries these tests are skipped, but they fail where CI is set.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import copy
@@ -126,7 +125,7 @@ def test_some_of_the_tensors_require_grad_and_some_results_depend_on_none() -> N
     (2.0 * native[n] @ y).sum().backward()
     assert close(x.grad, native.grad)
     assert y.grad is None
-    a, b = torch_function(lambda x: (x * 2, x * 3))(x)
+    _, b = torch_function(lambda x: (x * 2, x * 3))(x)
     (g,) = torch.autograd.grad(b.sum(), [x])  # no gradient comes by a
     assert close(g, np.full_like(X, 3))
 
@@ -293,6 +292,7 @@ def test_checkpointed_by_pytorch() -> None:
     assert close(x.grad, tg.grad(lambda x: np.sum(np.tanh(x) ** 2))(X))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # PyTorch's own use of it
 def test_under_torch_func() -> None:
     f, native = (lambda m: lambda x: (x**3 * m.sin(x)).sum() for _ in range(2))
     ours, theirs, x = torch_function(f(np)), native(torch), torch.tensor(X)
@@ -644,7 +644,9 @@ def test_a_model_of_ours_takes_its_parameters_as_an_argument_in_jax() -> None:
 
 def test_no_number_is_cut_silently_without_64_bits() -> None:
     x = jnp.array(X, F)
-    with pytest.raises(TypeError, match=r"jax_enable_x64.*astype\(np.float32\)"):
+    with pytest.raises(
+        TypeError, match=r"result of <lambda>.*jax_enable_x64.*astype\(np.float32\)"
+    ):
         jax_function(lambda x: x * np.ones(4))(x)
     for h in (jax_function(np.sin), from_jax(jnp.sin)):
         with pytest.raises(TypeError, match=r"float64 needs 64 bits in JAX.*jax_enable_x64"):
@@ -735,9 +737,9 @@ def test_three_libraries_agree(data: Any) -> None:
 
 
 def test_importing_the_room_loads_neither_library() -> None:
-    code = "import sys, tensorgrad as tg; tg.interop; print('torch' in sys.modules, 'jax' in sys.modules)"
+    code = "import sys, tensorgrad as tg; tg.interop; print(sys.modules.keys() & {'torch', 'jax'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("library", ["torch", "jax"])

@@ -112,18 +112,22 @@ def is_jax_or_array(x: Any) -> bool:
 
 def entering(name: str, x: Any) -> Any:
     """The array as JAX's. TypeError where it would be another number there."""
-    if is_jax(x):
-        return x
-    x = np.asarray(to_numbers(x))
+    return x if is_jax(x) else jax.device_put(fitting(name, x), may_alias=True)
+
+
+def fitting(name: str, x: Any) -> Array:
+    """The array in a dtype that JAX has: integers in fewer bits where these are enough."""
+    x = np.asarray(to_numbers(data_of(x)))
     dtype = jax.dtypes.canonicalize_dtype(x.dtype)
-    if dtype != x.dtype:
-        reach = np.iinfo(dtype) if dtype.kind in "iu" else None
-        if reach is None or (x.size and (x.min() < reach.min or x.max() > reach.max)):
-            raise TypeError(f"{name}: {x.dtype} {WIDE}, or pass x.astype(np.{dtype})")
-    return jax.device_put(x.astype(dtype, copy=False), may_alias=True)
-
-
-WIDE = "needs 64 bits in JAX: jax.config.update('jax_enable_x64', True) at the start"
+    if dtype == x.dtype:
+        return x
+    reach = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if reach is None or (x.size and (x.min() < reach.min or x.max() > reach.max)):
+        raise TypeError(
+            f"{name}: {x.dtype} needs 64 bits in JAX: jax.config.update('jax_enable_x64', True) at "
+            f"the start, or .astype(np.{dtype}) there"
+        )
+    return x.astype(dtype)
 
 
 def leaving(name: str, y: Any) -> Array:
@@ -157,15 +161,8 @@ def made(row: Row, xs: Sequence[Any], like: Any, method: str) -> tuple[Function,
         ys, put = run.ys, run.put
     else:
         ys, put = flatten(like)
-    outs = []
-    for y in ys:
-        if jax.dtypes.canonicalize_dtype(y.dtype) != y.dtype:
-            given = ", ".join(str(x.dtype) for x in xs)
-            raise TypeError(
-                f"{row.name} returns {y.dtype} for {given}, which {WIDE}, or return "
-                f"y.astype(np.{jax.dtypes.canonicalize_dtype(y.dtype)})"
-            )
-        outs.append(jax.ShapeDtypeStruct(y.shape, y.dtype))
+    fit = [fitting(f"the result of {row.name}", np.empty(0, y.dtype)).dtype for y in ys]
+    outs = [jax.ShapeDtypeStruct(y.shape, dtype) for y, dtype in zip(ys, fit)]
     return crossing(row.name, row, outs, method), put
 
 
@@ -197,13 +194,13 @@ def crossing(name: str, f: Function, outs: Sequence[Struct], method: str) -> Fun
     """`f`, of arrays in a row, as a function of JAX's whose results are like `outs`."""
 
     def value(*xs: Any) -> Any:
-        compute = partial(on_host, name, f, outs, [x.ndim for x in xs])
+        compute = partial(on_host, name, f, outs, [*map(np.ndim, xs)])
         return jax.pure_callback(compute, list(outs), *xs, vmap_method=method)
 
     crossed: Function = jax.custom_vjp(value)
 
     def fwd(*xs: Any) -> Any:
-        return crossed(*xs), xs
+        return crossed(*xs), [*map(jax.numpy.asarray, xs)]
 
     def bwd(xs: Any, gs: Any) -> Any:
         wanted = [i for i, x in enumerate(xs) if is_float(x)]
@@ -236,7 +233,7 @@ def on_host(
     with naming(name, "JAX"):
         ys = within(recorder, None, mapped, (vmap, plain, k, xs), NO_PARAMS)
         return [
-            np.asarray(to_numbers(data_of(y)), out.dtype).reshape(batch + out.shape)
+            fitting(f"the result of {name}", y).reshape(batch + out.shape)
             for y, out in zip(ys, outs)
         ]
 
