@@ -25,7 +25,7 @@ except KeyboardInterrupt:
     raise
 
 if TYPE_CHECKING:
-    from tensorgrad import data, interop, io, nn, optim, parallel, scipy, testing, train, viz
+    from tensorgrad import amp, data, interop, io, nn, optim, parallel, scipy, testing, train, viz
     from tensorgrad.compiler import compile
     from tensorgrad.graph.debug import debug
     from tensorgrad.graph.lint import lint
@@ -56,6 +56,7 @@ __all__ = [
     "Each",
     "Step",
     "Value",
+    "amp",
     "array",
     "checkpoint",
     "compile",

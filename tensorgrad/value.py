@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arguments import as_param, ordinary
 from tensorgrad.engine.arrays import (
-    NUMPY,
     as_array,
     copied,
     created,
@@ -31,6 +30,7 @@ from tensorgrad.engine.arrays import (
     to_numbers,
 )
 from tensorgrad.engine.backprop import cotangents
+from tensorgrad.engine.dtypes import is_inexact, is_numeric
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     NO_PARAMS,
@@ -45,6 +45,7 @@ from tensorgrad.engine.node import (
     recording,
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
+from tensorgrad.engine.short import kept
 from tensorgrad.engine.strangers import (
     Declines,
     as_object,
@@ -144,7 +145,7 @@ class Value(Handle):
         data = as_array(data_of(data))
         if not same_shape(data.shape, self.shape):
             raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = copied(data.astype(self.dtype, casting="same_kind", copy=False))
+        self.node.data = kept(copied(data.astype(self.dtype, casting="same_kind", copy=False)))
 
     @property
     def grad(self) -> Any:
@@ -168,7 +169,7 @@ class Value(Handle):
     def requires_grad(self, wanted: bool) -> None:
         if self.node.op is not None:
             raise ValueError("only a leaf's requires_grad can be set: .detach() this Value")
-        if wanted and self.dtype.kind not in "fc":
+        if wanted and not is_inexact(self.dtype):
             raise TypeError(
                 f"{self.dtype} data carries no gradient: pass floats, or requires_grad=False"
             )
@@ -260,7 +261,7 @@ class Value(Handle):
     def __repr__(self) -> str:
         made = f", op={self.op.name}" if self.op else ""
         named = f", name={self.name!r}" if self.name else ""
-        if kind_of(self.data) is not NUMPY:
+        if kind_of(self.data).rank:  # an array of another library
             return f"Value({self.data!r}{made}{named})"
         if self.ndim == 0:
             dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
@@ -292,7 +293,7 @@ class Value(Handle):
             raise ValueError(
                 "backward() on a Value without a graph: it is a constant, was detached, or was "
                 "made under no_grad() or from constants only"
-                + ("" if data.dtype.kind in "fc" else f" ({data.dtype} data carries no gradient)")
+                + ("" if is_inexact(data.dtype) else f" ({data.dtype} data carries no gradient)")
             )
         if seed is None:
             if data.size != 1:
@@ -738,7 +739,7 @@ class Value(Handle):
             raise TypeError(f"cannot cast {self.dtype} to {np.dtype(dtype)}, casting={casting!r}")
         if not copy and self.dtype == dtype:
             return self
-        if np.dtype(dtype).kind not in "fc":
+        if not is_inexact(np.dtype(dtype)):
             return Value.of(leaf(self.data.astype(dtype)))
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
@@ -855,12 +856,12 @@ def as_data(data: Any) -> Any:
     data = data_of(data)
     array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
     dtype = getattr(array, "dtype", None) if is_known(array) else None  # no copy of a stranger
-    if dtype is None or dtype.kind not in "biufc":
+    if dtype is None or not is_numeric(dtype):
         of = f" of dtype {dtype}" if dtype else ""
         raise TypeError(f"a Value holds numbers, not {called(data)}{of}; {way_out(data)}")
     if dtype.kind == "i" and not hasattr(data, "dtype"):
         array = array.astype(np.float64)
-    return array
+    return kept(array)
 
 
 def holds_a_value(x: Any) -> bool:

@@ -281,9 +281,10 @@ TABLE = {
     "engine/batching.py",
     "engine/chunked.py",
     "engine/levels.py",
+    "engine/short.py",
     "engine/sparse.py",
 }
-"""The table itself, and the rows of batched and of chunked arrays."""
+"""The table itself, and the rows of batched, chunked, short and sparse arrays."""
 
 TYPES = {"ndarray", "generic", "inexact", "floating", "Batched", "PLAIN", "SCALARS"}
 MAKERS = {"array", "asarray", "empty", "eye", "full", "identity", "ones", "tri", "zeros"}

@@ -21,6 +21,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     sum_of_slices,
 )
+from tensorgrad.engine.dtypes import spelt
 
 if TYPE_CHECKING:
     from tensorgrad.compiler.lives import Lives
@@ -88,7 +89,7 @@ def kernel(writer: Writer, i: Instruction, places: list[str]) -> list[str]:
     for x, name in zip(program.outputs, places):
         if not x.shape:
             place = writer.new(f"{name}_array")
-            writer.setup.append(f"{place} = np.empty((), {np.dtype(x.dtype).str!r})")
+            writer.setup.append(f"{place} = np.empty((), {spelt(np.dtype(x.dtype))!r})")
             after.append(f"{name} = {place}[()]")
             name = place
         arrays.append(name)

@@ -52,6 +52,7 @@ from tensorgrad.compiler.program import (
     with_items,
 )
 from tensorgrad.compiler.text import Text
+from tensorgrad.engine.dtypes import spelt
 
 
 class Code(NamedTuple):
@@ -102,7 +103,7 @@ class Buffer:
         self.order, self.key, self.names = i.order, room(i), dict[str, str]()
         self.memory = tuple(shape[axis] for axis in i.order) or shape
         self.nbytes, self.since, self.busy = nbytes(i), 0, 0
-        self.kind = f"{self.memory!r}, {np.dtype(i.dtype).str!r}"
+        self.kind = f"{self.memory!r}, {spelt(np.dtype(i.dtype))!r}"
         self.made = f"np.empty({self.kind})"
         self.turned = f".transpose({[*map(int, np.argsort(i.order))]})" if i.order else ""
 
@@ -227,7 +228,7 @@ class Writer(Text):
     def result(self, i: Instruction) -> str:
         """The line that makes room for what outlives the call."""
         shape, dtype = i.shape or (), np.dtype(i.dtype)
-        name, made = self.names[i], f"({shape!r}, {dtype.str!r})"
+        name, made = self.names[i], f"({shape!r}, {spelt(dtype)!r})"
         if i not in self.returned or nbytes(i) < LARGE:
             return f"{name} = np.empty{made}"
         before = self.new(f"{name}_before")
@@ -281,7 +282,7 @@ class Writer(Text):
                 self.own.pop(buffer, None)
                 found[self.base(x)] = f"{name}.dot({name})"
         for dtype, length in lengths.items():
-            self.setup.insert(0, f"{names[dtype]} = np.zeros({length}, {np.dtype(dtype).str!r})")
+            self.setup.insert(0, f"{names[dtype]} = np.zeros({length}, {spelt(np.dtype(dtype))!r})")
         return found
 
     def base(self, x: Instruction) -> str:
@@ -394,7 +395,7 @@ class Writer(Text):
             for name, z in (("x_turned", x), ("y_turned", y))
         )
         inner = math.prod(x.shape) // i.shape[0]  # type: ignore[index]
-        kind = f"{i.shape}, {inner}, {np.dtype(i.dtype).str!r}"
+        kind = f"{i.shape}, {inner}, {spelt(np.dtype(i.dtype))!r}"
         kind += ", x_turned=True" * x_turned + ", y_turned=True" * y_turned
         factors = ("x", self.base(x)), ("y", self.base(y))
         kind += "".join(f", {name}={z}" for name, z in factors if z in self.static)
@@ -498,7 +499,7 @@ class Writer(Text):
             stacked.append(name)
             if name:
                 shape = scan.steps, *np.shape(y)
-                lines.append(f"{name} = np.empty({shape!r}, {np.dtype(y.dtype).str!r})")
+                lines.append(f"{name} = np.empty({shape!r}, {spelt(np.dtype(y.dtype))!r})")
                 body.append(f"{name}[{t}] = {inner.text(y)}")
         pairs = [(name, inner.text(x)) for name, x in zip(names, handed) if name != inner.text(x)]
         if pairs:
@@ -521,7 +522,7 @@ class Writer(Text):
             return free.pop()
         self.nbytes += math.prod(shape) * np.dtype(dtype).itemsize
         name = self.new(name)
-        self.setup.append(f"{name} = np.empty({shape!r}, {np.dtype(dtype).str!r})")
+        self.setup.append(f"{name} = np.empty({shape!r}, {spelt(np.dtype(dtype))!r})")
         self.kinds[name] = shape, dtype
         return name
 

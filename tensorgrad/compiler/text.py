@@ -11,6 +11,7 @@ from unicodedata import normalize
 import numpy as np
 
 from tensorgrad.compiler.program import Instruction, converted, draw, viewed
+from tensorgrad.engine.dtypes import spelt
 
 INFIX = {
     operator.add: "+",
@@ -75,7 +76,7 @@ class Text:
                 name = {"1": "one", "2": "two", "0": "zero"}.get(name, f"c{name}")
             made = self.known[key] = self.new(name)
             if number and np.isfinite(x):
-                self.setup.append(f"{made} = np.array({x.item()!r}, {x.dtype.str!r})")
+                self.setup.append(f"{made} = np.array({x.item()!r}, {spelt(x.dtype)!r})")
             else:
                 self.constants[made] = x
         return self.known[key]
@@ -106,7 +107,7 @@ class Text:
         if type(x) in (float, complex) and np.isfinite(x):
             return repr(x)
         if isinstance(x, np.dtype) and x.names is None:
-            return f"np.dtype({x.str!r})"
+            return f"np.dtype({spelt(x)!r})"
         name = str(getattr(x, "__name__", "k"))
         if isinstance(x, type) and getattr(np, name, None) is x:
             return f"np.{name}"

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
@@ -38,6 +38,11 @@ from tensorgrad.compiler.program import (
 from tensorgrad.engine.arrays import Kind, is_numpy, kinds
 from tensorgrad.engine.calls import scope_of
 from tensorgrad.engine.node import Array, recorder
+from tensorgrad.engine.rules import Reading
+from tensorgrad.engine.short import WIDENED, computed, has_short
+
+if TYPE_CHECKING:
+    from tensorgrad.engine.primitive import Primitive
 
 ABOUT = frozenset(
     {np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast}
@@ -775,6 +780,12 @@ class Traced(Kind):
             outer.body.append(part)
             found.append(Tracer(part))
         return found[: len(carry)], found[len(carry) :]
+
+    def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        return computed(op, inputs, params)
+
+    def between(self, x: Array) -> tuple[Reading, ...]:
+        return (WIDENED,) if has_short(x) else ()
 
     def to_numbers(self, x: Array) -> Any:
         return x

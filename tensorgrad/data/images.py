@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.extras import missing
 from tensorgrad.random import generator
 
@@ -126,7 +127,7 @@ def normalize(x: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Images:
     [[[0.5, 0.5]]]
     """
     x = np.asarray(x)
-    mean, std = (np.asarray(a, x.dtype if x.dtype.kind == "f" else float) for a in (mean, std))
+    mean, std = (np.asarray(a, x.dtype if is_floating(x.dtype) else float) for a in (mean, std))
     if not np.all(std > 0):
         raise ValueError(f"normalize: std={std} must be above 0 (a channel that is constant?)")
     if mean.ndim or std.ndim:

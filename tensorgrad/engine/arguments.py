@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import Array, Handle
 from tensorgrad.engine.strangers import called, held_as, is_foreign, way_out
 
@@ -125,7 +126,7 @@ def operand(x: Any, name: str) -> Array:
     if kind_of(x) is not NUMPY:
         return x
     array = np.asarray(ordinary(x, name))
-    if array.dtype.kind not in "biufc":
+    if not is_numeric(array.dtype):
         raise TypeError(
             f"{name} computes with numbers, not with {called(x)} {x!r:.60}; {way_out(x)}"
         )

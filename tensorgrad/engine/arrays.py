@@ -10,7 +10,7 @@ Nobody looks at numbers to decide what to do, but through `anywhere`: some array
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,10 @@ class Kind:
     def in_order(self) -> bool:
         """Whether what is written down adds in the order of the function, to the last bit."""
         return False
+
+    def between(self, x: Array) -> tuple[Reading, ...]:
+        """What stands between a sweep and the rules of a node that holds `x`."""
+        return self.readings
 
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         """What `function` (of NumPy, or of a random generator) creates, as an array like `like`."""
@@ -205,6 +209,11 @@ def kind_of(x: Any) -> Kind:
     met.add(made)
     kinds[made] = kind
     return kind
+
+
+def readings_of(xs: Iterable[Any]) -> tuple[Reading, ...]:
+    """What stands between a sweep and the rules of a node of these arrays, its result's first."""
+    return tuple(dict.fromkeys(reading for x in xs for reading in kind_of(x).between(x)))
 
 
 def is_numpy(x: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arrays import anywhere, created, innermost, is_array, kind_of, met
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, Node, data_of, detached
 from tensorgrad.engine.rules import Reading
 
@@ -116,8 +117,8 @@ def careful(x: Any) -> Any:
     """`x`, numbers as `Careful` arrays."""
     if isinstance(x, (list, tuple)):
         return type(x)(map(careful, x))
-    kind = getattr(getattr(x, "dtype", None), "kind", "")
-    return Careful(x) if kind and kind in "fc" and type(x) is not Careful else x
+    dtype = getattr(x, "dtype", None)
+    return Careful(x) if dtype and is_inexact(dtype) and type(x) is not Careful else x
 
 
 def bare(x: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from tensorgrad.engine.arrays import Kind, is_numpy, kind_of, kinds, same_shape, total
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.care import Careful, bare, contraction, product, quotient
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, Handle, Node, data_of, hold, leaf, recorded, serials
 from tensorgrad.engine.primitive import Primitive, apply, registry
@@ -408,12 +409,12 @@ def cross_entropy(z: Array, y: Array, reduction: str = "none") -> Array:
     """Row by row: the classes, axis 1, are in one chunk."""
     k, forward = z.ndim, registry["cross_entropy"].forward
     rows = tuple(i for i in range(k) if i != min(1, k - 1))
-    own = range(k) if y.ndim == k and y.dtype.kind == "f" else rows
+    own = range(k) if y.ndim == k and is_floating(y.dtype) else rows
     if not same_shape(y.shape, [z.shape[i] for i in own]):
         raise ValueError(f"logits of shape {z.shape} and targets of shape {y.shape}")
     cost = array_module().blockwise(
         *(forward, rows, z, range(k), y, own),
-        dtype=np.result_type(z, y) if y.dtype.kind == "f" else z.dtype,
+        dtype=np.result_type(z, y) if is_floating(y.dtype) else z.dtype,
         concatenate=True,
     )
     return cost if reduction == "none" else getattr(cost, reduction)()

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from numpy import ndarray
 
 from tensorgrad.engine.arguments import failure, operand, sort_arguments
-from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, kinds_in, met, run
+from tensorgrad.engine.arrays import PLAIN, SCALARS, kind_of, kinds_in, met, readings_of, run
 from tensorgrad.engine.batching import BatchingRule, rule_of, running
 from tensorgrad.engine.care import OPAQUE, CareRule, cares
 from tensorgrad.engine.domain import REAL, Domain
@@ -149,7 +149,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
     result = _blank((held or Handle).kind)
     result.node = new(op, nodes, inputs, params, data) if wanted and new else leaf(data)
     if not plain:  # `as_examples` alone makes another kind of a plain array, and needs no reading
-        result.node.readings += kind_of(data).readings
+        result.node.readings += readings_of((data, *inputs))
     if (made is ndarray or not plain) and op.view and held and len(operands) == 1:
         return Handle.part(operands[0], op, params, result)
     return result

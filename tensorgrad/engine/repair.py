@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from tensorgrad.engine.arrays import created, kind_of, met, sizes, spread
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import Array, Node
 
 
@@ -29,7 +30,7 @@ def repair(c: Array, node: Node, i: int) -> Array:
         c = created(np.asarray, c, like=x)[()]
     if issubclass(type(c), ndarray):
         c = np.asarray(c)  # no matrix, whose sums stay matrices
-    if c.dtype.kind not in "biufc":
+    if not is_numeric(c.dtype):
         raise misfit(returned, node, i)
     if c.dtype.kind == "c" and x.dtype.kind != "c":
         c = np.real(c)  # a real operand cannot move into the imaginary direction

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.engine.batching import alike, elementwise, moving, reduction
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import data_of
 from tensorgrad.engine.primitive import Primitive, implementations, registry
 from tensorgrad.engine.words import ARGUMENTS
@@ -229,7 +230,7 @@ def magnitude(x: Any) -> float:
 def no_number(text: str) -> bool:
     """Whether a word is a type of text, or of millions of numbers in one. ("U": upper, to eigh.)"""
     try:
-        return np.dtype(text).kind not in "biufc" and text != "U"
+        return not is_numeric(np.dtype(text)) and text != "U"
     except Exception:
         return False
 

@@ -20,6 +20,7 @@ from tensorgrad.engine.arrays import entries_in, innermost
 from tensorgrad.engine.backprop import RECORDED, Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, Node, record, recording
 from tensorgrad.engine.rules import Reading
 from tensorgrad.graph.local import choice_in_force
@@ -187,7 +188,7 @@ def same(x: Any, y: Any) -> bool:
 def first_bad(x: Any) -> tuple[int, ...] | None:
     """The index of the first NaN or Inf; inside vmap, that of its example in front."""
     x = entries_in(innermost(x))
-    if np.asarray(x).dtype.kind not in "fc" or np.isfinite(x).all():
+    if not is_inexact(np.asarray(x).dtype) or np.isfinite(x).all():
         return None
     return tuple(np.argwhere(~np.isfinite(x))[0].tolist())
 

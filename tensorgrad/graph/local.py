@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import alike, elementwise
+from tensorgrad.engine.dtypes import finfo, is_floating
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.transforms.derivatives import jvp
 
@@ -91,7 +92,7 @@ def decided(node: Node, i: int, g: Array, c: Array) -> int:
     """
     op, x = node.op, node.inputs[i]
     assert op is not None
-    if op.choice is None or getattr(x, "dtype", np.dtype(int)).kind != "f" or not np.any(g):
+    if op.choice is None or not is_floating(getattr(x, "dtype", np.dtype(int))) or not np.any(g):
         return 0
     step = nudge(x)
     sides = [(*node.inputs[:i], side, *node.inputs[i + 1 :]) for side in (x + step, x - step)]
@@ -105,7 +106,7 @@ def decided(node: Node, i: int, g: Array, c: Array) -> int:
     except ValueError:  # LinAlgError is one
         return 0
     bends = apart(rising, falling, max(np.max(np.abs(a), initial=0) for a in (g, c)))
-    jumps = apart(above, below, np.max(step, initial=0) / np.finfo(step.dtype).eps) & (
+    jumps = apart(above, below, np.max(step, initial=0) / finfo(step.dtype).eps) & (
         np.asarray(g) != 0
     )
     return int(max(np.sum(bends), np.sum(jumps)))
@@ -117,7 +118,7 @@ def nudge(x: Array) -> Array:
     From 0 a step whose square is not 0.
     """
     times = np.random.default_rng(0).integers(1, 50, np.shape(x))
-    tiny = np.sqrt(np.finfo(x.dtype).tiny)
+    tiny = np.sqrt(finfo(x.dtype).tiny)
     return (times * np.where(x == 0, tiny, np.spacing(np.abs(x)))).astype(x.dtype)[()]
 
 
@@ -126,4 +127,4 @@ def apart(above: Array, below: Array, usual: Array) -> Array:
     above, below = np.asarray(above), np.asarray(below)
     sizes = (np.max(np.abs(a), initial=0, where=np.isfinite(a)) for a in (above, below, usual))
     with np.errstate(invalid="ignore"):
-        return np.abs(above - below) > np.sqrt(np.finfo(above.dtype).eps) * max(sizes)
+        return np.abs(above - below) > np.sqrt(finfo(above.dtype).eps) * max(sizes)

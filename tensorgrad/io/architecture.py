@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import within
 from tensorgrad.nn.init import taking
 from tensorgrad.nn.module import Module
@@ -242,7 +243,7 @@ def number_type(name: str, where: str) -> np.dtype[Any]:
         dtype = np.dtype(name)
     except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype(object)
-    if dtype.kind not in "biufc" or dtype.name != name:
+    if not is_numeric(dtype) or dtype.name != name:
         raise wrong(where, f"no type of number is called {name!r:.60}")
     return dtype
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.io.files import PathLike, write
 from tensorgrad.io.tensors import LONGEST, ModelFileError, read_tensors, to_bytes
 
@@ -83,7 +84,7 @@ def written(x: Any, where: str, arrays: dict[str, Any], depth: int = 0) -> Any:
     if isinstance(x, (list, tuple)):
         parts = [written(v, f"{where}.{i}", arrays, depth + 1) for i, v in enumerate(x)]
         return {"tuple": parts} if isinstance(x, tuple) else parts
-    if not isinstance(x, (np.ndarray, np.generic)) or x.dtype.kind not in "biufc":
+    if not isinstance(x, (np.ndarray, np.generic)) or not is_numeric(x.dtype):
         raise TypeError(
             f"cannot save {where.lstrip('.')} = {x!r:.60}: a checkpoint is made of dicts, lists, "
             "tuples, arrays, numbers and strings"

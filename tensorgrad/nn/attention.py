@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, same_shape, taken_as_finite
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.dropout import dropout
 from tensorgrad.nn.init import full
@@ -118,7 +119,7 @@ def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> tuple[Any
     if attn_mask is None:
         return ()
     mask = as_array(attn_mask)
-    if mask.dtype.kind not in "bf":
+    if mask.dtype.kind != "b" and not is_floating(mask.dtype):
         raise TypeError(
             f"attn_mask is {mask.dtype}: write attn_mask.astype(bool), True where a query may "
             "look, or pass floats, which are added to the scores"
@@ -247,7 +248,7 @@ def _looking(mask: Any, name: str, shape: tuple[int, ...], keys: int) -> Any:
     fitting = [(n, s), (s,)] if padding else [(length, s), (n * heads, length, s)]
     if mask.shape not in fitting or (mask.shape == (s,) and n > 1):
         raise ValueError(f"{name} has shape {mask.shape}, expected {fitting[0]} or {fitting[1]}")
-    if mask.dtype.kind not in "bf":
+    if mask.dtype.kind != "b" and not is_floating(mask.dtype):
         raise TypeError(
             f"{name} is {mask.dtype}: write {name}.astype(bool), True for what to leave out"
         )

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import anywhere, as_array, same_shape, wrong
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, module_of
@@ -116,7 +117,7 @@ def cross_entropy(
     np.float64(0.6931471805599453)
     """
     cost, y = ops.cost.cross_entropy, as_array(target)
-    if y.dtype.kind == "f" and y.ndim == np.ndim(input):
+    if is_floating(y.dtype) and y.ndim == np.ndim(input):
         if weight is None and not label_smoothing:
             return cost(input, y, reduction=reduction)
         input = floats(as_array(input))

@@ -26,10 +26,14 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arrays import all_to_numbers, copied, in_place, is_array, to_numbers
 from tensorgrad.engine.calls import call_of, forgetting_buffers, keeper
+from tensorgrad.engine.dtypes import is_inexact, is_numeric
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, data_of, differentiated, entered, recorder, within
 from tensorgrad.engine.primitive import Primitive
+from tensorgrad.engine.short import kept
+from tensorgrad.extras import missing
 from tensorgrad.nn.hooks import Hooks, RemovableHandle
+from tensorgrad.ops.elementwise import cast
 from tensorgrad.random import generator
 from tensorgrad.value import Value
 
@@ -302,10 +306,10 @@ class Module:
         new = learning(dtype)
         buffers = {}
         for _, x in parts_of(self):
-            if isinstance(x, Module) or x.dtype.kind not in "fc":
+            if isinstance(x, Module) or not is_inexact(x.dtype):
                 continue
             if isinstance(x, Value):
-                x.node.data = x.data.astype(like(x.data, new))
+                x.node.data = kept(x.data.astype(like(x.data, new)))
                 x.node.grad = None if x.grad is None else x.grad.astype(x.dtype)
             else:
                 buffers[id(x)] = x.astype(like(x, new))
@@ -395,7 +399,7 @@ class Module:
                 continue
             if np.shape(state[name]) != x.shape:
                 wrong.append(f"{name!r} has shape {np.shape(state[name])}, expected {x.shape}")
-            elif assign and isinstance(x, Value) and np.asarray(state[name]).dtype.kind not in "fc":
+            elif assign and isinstance(x, Value) and not is_inexact(np.asarray(state[name]).dtype):
                 wrong.append(f"{name!r} is {np.asarray(state[name]).dtype}, which does not learn")
             elif not assign and np.iscomplexobj(state[name]) and x.dtype.kind != "c":
                 wrong.append(f"{name!r} is complex, expected {x.dtype}")
@@ -409,7 +413,7 @@ class Module:
         buffers = {}
         for name, x in parts:
             if name in new and isinstance(x, Value):
-                x.node.data = new[name][()]
+                x.node.data = kept(new[name][()])
             elif name in new:
                 buffers[id(x)] = new[name]
         replace(self, buffers)
@@ -615,7 +619,7 @@ def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
             if is_parameter(x):
                 found.append((where, x))
         elif isinstance(x, np.ndarray):
-            if x.dtype.kind in "biufc":  # numbers
+            if is_numeric(x.dtype):  # numbers
                 found.append((where, x))
         else:
             if isinstance(x, Module):
@@ -642,9 +646,9 @@ def is_dataclass(x: Any) -> bool:
 
 def is_parameter(x: Value) -> bool:
     """Whether a Value is a leaf. (While a transform differentiates by it, an alias is in its
-    place.)"""
+    place; in `amp.autocast` what it is in another dtype.)"""
     op = x.node.op
-    return op is None or op is alias
+    return op is None or op is alias or op is cast
 
 
 def is_number_or_array(x: Any) -> bool:
@@ -715,15 +719,24 @@ def tuple_like(x: Any, parts: list[Any]) -> Any:
 def learning(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """`dtype` as NumPy's; TypeError unless parameters can learn in it."""
     try:
-        new = np.dtype(dtype)
+        new = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
     except TypeError as error:
         raise TypeError(f"{error}: to() takes a dtype; there are no devices") from None
-    if new.kind not in "fc":
+    if not is_inexact(new):
         raise TypeError(
             f"{new} carries no gradient: a model computes with real or complex numbers, "
             f"not with {new}"
         )
     return new
+
+
+def bfloat16() -> Any:
+    """ml_dtypes' type; ImportError without it."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise missing("bfloat16 needs ml_dtypes", "bfloat16") from None
+    return ml_dtypes.bfloat16
 
 
 def like(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:

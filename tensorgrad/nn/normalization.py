@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tensorgrad.engine.arrays import as_array, in_place
+from tensorgrad.engine.dtypes import finfo, is_short
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.init import full
 from tensorgrad.nn.module import Module, learning
@@ -30,9 +31,9 @@ def _in_float32(normalization: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(normalization)
     def wide(input: Any, *args: Any, **kwargs: Any) -> Any:
         input = floats(as_array(input))
-        if input.dtype != np.float16:
+        if not is_short(input.dtype):
             return normalization(input, *args, **kwargs)
-        return normalization(input.astype(np.float32), *args, **kwargs).astype(np.float16)
+        return normalization(input.astype(np.float32), *args, **kwargs).astype(input.dtype)
 
     return wide
 
@@ -101,7 +102,7 @@ def rms_norm(
     array([[0.849, 1.131]])
     """
     input, axis = floats(input), _trailing("rms_norm", input, normalized_shape)
-    eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    eps = float(finfo(input.dtype).eps) if eps is None else eps
     return _scaled(ops.normalization.rms_norm(input, axis=axis, eps=eps), weight, None)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.calls import forgetting_buffers
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Node, data_of, record, recorder, within
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.value import Value
@@ -257,7 +258,7 @@ def own_arrays(parts: Mapping[str, Module]) -> dict[str, list[Value]]:
 def given(x: Any, dtype: npt.DTypeLike) -> Any:
     """An input: zeros of that shape, or the array itself; what it leads to is recorded."""
     array = np.zeros(x, dtype) if isinstance(x, (tuple, int)) else np.asarray(data_of(x))
-    return Value(array) if array.dtype.kind in "fc" else array
+    return Value(array) if is_inexact(array.dtype) else array
 
 
 def run(model: Module, inputs: list[Any]) -> tuple[list[tuple[Module, Any]], list[Node]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 
@@ -49,5 +50,5 @@ def real_if_close(a: Array, tol: float = 100) -> Array:
     """The real part, if all imaginary parts are below `tol` (above 1: in units of rounding)."""
     if not np.iscomplexobj(a):
         return a
-    limit = tol * np.finfo(a.dtype).eps if tol > 1 else tol
+    limit = tol * finfo(a.dtype).eps if tol > 1 else tol
     return np.real(a) if np.all(np.absolute(np.imag(a)) < limit) else a

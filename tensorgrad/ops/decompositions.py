@@ -23,6 +23,7 @@ import numpy as np
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.care import asked
 from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array, detached
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conj, conjugated
@@ -52,7 +53,7 @@ def rounding(x: Array) -> Array:
     """What eigenvalues or singular values x, along the last axis, may differ by and be equal."""
     x = detached(x)
     largest = np.max(np.abs(x), axis=-1, keepdims=True, initial=0)
-    return EQUAL * x.shape[-1] * np.finfo(x.dtype).eps * largest
+    return EQUAL * x.shape[-1] * finfo(x.dtype).eps * largest
 
 
 def reciprocal(d: Array, least: Array) -> Array:

@@ -26,6 +26,7 @@ from tensorgrad.engine.domain import POSITIVE, REAL, Domain, with_zeros
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.engine.rules import flat
+from tensorgrad.engine.short import kept, rounded
 from tensorgrad.ops.adjoint import conj, even
 
 LOG_2, LOG_10 = np.log(np.longdouble(2)), np.log(np.longdouble(10))
@@ -464,9 +465,17 @@ copy = primitive(
 )
 implements(np.copy)(copy)
 astype = primitive(
-    lambda x, dtype: as_array(x).astype(dtype)[()],
+    lambda x, dtype: kept(as_array(x).astype(dtype)[()]),
     lambda g, out, x, dtype=None: g,
     name="astype",
     domain=Domain(params=lambda shape: ({"dtype": np.float64},)),
     batch=elementwise,
 )
+cast = primitive(
+    lambda x, dtype: rounded(x, dtype),
+    lambda g, out, x, dtype=None: g,
+    name="cast",
+    domain=Domain(params=lambda shape: ({"dtype": np.float64},)),
+    batch=elementwise,
+)
+"""`astype`, in silence where a number is too large for the dtype; so does `amp` convert."""

@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tensorgrad.engine.arrays import as_array, copied, created, in_place, is_numpy
 from tensorgrad.engine.batching import TAKE_VARYING_PARAMS, destinations, full, moving
 from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive, primitive
 from tensorgrad.ops.constant import on_data
@@ -75,7 +76,7 @@ def fitting(value: Array, x: Array) -> Array:
     """`value`; TypeError where the dtype of `x` would cut off its fraction or imaginary part."""
     if np.result_type(x, value).kind != x.dtype.kind:
         kind = getattr(value, "dtype", type(value).__name__)
-        array = "a real" if x.dtype.kind == "f" else "an integer"
+        array = "a real" if is_floating(x.dtype) else "an integer"
         raise TypeError(f"a value of {kind} would be cut off in {array} array")
     return value
 

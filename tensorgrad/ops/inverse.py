@@ -21,6 +21,7 @@ import numpy as np
 from tensorgrad.engine.arrays import anywhere, as_array, created
 from tensorgrad.engine.care import asked, systems
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array, detached
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.adjoint import H, T, conjugated
@@ -125,7 +126,7 @@ def cofactors(a: Array, det_a: Array) -> Array:
         return singular_cofactors(a)
     inverse = np.linalg.inv(a)
     condition = np.linalg.matrix_norm(detached(a)) * np.linalg.matrix_norm(detached(inverse))
-    if anywhere(condition > np.finfo(a.dtype).eps ** -0.5):
+    if anywhere(condition > finfo(a.dtype).eps ** -0.5):
         return singular_cofactors(a)
     return det_a[..., None, None] * T(inverse)
 
@@ -141,7 +142,7 @@ def singular_cofactors(a: Array) -> Array:
     n, k = a.shape[-1], a.shape[-1] - 3
     u, s, vh = np.linalg.svd(detached(a))
     u1, u2, v1, v2 = u[..., :k], u[..., k:], H(vh[..., :k, :]), H(vh[..., k:, :])
-    null = s[..., k - 1, None, None] <= n * np.finfo(a.dtype).eps * s[..., 0, None, None]
+    null = s[..., k - 1, None, None] <= n * finfo(a.dtype).eps * s[..., 0, None, None]
     b = np.where(null, created(np.eye, k, dtype=a.dtype, like=a), H(u1) @ a @ v1)
     b_inverse = v1 @ np.linalg.inv(b) @ H(u1)
     right, left = v2 - b_inverse @ a @ v2, H(u2) - H(u2) @ a @ b_inverse
@@ -239,7 +240,7 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> tuple[Array, Array,
         raise np.linalg.LinAlgError(f"lstsq: shapes {a.shape} and {b.shape} do not fit together")
     m, n = a.shape
     dtype = np.result_type(floating(a.dtype), floating(b.dtype), np.float32)
-    a, eps = a if a.dtype == dtype else a.astype(dtype), float(np.finfo(dtype).eps)
+    a, eps = a if a.dtype == dtype else a.astype(dtype), float(finfo(dtype).eps)
     rcond = eps * max(m, n) if rcond is None else eps if rcond < 0 else rcond
     x, s = pinv(a, rcond=rcond) @ columns, np.linalg.svdvals(a)
     rank = np.count_nonzero(s > rcond * s[:1])

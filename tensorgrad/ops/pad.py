@@ -16,6 +16,7 @@ from tensorgrad.engine.arguments import as_param
 from tensorgrad.engine.arrays import as_array, created, is_numpy
 from tensorgrad.engine.batching import full, one_by_one
 from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
 
@@ -144,7 +145,7 @@ def pad(array: Array, pad_width: Any, mode: Any = "constant", **options: Any) ->
         mode = f"odd {mode}" if option == "odd" else mode
     if mode in ("constant", "empty") and width and not isinstance(option, Handle):
         return pad_constant(array, pad_width=width, constant_values=option)
-    if array.dtype.kind not in "fc" and mode != "constant":
+    if not is_inexact(array.dtype) and mode != "constant":
         return np.pad(data_of(array), width, mode, **as_param(options))  # rounded
     for axis, ends in enumerate(width):
         size = array.shape[axis]

@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import created
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.ops.elementwise import astype, share
@@ -150,7 +151,7 @@ def polyfit(
     x, y = np.add(x, 0.0), np.add(y, 0.0)
     if deg < 0 or x.ndim != 1 or y.ndim not in (1, 2) or not 0 < len(x) == len(y):
         raise ValueError(f"polyfit: degree {deg}, x of shape {x.shape}, y of shape {y.shape}")
-    rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
+    rcond = len(x) * finfo(x.dtype).eps if rcond is None else rcond
     powers = np.vander(x, deg + 1)
     if w is not None:
         powers, y = np.transpose(np.transpose(powers) * w), np.transpose(np.transpose(y) * w)

@@ -9,6 +9,7 @@ import numpy as np
 from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.domain import Domain
+from tensorgrad.engine.dtypes import is_floating, is_inexact
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import implements, primitive
 
@@ -95,7 +96,7 @@ def slopes(f: Array, h: Array, edge_order: int) -> Array:
 def gradient(f: Array, *varargs: Array, axis: Any = None, edge_order: int = 1) -> Any:
     """`np.gradient`, differentiable by the spacings or coordinates too."""
     f = as_array(f)
-    f = f if f.dtype.kind in "fc" else f.astype(float)
+    f = f if is_inexact(f.dtype) else f.astype(float)
     axes = np.lib.array_utils.normalize_axis_tuple(range(f.ndim) if axis is None else axis, f.ndim)
     spacings = [as_array(h) for h in varargs or (1.0,)]
     if len(spacings) == 1 and spacings[0].ndim == 0:
@@ -112,7 +113,7 @@ def gradient(f: Array, *varargs: Array, axis: Any = None, edge_order: int = 1) -
         if n < edge_order + 1:
             raise ValueError(f"gradient: {n} entries are too few for edge_order={edge_order}")
         if h.ndim:
-            h = diff(h if h.dtype.kind == "f" else h.astype(float))
+            h = diff(h if is_floating(h.dtype) else h.astype(float))
         slope = slopes(np.moveaxis(f, i, -1), h, edge_order)
         results.append(as_array(np.moveaxis(slope, -1, i), f.dtype))
     return results[0] if len(results) == 1 else tuple(results)

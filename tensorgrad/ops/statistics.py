@@ -17,6 +17,7 @@ import numpy as np
 from tensorgrad.engine.arrays import anywhere, as_array, created, wrong
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Shape
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import implements, primitive
 from tensorgrad.ops.elementwise import share
@@ -156,7 +157,7 @@ def quantile(skip_nan: bool, whole: int) -> Callable[..., Array]:
     ) -> Array:
         a, weak = as_array(a), type(q) in (int, float)  # as Python numbers are to NumPy
         q = as_array(q) if whole == 1 else as_array(q) / whole
-        kind = floating(a.dtype if weak or q.dtype.kind not in "fc" else q.dtype)
+        kind = floating(a.dtype if weak or not is_inexact(q.dtype) else q.dtype)
         each = np.ravel(q)
         if a.dtype.kind == "c":
             raise TypeError("complex numbers have no quantiles")

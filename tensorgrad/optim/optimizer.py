@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import all_to_numbers, is_lazy, met
 from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.short import kept
 from tensorgrad.engine.sparse import entries_at, is_sparse, with_entries
 from tensorgrad.extras import printable
 from tensorgrad.value import Value
@@ -188,7 +189,7 @@ class Optimizer:
                 else:
                     new, state = rule(data, g, state, **settings)
                     right = new.dtype is data.dtype and new.flags.c_contiguous
-                    node.data = new if right else new.astype(data.dtype, order="C")
+                    node.data = new if right else kept(new.astype(data.dtype, order="C"))
                 if state:
                     states[p] = state
         return loss
@@ -209,7 +210,7 @@ class Optimizer:
             new = new.astype(p.dtype, order="C", copy=False).view(dtype).reshape(shape)
         else:
             new, state = rule(p, g, state, **settings)
-        return new.astype(dtype, order="C", copy=False)[()], state
+        return kept(new.astype(dtype, order="C", copy=False)[()]), state
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or set those that there are to 0."""

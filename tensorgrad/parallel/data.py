@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.amp import infinite
 from tensorgrad.compiler import compile
 from tensorgrad.compiler.capture import SEVERED
 from tensorgrad.compiler.tracer import writing
@@ -33,7 +34,7 @@ from tensorgrad.parallel.ranks import Ranks, digest, digest_of, everywhere, worl
 from tensorgrad.parallel.zero import ShardedState
 from tensorgrad.random import default, generators_of
 from tensorgrad.train.batches import rows
-from tensorgrad.train.step import Accumulated, Step, infinite, origin
+from tensorgrad.train.step import Accumulated, Step, origin
 from tensorgrad.value import Value
 
 
@@ -49,8 +50,10 @@ class DataParallel(Step):
     broadcast: bool | None = None
     compile: bool | str = False
 
-    def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
-        super().__init__(model, loss, optimizer)
+    def __init__(
+        self, model: Module, loss: Callable[..., Any], optimizer: Optimizer, **settings: Any
+    ) -> None:
+        super().__init__(model, loss, optimizer, **settings)
         self.begin(None)
 
     def begin(self, ranks: Ranks | None) -> None:
@@ -154,6 +157,7 @@ class DataParallel(Step):
             frozen = "" if p.requires_grad else ", frozen"
             found[name] = f"{p.dtype} {p.shape}{frozen}"
         found |= {name: f"{x.dtype} {x.shape}" for name, x in self.model.named_buffers()}
+        found["the precision"] = str(self.precision)
         for i, p in enumerate(self.optimizer.params):
             found[f"parameter {i} of the optimiser"] = f"{p.dtype} {p.shape}"
         for i, group in enumerate(self.optimizer.param_groups):
@@ -190,6 +194,8 @@ class DataParallel(Step):
             f"parameter {name}": digest([p.node.data]) for name, p in self.parameters().items()
         }
         found["the optimiser's state"] = digest(self.optimizer_state())
+        if self.scaler is not None:
+            found["the scaler"] = digest(self.scaler.buffers())
         self.peers.agree(found, where)
 
     # The step.
@@ -254,9 +260,9 @@ class DataParallel(Step):
             optimizer = self.optimizer
 
             def gradients(*batch: Any) -> Any:
-                loss, heard = hearing(inner.forward, batch)
+                loss, heard = hearing(inner.in_precision, batch)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward(inner.seed(loss))
                 return loss, heard
 
             usual = type(optimizer).step is Optimizer.step
@@ -322,10 +328,11 @@ class DataParallel(Step):
             total, scale = total / weight, self.weight / weight
             if not isinstance(loss, Pending) and (self.weight or self.batch_norm):
                 with around():
-                    loss.backward(loss.dtype.type(scale))
+                    loss.backward(self.seed(loss, scale))
                 scale = 1.0
         if not (hopes and underway.finish()):
-            self.overlap = self.overlap and not hopes  # what needed care once will need it again
+            # what needed care once will need it again; but a scale overflows now and then
+            self.overlap = self.overlap and not (hopes and self.scaler is None)
             self.add_up(scale)
         if isinstance(loss, Accumulated):
             (total,) = self.peers.total(loss.data, at="the losses of accumulated batches")

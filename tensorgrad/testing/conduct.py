@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.testing.point import Point, shown_type
 from tensorgrad.testing.report import Failure
 from tensorgrad.testing.vectors import listed
@@ -135,7 +136,7 @@ def changed(point: Point, args: list[Any], cotangent: Any, g: Any) -> list[Failu
 def same(a: Array, b: Array) -> bool:
     if np.shape(a) != np.shape(b):
         return False
-    return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc"))
+    return bool(np.array_equal(a, b, equal_nan=is_inexact(np.asarray(a).dtype)))
 
 
 def misshapen(point: Point, gradients: list[Array]) -> list[Failure]:

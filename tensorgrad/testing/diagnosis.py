@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.testing.evidence import CLOSE, Evidence, column, gathered, right_at_full_shape
 from tensorgrad.testing.point import Point
 from tensorgrad.testing.report import Failure, GradientError
@@ -184,7 +185,7 @@ def of_entries(found: Array, true: Array, bar: Array, x: Array, tested: Array) -
     bad = np.any(wrong, axis=0)
     x = np.ravel(x)[tested]
     where = ""
-    if bad.any() and (relevant & ~bad).any() and x.dtype.kind == "f":
+    if bad.any() and (relevant & ~bad).any() and is_floating(x.dtype):
         good = relevant & ~bad
         if (x[bad] < 0).all() and (x[good] >= 0).all():
             where = ": where the argument is negative"

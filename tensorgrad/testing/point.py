@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import is_floating, is_short
 from tensorgrad.testing.report import Failure, GradientError, Report, described
 from tensorgrad.testing.subject import Subject, is_float
 from tensorgrad.testing.vectors import Layout, Vector, listed, several
@@ -15,7 +16,7 @@ from tensorgrad.transforms.call import positions
 from tensorgrad.value import Value
 
 Array = Any
-SHORT = (np.float16, np.float32, np.complex64)
+SHORT = (np.float32, np.complex64)
 POOR = 1e-4
 OUTSIDE = (ArithmeticError, ValueError)  # what functions raise where they are not defined
 
@@ -92,10 +93,7 @@ class Point:
         """Fresh arguments that hold the vector `x`; if `exact`, in none less than float64."""
         args = [copy.copy(a) if isinstance(a, np.ndarray) else a for a in self.args]
         if exact:
-            args = [
-                a.astype(np.result_type(a, np.float64)) if getattr(a, "dtype", 0) in SHORT else a
-                for a in args
-            ]
+            args = [a.astype(np.result_type(a, np.float64)) if is_less(a) else a for a in args]
         for k, a in zip(self.wrt, self.inputs.arrays(x, exact)):
             args[k] = a.copy() if isinstance(a, np.ndarray) else a
         return args
@@ -119,6 +117,7 @@ class Point:
         arrays = listed(result)
         for y in arrays:
             kind = getattr(getattr(y, "dtype", None), "kind", "f" if type(y) is float else "O")
+            kind = "f" if hasattr(y, "dtype") and is_floating(y.dtype) else kind
             kind = "c" if type(y) is complex else "i" if type(y) in (int, bool) else kind
             if kind in "biu":
                 self.fail(
@@ -238,6 +237,12 @@ class Point:
             own = np.where((own > 0) & (own < typical / 1000) & (not wide), own, typical)
             sizes[self.inputs.part(k)] = 2.0 ** np.round(np.log2(own))
         return sizes
+
+
+def is_less(a: Any) -> bool:
+    """Whether it is of floats that float64 has more digits than."""
+    dtype = getattr(a, "dtype", None)
+    return isinstance(dtype, np.dtype) and (dtype in SHORT or is_short(dtype))
 
 
 def shown_type(y: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.graph.local import choice_in_force
 from tensorgrad.testing.vectors import listed
 from tensorgrad.transforms.call import is_static, positions
@@ -137,7 +138,7 @@ def numbers(f: Function) -> Function:
 
 def is_float(x: Any) -> bool:
     """Whether `x` can carry a gradient."""
-    return (getattr(x, "dtype", None) or np.asarray(x).dtype).kind in "fc"
+    return is_inexact(getattr(x, "dtype", None) or np.asarray(x).dtype)
 
 
 def opened(

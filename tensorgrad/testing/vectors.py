@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorgrad.engine.dtypes import finfo, is_inexact
+
 Array = Any
 Vector = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ class Layout:
 
     def eps(self) -> float:
         """The spacing at 1 of the least precise float among the arrays."""
-        return max((float(np.finfo(d).eps) for d in self.dtypes if d.kind in "fc"), default=0.0)
+        return max((float(finfo(d).eps) for d in self.dtypes if is_inexact(d)), default=0.0)
 
 
 def several(result: Any) -> bool:

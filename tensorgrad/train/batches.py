@@ -14,6 +14,7 @@ from tensorgrad.data.loader import DataLoader
 from tensorgrad.data.subsets import Dataset
 from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import NUMPY, is_lazy, kind_of, same_shape
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import data_of
 from tensorgrad.random import generators_of
 
@@ -165,7 +166,7 @@ def arrays_of(what: str, parts: Any) -> tuple[Any, ...]:
         raise TypeError(f"{what}: needs a pair (x, y), not {type(parts).__name__}")
     arrays = tuple(map(table, parts))
     for x in arrays:
-        if x.dtype.kind not in "biufc":
+        if not is_numeric(x.dtype):
             raise TypeError(
                 f"{what}: {x.dtype} is no type of numbers; x.astype(float) reads what can be read "
                 "so, and names, y = np.unique(labels, return_inverse=True) numbers classes"

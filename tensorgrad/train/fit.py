@@ -83,6 +83,7 @@ def fit(
     progress: bool = True,
     step: Callable[[Module, Callable[..., Any], Optimizer], Callable[..., Any]] = Step,
     compile: bool | str = False,
+    precision: Any = None,
 ) -> History:
     """Train `model` and return the history, one `Epoch` each.
 
@@ -110,6 +111,10 @@ def fit(
     which `backend`, "llvm". No gradients are there afterwards, but for a callback that has an
     `on_step`.
 
+    `precision`: "float16" or "bfloat16", in which the model computes while it learns; parameters,
+    gradients, loss and update stay in float32 (`Step`, `tg.amp`). In float16 the history has
+    `loss_scale` and `skipped`, how many steps were so far: for callbacks these are none.
+
     A model that is in evaluation mode is put into training mode; of one that is not, Modules within
     that are, frozen ones, are left so. Ctrl-C ends the training after the step under way, and the
     history so far is returned, `interrupted`; a second one raises KeyboardInterrupt at once.
@@ -136,6 +141,10 @@ def fit(
     given, batches = batches, as_batches(batches, epochs)
     sets = validation_sets(validation, validation_batch_size)
     take: Callable[..., Any] = step(model, loss, optimizer)
+    if precision is not None:
+        if not isinstance(take, Step):
+            raise TypeError(f"precision={precision!r:.60} needs a Step, not {take!r:.60}")
+        take.compute_in(precision)
     peers = getattr(take, "peers", ALONE)
     if batches is not given:  # of arrays
         batches = peers.split(batches)

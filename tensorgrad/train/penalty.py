@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -67,8 +68,8 @@ def penalised(
         return loss
 
     class Penalised(step):  # type: ignore[misc, valid-type]
-        def __init__(self, model: Module, *args: Any) -> None:
-            super().__init__(model, *args)
+        def __init__(self, model: Module, *args: Any, **settings: Any) -> None:
+            super().__init__(model, *args, **settings)
             weights = [p for name, p in model.named_parameters() if of(name, p)]
             if not weights:
                 raise ValueError(f"{type(model).__name__} has no weights to penalise")
@@ -94,7 +95,7 @@ def penalised(
 def within(w: Array, most: float) -> Array:
     """Each unit's weights, those of one index of the first axis, scaled to at most this norm."""
     norms = np.sqrt(np.sum(np.abs(w) ** 2, axis=tuple(range(1, w.ndim)), keepdims=True))
-    return w * np.minimum(1, most / np.maximum(norms, np.finfo(w.dtype).tiny))
+    return w * np.minimum(1, most / np.maximum(norms, finfo(w.dtype).tiny))
 
 
 def clipped(

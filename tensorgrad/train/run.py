@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.amp import GradScaler
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
@@ -69,7 +70,8 @@ class Run:
 
     `model`, `loss`, `optimizer`, `step`: what is trained. `epochs`: how many are to be.
     `history`: the lines so far. `epoch`: the number of the one under way, from 1; `batch`: the
-    batches of it that were learnt from; `steps`: all steps so far; `last_loss`: of the last one.
+    batches of it that were seen; `steps`: all steps so far, but those that a scaler skipped;
+    `last_loss`: of the last one. `scaler`: that of a step in mixed precision, or None.
     `stop(reason)` ends the training after this step, or epoch.
     """
 
@@ -91,6 +93,7 @@ class Run:
         self.model, self.batches, self.loss, self.optimizer = model, batches, loss, optimizer
         self.step, self.epochs, self.accumulate = step, epochs, accumulate
         self.peers: Alone = getattr(step, "peers", ALONE)
+        self.scaler: GradScaler | None = getattr(step, "scaler", None)
         self.compiled = compiled  # the step, if it was
         self.validation, self.metrics, self.callbacks = validation, metrics, callbacks
         self.history = History()
@@ -110,6 +113,7 @@ class Run:
             found += ["validation_loss", *(["accuracy"] if self.metrics else [])] if not i else []
             prefix = "" if name == "validation" else f"{name}_"
             found += [f"{name}_loss", *(prefix + metric for metric in self.metrics)]
+        found += ["loss_scale", "skipped"] if self.scaler else []
         found += [name for callback in self.callbacks for name in callback.names]
         return [*dict.fromkeys(found)]
 
@@ -168,35 +172,38 @@ class Run:
                 raise ValueError(f"batch {self.batch + 1} of epoch {self.epoch} has no examples")
             size = sum(sizes)
             interrupts.held, self.whole = True, False
+            skipped = self.skipped()
             try:
                 value = (take(*group[0]) if self.accumulate == 1 else take(group)).item()
             except FloatingPointError as error:
                 raise FloatingPointError(f"{self.where()}: {error}") from error
-            if not isfinite(value):  # of a step that has not looked itself
+            taken = self.skipped() == skipped
+            if taken and not isfinite(value):  # of a step that has not looked itself
                 raise FloatingPointError(
                     f"{self.where()}: the loss is {value}, and the step has changed the parameters"
                 )
             self.whole = True
             self.batch += len(group)
-            self.steps += 1
-            self.total += size * value
-            self.examples += size
-            self.last_loss = value
-            for on_step in watching:
-                on_step(self)
+            if taken:
+                self.steps += 1
+                self.total += size * value
+                self.examples += size
+                self.last_loss = value
+                for on_step in watching:
+                    on_step(self)
             self.agree(interrupts, "the end of a step")
             interrupts.release()
             if self.history.stopped is not None:
                 return
             if self.batch - shown >= 64:
-                advance(self.batch - shown, self.total / self.examples, self.history)
+                advance(self.batch - shown, self.mean(), self.history)
                 shown = self.batch
         if not self.batch:
             raise ValueError(
                 f"epoch {self.epoch} has no batches: pass what can be iterated anew each time and "
                 "is not empty, such as a list or a data.DataLoader"
             )
-        advance(self.batch - shown, self.total / self.examples, self.history)
+        advance(self.batch - shown, self.mean(), self.history)
         found = self.validated()
         interrupts.held = True
         line = self.line(*found)
@@ -218,6 +225,14 @@ class Run:
             or "none",
             "validation": ", ".join(self.validation) or "none",
         }
+
+    def skipped(self) -> int:
+        """How many steps were skipped so far, for a gradient that overflowed."""
+        return 0 if self.scaler is None else int(self.scaler.skipped)
+
+    def mean(self) -> float:
+        """The mean loss of the epoch's examples so far; NaN if all steps were skipped."""
+        return self.total / self.examples if self.examples else float("nan")
 
     def agree(self, interrupts: Interrupts, at: str) -> None:
         """What ends the training in one process, a Ctrl-C or a callback, ends it in all."""
@@ -266,8 +281,10 @@ class Run:
         """The line of the epoch that has ended."""
         for callback in self.callbacks:
             measures |= callback.measure(self)
-        loss, seconds = self.total / self.examples, time.perf_counter() - self.started
-        return Epoch(self.epoch, loss, validation_loss, score, seconds, measures)
+        if self.scaler is not None:
+            measures |= {"loss_scale": self.scaler.get_scale(), "skipped": self.skipped()}
+        seconds = time.perf_counter() - self.started
+        return Epoch(self.epoch, self.mean(), validation_loss, score, seconds, measures)
 
     # Its state, for a checkpoint.
 
@@ -299,6 +316,7 @@ class Run:
             "examples": self.examples,
             "last_loss": self.last_loss,
             "seconds": time.perf_counter() - self.started,
+            **({} if self.scaler is None else {"scaler": self.scaler.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -323,6 +341,8 @@ class Run:
                 part.load_state_dict(its)
             raise ValueError(f"the checkpoint does not fit: {error}") from error
         self.model.load_state_dict(state["model"])
+        if self.scaler is not None and "scaler" in state:  # not of a training in float32
+            self.scaler.load_state_dict(state["scaler"])
         for name, module in self.model.named_modules():
             module.training = state["training"][name]
         for name, p in self.model.named_parameters():
@@ -360,7 +380,7 @@ class Run:
 
 def misfits(given: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """Where two runs have other models, optimisers or generators, in words."""
-    if not isinstance(given, Mapping) or not own.keys() <= given.keys():
+    if not isinstance(given, Mapping) or not own.keys() - {"scaler"} <= given.keys():
         return ["it was not written by fit"]
     its, mine = kinds(given), kinds(own)
     return [

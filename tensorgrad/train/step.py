@@ -9,21 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import met, wrong
-from tensorgrad.engine.calls import forgetting_buffers
+from tensorgrad.amp import GradScaler, autocast, infinite, masters_of, short_dtype
+from tensorgrad.engine.arrays import met
+from tensorgrad.engine.calls import forgetting_buffers, noting_buffers, replace_buffers
 from tensorgrad.engine.care import finite
-from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.node import data_of
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.module import Module
 from tensorgrad.optim import Optimizer
 from tensorgrad.optim.optimizer import settle
 from tensorgrad.train.batches import rows
 from tensorgrad.value import Value
-
-
-def infinite(x: Array) -> bool:
-    """Whether there is a NaN or Inf, as far as there are numbers."""
-    return not finite(x) and wrong(~np.isfinite(x))
 
 
 def origin(loss: Value, model: Module) -> str:
@@ -69,6 +65,11 @@ ALONE = Alone()
 class Step:
     """One training step: `step(x, y)` improves the model and returns the loss, from before.
 
+    `precision`: in which the model computes, "float16" or "bfloat16", by `amp.autocast`; the loss,
+    the gradients and the update stay in that of its parameters. In float16 a `scaler`, by default
+    `amp.GradScaler()`, sees to small gradients: a step in which one overflows is skipped:
+    nothing changes but the scale, and `scaler.skipped` counts it. At a scale of 1 it is an error.
+
     Clipping, accumulation, penalties and the like override a part of it:
 
     >>> import numpy as np
@@ -87,9 +88,37 @@ class Step:
     """
 
     peers = ALONE
+    precision: Any = None
+    scaler: GradScaler | None = None
 
-    def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Any],
+        optimizer: Optimizer,
+        *,
+        precision: Any = None,
+        scaler: GradScaler | None = None,
+    ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.precision, self.scaler = None, None
+        if precision is not None or scaler is not None:
+            self.compute_in(precision, scaler)
+
+    def compute_in(self, precision: Any, scaler: GradScaler | None = None) -> None:
+        """Steps in that precision from now on. ValueError for an unknown one, for a model that is
+        short itself, and for a scaler where an optimiser looks at several points, as LBFGS does."""
+        dtype = short_dtype(precision)
+        if scaler is None and dtype == np.float16:
+            scaler = GradScaler()
+        if dtype is not None:
+            masters_of(self.model)
+        if scaler is not None and type(self.optimizer).step is not Optimizer.step:
+            raise ValueError(
+                f"{type(self.optimizer).__name__} looks at several points in a step, and one that "
+                "overflows cannot be skipped: precision='bfloat16', or 'float32'"
+            )
+        self.precision, self.scaler = dtype, scaler
 
     def __call__(self, *batch: Any) -> Value:
         """Take the step; the loss that the model had before it."""
@@ -106,9 +135,10 @@ class Step:
 
     def _take(self, loss_of: Callable[[bool], Any]) -> Any:
         again = False
+        loss: Any = None
 
         def evaluate() -> Any:
-            nonlocal again
+            nonlocal again, loss
             loss = loss_of(again)
             self.backward(loss)
             if not again:
@@ -116,12 +146,35 @@ class Step:
             again = True
             return loss
 
-        return self.update(evaluate)
+        if self.scaler is None:
+            return self.update(evaluate)
+        before: list[Any] = []
+        try:
+            found = noting_buffers(before, self.update, evaluate)
+        except FloatingPointError:
+            if loss is None or self.scaler.get_scale() <= 1:
+                raise
+            self.optimizer.zero_grad()
+            for holder, buffers in reversed(before):
+                if isinstance(holder, Module):  # whose statistics may have seen the overflow
+                    replace_buffers(holder, buffers)
+            self.scaler.back_off()
+            return loss
+        self.scaler.count()
+        return found
 
     def once(self, again: bool) -> Callable[..., Value]:
         """The forward. Again, by a line search, say, what the model remembers of a batch, it does
         not remember twice."""
-        return partial(forgetting_buffers, (), self.forward) if again else self.forward
+        forward = self.in_precision
+        return partial(forgetting_buffers, (), forward) if again else forward
+
+    def in_precision(self, *batch: Any) -> Value:
+        """The forward, of a model that computes in short floats if the step is to."""
+        if self.precision is None:
+            return self.forward(*batch)
+        with autocast(self.model, self.precision):
+            return self.forward(*batch)
 
     def forward(self, *batch: Any) -> Value:
         """The loss: of what the model makes of all but the last, and the last, the targets."""
@@ -142,10 +195,19 @@ class Step:
         """Leave the gradient of the loss, and no other, in the parameters."""
         self.optimizer.zero_grad()
         self.sweep(loss)
+        if self.scaler is not None:
+            self.scaler.divide(self.optimizer.params)
+            self.check(loss)  # before anybody clips what is not finite
+
+    def seed(self, loss: Any, share: float = 1.0) -> Any:
+        """What the sweep begins with; None for 1."""
+        if self.scaler is not None:
+            return self.scaler.seed(loss, share)
+        return None if share == 1 else loss.dtype.type(share)
 
     def sweep(self, loss: Any) -> None:
         """The sweep itself; of several processes together, where they train together."""
-        loss.backward()
+        loss.backward(self.seed(loss))
         if met:
             settle(loss, self.optimizer.params)
 
@@ -159,6 +221,8 @@ class Step:
             return  # 4 µs; the rest also of arrays without numbers, and recorded gradients
         if not any(map(infinite, map(data_of, [loss, *gradients]))):
             return
+        if self.scaler is not None and self.scaler.get_scale() > 1:
+            raise FloatingPointError("a gradient overflows at this scale")
         what = "a gradient is not finite"
         if infinite(loss.data):
             what = f"the loss is {loss.item()}"
@@ -186,13 +250,14 @@ class Accumulated:
 
     node: Any = None  # of the last batch's loss
     last: Callable[[], Any] = nullcontext  # what is put around the last sweep
+    dtype = np.dtype(np.float64)
 
     def __init__(self, step: Step, batches: Sequence[Any], again: bool) -> None:
         self.step, self.batches, self.again = step, batches, again
         self.data = np.float64(0.0)
 
-    def backward(self, create_graph: bool = False) -> None:
-        """Add the gradients."""
+    def backward(self, seed: Any = None, create_graph: bool = False) -> None:
+        """Add the gradients. The seed is that of the step."""
         sizes = [rows(batch[-1]) for batch in self.batches]
         (whole,) = self.step.peers.total(sum(sizes), at="accumulated batches")
         self.data = np.float64(0.0)
@@ -205,8 +270,8 @@ class Accumulated:
     def _add(self, batch: Any, share: float, create_graph: bool, around: Callable[[], Any]) -> Any:
         loss = self.step.once(self.again)(*batch) * share
         with around():
-            loss.backward(create_graph=create_graph)
-        if not self.again:
+            loss.backward(self.step.seed(loss), create_graph=create_graph)
+        if not self.again and self.step.scaler is None:
             self.step.check(loss)  # while there is a graph to look for its first NaN in
         self.data += loss.item()
         return loss.node

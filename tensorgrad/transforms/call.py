@@ -13,6 +13,7 @@ from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import copied, created, is_known, kind_of
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import Buffers, keeper, replace_buffers
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
     Array,
@@ -212,7 +213,7 @@ def variable(x: Any) -> Value:
     x = ordinary(x, "a transform")  # no masked arrays
     if not (isinstance(x, Value) or is_known(x)):
         x = as_data(x)  # the numbers of a list, a table
-    if getattr(x, "dtype", FLOAT).kind not in "fc":
+    if not is_inexact(getattr(x, "dtype", FLOAT)):
         raise TypeError(
             f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "
             "the containers there)"
@@ -242,7 +243,7 @@ def outputs_of(name: str, out: Any) -> tuple[list[Any], Rebuild]:
     for y in outs:
         if isinstance(y, bool) and y is out:
             y = np.bool_(y)
-        if getattr(y, "dtype", FLOAT).kind not in "fc":
+        if not is_inexact(getattr(y, "dtype", FLOAT)):
             raise TypeError(
                 f"{name} needs a function that returns floats, this one returned {y.dtype} data, "
                 "which carries no gradient: return it beside them and pass has_aux=True, or choose "

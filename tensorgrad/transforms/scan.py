@@ -15,6 +15,7 @@ import numpy as np
 from tensorgrad.engine.arrays import Kind, as_array, created, is_array, is_lazy, writer
 from tensorgrad.engine.backprop import still_holds, swept
 from tensorgrad.engine.care import bare
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, Node, data_of, leaf, recorded, recorder, within
 from tensorgrad.transforms.call import now, outer_nodes, requires_grad, seeds_of
 from tensorgrad.transforms.custom import one_node
@@ -201,7 +202,7 @@ class Loop:
 
 
 def is_float(x: Any) -> bool:
-    return x.dtype.kind in "fc"
+    return is_inexact(x.dtype)
 
 
 def zeros_like(x: Node) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tensorgrad.engine.backprop import contribution
 from tensorgrad.engine.batching import elementwise
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.graph.debug import blame, first_bad
 from tensorgrad.graph.lint.graph import Finding, Graph, Severity
@@ -111,7 +112,7 @@ def steep(graph: Graph, node: Node, g: Array) -> Told:
             continue
         slope = contribution(node, i, ones_like(node.data))
         steepest = np.max(np.where(g != 0, np.abs(slope), 0), initial=0)
-        if steepest > np.sqrt(np.finfo(dtype).max):
+        if steepest > np.sqrt(finfo(dtype).max):
             return "warning", f"{name} has slopes up to {steepest:.1g} here; {dtype} soon overflows"
         bad = first_bad(slope)
         if bad is not None and np.any(~np.isfinite(slope) & (np.asarray(graph.reach[node]) != 0)):

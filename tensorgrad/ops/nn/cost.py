@@ -11,6 +11,7 @@ from tensorgrad.engine import arrays
 from tensorgrad.engine.arrays import as_array, created, total, wrong
 from tensorgrad.engine.batching import alike, full
 from tensorgrad.engine.domain import Domain, Shape
+from tensorgrad.engine.dtypes import is_floating, is_inexact
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
 from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats, reals, smooth_max
@@ -50,7 +51,7 @@ def class_numbers(y: Array) -> Array:
     y = as_array(y)
     if y.dtype.itemsize == 1 and y.dtype.kind in "biu":  # booleans would choose as a mask, and
         return y.astype(np.intp)  # 8 bits do not hold the number of classes
-    if y.dtype.kind in "fc":
+    if is_inexact(y.dtype):
         raise TypeError(
             f"class numbers are integers, not {y.dtype}: write y.astype(int) (probabilities of "
             "the classes have the shape of the logits)"
@@ -215,7 +216,7 @@ def nats(z: Array, y: Array, reduction: str = "none") -> Array:
     if z.dtype.char == "e":  # its sums end at 65504
         return as_array(nats(z.astype(np.float32), y, reduction), z.dtype)
     shape, z, y = z.shape, classes_last(z), as_array(y)
-    if y.dtype.kind == "f" and y.ndim == z.ndim:
+    if is_floating(y.dtype) and y.ndim == z.ndim:
         z, y = pair(z, classes_last(y))
         cost = -np.sum(y * log_shares(z), axis=-1)
     else:
@@ -237,7 +238,7 @@ def nats_of_examples(op: Any, batch: Shape, xs: list[Array], params: Mapping[str
     """The rows of all examples of a vmap together; what is summed is summed over their own."""
     z, y = (full(x, batch) for x in xs)
     k = len(batch)
-    if y.ndim == z.ndim and y.dtype.kind == "f":
+    if y.ndim == z.ndim and is_floating(y.dtype):
         y = classes_last(y, k)
         y = y.reshape(-1, y.shape[-1])
     else:

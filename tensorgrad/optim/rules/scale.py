@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array
 from tensorgrad.optim.optimizer import Optimizer, State
 from tensorgrad.value import Value
@@ -136,7 +137,7 @@ def adafactor(
     >>> print(p[0], rows.shape, columns.shape)
     [0.5 0.5] (3, 1) (1, 2)
     """
-    tiny = float(np.finfo(p.dtype).eps) if eps[0] is None else eps[0]
+    tiny = float(finfo(p.dtype).eps) if eps[0] is None else eps[0]
     *squares, t = state or (0.0, 0.0, 0)
     t = t + 1
     new = t**beta2_decay

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from tensorgrad.engine.dtypes import is_inexact
+
 T = TypeVar("T")
 Shape = tuple[int, ...]
 Size = int | st.SearchStrategy[int]
@@ -67,7 +69,7 @@ def check_range(low: float, high: float) -> None:
 def checked_dtype(dtype: Any) -> np.dtype[Any]:
     """TypeError unless `dtype` has real or complex entries."""
     kind: np.dtype[Any] = np.dtype(dtype)
-    if kind.kind not in "fc":
+    if not is_inexact(kind):
         raise TypeError(
             f"dtype={kind}: gradients need real or complex numbers; "
             "hypothesis.extra.numpy.arrays draws the others"

@@ -1,0 +1,52 @@
+"""What is asked of a dtype: NumPy's own questions do not know bfloat16, which is ml_dtypes'.
+
+To NumPy that is a type of kind "V", void, and no `np.floating`. Its float8 have too few numbers to
+compute with: they are for storage, and carry no gradient here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Dtype = np.dtype[Any]
+
+
+def is_bfloat16(dtype: Dtype) -> bool:
+    """Whether it is ml_dtypes' bfloat16: a float32 without its last 16 bits."""
+    return dtype.kind == "V" and str(dtype.char) == "E"
+
+
+def is_short(dtype: Dtype) -> bool:
+    """Whether it is float16 or bfloat16, whose sums are computed in float32."""
+    return dtype.char == "e" or is_bfloat16(dtype)
+
+
+def is_floating(dtype: Dtype) -> bool:
+    """Whether it is of real numbers that are no integers."""
+    return dtype.kind == "f" or is_bfloat16(dtype)
+
+
+def is_inexact(dtype: Dtype) -> bool:
+    """Whether it is of real or complex numbers: it carries a gradient."""
+    return dtype.kind in "fc" or is_bfloat16(dtype)
+
+
+def is_numeric(dtype: Dtype) -> bool:
+    """Whether it is of numbers, or of booleans."""
+    return dtype.kind in "biufc" or is_bfloat16(dtype)
+
+
+def finfo(dtype: Any) -> Any:
+    """`np.finfo`, also of bfloat16."""
+    if not is_bfloat16(np.dtype(dtype)):
+        return np.finfo(dtype)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype)
+
+
+def spelt(dtype: Dtype) -> str:
+    """How NumPy reads it from text; "bfloat16" where ml_dtypes was imported."""
+    return "bfloat16" if is_bfloat16(dtype) else dtype.str
