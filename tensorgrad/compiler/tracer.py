@@ -187,7 +187,7 @@ class Tracer:
         if others or (out is None and where is not True):
             raise TypeError(f"{ufunc.__name__}: with this out= and where= it is not compiled")
         result = write(ufunc if method == "__call__" else getattr(ufunc, method), args, kwargs)
-        return result if out is None else written(out, result, where)
+        return result if out is None else written(out, result, where, fresh=True)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if not all(issubclass(t, KNOWN) for t in types):
@@ -302,15 +302,20 @@ LISTS = list, tuple, str, bytes, type(None)
 """What an array compares with entry by entry, and a Python object would not."""
 
 
-def written(target: Any, result: Any, where: Any = True, casting: str = "same_kind") -> Any:
-    """`target`, which holds `result` from now on, where a mask says so."""
+def written(
+    target: Any, result: Any, where: Any = True, casting: str = "same_kind", fresh: bool = False
+) -> Any:
+    """`target`, which holds `result` from now on, where a mask says so. `fresh`: a tracer that
+    nobody else has."""
     if not isinstance(target, Tracer):
         raise TypeError("a compiled function writes into an array that was there before: return it")
     if where is not True:
         result = np.where(where, result, target)
     if np.shape(result) != target.shape:
         result = np.broadcast_to(result, target.shape)
-    target.become(write(converted, (result, target.dtype), {"casting": casting}))
+    if not (fresh and result.instruction.dtype == target.instruction.dtype):
+        result = write(converted, (result, target.dtype), {"casting": casting})
+    target.become(result)
     return target
 
 
@@ -339,7 +344,7 @@ def in_place(function: Any) -> Callable[..., Any]:
             return NotImplemented
         result = write(function, (self, other))
         # a number: another one takes its place
-        return written(self, result) if self.shape and not self.weak else result
+        return written(self, result, fresh=True) if self.shape and not self.weak else result
 
     return method
 
