@@ -69,7 +69,7 @@ BY_AXES = frozenset(
     {
         *(*UFUNCS, operator.pow, operator.floordiv, operator.mod, operator.xor),
         *(np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.any, np.all, np.copy),
-        *(np.argmax, np.argmin, np.square, converted),
+        *(np.argmax, np.argmin, np.square, np.zeros_like, np.ones_like, np.empty_like, converted),
     }
 )
 """Functions, besides ufuncs and reductions, that treat all sizes of an axis but 0 and 1 alike."""
@@ -382,11 +382,15 @@ def stand_in(x: Any, other: bool = False) -> Any:
     """What a function is tried on instead of a tracer."""
     if isinstance(x, np.random.Generator):
         return np.random.default_rng(0)
-    i = x.instruction if isinstance(x, Tracer) else x
+    return stand_in_for(x.instruction, other)
+
+
+def stand_in_for(i: Any, other: bool = False) -> Any:
+    """The same for what an instruction makes."""
     if i.dtype in NUMBERS:
         return i.dtype(2 * NUMBERS[i.dtype]) if other else NUMBERS[i.dtype]
     if narrow := spread(i):
-        return np.broadcast_to(stand_in(narrow, other), i.shape)
+        return np.broadcast_to(stand_in_for(narrow, other), i.shape)
     return example(i.shape, i.dtype, i.order, other)
 
 
@@ -467,7 +471,7 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     except TypeError:  # an argument that is not hashable
         like, outcome = None, None
     if outcome is None:
-        outcome = outcome_of(function, args, kwargs)
+        outcome = part_of(*inputs) if basic else outcome_of(function, args, kwargs)
         if like is not None:
             program.known[like] = outcome
     if function in ABOUT:
@@ -564,6 +568,12 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     if result is None:
         raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
     return made_of(function, args, tried[0], result)
+
+
+def part_of(x: Instruction, index: Any) -> Outcome:
+    """What an index takes out that makes a view."""
+    part = stand_in_for(x)[index]
+    return Outcome(None, [(*outline(part), order_of(part), ())])
 
 
 def is_set(function: Any, args: Any, kwargs: Any) -> bool:
