@@ -141,8 +141,18 @@ def sampled_by(g: Array, x: Array, pattern: Array) -> Array:
     return apply(sampled_matmul, (g, x), {"pattern": pattern})
 
 
+def operated(x: Array, operator: Any = None) -> Array:
+    try:
+        out: Array = operator.matmat(x)
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            f"the gradient of L @ v by v is Lᵀ g: a LinearOperator needs rmatvec= for it ({error})"
+        ) from None
+    return out
+
+
 linear: Primitive = Primitive(
-    lambda x, operator=None: operator.matmat(x),
+    operated,
     (lambda g, out, x, operator=None: apply(linear, (g,), {"operator": operator.T}),),
     "linear_operator",
     notation=r"\operatorname{{L}} {0}",

@@ -1,4 +1,4 @@
-"""SciPy's functions, differentiated: `tensorgrad.scipy.special` and `tensorgrad.scipy.linalg`.
+"""SciPy's functions, differentiated: `tensorgrad.scipy.special`, `.linalg` and `.sparse`.
 
 Most of SciPy's special functions are ufuncs: `scipy.special.erf(value)` finds its rule here by
 itself. Functions that turn their arguments into arrays first (`scipy.special.logsumexp`, all of
@@ -19,9 +19,9 @@ except ImportError:
     raise missing("tensorgrad.scipy needs SciPy", "scipy") from None
 
 if TYPE_CHECKING:
-    from tensorgrad.scipy import linalg, special
+    from tensorgrad.scipy import linalg, sparse, special
 
-__all__ = ["linalg", "special"]
+__all__ = ["linalg", "sparse", "special"]
 
 
 def __getattr__(name: str) -> Any:
