@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -426,9 +428,26 @@ def is_integer(x: Any) -> bool:
     return type(x) is Tracer and not x.shape and x.dtype.kind == "i"
 
 
+def asked_by_sparse() -> bool:
+    """Whether a sparse array takes the numbers, one of SciPy's or PyData's, or for it one of us."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(8):
+        if frame is None:
+            return False
+        if "sparse" in str(frame.f_globals.get("__name__", "")).split("."):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def refused(why: str) -> TypeError:
     """An error, which the function may catch, but is not compiled then."""
     program = writing.get()
+    if asked_by_sparse():
+        why = (
+            "tg.compile writes no sparse arrays down: leave this function to NumPy, or compute "
+            "the products with them outside and pass these"
+        )
     error = TypeError(why)
     if program is not None:
         program.refused = error

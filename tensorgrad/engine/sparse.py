@@ -164,7 +164,9 @@ def entries_at(x: Array, like: Array) -> Array:
         sizes = np.shape(data_of(x))
         index = tuple(i if n != 1 else np.zeros_like(i) for i, n in zip(index, sizes))
         return apply(registry["getitem"], (x,), {"index": index}) if index else x
-    own = canonical(data_of(x))
+    own = data_of(x)
+    if not (isinstance(x, Handle) and x.node.requires_grad):
+        x = own = canonical(own)
     if same_pattern(own, like):
         return entries(x)
     found, places = matches(own, like)

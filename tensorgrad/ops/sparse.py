@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, kind_of, kinds, kinds_in
+from tensorgrad.engine.arrays import anywhere, kind_of
 from tensorgrad.engine.batching import elementwise, full, moving, one_by_one
 from tensorgrad.engine.care import contraction
-from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.sparse import (
     INSTEAD,
@@ -65,25 +65,14 @@ def columns(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, A
 
 def multiplied(values: Array, x: Array, pattern: Any = None) -> Array:
     """A x. (SciPy has no float16.)"""
-    refuse_written(values, x)
     dtype = np.result_type(values, x)
     if dtype == np.float16:
         values, x = values.astype(np.float32), x.astype(np.float32)
     return (with_entries(pattern, values) @ x).astype(dtype, copy=False)
 
 
-def refuse_written(*xs: Array) -> None:
-    """NotImplementedError inside of `tg.compile`."""
-    if any(kinds[made].writes for made in kinds_in(xs)):
-        raise NotImplementedError(
-            "tg.compile writes no products of sparse arrays down: compile what follows them, or "
-            "leave this function to NumPy"
-        )
-
-
 def sampled(g: Array, x: Array, pattern: Any = None) -> Array:
     """The entries of g xᵀ at the places of a pattern."""
-    refuse_written(g, x)
     rows, cols = coordinates(pattern)
     out = np.empty_like(g, np.result_type(g, x), shape=len(rows))
     step = max(1, BLOCK // max(1, g.shape[1]))
@@ -144,10 +133,12 @@ def sampled_by(g: Array, x: Array, pattern: Array) -> Array:
 def operated(x: Array, operator: Any = None) -> Array:
     try:
         out: Array = operator.matmat(x)
-    except NotImplementedError as error:
-        raise NotImplementedError(
-            f"the gradient of L @ v by v is Lᵀ g: a LinearOperator needs rmatvec= for it ({error})"
-        ) from None
+    except (NotImplementedError, TypeError) as error:
+        if isinstance(error, TypeError) and "'NoneType'" not in f"{error}":
+            raise
+        raise NotImplementedError(  # SciPy's own tries to call one that is None
+            "the gradient of L @ v by v is Lᵀ g: a LinearOperator needs rmatvec= for it"
+        ) from error
     return out
 
 
@@ -193,10 +184,17 @@ def matrix_of(x: Array) -> tuple[Array, Array]:
     return entries(x), compressed(data)
 
 
+def requires_grad(x: Array) -> bool:
+    return isinstance(x, Handle) and x.node.requires_grad
+
+
 def usable(x: Array) -> tuple[Array, Array]:
     """A sparse operand in a layout that is computed with, and its array."""
-    data = canonical(data_of(x))
-    return (x, data) if data is data_of(x) else (data, data)
+    data = data_of(x)
+    if requires_grad(x):  # as a Value holds it, and its results are
+        return x, data
+    data = canonical(data)
+    return data, data
 
 
 def product_of_two(x: Array, y: Array) -> Array:
@@ -287,9 +285,10 @@ def product_by_entries(op: Primitive, operands: Sequence[Array], params: Any) ->
         return of_entries(op, operands, params)
     shape = np.broadcast_shapes(data_of(x).shape, data_of(y).shape)
     x, y = (widened(v, shape) if is_sparse(v) else v for v in (x, y))
-    like = canonical(data_of(x if is_sparse(x) else y))
+    x, y = (usable(v)[0] if is_sparse(v) else v for v in (x, y))
+    like = data_of(x if is_sparse(x) else y)
     if is_sparse(x) and is_sparse(y):
-        at = np.intersect1d(places(like), places(canonical(data_of(y))))
+        at = np.intersect1d(places(like), places(data_of(y)))
         like = with_places(like, shape, at) if len(at) < len(like.data) else like
     return joined(apply(op, (entries_at(x, like), entries_at(y, like)), params), like)
 

@@ -20,7 +20,7 @@ from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.sparse import is_operator, is_sparse, with_entries
 from tensorgrad.ops.linalg import matmul
-from tensorgrad.ops.sparse import columns, matrix_of, refuse_written, reshaped, sampled_by
+from tensorgrad.ops.sparse import columns, matrix_of, reshaped, sampled_by
 
 __all__ = ["aslinearoperator", "bicgstab", "cg", "factorized", "gmres", "splu", "spsolve"]
 
@@ -33,21 +33,22 @@ class Factors:
 
     def __init__(self, pattern: Array, settings: dict[str, Any]) -> None:
         self.pattern, self.settings = pattern, settings
-        self.made_of: tuple[Array, Any] | None = None
+        self.values, self.made_of = pattern.data, (0, pattern.dtype)
         self.lu: Any = None
 
     def solve(self, values: Array, b: Array, transpose: bool) -> Array:
         dtype = np.result_type(values, b, np.float32)
         if not b.size:
             return b.astype(dtype)
-        if self.made_of is None or self.made_of[0] is not values or self.made_of[1] != dtype:
+        made_of = values.__array_interface__["data"][0], dtype
+        if self.lu is None or self.made_of != made_of:
             a = with_entries(self.pattern, values.astype(dtype))
             try:
                 # SuperLU works by columns: what is stored by rows is taken for its transpose
                 self.lu = linalg.splu(a if a.format == "csc" else a.T, **self.settings)
             except RuntimeError as error:
                 raise np.linalg.LinAlgError(f"the sparse matrix is singular: {error}") from None
-            self.made_of = values, dtype
+            self.values, self.made_of = values, made_of  # held: nothing else lies there
         turned = transpose != (self.pattern.format == "csr")
         x: Array = self.lu.solve(b.astype(dtype), "T" if turned else "N")
         return x
@@ -69,7 +70,6 @@ def by_right_side(
 
 
 def solved(values: Array, b: Array, factors: Any = None, transpose: bool = False) -> Array:
-    refuse_written(values, b)
     x: Array = factors.solve(values, b, transpose)
     return x
 
@@ -226,7 +226,6 @@ def transposed(a: Any, hermitian: bool) -> Any:
 
 def iterated(values: Array, b: Array, a: Any = None, how: Any = None) -> Array:
     """The solution, for the entries of a pattern `a`, or for an operator `a` without entries."""
-    refuse_written(values, b)
     x: Array = how.run(a if is_operator(a) else with_entries(a, values), b)
     return x
 
@@ -322,7 +321,8 @@ def bicgstab(
     M: Any = None,
     callback: Callable[[Array], object] | None = None,
 ) -> tuple[Array, int]:
-    """`scipy.sparse.linalg.bicgstab`, as `cg`, for any A; an operator needs its `rmatvec`."""
+    """`scipy.sparse.linalg.bicgstab`, as `cg`, for any A; an operator needs its `rmatvec`. It may
+    break down where few entries of b, or of a cotangent, are not 0: info < 0, and a warning."""
     how = {"rtol": rtol, "atol": atol, "maxiter": maxiter, "callback": callback}
     return iterate("bicgstab", A, b, x0=x0, M=M, **how)
 
@@ -365,11 +365,17 @@ class Map(linalg.LinearOperator):  # type: ignore[misc]
     def _matmat(self, x: Array) -> Array:
         return self.inner.matmat(x)
 
+    def _rmatvec(self, x: Array) -> Array:
+        return self.inner.rmatvec(x)
+
+    def _rmatmat(self, x: Array) -> Array:
+        return self.inner.rmatmat(x)
+
     def _transpose(self) -> Map:
-        return Map(self.inner.T)
+        return Map(super()._transpose())
 
     def _adjoint(self) -> Map:
-        return Map(self.inner.H)
+        return Map(super()._adjoint())
 
 
 def aslinearoperator(A: Any) -> Any:
