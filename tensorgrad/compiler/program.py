@@ -76,8 +76,8 @@ class Program:
     is not the function's, which went on. While it is being written: `known`, what functions make;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
-    took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is added
-    in the function's order; `loops`, whether a scan is one.
+    took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is
+    added in the function's order; `loops`, whether a scan is one.
     """
 
     inputs: list[Instruction] = field(default_factory=list)
