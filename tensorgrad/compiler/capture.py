@@ -529,7 +529,7 @@ def written_at(code: Any) -> ast.AST | None:
             x
             for x in ast.walk(whole)
             if isinstance(x, ast.FunctionDef) and x.name == code.co_name
-            if min([x, *x.decorator_list], key=lambda y: y.lineno).lineno == code.co_firstlineno
+            if code.co_firstlineno == min([x.lineno, *(y.lineno for y in x.decorator_list)])
         ),
         None,
     )
