@@ -167,6 +167,9 @@ def document() -> str:
         "with what to write. NumPy's functions (not its ufuncs) take a table's numbers, as",
         "they do beside arrays. Where the other library is asked first and takes",
         "`float(v)`, as polars does, the result has no gradient; in `tg.grad` that is an error.",
+        "",
+        "PyTorch's and JAX's functions and models cross the border by `tg.interop`, both ways:",
+        "[interop.md](interop.md).",
     ]
     for library, (what, _, _) in LIBRARIES.items():
         lines += ["", f"## {library} {version(library)}", "", what[0].upper() + what[1:] + ".", ""]

@@ -97,6 +97,11 @@ def test_digits_are_read_after_fifteen_lines_at_most(tmp_path):
     assert percent("PERCENT of 359", run_alone("digits.py", folder=tmp_path)) > 93
 
 
+def test_a_loop_of_pytorchs_trains_a_model_of_ours(tmp_path):
+    pytest.importorskip("torch")
+    assert percent("PERCENT of 359", run("pytorch_loop.py", folder=tmp_path)) > 93
+
+
 def test_a_primitive_of_your_own_agrees_with_finite_differences(tmp_path, own_primitives):
     output = run("custom_primitive.py", folder=tmp_path)
     for name in ("Slope", "Curvature"):

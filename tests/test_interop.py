@@ -266,6 +266,23 @@ def test_the_graph_is_let_go_by_a_backward() -> None:
     assert held[1]() is None
 
 
+def test_nothing_goes_in_circles() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        v = Value(X)
+        y = np.sum(from_torch(torch.sin)(v))
+        y.backward()
+        node = weakref.ref(y.node)
+        tensors = [torch_function(np.sin)(tensor(X)), tensor(X)]
+        net = weakref.ref(tensors[0].grad_fn)
+        del y, tensors
+        assert node() is None
+        assert net() is None
+    finally:
+        gc.enable()
+
+
 def test_gradients_of_gradients_draw_the_same_numbers() -> None:
     model = nn.Sequential(nn.Linear(4, 50, rng=0), nn.Dropout(0.5, rng=1), nn.Linear(50, 1, rng=2))
     net = torch_function(model.double())
@@ -620,6 +637,8 @@ def test_containers_settings_and_integers_under_jax() -> None:
 def test_the_shape_of_a_result_is_learned_or_told() -> None:
     spd = jnp.array(X @ X.T + np.eye(3), F)
     assert alike(jax.jit(jax_function(np.linalg.cholesky))(spd), jnp.linalg.cholesky(spd), 1e-4)
+    with pytest.raises(TypeError, match="<lambda> returns a Python number"):
+        jax_function(lambda x: float(x.data.sum()))(spd)
     with pytest.raises(KeyError) as error:
         jax_function(lambda x: {}["no"])(spd)
     assert "result_shape_dtypes" in error.value.__notes__[-1]

@@ -17,7 +17,7 @@ from tensorgrad.engine.arrays import is_array, to_numbers
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.node import NO_PARAMS, Array, data_of, recorder, within
 from tensorgrad.engine.primitive import Primitive
-from tensorgrad.interop.ours import Row, Run, constant, is_numbers, mapped, naming, pulled
+from tensorgrad.interop.ours import Row, Run, constant, in_a_row, is_numbers, mapped, naming, pulled
 from tensorgrad.interop.theirs import Pull, operation
 from tensorgrad.nn.module import Module
 from tensorgrad.transforms.custom import name_of
@@ -65,18 +65,23 @@ def jax_function(
 
     @wraps(f, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
-        row = Row(f, args, kwargs, is_jax_or_array)
-        xs = [entering(row.name, x) for x in row.arrays]
+        row, arrays = in_a_row(f, args, kwargs, is_jax_or_array)
+        xs = [entering(row.name, x) for x in arrays]
         key = signature(row, xs)
         found = known.get(key) if key else None
         if found is None:
             found = made(row, xs, result_shape_dtypes, vmap_method)
+            if len(known) == MOST:
+                known.clear()
             if key:
                 known[key] = found
         crossed, put = found
         return put(crossed(*xs))
 
     return call
+
+
+MOST = 100  # functions for other shapes, or numbers among the arguments, that are kept
 
 
 def from_jax(f: Function) -> Function:
@@ -159,6 +164,12 @@ def made(row: Row, xs: Sequence[Any], like: Any, method: str) -> tuple[Function,
     if like is None:
         run = example(row, xs)
         ys, put = run.ys, run.put
+        results = flatten(run.call.out)[0]
+        if any(isinstance(y, (int, float, complex)) and not is_numbers(y) for y in results):
+            raise TypeError(
+                f"{row.name} returns a Python number, which JAX would take for a constant: return "
+                "an array, or np.float32(number)"
+            )
     else:
         ys, put = flatten(like)
     fit = [fitting(f"the result of {row.name}", np.empty(0, y.dtype)).dtype for y in ys]

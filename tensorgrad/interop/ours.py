@@ -13,46 +13,57 @@ from tensorgrad.engine.calls import forgetting_buffers, keeper, noting_buffers
 from tensorgrad.engine.node import Array, leaf, within
 from tensorgrad.transforms.call import Call, giving_back, outer_nodes, requires_grad
 from tensorgrad.transforms.custom import name_of
-from tensorgrad.transforms.tree import Rebuild, flatten
+from tensorgrad.transforms.tree import Rebuild, flatten, modules_in
 from tensorgrad.value import Value, as_constant
 
 Function = Callable[..., Any]
 
 
 class Row:
-    """The call `f(*args, **kwargs)` as a function of the arrays in it: `row(*arrays)`.
+    """A function of the arrays in its arguments, which another library calls: `row(*arrays)`.
 
-    `is_theirs` tells which leaves of the containers are such arrays; all else is a setting.
-    `instead`: what stands in place of leaves, by their ids.
-    TypeError for a Value that requires grad: it would not hear of its gradient.
+    `leaves` are the other leaves of the containers: settings. It keeps no array of the call.
     """
 
-    def __init__(
-        self,
-        f: Function,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        is_theirs: Callable[[Any], bool],
-        instead: Mapping[int, Any] | None = None,
-    ) -> None:
-        self.name, self.f, self.args = name_of(f), f, args
-        leaves, self.rebuild = flatten((args, kwargs))
-        self.leaves = [(instead or {}).get(id(x), x) for x in leaves]
-        self.places = [i for i, x in enumerate(self.leaves) if is_theirs(x)]
-        if any(map(requires_grad, self.leaves)):
-            raise TypeError(
-                f"{self.name} is called by another library, and a Value that requires grad among "
-                "its arguments would not hear of its gradient: pass that library's array"
-            )
-
-    @property
-    def arrays(self) -> list[Any]:
-        """Those of this call."""
-        return [self.leaves[i] for i in self.places]
+    def __init__(self, f: Function, rebuild: Rebuild, leaves: list[Any], places: list[int]) -> None:
+        self.name, self.f, self.rebuild = name_of(f), f, rebuild
+        self.leaves, self.places = leaves, places
+        self.modules: list[Any] = []
 
     def __call__(self, *arrays: Any) -> Any:
         args, kwargs = put(self.rebuild, self.places, self.leaves, arrays)
-        return within(keeper, giving_back(args, self.args), self.f, args, kwargs)
+        if not self.modules:
+            return self.f(*args, **kwargs)
+        keep = giving_back(modules_in([args, kwargs]), self.modules)
+        return within(keeper, keep, self.f, args, kwargs)
+
+
+def in_a_row(
+    f: Function,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    is_theirs: Callable[[Any], bool],
+    instead: Mapping[int, Any] | None = None,
+) -> tuple[Row, list[Any]]:
+    """The call `f(*args, **kwargs)` as a function of the arrays in it, and these.
+
+    `is_theirs` tells which leaves are such arrays; `instead`: what stands in place of leaves, by
+    their ids. TypeError for a Value that requires grad: it would not hear of its gradient.
+    """
+    leaves, rebuild = flatten((args, kwargs))
+    leaves = [(instead or {}).get(id(x), x) for x in leaves]
+    places = [i for i, x in enumerate(leaves) if is_theirs(x)]
+    arrays = [leaves[i] for i in places]
+    row = Row(f, rebuild, leaves, places)
+    if any(map(requires_grad, leaves)):
+        raise TypeError(
+            f"{row.name} is called by another library, and a Value that requires grad among its "
+            "arguments would not hear of its gradient: pass that library's array"
+        )
+    row.modules = modules_in([args, kwargs])
+    for i in places:
+        leaves[i] = None
+    return row, arrays
 
 
 class Run:

@@ -74,7 +74,7 @@ class Crossing:
             ys, self.pull = self.library.run(self.f, xs, wanted, k)
         self.shapes, self.dtypes = [y.shape[k:] for y in ys], [y.dtype for y in ys]
         if len(ys) == 1:
-            return ys[0]
+            return ys[0][()]
         return pack(ys, self.shapes) if ys else np.zeros(0)
 
     def parts(self, packed: Array) -> list[Array]:

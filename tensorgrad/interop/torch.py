@@ -18,7 +18,7 @@ import torch
 from tensorgrad.engine.arrays import to_numbers
 from tensorgrad.engine.batching import one_by_one
 from tensorgrad.engine.node import Array, data_of, leaf
-from tensorgrad.interop.ours import Row, Run, naming, pulled
+from tensorgrad.interop.ours import Run, in_a_row, naming, pulled
 from tensorgrad.interop.theirs import Pull, operation
 from tensorgrad.nn.module import Module, replace
 from tensorgrad.transforms.custom import name_of
@@ -59,8 +59,8 @@ def torch_function(f: Any) -> Any:
 
     @wraps(f, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
-        row = Row(f, args, kwargs, is_tensor)
-        ys, put = crossed(row.name, row, row.arrays)
+        row, xs = in_a_row(f, args, kwargs, is_tensor)
+        ys, put = crossed(row.name, row, xs)
         return put(ys)
 
     return call
@@ -308,8 +308,8 @@ class TorchModule(torch.nn.Module):  # type: ignore[misc]
         self._bond.renew()
         model, tensors = self._bond.ours, dict(self.named_parameters())
         instead = {id(p): tensors[name] for name, p in model.named_parameters()}
-        row = Row(called(model), (model, *args), kwargs, is_tensor, instead)
-        ys, put = crossed(row.name, row, row.arrays)
+        row, xs = in_a_row(called(model), (model, *args), kwargs, is_tensor, instead)
+        ys, put = crossed(row.name, row, xs)
         self._bond.renew()  # of what it remembers
         return put(ys)
 
