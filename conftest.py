@@ -13,6 +13,7 @@ import pytest
 # For the workers, which load NumPy later: a process for each core is enough, and threads of small
 # products that wait for each other take up to 20 times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Machine code is no test's own, and not for the user's cache.
 os.environ.setdefault(
     "TENSORGRAD_CACHE", os.path.join(tempfile.gettempdir(), f"tensorgrad-{getpass.getuser()}")

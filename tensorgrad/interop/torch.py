@@ -267,7 +267,8 @@ class Bond:
                 else:
                     buffers[id(x)] = data = held
             self.seen[name] = data
-        replace(self.ours, buffers)
+        if buffers:
+            replace(self.ours, buffers)
 
 
 def arrays_of(module: Any) -> Iterator[tuple[str, Any]]:
@@ -300,7 +301,7 @@ class TorchModule(torch.nn.Module):  # type: ignore[misc]
                 holder.register_parameter(last, torch.nn.Parameter(empty, x.requires_grad))
             else:
                 holder.register_buffer(last, empty, persistent=id(x) not in transient)
-        self.training = model.training
+        self.training, self._remembers = model.training, bool(model.buffers())
         self._bond = Bond(model, self)
         self._bond.renew()
 
@@ -310,7 +311,8 @@ class TorchModule(torch.nn.Module):  # type: ignore[misc]
         instead = {id(p): tensors[name] for name, p in model.named_parameters()}
         row, xs = in_a_row(called(model), (model, *args), kwargs, is_tensor, instead)
         ys, put = crossed(row.name, row, xs)
-        self._bond.renew()  # of what it remembers
+        if self._remembers:
+            self._bond.renew()
         return put(ys)
 
     def train(self, mode: bool = True) -> TorchModule:
