@@ -24,6 +24,7 @@ import numpy as np
 import tensorgrad as tg
 from tensorgrad import Value
 from tensorgrad.nn import functional as F
+from tensorgrad.ops.sparse import todense
 
 A, B = np.array([1.0, 2.0, 3.0]), np.array([2.0, -1.0, 0.5])
 SQUARE = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 0.0, 4.0]])
@@ -64,14 +65,14 @@ LIBRARIES: dict[str, tuple[str, Callable[[Any], Objects], list[str]]] = {
         [*ALL, "(v * x) ** 2", "np.sum(v * x)", "v * x.units", "v * x.magnitude"],
     ),
     "scipy": (
-        "`x = scipy.sparse.csr_array(...)`",
+        "`x = scipy.sparse.csr_array(...)`: a kind of array, which Values hold",
         lambda scipy: {"x": import_module("scipy.sparse").csr_array(SQUARE)},
-        [*ALL, "x.toarray() @ v"],
+        [*ALL, "x.multiply(v)", "v + x", "v + x.toarray()"],
     ),
     "sparse": (
-        "`x = sparse.COO(...)`",
+        "`x = sparse.COO(...)`: a kind of array, which Values hold",
         lambda sparse: {"x": sparse.COO.from_numpy(SQUARE)},
-        [*ALL, "x.todense() @ v"],
+        [*ALL, "v + x", "v + x.todense()"],
     ),
     "uncertainties": (
         "`x = ufloat(2.0, 0.1)`",
@@ -104,7 +105,10 @@ def numbers(result: Any) -> Any:
     """The sum of a result of arrays, without units."""
     result = getattr(result, "magnitude", result)
     result = result.compute() if hasattr(result, "compute") else result
-    return np.sum(np.asarray(result))
+    array = np.asarray(todense(result))
+    if array.dtype == object:  # NumPy's functions make one of a sparse matrix of SciPy
+        raise TypeError("no numbers")
+    return np.sum(array)
 
 
 def outcome(expression: str, objects: Objects) -> str:

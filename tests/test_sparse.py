@@ -28,13 +28,15 @@ def coo(a: Any) -> Any:
 
 
 def gcxs(a: Any) -> Any:
-    return pytest.importorskip("sparse").GCXS.from_numpy(a)
+    sparse, s = pytest.importorskip("sparse"), sp.csr_array(a)  # its own way compiles, for seconds
+    return sparse.GCXS((s.data, s.indices, s.indptr), shape=s.shape, compressed_axes=(0,))
 
 
 rng = np.random.default_rng(0)
 LAYOUTS = {"csr": sp.csr_array, "csc": sp.csc_array, "COO": coo, "GCXS": gcxs}
 HERE = [n for n in LAYOUTS if n[0] == "c" or importlib.util.find_spec("sparse")]
-every_layout = pytest.mark.parametrize("layout", [*LAYOUTS])
+SLOW = pytest.param("GCXS", marks=pytest.mark.nightly)  # compiles its checks, for seconds
+every_layout = pytest.mark.parametrize("layout", ["csr", "csc", "COO", SLOW])
 
 
 def matrix(n: int = 5, m: int = 4, share: float = 0.4, of: Any = rng) -> Any:
@@ -43,8 +45,8 @@ def matrix(n: int = 5, m: int = 4, share: float = 0.4, of: Any = rng) -> Any:
 
 
 def dense(x: Any) -> Any:
-    x = x.data if isinstance(x, Value) else x
-    return x.toarray() if hasattr(x, "toarray") else x.todense() if hasattr(x, "todense") else x
+    x = Value(x, requires_grad=False).todense()
+    return x.data
 
 
 D, X, Y = matrix(), rng.normal(size=4), rng.normal(size=5)
@@ -111,10 +113,10 @@ def test_gradients_are_those_of_the_dense_computation(layout: str, name: str) ->
     agree(name, layout, D, X, Y, Z)
 
 
-@pytest.mark.parametrize("layout", ["COO", "GCXS"])
+@pytest.mark.parametrize("layout", ["COO", SLOW])
 def test_of_pydata_too(layout: str) -> None:
     pytest.importorskip("sparse")
-    for name in EXPRESSIONS.keys() - {"chosen rows", "an entry", "rows"}:  # its indexing compiles
+    for name in EXPRESSIONS:
         agree(name, layout, D, X, Y, Z)
 
 
@@ -123,8 +125,7 @@ def test_of_any_pattern(data: st.DataObject) -> None:
     of = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     a = matrix(5, 4, data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0])), of)
     layout = data.draw(st.sampled_from([n for n in HERE if n != "GCXS"]))
-    slow = {"rows", "chosen rows", "an entry"} if layout == "COO" else set()
-    names = sorted(EXPRESSIONS.keys() - {"norm", "sin, sqrt"} - slow)
+    names = sorted(EXPRESSIONS.keys() - {"norm", "sin, sqrt"})
     name = data.draw(st.sampled_from(names))
     agree(name, layout, a, of.normal(size=4), of.normal(size=5), of.normal(size=(5, 4)))
 
@@ -165,7 +166,8 @@ def test_derivatives_of_derivatives(layout: str) -> None:
     np.testing.assert_allclose(dense(tg.jvp(lambda a: a * X, (s,), (s,))[1]), D * X)
     np.testing.assert_allclose(dense(tg.vjp(lambda a: a * X, s)[1](s)[0]), D * X)
     np.testing.assert_allclose(tg.hessian(lambda x: np.sum((s @ x) ** 2))(X), 2 * D.T @ D)
-    tg.testing.check_grads(lambda x: s @ x, X)
+    if layout[0] == "c":  # PyData's own product compiles, for seconds
+        tg.testing.check_grads(lambda x: s @ x, X)
     v = Value(s)
     f(v).backward(create_graph=True)
     (v.grad * v.grad).sum().backward()

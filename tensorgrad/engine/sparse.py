@@ -12,6 +12,7 @@ how; it is filled by `ops/sparse.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,9 @@ def with_entries(like: Array, data: Array) -> Array:
             "compute with the dense operand there, or with entries and their coordinates"
         )
     if hasattr(like, "compressed_axes"):
-        parts = (data, like.indices, like.indptr)
-        return made(parts, shape=like.shape, compressed_axes=like.compressed_axes)
+        array: Any = copy(like)  # to construct one compiles checks, for seconds
+        array.data, array.fill_value = data, data.dtype.type(0)
+        return array
     if kind_of(like) is PYDATA:
         return made(like.coords, data, shape=like.shape, has_duplicates=False, sorted=True)
     if hasattr(like, "indptr"):
@@ -177,7 +179,8 @@ def entries_at(x: Array, like: Array) -> Array:
 
 
 # Patterns. What moves entries is asked of the library itself: an array that holds the numbers of
-# its entries, 1, 2, 3, ..., tells where they go.
+# its entries, 1, 2, 3, ..., tells where they go. Of PyData's matrices SciPy is asked: it compiles
+# nothing first, which takes PyData seconds.
 
 
 def canonical(x: Array) -> Array:
@@ -235,14 +238,21 @@ def places(x: Array) -> Array:
 
 
 def numbered(x: Array, start: int = 1) -> Array:
-    """The pattern of `x`, each entry its number."""
-    return with_entries(x, np.arange(start, start + len(x.data)))
+    """The pattern of `x`, each entry its number; of a matrix as SciPy has it."""
+    numbers = np.arange(start, start + len(x.data))
+    return with_entries(compressed(x) if x.ndim == 2 else x, numbers)
 
 
-def reordered(moved: Array) -> tuple[Array, Array]:
-    """Which entries, by number, a pattern has that was `numbered` and moved; and the pattern."""
+def reordered(moved: Array, like: Array) -> tuple[Array, Array]:
+    """Which entries, by number, a pattern has that was `numbered` and moved; and the pattern, in
+    the library of `like`."""
     pattern = canonical(moved)
-    return pattern.data - 1, pattern
+    order = pattern.data - 1
+    if kind_of(pattern) is kind_of(like):
+        return order, pattern
+    at = places(pattern)
+    sort = np.argsort(at)
+    return order[sort], with_places(like, pattern.shape, at[sort])
 
 
 def same_pattern(x: Array, y: Array) -> bool:
@@ -276,8 +286,10 @@ def with_places(like: Array, shape: Sequence[int], places: Array) -> Array:
     if kind_of(like) is PYDATA:
         import sparse
 
-        made = sparse.COO(coords, data, shape=tuple(shape), has_duplicates=False, sorted=True)
-        return made.asformat("gcxs") if hasattr(like, "compressed_axes") else made
+        if hasattr(like, "compressed_axes") and len(shape) == 2:
+            parts = (data, coords[1], np.searchsorted(coords[0], np.arange(shape[0] + 1)))
+            return sparse.GCXS(parts, shape=tuple(shape), compressed_axes=(0,))
+        return sparse.COO(coords, data, shape=tuple(shape), has_duplicates=False, sorted=True)
     import scipy.sparse
 
     return canonical(scipy.sparse.coo_array((data, tuple(coords)), shape=tuple(shape)))

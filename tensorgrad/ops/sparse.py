@@ -312,7 +312,7 @@ def moved(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """What moves the entries of one array: reshaped, transposed, indexed."""
     x, data = usable(operands[0])
     try:
-        found = op.forward(numbered(data), **params)
+        found = moved_by(op, data, params)
     except (TypeError, NotImplementedError, AttributeError) as error:
         raise NotImplementedError(f"{op.name}: {type(data).__name__} has none: {error}") from error
     if not is_sparse(found):
@@ -320,8 +320,19 @@ def moved(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
             return refused(op, operands, params)
         i = int(found)
         return np.sum(chosen(entries(x), slice(i - 1, i) if i else slice(0)))
-    order, pattern = reordered(found)
+    order, pattern = reordered(found, data)
     return joined(chosen(entries(x), order), pattern)
+
+
+def moved_by(op: Primitive, data: Array, params: Any) -> Array:
+    """Where an operation moves the entries of an array, by number."""
+    try:
+        return op.forward(numbered(data), **params)
+    except (TypeError, ValueError, NotImplementedError):
+        if data.ndim != 2 or kind_of(data) is not PYDATA:
+            raise
+    numbers = with_entries(data, np.arange(1, 1 + len(data.data)))  # has more than two axes then
+    return op.forward(numbers, **params)
 
 
 def raveled(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
@@ -343,6 +354,7 @@ def concatenate(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     counts = np.cumsum([1, *(len(data.data) for _, data in pairs)])
     numbers = [numbered(data, start) for (_, data), start in zip(pairs, counts)]
     axis = params.get("axis", 0)
+    like = pairs[0][1]
     if kind_of(numbers[0]) is PYDATA:
         import sparse
 
@@ -351,7 +363,7 @@ def concatenate(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
         import scipy.sparse
 
         found = (scipy.sparse.vstack, scipy.sparse.hstack)[axis % 2](numbers)
-    order, pattern = reordered(found)
+    order, pattern = reordered(found, like)
     return joined(chosen(np.concatenate([entries(x) for x, _ in pairs]), order), pattern)
 
 

@@ -67,6 +67,6 @@ def made(layout: Any, arg: Any, shape: Any, settings: Any) -> Any:
     entries = added(chosen(values, where.data), len(at), target)
     pattern = with_places(scipy.sparse.csr_array((0, 0)), where.shape, at)
     if layout is scipy.sparse.csc_array:
-        order, pattern = reordered(numbered(pattern).tocsc())
+        order, pattern = reordered(numbered(pattern).tocsc(), pattern)
         entries = chosen(entries, order)
     return joined(entries, pattern)
