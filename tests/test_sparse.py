@@ -459,6 +459,18 @@ def test_compile_refuses_them() -> None:
             tg.compile(f)(X)
 
 
+def test_of_a_number_beside_sparse_arrays() -> None:
+    s, v = sp.csr_array(D), Value(3.0)
+    for f in (lambda a, v: a * v, lambda a, v: v * a, lambda a, v: a / v):
+        found, right = (
+            tg.grad(lambda v, f=f: np.sum(f(s, v)))(3.0),
+            tg.grad(lambda v, f=f: np.sum(f(D, v)))(3.0),
+        )
+        np.testing.assert_allclose(found, right)
+    np.testing.assert_allclose(s.dot(Value(X)).data, D @ X)
+    assert (v * s).data.format == "csr"
+
+
 def test_scipys_operators_still_take_numbers() -> None:
     s, v = sp.csr_array(D), Value(X, requires_grad=False)
     for f in (operator.matmul, operator.mul):

@@ -313,7 +313,8 @@ def test_sparse_matrices_say_toarray() -> None:
     v = Value(A)
     for s in (sp.csr_array(np.eye(3)), sp.csr_matrix(np.eye(3)), sp.coo_array(np.eye(3))):
         for f in (operator.add, operator.sub, np.hypot, np.add):
-            assert "toarray()" in message(lambda f=f, s=s: f(v, s))
+            assert "x.toarray()" in message(lambda f=f, s=s: f(v, s))
+        assert "requires grad into an array" in message(lambda s=s: s.multiply(v))
         for f in (operator.add, operator.sub, np.subtract):
             assert "toarray()" in message(lambda f=f, s=s: f(s, v))
 

@@ -65,7 +65,9 @@ class Sparse(Kind):
         return bool(np.isfinite(g.data).all())
 
     def to_numbers(self, x: Array) -> Any:
-        raise TypeError(f"what is stored sparsely, {brief(x)}, is not made dense in silence: {WAY}")
+        raise TypeError(
+            f"what is stored sparsely, {brief(x)}, is no dense array: write v.todense()"
+        )
 
 
 class PyData(Sparse):
@@ -93,17 +95,14 @@ class Operator(Kind):
         )
 
 
-WAY = "write v.todense(), or x.todense() and x.toarray() for arrays"
-
-
 def refused(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """NotImplementedError: an operation of which something dense would come, or nobody has it."""
-    x = next(x for x in map(data_of, operands) if is_sparse(x) or is_operator(x))
+    x = next(x for x in operands if is_sparse(x) or is_operator(x))
     if is_operator(x):
         raise NotImplementedError(f"{op.name}: a LinearOperator knows products, L @ v and v @ L")
     raise NotImplementedError(
-        f"{op.name} is not computed of what is stored sparsely, {brief(x)}: its result would be "
-        f"dense, or needs all entries; {WAY}"
+        f"{op.name} is not computed of what is stored sparsely, {brief(data_of(x))}: its result "
+        f"would be dense, or needs all entries; {way_out(x)}"
     )
 
 
@@ -114,6 +113,13 @@ def is_sparse(x: Any) -> bool:
 
 def is_operator(x: Any) -> bool:
     return kind_of(x) is OPERATOR
+
+
+def way_out(x: Any) -> str:
+    """What makes a dense array of it."""
+    if isinstance(x, Handle):
+        return "write v.todense()"
+    return "write x.toarray()" if kind_of(x) is SCIPY else "write x.todense()"
 
 
 def brief(x: Array) -> str:

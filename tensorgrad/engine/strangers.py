@@ -124,8 +124,7 @@ def held_as(x: Any) -> str | None:
 # The sparse arrays of SciPy and of PyData are kinds, and not strangers; but as left operands they
 # are asked before a Value is, and would take its numbers. Each has a way to decline.
 
-OPERATORS = ("_matmul_dispatch", "_rmatmul_dispatch", "_divide", "multiply", "_multiply_2d")
-"""What runs an operator of SciPy's sparse arrays, or how its name begins."""
+OPERATORS = {"__matmul__", "__rmatmul__", "__mul__", "__rmul__", "__truediv__"}
 
 
 def is_asked_by_sparse(frame: FrameType) -> bool:
@@ -133,8 +132,12 @@ def is_asked_by_sparse(frame: FrameType) -> bool:
 
     Told that there is none, a number that is an object, it leaves the operation to that operand.
     """
-    module = str(frame.f_globals.get("__name__", ""))
-    return module.startswith("scipy.sparse._") and frame.f_code.co_name.startswith(OPERATORS)
+    asking: FrameType | None = frame
+    while asking and str(asking.f_globals.get("__name__", "")).startswith("scipy.sparse._"):
+        if asking.f_code.co_name in OPERATORS:
+            return True
+        asking = asking.f_back
+    return False
 
 
 def is_asked_by_operator(frame: FrameType) -> bool:
