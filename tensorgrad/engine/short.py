@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import Kind, is_numpy, kinds
+from tensorgrad.engine.arrays import Kind, kinds
 from tensorgrad.engine.dtypes import Dtype, is_floating, is_inexact, is_short
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.engine.rules import Reading
@@ -31,7 +31,7 @@ class ShortArray(np.ndarray[Any, Any]):
 
 def kept(x: Any) -> Any:
     """NumPy's array as a Value holds it: short floats as a `ShortArray`, others as they are."""
-    if not is_numpy(x) and type(x) is not ShortArray:
+    if not issubclass(type(x), (np.ndarray, np.generic)):
         return x
     if is_short(x.dtype):
         return x if type(x) is ShortArray else np.asarray(x).view(ShortArray)
@@ -95,3 +95,4 @@ class Short(Kind):
 
 
 kinds[ShortArray] = Short(rank=0, readings=(WIDENED,))
+kinds["ml_dtypes.bfloat16"] = kinds[ShortArray]  # a number

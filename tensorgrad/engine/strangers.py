@@ -118,7 +118,14 @@ def way_out(x: Any) -> str:
 def held_as(x: Any) -> str | None:
     """The attribute by which a stranger holds a Value: what xarray and pint answer has one."""
     names = (name for name in ("data", "magnitude") if hasattr(type(x), name))
-    return next((name for name in names if isinstance(getattr(x, name), Handle)), None)
+    for name in names:
+        try:
+            found = getattr(x, name)
+        except (TypeError, ValueError):  # the buffer of an array of a type that NumPy has not
+            continue
+        if isinstance(found, Handle):
+            return name
+    return None
 
 
 # The sparse arrays of SciPy and of PyData are kinds, and not strangers; but as left operands they

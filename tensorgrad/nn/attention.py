@@ -20,6 +20,7 @@ from tensorgrad.nn.init import full
 from tensorgrad.nn.linear import Linear, linear
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
+from tensorgrad.ops.reduce import floating
 from tensorgrad.random import generator
 from tensorgrad.value import Value
 
@@ -134,7 +135,7 @@ def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> tuple[Any
         )
     if mask.dtype.kind == "b":
         return (mask,)
-    return (as_array(mask, np.result_type(query.dtype, np.float16)),)  # float32 stays float32
+    return (as_array(mask, floating(query.dtype)),)  # float32 stays float32
 
 
 def multi_head_attention_forward(
@@ -421,7 +422,7 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Any:
     if positions.shape != (length,):
         raise ValueError(f"positions of shape {positions.shape} for x of shape {x.shape}")
     angles = _angles_of(positions, dim, base)
-    kind = np.result_type(x.dtype, np.float16)
+    kind = floating(x.dtype)
     cos, sin = np.cos(angles).astype(kind), np.sin(angles).astype(kind)
     a, b = x[..., 0::2], x[..., 1::2]
     turned = np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1)
@@ -442,7 +443,7 @@ class SinusoidalEmbedding(Module):
         if x.ndim < 2:
             raise ValueError(f"x of shape {x.shape} has no positions: (..., length, features)")
         length, dim = x.shape[-2:]
-        return x + sinusoidal(length, dim, self.base, dtype=np.result_type(x.dtype, np.float16))
+        return x + sinusoidal(length, dim, self.base, dtype=floating(x.dtype))
 
 
 class RotaryEmbedding(Module):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import is_numpy
+from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.backprop import Sweep
 from tensorgrad.engine.care import finite
 from tensorgrad.engine.node import Node, data_of
@@ -32,7 +32,7 @@ class Bucket:
     def put(self, i: int, g: Any, scale: float = 1.0) -> None:
         """The gradient of the node of number `i`, None if it has none."""
         self.array[self.end + i] = g is not None
-        if g is not None and not is_numpy(g):
+        if g is not None and kind_of(g).rank:
             raise TypeError(f"many processes add up NumPy's gradients, not {type(g).__name__}")
         if scale == 1:
             self.array[self.places[i]] = 0 if g is None else np.reshape(g, -1)

@@ -19,9 +19,10 @@ from tensorgrad.amp import infinite
 from tensorgrad.compiler import compile
 from tensorgrad.compiler.capture import SEVERED
 from tensorgrad.compiler.tracer import writing
-from tensorgrad.engine.arrays import is_numpy
+from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
+from tensorgrad.engine.short import kept
 from tensorgrad.extras import whole
 from tensorgrad.graph.debug import birth
 from tensorgrad.nn.loss import divisors
@@ -105,7 +106,7 @@ class DataParallel(Step):
                     stacklevel=2,
                 )
         for p in self.parameters().values():
-            p.node.data = self.peers.share(p.node.data)[()]
+            p.node.data = kept(self.peers.share(p.node.data)[()])
         for name, x in self.model.named_buffers():
             put_buffer(self.model, name, self.peers.share(x))
         self.peers.agree({"the optimiser's state": digest(self.optimizer_state())}, "at the start")
@@ -149,7 +150,7 @@ class DataParallel(Step):
         }
         found = {name: f"a {type(x).__name__}" for name, x in kinds.items()}
         for name, p in self.parameters().items():
-            if not is_numpy(p.node.data):
+            if kind_of(p.node.data).rank:
                 raise TypeError(
                     f"parameter {name} is of {type(p.node.data).__name__}: many processes train "
                     "NumPy's parameters"

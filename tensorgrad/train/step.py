@@ -173,7 +173,8 @@ class Step:
         """The forward, of a model that computes in short floats if the step is to."""
         if self.precision is None:
             return self.forward(*batch)
-        with autocast(self.model, self.precision):
+        quiet = np.errstate(over="ignore", invalid="ignore")  # `check` looks at what comes of it
+        with quiet, autocast(self.model, self.precision):
             return self.forward(*batch)
 
     def forward(self, *batch: Any) -> Value:
@@ -219,7 +220,7 @@ class Step:
         gradients = [g for p in self.optimizer.params if (g := p.node.grad) is not None]
         if finite(loss.node.data) and all(map(finite, gradients)):
             return  # 4 µs; the rest also of arrays without numbers, and recorded gradients
-        if not any(map(infinite, map(data_of, [loss, *gradients]))):
+        if not any(map(infinite, [loss.data, *map(data_of, gradients)])):
             return
         if self.scaler is not None and self.scaler.get_scale() > 1:
             raise FloatingPointError("a gradient overflows at this scale")

@@ -14,6 +14,7 @@ from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.dtypes import is_floating, is_inexact
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
+from tensorgrad.engine.short import has_short
 from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats, reals, smooth_max
 from tensorgrad.ops.nn.softmax import log_shares, log_softmax, softmax, top
 from tensorgrad.ops.reduce import divided, wide
@@ -31,7 +32,7 @@ def pair(a: Array, y: Array) -> tuple[Array, Array]:
     """
     a, y = floats(as_array(a)), as_array(y)
     kind = getattr(getattr(y, "dtype", FLOAT), "kind", "f")  # strangers have their own
-    if kind not in "biufc":
+    if kind not in "biufc" and not has_short(y):
         raise TypeError(NAMES.format(y.dtype))
     if not arrays.same_shape(np.shape(a), np.shape(y)):
         column = np.shape(a) == (*np.shape(y), 1)
