@@ -372,7 +372,6 @@ class DataParallel(Step):
             elif not self.found and self.infinite(loss):
                 self.found = origin(loss, self.model)
             return
-        self.swept = False
         found, self.found = self.found, ""
         if not self.infinite(loss):
             return

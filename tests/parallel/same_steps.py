@@ -45,6 +45,36 @@ same(lambda z, t: F.cross_entropy(z, t, ignore_index=-100), ignored, batch_size=
 same(F.mse_loss, rng.normal(size=(22, 3)))
 same(lambda z, t: F.cross_entropy(z, t, weight), batch_size=1)  # parts are empty
 
+
+# In float16: where the gradient of one rank's part overflows, all skip the step.
+def mixed(compile=False):
+    def step(*args):
+        kind = tg.Step(*args, precision="float16", scaler=tg.amp.GradScaler(2.0**8))
+        made_in_float16.append(parallel.data_parallel(kind, compile=compile))
+        return made_in_float16[-1]
+
+    net = model()
+    take = step(net, F.mse_loss, optim.SGD(net.parameters(), lr=0.1))
+    part = slice(ranks.rank, None, ranks.size)
+    for _ in range(3):
+        take(x[part], targets[part])
+    before = np.concatenate([p.data.ravel() for p in net.parameters()])
+    wild = targets * np.where(np.arange(22) == 1, 1e6, 1)[:, None]
+    take(x[part], wild[part])
+    after = np.concatenate([p.data.ravel() for p in net.parameters()])
+    np.testing.assert_array_equal(after, before)
+    assert (take.scaler.get_scale(), int(take.scaler.skipped)) == (2.0**7, 1)
+    take(x[part], targets[part])
+    q = np.concatenate([p.data.ravel() for p in net.parameters()])
+    assert np.all(ranks.gather(q) == q)
+    return q
+
+
+made_in_float16 = []
+targets = rng.normal(size=(22, 3))
+np.testing.assert_allclose(mixed(compile=True), mixed(), atol=1e-3)
+assert all(program.last.runs > 1 for program in made_in_float16[0].programs)
+
 # Compiled: in two programs, with what is exchanged between them.
 made = []
 
