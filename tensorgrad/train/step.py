@@ -11,7 +11,7 @@ import numpy as np
 
 from tensorgrad.amp import GradScaler, autocast, infinite, masters_of, short_dtype
 from tensorgrad.engine.arrays import met
-from tensorgrad.engine.calls import forgetting_buffers, noting_buffers, replace_buffers
+from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.care import finite
 from tensorgrad.engine.node import data_of
 from tensorgrad.graph.debug import birth
@@ -148,16 +148,15 @@ class Step:
 
         if self.scaler is None:
             return self.update(evaluate)
-        before: list[Any] = []
+        before = {name: x.copy() for name, x in self.model.named_buffers()}
         try:
-            found = noting_buffers(before, self.update, evaluate)
+            found = self.update(evaluate)
         except FloatingPointError:
             if loss is None or self.scaler.get_scale() <= 1:
                 raise
             self.optimizer.zero_grad()
-            for holder, buffers in reversed(before):
-                if isinstance(holder, Module):  # whose statistics may have seen the overflow
-                    replace_buffers(holder, buffers)
+            for name, x in before.items():  # statistics may have seen the overflow
+                self.model.get_buffer(name)[...] = x
             self.scaler.back_off()
             return loss
         self.scaler.count()
