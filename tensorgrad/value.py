@@ -28,6 +28,7 @@ from tensorgrad.engine.arrays import (
     same_shape,
     spread,
     to_numbers,
+    total,
 )
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.dtypes import is_inexact, is_numeric
@@ -220,8 +221,9 @@ class Value(Handle):
 
     @property
     def size(self) -> int:
-        """The number of elements."""
-        return int(self.node.data.size)
+        """The number of elements. ValueError where Dask does not know it yet."""
+        n = self.node.data.size
+        return int(n) if n == n else total(self.node.data.shape)
 
     @property
     def itemsize(self) -> int:

@@ -101,11 +101,47 @@ def test_unknown_sizes() -> None:
         x = chunked(X)
         rows, w = x[x[:, 0] > np.median(X[:, 0])], Value(da.from_array(W))
         ((rows @ w.T) ** 2).sum().backward()
-        with pytest.raises(ValueError, match="not known yet"):
-            (rows @ w.T).mean().backward()
     np.testing.assert_allclose(
         w.grad.compute(), tg.grad(lambda w: ((X[keep] @ w.T) ** 2).sum())(W), rtol=1e-12
     )
+
+
+OF_ROWS: list[Callable[..., Any]] = [
+    lambda w, x: ((x * w) ** 2).mean(),
+    lambda w, x: ((x * w).mean(axis=0) ** 2).sum(),
+    lambda w, x: ((x * w).mean(axis=1) ** 2).sum(),
+    lambda w, x: np.sum((x * w).var(axis=0, keepdims=True, ddof=1)),
+    lambda w, x: (x * w).std(),
+    lambda w, x: F.mse_loss((x * w).sum(axis=1), x[:, 0]),
+    lambda w, x: F.cross_entropy(x * w, (x[:, 0] > 0.6).astype(int)),
+    lambda w, x: np.sum(tg.hvp(lambda w: ((x * w) ** 3).mean(), (w,), (w,))),
+]
+
+
+@pytest.mark.parametrize("f", OF_ROWS)
+def test_a_mean_counts_rows_of_unknown_number_when_it_is_computed(f: Callable[..., Any]) -> None:
+    keep = X[:, 0] > np.median(X[:, 0])
+    with dask.config.set(scheduler=refuse):
+        x = chunked(X)
+        g = tg.grad(f)(W[0], x[x[:, 0] > np.median(X[:, 0])])
+    np.testing.assert_allclose(g.compute(), tg.grad(f)(W[0], X[keep]), rtol=1e-12)
+
+
+def test_gradients_are_checked_at_the_border_and_lint_wants_numbers() -> None:
+    x = chunked(X)
+    assert not tg.testing.check_grads(lambda w: ((x @ w) ** 2).mean(), W[0], order=1).failures
+    with pytest.raises(TypeError, match=r"lint looks at numbers.*compute"):
+        tg.lint((x @ Value(W[0])).sum())
+
+
+def test_a_frame_is_refused_before_it_is_computed() -> None:
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    frame = dd.from_pandas(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}), npartitions=2)
+    with dask.config.set(scheduler=refuse):
+        for x in (frame, frame.a):
+            for use in (Value, lambda x: Value(W[0, :1]) * x, tg.grad(lambda x: (x**2).sum())):
+                with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
+                    use(x)
 
 
 def test_the_user_computes_at_the_border() -> None:

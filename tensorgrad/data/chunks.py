@@ -37,7 +37,10 @@ class Chunks:
         rng: int | np.random.Generator | None = 0,
     ) -> None:
         if not arrays or not is_lazy(arrays[0]):
-            raise TypeError("Chunks: the first is an array of Dask; a DataLoader takes NumPy's")
+            raise TypeError(
+                "Chunks: the first is an array of Dask, of a frame x.to_dask_array(lengths=True); a "
+                "DataLoader takes NumPy's"
+            )
         import dask.array as da
 
         self.rows = arrays[0].chunks[0]

@@ -89,14 +89,15 @@ class Chunked(Kind):
         return [np.asarray(x)[()] for x in dask.compute(*xs)]
 
 
-class Planned(Kind):
-    """Dask's experimental arrays, which lack too much: refused."""
+class Refused(Kind):
+    """What Dask has besides, and would compute, or lacks too much: refused, with what to write."""
+
+    def __init__(self, error: type[Exception], words: str) -> None:
+        super().__init__(numbers=False)
+        self.error, self.words = error, words
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
-        raise NotImplementedError(
-            "Dask's query planning for arrays is experimental; without it, before dask.array is "
-            "imported: dask.config.set({'array.query-planning': False})"
-        )
+        raise self.error(self.words)
 
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
         return self.copy(None)
@@ -420,6 +421,14 @@ def cross_entropy(z: Array, y: Array, reduction: str = "none") -> Array:
     return cost if reduction == "none" else getattr(cost, reduction)()
 
 
+def expanded(x: Array, axis: Any) -> Array:
+    """With new axes, of size 1: Dask's `expand_dims` wants to know the sizes of the others."""
+    axes = as_tuple(axis)
+    ndim = x.ndim + len(axes)
+    new = {i % ndim for i in axes}
+    return x[tuple(None if i in new else slice(None) for i in range(ndim))]
+
+
 def lower_cholesky(a: Array) -> Array:
     return array_module().linalg.cholesky(a, lower=True)
 
@@ -429,6 +438,7 @@ INSTEAD: Mapping[str, Callable[..., Array]] = {
     "scatter_add": scatter,
     "embedding": lambda weight, indices, **settings: gather(weight, indices),
     "add_rows": lambda g, indices, n=0: scatter(g, (n, *g.shape[indices.ndim :]), indices),
+    "expand_dims": expanded,
     "take": take,
     "take_along_axis": take_along,
     "cross_entropy": cross_entropy,
@@ -437,4 +447,16 @@ INSTEAD: Mapping[str, Callable[..., Array]] = {
 
 CHUNKED = Chunked(numbers=False, readings=(Seen(),))
 kinds["dask.array.core.Array"] = CHUNKED
-kinds["dask.array._array_expr._collection.Array"] = Planned(numbers=False)
+PLANNED = Refused(
+    NotImplementedError,
+    "Dask's query planning for arrays is experimental; without it, before dask.array is imported: "
+    "dask.config.set({'array.query-planning': False})",
+)
+FRAME = Refused(
+    TypeError,
+    "a frame of Dask would be computed here: x.to_dask_array(lengths=True) stays in chunks, "
+    "x.compute() fits into memory",
+)
+kinds["dask.array._array_expr._collection.Array"] = PLANNED
+for name in ("DataFrame", "Series", "Index"):
+    kinds[f"dask.dataframe.dask_expr._collection.{name}"] = FRAME

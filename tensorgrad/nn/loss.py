@@ -66,7 +66,7 @@ def _reduced(loss: Any, reduction: str, n: Any = None) -> Any:
         raise ValueError(f"reduction={reduction!r}; there are 'mean', 'sum' and 'none'")
     if reduction == "sum":
         return loss.sum()
-    if not loss.size:
+    if 0 in loss.shape:
         raise ValueError(f"the mean of no losses (shape {loss.shape}): the batch is empty")
     if n is None:
         return loss.mean()

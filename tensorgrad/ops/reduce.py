@@ -19,9 +19,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tensorgrad.engine.arguments import as_param
-from tensorgrad.engine.arrays import anywhere, as_array, created, total, wrong
+from tensorgrad.engine.arrays import (
+    anywhere,
+    as_array,
+    created,
+    innermost,
+    is_lazy,
+    total,
+    wrong,
+)
 from tensorgrad.engine.batching import along, reduction
 from tensorgrad.engine.care import CareRule
+from tensorgrad.engine.chunked import expanded
 from tensorgrad.engine.domain import Domain, Shape, axes, ties, with_zeros
 from tensorgrad.engine.dtypes import finfo, is_inexact
 from tensorgrad.engine.node import Array
@@ -36,7 +45,11 @@ REDUCTION = Domain(params=axes, complex=True)
 
 def unreduce(g: Array, axis: Axis, keepdims: bool) -> Array:
     """`g` with the reduced axes put back as size 1; the sweep broadcasts them."""
-    return g if keepdims or axis is None else np.expand_dims(g, axis)
+    if keepdims or axis is None:
+        return g
+    if is_lazy(innermost(g)):
+        return expanded(g, axis)
+    return np.expand_dims(g, axis)
 
 
 def reduced(shape: Shape, axis: Axis) -> list[int]:
@@ -49,6 +62,15 @@ def reduced(shape: Shape, axis: Axis) -> list[int]:
 def count(shape: Shape, axis: Axis) -> int:
     """How many entries of an array of `shape` go into one entry of the result."""
     return total([shape[a] for a in reduced(shape, axis)])
+
+
+def entries(x: Array, axis: Axis, keepdims: bool) -> Any:
+    """The same of x; counted with the result, in its shape, where Dask does not know it yet."""
+    known = math.prod([x.shape[a] for a in reduced(x.shape, axis)])
+    if known == known:
+        return known
+    n = np.sum(np.ones_like(x, dtype=np.int64), axis=axis, keepdims=keepdims)
+    return n.astype(np.result_type(x.dtype.type(0).real, np.float32))
 
 
 # NumPy's arguments.
@@ -148,15 +170,15 @@ def wide(x: Array) -> Array:
 
 def divided(g: Array, n: float) -> Array:
     """g / n, by way of float32 where n is past the largest float16."""
-    if n > 65504 and g.dtype == np.float16:
-        return (g / np.float32(n)).astype(g.dtype)
+    if g.dtype.char == "e" and anywhere(n > 65504):
+        return (wide(g) / n).astype(g.dtype)
     return g / n
 
 
 mean = primitive(
     np.mean,
     lambda g, out, x, axis=None, keepdims=False: unreduce(
-        divided(g, count(x.shape, axis)), axis, keepdims
+        divided(g, entries(x, axis, keepdims)), axis, keepdims
     ),
     notation=r"\frac{{1}}{{{n}}} \sum_{{{axis}}} {{{0}}}_{{{indices}}}",
     domain=Domain(
@@ -210,9 +232,9 @@ def mean_of(
 
 def spread(x: Array, axis: Axis, ddof: float) -> Array:
     """(x - mean) / (n - ddof), the gradient of half the variance (NaN where n <= ddof)."""
-    freedom = count(x.shape, axis) - ddof
+    freedom = entries(x, axis, True) - ddof
     d = x - np.mean(x, axis=axis, keepdims=True)
-    d = divided(d, freedom if freedom > 0 else math.nan)
+    d = divided(d, freedom if anywhere(freedom > 0) else math.nan)
     return np.conjugate(d) if d.dtype.kind == "c" else d
 
 

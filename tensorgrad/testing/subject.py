@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import all_to_numbers
 from tensorgrad.engine.backprop import topological_order
 from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.graph.local import choice_in_force
@@ -122,12 +123,13 @@ def from_values(
 
 
 def numbers(f: Function) -> Function:
-    """`f` with the data of the Values that it returns, as it does if it reads Values elsewhere."""
+    """`f` with the data of the Values that it returns, as it does if it reads Values elsewhere;
+    computed, where they are lazy."""
 
     def data(result: Any) -> Any:
         if isinstance(result, (tuple, list)):
             return tuple(map(data, result))
-        return result.data if isinstance(result, Value) else result
+        return all_to_numbers([result.data if isinstance(result, Value) else result])[0]
 
     @wraps(f)
     def call(*args: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.node import Node
 from tensorgrad.graph.lint.costs import activation_twice, all_pairs
 from tensorgrad.graph.lint.graph import SEVERITIES, Finding, Findings, Graph, run
@@ -83,7 +84,12 @@ def lint(loss: Any, params: Any = ()) -> Findings:
 
 
 def scalar(loss: Node) -> Node:
-    """The loss, if it is one number."""
+    """The loss, if it is one number, which is there."""
+    if is_lazy(loss.data):
+        raise TypeError(
+            "lint looks at numbers, which chunked data have not yet: pass it the loss of a few "
+            "rows, such as X[:100].compute()"
+        )
     if loss.data.size != 1:
         raise ValueError(
             f"lint: the loss has shape {loss.data.shape}; reduce it to one number, such as its mean"

@@ -272,7 +272,7 @@ def of_each(g: Array, z: Array, reduction: str) -> Array:
 
 def one_hot(y: Array, classes: int) -> Array:
     """Class numbers as rows, True in the place of the class."""
-    return np.expand_dims(y, -1) == created(np.arange, classes, like=y)
+    return as_array(y)[..., None] == created(np.arange, classes, like=y)
 
 
 def by_logits(g: Array, out: Array, z: Array, y: Array, reduction: str = "none") -> Array:
