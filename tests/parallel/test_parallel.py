@@ -168,6 +168,19 @@ def test_without_mpi4py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         parallel.data_parallel(net, nn.functional.mse_loss, optim.SGD(net.parameters(), lr=1.0))
 
 
+def test_how_to_start_several_is_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "train.py"])
+    assert "no mpiexec: pip install 'tensorgrad-engine[mpi]'" in parallel.ranks.how_many()
+    (tmp_path / "mpiexec").touch()
+    assert parallel.ranks.how_many() == f"four: {tmp_path}/mpiexec -n 4 python train.py"
+    (tmp_path / "mpiexec").chmod(0o700)
+    assert parallel.ranks.how_many() == "four: mpiexec -n 4 python train.py"
+
+
 @by_mpi
 @pytest.mark.parametrize(
     ("more", "words"),
