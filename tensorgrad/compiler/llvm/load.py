@@ -70,6 +70,9 @@ def machine() -> Any:
     )
 
 
+target = cache(machine)
+
+
 def available() -> frozenset[str]:
     return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
 
@@ -87,10 +90,10 @@ def made(text: Callable[[], str]) -> bytes:
     # A loop over 10 classes would be unrolled before it could become one of vectors: softmax of
     # (64, 10) takes 1.4 µs so, and 3.3 unrolled; and compiling a fourth less.
     options.loop_unrolling = False
-    target = machine()
-    builder = llvm.create_pass_builder(target, options)
+    options.slp_vectorization = False  # loops are vectors by then: it looks a twelfth of the time
+    builder = llvm.create_pass_builder(target(), options)
     builder.getModulePassManager().run(module, builder)
-    code: bytes = target.emit_object(module)
+    code: bytes = target().emit_object(module)
     return code
 
 
