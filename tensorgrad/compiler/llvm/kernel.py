@@ -25,11 +25,9 @@ from llvmlite import ir
 from tensorgrad.compiler import program as programs
 from tensorgrad.compiler.llvm.mathematics import BOOL, I64, Term, where
 from tensorgrad.compiler.llvm.operations import (
-    OPERATIONS,
     POWERS,
     REALS,
     REDUCTIONS,
-    SINGLE,
     converted,
     kind_of,
     loop_dtypes,
@@ -38,6 +36,7 @@ from tensorgrad.compiler.llvm.operations import (
     price,
     product,
     total,
+    write_of,
 )
 from tensorgrad.compiler.passes.fusion import is_product
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
@@ -161,7 +160,7 @@ def admits(i: Instruction) -> bool:
         real = np.dtype(i.dtype).kind == "f"
         return real and all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args)
     if isinstance(f, np.ufunc):
-        return f in OPERATIONS and not i.kwargs and admits_ufunc(i)
+        return write_of(f) is not None and not i.kwargs and admits_ufunc(i)
     if any(not known(x) for x in i.args if not isinstance(x, (tuple, type, np.dtype))):
         return False
     if f is programs.converted:
@@ -211,7 +210,7 @@ def admits_ufunc(i: Instruction) -> bool:
         return False
     if len({*dtypes[: f.nin]}) > 1:
         return False
-    if (f in REALS and first.kind != "f") or (f in SINGLE and first != np.float32):
+    if f in REALS and first.kind != "f":
         return False
     if f in (np.logical_and, np.logical_or, np.logical_not, np.logical_xor) and first.kind != "b":
         return False
@@ -285,7 +284,8 @@ class Plan:
             args, dtype = i.args, np.dtype(i.dtype)
             return self.each(i, args, [np.dtype(bool), dtype, dtype], where, 1)
         dtypes = loop_dtypes(f, [given(x) for x in i.args])
-        write, first = OPERATIONS[f], dtypes[0]
+        write, first = write_of(f), dtypes[0]
+        assert write is not None
         make = lambda *xs: write(first, *xs)
         return self.each(i, i.args, dtypes[: len(i.args)], make, price(f))
 

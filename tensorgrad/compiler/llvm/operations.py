@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -175,18 +176,23 @@ OPERATIONS: dict[Any, Write] = {
     np.bitwise_xor: of_reals(lambda x, y: Term(x.b, x.b.xor(x.v, y.v))),
     np.invert: of_reals(invert),
 }
+ERF = of_reals(mathematics.erf)
 REALS = {np.reciprocal, np.true_divide, np.isnan, np.isinf, np.isfinite, np.signbit}
 REALS |= {f for f in OPERATIONS if getattr(f, "types", [""])[0] in ("e->e", "ee->e")}
 """What is computed of real numbers alone here: of integers NumPy's answer is another, or slow."""
-SINGLE = {np.sin, np.cos}
-"""Of float32 alone."""
 DEAR = {np.exp, np.expm1, np.log, np.log1p, np.tanh, np.sin, np.cos, np.power}
 SLOW = {np.true_divide, np.reciprocal, np.sqrt}
 
 
+def write_of(f: Any) -> Write | None:
+    """What a function is in a loop; of SciPy's, if that is loaded, the error function."""
+    special = sys.modules.get("scipy.special")
+    return ERF if special is not None and f is special.erf else OPERATIONS.get(f)
+
+
 def price(f: Any) -> int:
     """About how many cheap operations it is."""
-    return 20 if f in DEAR else 6 if f in SLOW else 1
+    return 20 if f in DEAR or write_of(f) is ERF else 6 if f in SLOW else 1
 
 
 def combined(name: str) -> Write:
