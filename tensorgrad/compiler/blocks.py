@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorgrad.compiler.passes.fusion import added_by, ends, follows, rows_of
 from tensorgrad.compiler.program import (
+    ROWS_ADDED,
     Fused,
     Instruction,
     Program,
@@ -129,7 +130,7 @@ def each_alone(program: Program, out: Instruction, x: Instruction) -> bool:
     for i in program.body:
         if i.operands and shown.issuperset(i.operands):  # it reads results alone
             shown.add(i)
-        elif i.shape != x.shape or is_reduction(i.function):
+        elif i.shape != x.shape or is_reduction(i.function) or i.function is ROWS_ADDED:
             return False
     needed = {out}
     for i in reversed(program.body):

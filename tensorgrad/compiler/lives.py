@@ -14,6 +14,7 @@ import numpy as np
 
 from tensorgrad.compiler.program import (
     FRESH,
+    ROWS_ADDED,
     TURNS,
     Fused,
     Instruction,
@@ -72,9 +73,11 @@ def may_raise(i: Instruction) -> bool:
     f = i.function
     if isinstance(f, Loop):
         return any(map(may_raise, f.program.body))
+    if isinstance(f, Fused):
+        return any(x.function is ROWS_ADDED for x in f.program.body)
     if f in (operator.getitem, with_items):
         return not (is_part(i) or is_basic(i.args[1]))
-    quiet = isinstance(f, (np.ufunc, Fused)) or is_reduction(f) or f in QUIET
+    quiet = isinstance(f, np.ufunc) or is_reduction(f) or f in QUIET
     return f is not None and not quiet
 
 

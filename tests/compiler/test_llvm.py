@@ -285,6 +285,30 @@ def test_largest_entries_of_windows_and_their_gradient(size: Any, order: Any) ->
     as_numpy(f, x, g)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("numbers", [np.int64, np.uint8])
+def test_rows_are_added_where_numbers_say(numbers: Any, dtype: Any) -> None:
+    """As many as there are numbers, so that the result could lie where they lay."""
+    i, w = rng.integers(0, 12, size=12).astype(numbers), np.zeros((12, 3), dtype)
+    g = rng.normal(size=(12, 3)).astype(dtype)
+
+    @tg.compile(backend="llvm")
+    def f(w: Any, g: Any, i: Any) -> Any:
+        (total,) = tg.vjp(lambda w: F.embedding(i, w), w)[1](np.exp(g))
+        return total * 2
+
+    total = np.zeros(w.shape)
+    np.add.at(total, i, 2 * np.exp(g))
+    for x in (g, g[::-1], np.asfortranarray(g), g):
+        k = i[::-1] if x.strides[0] < 0 else i
+        np.testing.assert_allclose(f(w, x, k), total, rtol=1e-5)
+    assert "rows_added(" not in re.sub("#.*", "", f.source)
+    i[1] = 12
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"rows \d..12 of a table of 12"):
+            f(w, g, i)
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan

@@ -14,8 +14,9 @@ import numpy as np
 from llvmlite import ir
 
 from tensorgrad.compiler.llvm.kernel import POINTER, Nest, arguments
-from tensorgrad.compiler.llvm.mathematics import I64
-from tensorgrad.compiler.program import Instruction, Program
+from tensorgrad.compiler.llvm.mathematics import BOOL, I64
+from tensorgrad.compiler.llvm.scatter import Scatter
+from tensorgrad.compiler.program import ROWS_ADDED, Instruction, Program
 
 HEAD = object.__basicsize__
 """The bytes of an object before what is its own; the last of them say its type."""
@@ -148,16 +149,17 @@ def written(
     are. `layout`: the strides of each, in entries; `features`: what the processor has."""
     module = ir.Module()
     module.features = features
-    nest = Nest(program, layout, module, f"{name}.loops")
+    kind = Scatter if program.body and program.body[-1].function is ROWS_ADDED else Nest
+    nest = kind(program, layout, module, f"{name}.loops")
     function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64]), name)
     this, given, count = function.args
     b = ir.IRBuilder(function.append_basic_block())
     some, right, other = (function.append_basic_block() for _ in range(3))
     n = ir.Constant(I64, len(layout))
     rows = [x for i, steps in zip(arguments(program), layout) for x in row(i, steps)]
-    kind = ir.ArrayType(I64, len(rows))
-    table = ir.GlobalVariable(module, kind, f"{name}.table")
-    table.initializer, table.global_constant = ir.Constant(kind, rows), True
+    numbers = ir.ArrayType(I64, len(rows))
+    table = ir.GlobalVariable(module, numbers, f"{name}.table")
+    table.initializer, table.global_constant = ir.Constant(numbers, rows), True
     pointers = b.alloca(POINTER, n)
     b.cbranch(b.icmp_unsigned("==", count, n), some, other)
     b.position_at_end(some)
@@ -171,9 +173,13 @@ def written(
     large = nest.cost > LARGE
     if large:
         state = b.call(python(module, "PyEval_SaveThread"), [])
-    b.call(nest.function, [b.load(place, typ=POINTER) for place in places])
+    done = b.call(nest.function, [b.load(place, typ=POINTER) for place in places])
     if large:
         b.call(python(module, "PyEval_RestoreThread"), [state])
+    if done.type == BOOL:
+        there = function.append_basic_block()
+        b.cbranch(done, there, other)
+        b.position_at_end(there)
     b.call(python(module, "Py_IncRef"), [this])
     b.ret(this)
     b.position_at_end(other)

@@ -14,7 +14,8 @@ from numpy.lib.stride_tricks import as_strided
 from tensorgrad.compiler.llvm.kernel import admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
-from tensorgrad.compiler.passes.fusion import Joins, groups, is_product
+from tensorgrad.compiler.llvm.scatter import scatters
+from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
 from tensorgrad.compiler.program import (
@@ -48,6 +49,7 @@ def machine_code(program: Program) -> Program:
     program = rewritten(program, lambda i: i if admits(i) else as_slices(i))
     program = groups(program, joins_of(program), is_worth_it)
     watch(program)
+    program = rewritten(program, lambda i: one_of([i], [i], {})[0] if scatters(i) else i)
     found = [i for i in program.body if isinstance(i.function, Fused)]
     for i in found:
         with_numbers(i)
