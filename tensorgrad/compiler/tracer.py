@@ -119,6 +119,13 @@ class Tracer:
         """It shows another one at an index, where what is written into one is in both."""
         self.part, self.at, self.seen = (parent, index), parent.instruction, Tracer.writes
 
+    def is_array(self) -> bool:
+        """Whether it has axes, or is `x[..., 0]`: without any, and yet no number."""
+        index = self.part[1] if self.part is not None else None
+        return bool(self.shape) or any(
+            k is ... for k in (index if type(index) is tuple else [index])
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.instruction.shape or ()
@@ -346,7 +353,7 @@ def in_place(function: Any) -> Callable[..., Any]:
             return NotImplemented
         result = write(function, (self, other))
         # a number: another one takes its place
-        return written(self, result, fresh=True) if self.shape and not self.weak else result
+        return written(self, result, fresh=True) if self.is_array() and not self.weak else result
 
     return method
 

@@ -89,7 +89,7 @@ def chosen(dtype: np.dtype[Any], x: Term, y: Term, sign: str) -> Term:
 
 def sign(dtype: np.dtype[Any], x: Term) -> Term:
     if dtype.kind != "f":
-        return where(x.compare(">", 0, dtype.kind == "u"), 1, where(x.is_(0), 0, -1))
+        return where(x.compare(">", 0, dtype.kind == "u"), 1, where(x.is_(0), x, -1))
     return where(x > 0.0, 1.0, where(x < 0.0, -1.0, where(x.is_(0.0), 0.0, x)))
 
 

@@ -68,7 +68,7 @@ def shapes(program: Program) -> Program:
 
     def rule(i: Instruction) -> Any:
         x: Any
-        if i.function in LIKE:
+        if i.function in LIKE and not i.order:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
         if i.function in SHAPED and "order" not in i.kwargs:
             return changed(i, np.reshape, (i.args[0], i.shape), {})
