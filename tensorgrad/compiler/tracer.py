@@ -798,6 +798,9 @@ class Traced(Kind):
         outer.refused = outer.refused or within.refused
         if any(i.function in IMPURE for i in within.body) or not all(map(is_written, outs)):
             return None
+        turned = (x.instruction.order for x in (*carry, *xs, *outs) if type(x) is Tracer)
+        if outer.exact and any(turned):  # a loop lays what it stacks in C's order
+            return None
         outs = [x if type(x) is Tracer else np.asarray(x)[()] for x in outs]
         within.outputs = [x.instruction if type(x) is Tracer else x for x in outs]
         made = {*inputs, *within.body}
