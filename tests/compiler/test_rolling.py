@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorgrad as tg
-from tensorgrad import Value
+from tensorgrad import Value, optim
 from tensorgrad.nn.scalar import MLP
 
 OPERATIONS: list[tuple[int, Callable[..., Any]]] = [
@@ -206,3 +208,31 @@ def test_a_penalty_of_one_weight_is_added() -> None:
 
     w, x = np.float64(0.3), np.arange(20.0)
     np.testing.assert_allclose(tg.compile(slope)(w, x), slope(w, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [optim.SGD, optim.Adam, optim.RMSprop, optim.RAdam])
+def test_an_optimiser_of_many_scalars_rolls_as_plain_descent_does(rule: Any) -> None:
+    points = np.random.default_rng(0).normal(size=(20, 3))
+    ends = []
+    for wrap in (lambda f: f, tg.compile):
+        ws = [Value(k / 16 + 0.1) for k in range(32)]
+        optimizer = rule(ws, lr=0.01)
+
+        @wrap
+        def step(points: Any, ws: Any = ws, optimizer: Any = optimizer) -> Any:
+            halves = ws[:16], ws[16:]
+            answers = [sum(np.tanh(x * w + y * v) for w, v in zip(*halves)) for x, y, _ in points]
+            loss = sum(a * a for a in answers) * 0.05
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        losses = [step(points + 0.1 * k).item() for k in range(4)]
+        ends.append((losses, [w.item() for w in ws]))
+    np.testing.assert_allclose(ends[1][0], ends[0][0], rtol=1e-10)
+    np.testing.assert_allclose(ends[1][1], ends[0][1], rtol=1e-10)
+    code = step.source.partition("def step")[2]  # type: ignore[attr-defined]
+    alone = re.findall(r"= .* (?:\*\*|[*/-]) |= np.sqrt", code)
+    assert len(alone) < 40
+    assert step.compiled <= 2  # type: ignore[attr-defined]

@@ -29,7 +29,14 @@ import numpy.typing as npt
 
 from tensorgrad.compiler.passes.rewrite import changed, keyed, uses
 from tensorgrad.compiler.passes.tidy import dead_code
-from tensorgrad.compiler.program import UFUNCS, Instruction, Program, converted, replaced
+from tensorgrad.compiler.program import (
+    UFUNCS,
+    Instruction,
+    Program,
+    converted,
+    replaced,
+    users_of,
+)
 
 MANY = 16
 """How many of a kind are worth a vector: one costs some 2 µs, and a scalar 0.1 µs."""
@@ -44,7 +51,7 @@ def rolling(program: Program) -> Program:
     if len(scalars) < MANY:
         return program
     lean = dead_code(program)
-    kinds = Kinds(lean, scalars)
+    kinds = Kinds(lean, scalars | rates(lean, scalars))
     return Roll(lean, kinds).program if any(kinds.repeats) else program
 
 
@@ -63,6 +70,24 @@ def is_scalar(i: Instruction) -> bool:
     return (
         not i.shape and getattr(dtype, "kind", "") in ("f", "b", "c") and is_vectorised(i.function)
     )
+
+
+def rates(program: Program, scalars: Container[Instruction]) -> set[Instruction]:
+    """Numbers of Python's, such as 1 - βᵗ in Adam's step of each parameter, which go into doubles
+    alone, and so may be entries of a vector of these."""
+    users, found = users_of(program), set[Instruction]()
+    kept = {x for x in program.outputs if isinstance(x, Instruction)}
+    for i in reversed(program.body):
+        if i.dtype in (float, int, bool) and is_vectorised(i.function) and i not in kept:
+            doubles = (
+                x in found or (x in scalars and x.dtype in DOUBLES) for x in users.get(i, ())
+            )
+            if all(doubles):
+                found.add(i)
+    return found
+
+
+DOUBLES = np.dtype(np.float64), np.dtype(np.complex128), np.dtype(bool)
 
 
 def item(i: Instruction) -> tuple[Instruction, int] | None:
@@ -157,6 +182,8 @@ class Kinds:
         scalar is of a kind of its own."""
         if i in self.sums:
             return "sum", i.dtype, frozenset(map(self.mark, self.sums[i].terms))
+        if self.is_count(i):
+            return "count"
         if i in self.scalars:
             settings = keyed(i.kwargs) if i.kwargs else ()
             return i.function, i.dtype, (*map(self.mark, i.args),), settings
@@ -166,13 +193,20 @@ class Kinds:
         self.items[i] = place
         return "item", place[0]
 
+    def is_count(self, i: Instruction) -> bool:
+        """Whether it is a number of Python's that is made of inputs, such as how many steps there
+        were: it stays one, and goes into vectors."""
+        known = self.known.get("count")
+        made = (x.function is None or self.of[x] == known for x in i.operands)
+        return i.dtype is int and bool(i.args) and all(made)
+
     def mark(self, x: Any) -> Any:
         """What an argument adds to a key."""
         if x.__class__ is not Instruction:
             return x.__class__ if isinstance(x, NUMBERS) else ("setting", keyed(x))
         kind = self.of.get(x)
         if kind is None:  # an input
-            number = x.shape == () and isinstance(x.dtype, np.dtype)
+            number = x.shape == () and (isinstance(x.dtype, np.dtype) or x.dtype in (int, float))
             kind = self.add(x, ("input", x.dtype) if number else x)
         return kind
 
@@ -226,7 +260,8 @@ class Roll:
             yield self.vectors[kind] if kind is not None and kind in whole else self.alone(x)
 
     def write(self, f: Any, args: Any, shape: Any, dtype: Any = None, **kwargs: Any) -> Instruction:
-        i = Instruction(f, args, kwargs, shape, dtype or self.first.dtype, scope=self.first.scope)
+        dtype = np.dtype(dtype or self.first.dtype)  # of Python's numbers, too
+        i = Instruction(f, args, kwargs, shape, dtype, scope=self.first.scope)
         self.body.append(i)
         return i
 
