@@ -861,7 +861,7 @@ def as_data(data: Any) -> Any:
     if dtype is None or not is_numeric(dtype):
         of = f" of dtype {dtype}" if dtype else ""
         raise TypeError(f"a Value holds numbers, not {called(data)}{of}; {way_out(data)}")
-    if dtype.kind == "i" and not hasattr(data, "dtype"):
+    if dtype.kind == "i" and (not hasattr(data, "dtype") or getattr(data, "weak", False)):
         array = array.astype(np.float64)
     return kept(array)
 

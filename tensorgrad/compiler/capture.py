@@ -690,6 +690,11 @@ class Capture:
 
     def stand_for(self, place: Place, x: Any) -> Any:
         """A tracer for each number of `x`."""
+        if isinstance(x, Value):
+            raise TypeError(
+                f"{place.name} is a Value, as backward(create_graph=True) leaves it, and a "
+                "compiled function reads and writes arrays: set it to None, or to its .data"
+            )
         if type(x) is tuple:
             made = [
                 Instruction(None, (), None, *outline(y), name, order=order_of(y))

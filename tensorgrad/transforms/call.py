@@ -211,8 +211,8 @@ def variable(x: Any) -> Value:
         value: Value = recorded(alias, x)
         return value
     x = ordinary(x, "a transform")  # no masked arrays
-    if not (isinstance(x, Value) or is_known(x)):
-        x = as_data(x)  # the numbers of a list, a table
+    if not (isinstance(x, Value) or is_known(x)) or getattr(x, "weak", False):
+        x = as_data(x)  # the numbers of a list, a table; an int, also while it is traced
     if not is_inexact(getattr(x, "dtype", FLOAT)):
         raise TypeError(
             f"{x.dtype} data carries no gradient: pass floats, or leave it out of argnums (and of "

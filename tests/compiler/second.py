@@ -56,7 +56,6 @@ SKIPPED = {
         ONCE_MORE
     ),
     "test_the_pullback_keeps_the_primals_and_gives_arrays_of_its_own": "changes what was given",
-    "test_integers_have_no_gradient": "a Python int stays one where it is compiled",
     "test_the_matrix_of_all_columns_is_never_made": IN_MEMORY,
     "test_a_module_with_a_backward_hook_and_a_kept_activation_is_freed_without_gc": IN_MEMORY,
     "test_memory_grows_with_the_number_of_steps_no_faster": IN_MEMORY,

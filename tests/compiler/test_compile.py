@@ -504,6 +504,32 @@ def power(x: Any) -> Any:
     return np.sum(x**2)
 
 
+def test_a_python_int_is_differentiated_by_as_a_float() -> None:
+    f = lambda x: x**2 * 3
+    for transform in (tg.grad, tg.value_and_grad, lambda f: lambda x: tg.grad(f)(Value(x))):
+        compiled = tg.compile(transform(f))
+        for x in (3, 4):
+            assert_same(compiled(x), transform(f)(x))
+    with pytest.raises(TypeError, match="int64 data carries no gradient"):
+        tg.compile(tg.grad(f))(np.int64(3))
+
+
+def test_a_gradient_that_is_a_value_is_refused_by_name() -> None:
+    w = Value(np.ones(3), name="w")
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        np.sum(w * x).backward()
+        return w.grad
+
+    step(X[0, :3])
+    w.grad = Value(np.ones(3))
+    with pytest.raises(TypeError, match=r"w.grad is a Value.* set it to None"):
+        step(X[0, :3])
+    w.grad = w.grad.data
+    assert_same(step(X[0, :3]), 1 + X[0, :3])
+
+
 def test_it_is_copied_and_pickled_without_its_programs() -> None:
     f = tg.compile(power)
     assert f(np.ones(3)) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -531,3 +532,41 @@ def test_random_programs(data: st.DataObject) -> None:
         want = Fused(program)(*xs)
     for got, x in zip(run(program, *xs), want if type(want) is tuple else (want,)):
         np.testing.assert_allclose(got, x, rtol=1e-4 if dtype is np.float32 else 1e-10)
+
+
+OLDER = {
+    "x86-64": lambda name: name in {"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2"},  # no AVX
+    "x86-64-v3": lambda name: not name.startswith(("avx512", "avx10", "amx", "evex512")),
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="features of x86-64")
+@pytest.mark.parametrize("cpu", OLDER)
+def test_kernels_of_an_older_processor_are_right_and_are_not_taken_for_those_of_this_one(
+    cpu: str, monkeypatch: Any, tmp_path: Path
+) -> None:
+    def f(x: Any) -> Any:
+        z = np.exp(x - np.max(x, 1, keepdims=True))
+        p = z / np.sum(z, 1, keepdims=True)
+        return np.log(p + 1) * np.tanh(x), np.sum(np.where(x > 0, np.sqrt(np.abs(x)), x))
+
+    monkeypatch.setenv("TENSORGRAD_CACHE", str(tmp_path))
+    x = np.random.default_rng(0).normal(size=(7, 33))
+    tg.compile(f, backend="llvm")(x)
+    own = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    has = load.processor()[1]
+    fewer = type(has)({name: there and OLDER[cpu](name) for name, there in has.items()})
+    monkeypatch.setattr(load, "processor", lambda: (cpu, fewer))
+    load.depends.cache_clear()
+    try:
+        for dtype, bound in ((np.float32, 2e-6), (np.float64, 1e-14)):
+            y = x.astype(dtype)
+            for found, wanted in zip(tg.compile(f, backend="llvm")(y), f(y)):
+                np.testing.assert_allclose(found, wanted, rtol=bound, atol=bound)
+        assert fewer.flatten() in load.depends()
+    finally:
+        load.depends.cache_clear()
+    older = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name not in own}
+    assert own
+    assert len(older) >= 2 * len(own)
+    assert all((tmp_path / name).read_bytes() == code for name, code in own.items())

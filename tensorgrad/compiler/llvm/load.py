@@ -62,11 +62,22 @@ def begin() -> None:
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
 
 
-def machine() -> Any:
-    """What code is made for: this processor."""
+def processor() -> tuple[str, Any]:
+    """The name of this processor, and what it has."""
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+
+
+def here() -> tuple[str, str]:
+    """The same as LLVM has it, in two texts."""
+    name, has = processor()
+    return name, has.flatten()
+
+
+def machine(name: str, features: str) -> Any:
+    """What code is made for: a processor."""
     begin()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features(), opt=3, jit=True
+        cpu=name, features=features, opt=3, jit=True
     )
 
 
@@ -74,11 +85,7 @@ target = cache(machine)
 
 
 def available() -> frozenset[str]:
-    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
-
-
-def features() -> str:
-    return str(llvm.get_host_cpu_features().flatten())
+    return frozenset(name for name, there in processor()[1].items() if there)
 
 
 def made(text: Callable[[], str]) -> bytes:
@@ -91,9 +98,10 @@ def made(text: Callable[[], str]) -> bytes:
     # (64, 10) takes 1.4 µs so, and 3.3 unrolled; and compiling a fourth less.
     options.loop_unrolling = False
     options.slp_vectorization = False  # loops are vectors by then: it looks a twelfth of the time
-    builder = llvm.create_pass_builder(target(), options)
+    there = target(*here())
+    builder = llvm.create_pass_builder(there, options)
     builder.getModulePassManager().run(module, builder)
-    code: bytes = target().emit_object(module)
+    code: bytes = there.emit_object(module)
     return code
 
 
@@ -108,7 +116,7 @@ def kernels(programs: Sequence[Program]) -> list[Run]:
 @cache
 def shared() -> Any:
     """What holds the code that all kernels call."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
     code = cached("\n".join([ARGUMENTS, *depends()]), partial(made, lambda: ARGUMENTS))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -120,7 +128,7 @@ def shared() -> Any:
 
 def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
     """Functions of programs, for arrays of these strides."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
     shared()
     there: dict[str, bool] = {}
     names = []
@@ -187,7 +195,7 @@ def depends() -> tuple[str, ...]:
     files = mathematics, operations, kernel, scatter, call, sys.modules[__name__]
     sources = map(inspect.getsource, files)
     return (
-        *(llvm.get_default_triple(), llvm.get_host_cpu_name(), features()),
+        *(llvm.get_default_triple(), *here()),
         *(llvmlite.__version__, hashlib.sha256("".join(sources).encode()).hexdigest()),
     )
 
