@@ -38,8 +38,8 @@ class Chunks:
     ) -> None:
         if not arrays or not is_lazy(arrays[0]):
             raise TypeError(
-                "Chunks: the first is an array of Dask, of a frame x.to_dask_array(lengths=True); a "
-                "DataLoader takes NumPy's"
+                "Chunks: the first is an array of Dask, of a frame x.to_dask_array(lengths=True); "
+                "a DataLoader takes NumPy's"
             )
         import dask.array as da
 
