@@ -502,6 +502,31 @@ def test_buffers_and_the_mode_of_training_are_one_as_well() -> None:
     assert not torch_function(model).scale.requires_grad
 
 
+def test_a_parameter_under_two_names_is_one() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            self.first = self.last = nn.Linear(4, 4, rng=0)
+
+        def forward(self, x: Any) -> Any:
+            return self.last(self.first(x))
+
+    class TiedThere(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = self.last = torch.nn.Linear(4, 4)
+
+        forward = Tied.forward
+
+    x = X.astype(F)
+    model, net = Tied(), TiedThere()
+    for ours, theirs in ((model, torch_function(model)), (from_torch(net), net)):
+        assert [name for name, _ in ours.named_parameters()] == ["first.weight", "first.bias"]
+        ours(x).sum().backward()
+        theirs(torch.tensor(x)).sum().backward()
+        pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+        assert all(close(p.grad, q.grad, 1e-5) for p, q in pairs)
+
+
 def test_a_model_of_pytorchs_with_buffers() -> None:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
@@ -678,6 +703,8 @@ def test_no_number_is_cut_silently_without_64_bits() -> None:
     assert close(h(X.astype(F), np.array([1, 0])), X.astype(F)[[1, 0]])
     with pytest.raises(TypeError, match="int64 needs 64 bits"):
         h(X.astype(F), np.array([1, 2**40]))
+    with pytest.raises(TypeError, match="sin: NumPy has no bfloat16"):
+        jax_function(np.sin)(x.astype("bfloat16"))
     with pytest.raises(TypeError, match="NumPy has no bfloat16"):
         from_jax(lambda x: x.astype("bfloat16"))(X.astype(F))
 
@@ -713,6 +740,16 @@ def test_memory_is_shared_with_jax_where_xla_can() -> None:
     y = from_jax(f)(x)
     assert places == [address(x), address(y)]
     assert not y.flags.writeable
+
+
+def test_across_the_border_and_back() -> None:
+    there_and_back = jax_function(from_jax(lambda x: jnp.sin(x) * x))
+    x = jnp.array(X[0], F)
+    slope = jax.jit(jax.grad(lambda x: there_and_back(x).sum()))(x)
+    assert alike(slope, jnp.sin(x) + jnp.cos(x) * x)
+    back_and_there = from_torch(torch_function(lambda x: np.sin(x) * x))
+    curve = tg.hessian(lambda x: back_and_there(x).sum())(X[0])
+    assert close(curve, np.diag(2 * np.cos(X[0]) - X[0] * np.sin(X[0])))
 
 
 def test_a_large_array_does_not_wait_for_itself() -> None:

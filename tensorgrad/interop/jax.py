@@ -116,8 +116,17 @@ def is_jax_or_array(x: Any) -> bool:
 
 
 def entering(name: str, x: Any) -> Any:
-    """The array as JAX's. TypeError where it would be another number there."""
-    return x if is_jax(x) else jax.device_put(fitting(name, x), may_alias=True)
+    """The array as JAX's. TypeError where it would be another number there, or is one of a dtype
+    that NumPy does not have."""
+    if not is_jax(x):
+        return jax.device_put(fitting(name, x), may_alias=True)
+    check(name, x)
+    return x
+
+
+def check(name: str, x: Any) -> None:
+    if getattr(x.dtype, "kind", "V") not in "biufc":
+        raise TypeError(f"{name}: NumPy has no {x.dtype}: x.astype('float32') for numbers")
 
 
 def fitting(name: str, x: Any) -> Array:
@@ -136,9 +145,8 @@ def fitting(name: str, x: Any) -> Array:
 
 
 def leaving(name: str, y: Any) -> Array:
-    """JAX's array as NumPy's. TypeError for a dtype that NumPy does not have."""
-    if y.dtype.kind not in "biufc":
-        raise TypeError(f"{name}: NumPy has no {y.dtype}: return y.astype('float32')")
+    """JAX's array as NumPy's, read-only."""
+    check(name, y)
     return np.asarray(y)
 
 
@@ -181,7 +189,7 @@ def example(row: Row, xs: Sequence[Any]) -> Run:
     """A run on arrays of which only the shapes and dtypes count."""
     given = [halves(x.shape, x.dtype) for x in xs]
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), jax.ensure_compile_time_eval():
             run: Run = forgetting_buffers([], Run, row.name, row, given, ())
             return run
     except Exception as error:
