@@ -643,6 +643,18 @@ def test_jax_jits_differentiates_and_maps_ours() -> None:
         jax.hessian(f)(x, y)
 
 
+def test_jax_asks_for_the_gradients_that_it_needs() -> None:
+    asked: list[str] = []
+    rules = (
+        lambda g, out, x, y: asked.append("x"),
+        lambda g, out, x, y: asked.append("y") or g * x,
+    )
+    f = jax_function(tg.engine.primitive.Primitive(lambda x, y: x * y, rules, "product"))
+    x, y = jnp.array(X, F), jnp.array(2 * X, F)
+    assert alike(jax.jit(jax.grad(lambda y, x: f(x, y).sum()))(y, x), x)
+    assert asked == ["y"]
+
+
 def test_containers_settings_and_integers_under_jax() -> None:
     def f(p: Any, i: Any, *, scale: Any, name: str) -> Any:
         assert name == "n"

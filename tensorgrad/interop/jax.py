@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from tensorgrad.engine.arrays import is_array, to_numbers
 from tensorgrad.engine.calls import forgetting_buffers
@@ -218,19 +219,22 @@ def crossing(name: str, f: Function, outs: Sequence[Struct], method: str) -> Fun
 
     crossed: Function = jax.custom_vjp(value)
 
-    def fwd(*xs: Any) -> Any:
-        return crossed(*xs), [*map(jax.numpy.asarray, xs)]
+    def fwd(*primals: Any) -> Any:
+        xs = [jax.numpy.asarray(p.value) for p in primals]
+        wanted = [p.perturbed and is_float(p.value) for p in primals]
+        return crossed(*xs), (xs, [[()] * yes for yes in wanted])  # a flag may be traced: a length
 
-    def bwd(xs: Any, gs: Any) -> Any:
-        wanted = [i for i, x in enumerate(xs) if is_float(x)]
-        chosen = [i for i, y in enumerate(outs) if is_float(y)]
+    def bwd(kept: Any, gs: Any) -> Any:
+        xs, asked = kept
+        wanted = [i for i, length in enumerate(asked) if length]
+        chosen = [i for i, g in enumerate(gs) if type(g) is not SymbolicZero and is_float(outs[i])]
         back = pulled(name, f, len(xs), wanted, chosen)
         likes = [jax.ShapeDtypeStruct(xs[i].shape, xs[i].dtype) for i in wanted]
         pull = crossing(f"the gradient of {name}", back, likes, method)
         found = dict(zip(wanted, pull(*xs, *(gs[i] for i in chosen)))) if wanted else {}
         return tuple(map(found.get, range(len(xs))))
 
-    crossed.defvjp(fwd, bwd)  # type: ignore[attr-defined]
+    crossed.defvjp(fwd, bwd, symbolic_zeros=True)  # type: ignore[attr-defined]
     return crossed
 
 
