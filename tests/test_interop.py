@@ -470,6 +470,18 @@ def test_each_side_sees_what_the_other_one_replaces() -> None:
         assert not close(other(x.float()).detach(), net(x.float()).detach())
 
 
+def test_a_model_of_ours_with_parameters_that_it_is_lent() -> None:
+    model = mlp()
+    net, before = torch_function(model), model.state_dict()
+    lent = {name: 2 * p.detach() for name, p in net.named_parameters()}
+    x = torch.tensor(X)
+    slopes = torch.func.grad(lambda p: torch.func.functional_call(net, p, (x,)).sum())(lent)
+    tg_slopes = tg.grad(lambda s: nn.functional_call(model, s, X).sum())
+    expected = tg_slopes({name: p.numpy() for name, p in lent.items()})
+    assert all(close(slopes[name], g) for name, g in expected.items())
+    assert all(close(model.state_dict()[name], y) for name, y in before.items())
+
+
 def test_buffers_and_the_mode_of_training_are_one_as_well() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:

@@ -250,12 +250,16 @@ class Bond:
         self.seen: dict[str, Array] = {}
         self.busy = False
 
-    def renew(self) -> None:
-        """Let both hold the same again."""
+    def renew(self) -> dict[int, Tensor]:
+        """Let both hold the same again. The tensors, by the ids of what is theirs here."""
+        there: dict[int, Tensor] = {}
         buffers: dict[int, Array] = {}
         tensors = dict(arrays_of(self.theirs))
         for name, x in arrays_of(self.ours):
             data, tensor = data_of(x), tensors[name]
+            there[id(x)] = tensor
+            if isinstance(x, Value) and not isinstance(tensor, torch.nn.Parameter):
+                continue  # torch.func.functional_call put it there
             check(name, tensor)
             held = array_of(tensor)
             if not same(data, held):
@@ -269,6 +273,7 @@ class Bond:
             self.seen[name] = data
         if buffers:
             replace(self.ours, buffers)
+        return there
 
 
 def arrays_of(module: Any) -> Iterator[tuple[str, Any]]:
@@ -306,10 +311,8 @@ class TorchModule(torch.nn.Module):  # type: ignore[misc]
         self._bond.renew()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self._bond.renew()
-        model, tensors = self._bond.ours, dict(self.named_parameters())
-        instead = {id(p): tensors[name] for name, p in model.named_parameters()}
-        row, xs = in_a_row(called(model), (model, *args), kwargs, is_tensor, instead)
+        model, there = self._bond.ours, self._bond.renew()
+        row, xs = in_a_row(called(model), (model, *args), kwargs, is_tensor, there)
         ys, put = crossed(row.name, row, xs)
         if self._remembers:
             self._bond.renew()
