@@ -23,6 +23,7 @@ from tensorgrad.engine.primitive import implementations, registry
 
 collect_ignore = [] if find_spec("scipy") else ["tensorgrad/scipy"]
 collect_ignore += [] if find_spec("dask") else ["docs/dask.md"]
+collect_ignore += [] if find_spec("scipy") else ["docs/sparse.md"]
 for peer in ("torch", "jax"):
     collect_ignore += [] if find_spec(peer) else [f"tensorgrad/interop/{peer}.py"]
 if not (find_spec("torch") and find_spec("jax")):

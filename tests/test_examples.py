@@ -271,6 +271,18 @@ def test_lenet_reads_most_of_mnist_after_a_hundred_steps(tmp_path):
     assert percent("At the end PERCENT", output) > 80
 
 
+def test_authors_are_told_apart_by_sparse_counts(tmp_path):
+    output = run("sparse_words.py", folder=tmp_path)
+    assert percent("New texts: PERCENT told", output) > 98
+    assert percent("heaviest words PERCENT are", output) > 90
+
+
+@pytest.mark.nightly
+def test_conductivities_are_found_through_a_sparse_system(tmp_path):
+    output = run("sparse_heat.py", folder=tmp_path)
+    assert float(re.search(r"within (\S+) on average", output)[1]) < 0.02
+
+
 @pytest.mark.nightly
 def test_logistic_regression_over_rows_that_are_never_in_memory_together(tmp_path):
     pytest.importorskip("dask")
