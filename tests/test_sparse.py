@@ -274,6 +274,58 @@ def test_an_optimiser_changes_what_is_stored() -> None:
         np.testing.assert_allclose(dense(v), w.data)
 
 
+def test_gradients_are_clipped_and_cleared() -> None:
+    v = Value(sp.csr_array(D))
+    (v @ X).sum().backward()
+    norm = np.linalg.norm(v.grad.data)
+    assert tg.nn.utils.clip_grad_norm_([v], 0.5) == norm
+    np.testing.assert_allclose(np.linalg.norm(v.grad.data), 0.5, rtol=1e-5)
+    tg.nn.utils.clip_grad_value_([v], 0.1)
+    assert np.abs(v.grad.data).max() == 0.1
+    tg.optim.SGD([v], lr=0.1).zero_grad(set_to_none=False)
+    np.testing.assert_array_equal(v.grad.data, np.zeros(np.count_nonzero(D)))
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "COO"])
+def test_batches_of_sparse_rows(layout: str) -> None:
+    loader = tg.data.DataLoader(LAYOUTS[layout](D), Y, batch_size=2, shuffle=True, rng=0)
+    for rows, targets in loader:
+        np.testing.assert_array_equal(rows @ X, (D @ X)[[list(Y).index(y) for y in targets]])
+    model = tg.nn.Linear(4, 1, rng=0)
+    losses = []
+    for rows, targets in tg.data.DataLoader(tg.data.TensorDataset(sp.csr_array(D), Y)):
+        losses.append(tg.nn.functional.mse_loss(model(rows)[:, 0], targets).item())
+    np.testing.assert_allclose(losses, np.mean((model(D).data[:, 0] - Y) ** 2))
+
+
+def test_what_is_not_there_says_so() -> None:
+    v = Value(sp.csr_array(D))
+    for call in (
+        lambda: tg.hessian(lambda a: np.sum(a @ X))(v.data),
+        lambda: tg.jacobian(np.sin)(v.data),
+    ):
+        with pytest.raises(NotImplementedError, match="differentiate by their entries"):
+            call()
+    with pytest.raises(NotImplementedError, match="diagonal: csr_array has none"):
+        np.diagonal(v)
+    for f in (lambda a: np.tensordot(a, X, 1), lambda a: a.mT @ Y, lambda a: a.transpose(1, 0) @ Y):
+        np.testing.assert_allclose(f(v).data, f(Value(D)).data)
+    model = tg.nn.Linear(1, 1)
+    model.sparse = v
+    with pytest.raises(TypeError, match="todense"):
+        model.state_dict()
+
+
+def test_pruning_a_gradient_prunes_no_value() -> None:
+    s = sp.csr_array(D)
+    v = Value(s)
+    ((v - v) @ X).sum().backward()
+    v.grad.eliminate_zeros()
+    s.data[:] = 0
+    s.eliminate_zeros()
+    np.testing.assert_allclose((v @ X).data, D @ X)
+
+
 def test_a_layer_takes_sparse_examples() -> None:
     model = tg.nn.Sequential(tg.nn.Linear(4, 3), tg.nn.Tanh(), tg.nn.Linear(3, 2))
     np.testing.assert_allclose(model(sp.csr_array(D)).data, model(D).data)
@@ -354,6 +406,10 @@ def test_solutions_have_the_derivatives_of_dense_ones(name: str, dtype: Any) -> 
         s = sp.csr_array(a)
         if name != "bicgstab":  # which breaks down where g has one entry
             tg.testing.check_grads(lambda b: solve(s, b), b)
+    if dtype is float and name == "spsolve":
+        s = sp.csr_array(a)
+        entries = lambda v: csr_array((v, s.indices, s.indptr), shape=s.shape)
+        tg.testing.check_grads(lambda v: solve(entries(v), b), s.data)
     if dtype is float and name in ("spsolve", "splu"):
         fixed = Value(sp.csr_array(a), requires_grad=False)
         h = tg.hessian(lambda d: np.sum(solve(fixed * d, b) ** 2))(np.ones(6))

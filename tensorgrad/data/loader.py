@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.data.subsets import TensorDataset
+from tensorgrad.data.subsets import TensorDataset, with_rows
 from tensorgrad.engine.arrays import is_lazy
+from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.extras import whole
 from tensorgrad.random import generators_of
 
@@ -28,6 +29,7 @@ class DataLoader:
 
     In place of arrays, one data set: anything with a length and items, whose examples (arrays,
     numbers, tuples or dicts of these) `collate_fn` makes a batch of, by default by stacking.
+    A sparse matrix comes in sparse batches, of SciPy's `csr_array`.
     Arrays may be larger than memory (`np.memmap`): rows are read when their batch comes.
 
     `sampler`: yields the numbers of the examples of an epoch, in place of `shuffle`;
@@ -75,7 +77,7 @@ class DataLoader:
         if any(map(is_lazy, data)):
             raise TypeError("DataLoader: all would be in memory; data.Chunks has batches by chunk")
         own = len(data) == 1 and is_data_set(data[0])
-        self.arrays = () if own else tuple(np.asarray(a) for a in data)
+        self.arrays = () if own else tuple(map(with_rows, data))
         shapes = [array.shape for array in self.arrays]
         if not own and (not shapes or () in shapes):
             raise ValueError(
@@ -183,7 +185,9 @@ class DataLoader:
             batch = tuple([a[place] for a in self.arrays])
         else:
             # The rows a[place], 1.1 to 1.8 times as fast.
-            batch = tuple([a.take(place, axis=0) for a in self.arrays])
+            batch = tuple(
+                [a[place] if is_sparse(a) else a.take(place, axis=0) for a in self.arrays]
+            )
         if self.transform is None:
             return batch
         parts = batch if isinstance(batch, tuple) else (batch,)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tensorgrad.engine.sparse import canonical, compressed, is_sparse
 from tensorgrad.random import generator
 
 
@@ -42,6 +43,11 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
+def with_rows(x: Any) -> Any:
+    """An array whose rows can be taken: a sparse matrix as SciPy's, stored row by row."""
+    return compressed(canonical(x)).tocsr() if is_sparse(x) else np.asarray(x)
+
+
 class TensorDataset(Dataset):
     """Equally long arrays, an example a row of each.
 
@@ -50,7 +56,7 @@ class TensorDataset(Dataset):
     """
 
     def __init__(self, *tensors: ArrayLike) -> None:
-        self.tensors = tuple(map(np.asarray, tensors))
+        self.tensors = tuple(map(with_rows, tensors))
         shapes = [a.shape for a in self.tensors]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"TensorDataset: needs equally long arrays, got shapes {shapes}")
@@ -59,7 +65,7 @@ class TensorDataset(Dataset):
         return tuple(a[i] for a in self.tensors)
 
     def __len__(self) -> int:
-        return len(self.tensors[0])
+        return int(self.tensors[0].shape[0])  # a sparse array has no length
 
 
 class Subset(Dataset):

@@ -44,7 +44,9 @@ class Sparse(Kind):
         return entries_at(g, x)
 
     def closed(self, g: Array, x: Array) -> Array:
-        return apply(from_entries, (g,), {"like": x})
+        if isinstance(g, Handle):
+            return apply(from_entries, (g,), {"like": x})
+        return with_entries(x, g, own=True)  # who prunes a gradient in place prunes no Value
 
     def plus(self, x: Array, y: Array) -> Array:
         if isinstance(x, Handle) or isinstance(y, Handle):
@@ -56,7 +58,7 @@ class Sparse(Kind):
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
         x = canonical(x)
-        return with_entries(x, np.array(x.data, dtype))
+        return with_entries(x, np.array(x.data, dtype), own=True)
 
     def spread(self, x: Array, like: Array) -> Array:
         return with_entries(like, np.broadcast_to(entries_at(np.asarray(x), like), like.data.shape))
@@ -129,9 +131,11 @@ def brief(x: Array) -> str:
 # Two primitives lead in and out of a sparse array. The cotangent of one is that of its entries.
 
 
-def with_entries(like: Array, data: Array) -> Array:
-    """An array with the pattern of `like`, and other entries."""
+def with_entries(like: Array, data: Array, own: bool = False) -> Array:
+    """An array with the pattern of `like`, or an `own` copy of it, and other entries."""
     made: Any = type(like)
+    if own:
+        like = like.copy()
     if levels_of(data):
         raise NotImplementedError(
             "inside vmap the entries of a sparse array would differ from example to example: "
@@ -200,16 +204,22 @@ def canonical(x: Array) -> Array:
         if hasattr(x, "compressed_axes"):
             return x if x.ndim == 2 and x.compressed_axes in ((0,), (1,)) else x.tocoo()
         return x if hasattr(x, "coords") else x.asformat("coo")
+    x = laid_out(x)
+    if not x.has_canonical_format:
+        x = x.copy()
+        x.sum_duplicates()
+    return array_of(x) if is_matrix(x) else x
+
+
+def laid_out(x: Array) -> Array:
+    """The same of SciPy's, but that several entries may stand in one place, in any order."""
     if x.ndim > 2:
         raise ValueError("sparse arrays of SciPy have up to two axes here: use sparse.COO")
     if x.ndim == 1:
         x = x.tocoo()
     elif x.format not in ("csr", "csc"):
         x = x.tocsr()
-    if not x.has_canonical_format:
-        x = x.copy()
-        x.sum_duplicates()
-    return array_of(x) if is_matrix(x) else x
+    return x
 
 
 def array_of(x: Array) -> Array:

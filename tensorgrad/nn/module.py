@@ -375,7 +375,7 @@ class Module:
                     f"{name!r} is being differentiated and would lose its gradient in a "
                     "state_dict: use copy.deepcopy(model), or nn.functional_call"
                 )
-        return {name: np.array(data_of(x), order="C") for name, x in parts.items()}
+        return {name: np.array(to_numbers(data_of(x)), order="C") for name, x in parts.items()}
 
     def load_state_dict(
         self, state: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -25,6 +25,7 @@ from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.sparse import (
     INSTEAD,
     PYDATA,
+    SCIPY,
     canonical,
     compressed,
     coordinates,
@@ -34,6 +35,7 @@ from tensorgrad.engine.sparse import (
     is_matrix,
     is_operator,
     is_sparse,
+    laid_out,
     numbered,
     places,
     refused,
@@ -45,7 +47,7 @@ from tensorgrad.engine.sparse import (
 from tensorgrad.ops import reduce
 from tensorgrad.ops.index import getitem, scatter_add
 from tensorgrad.ops.linalg import matmul
-from tensorgrad.ops.shape import broadcast_to, reshape
+from tensorgrad.ops.shape import broadcast_to, reshape, transpose
 
 Shape = tuple[int, ...]
 BLOCK = 1 << 18  # entries of the factors that are gathered at once
@@ -180,6 +182,9 @@ def reshaped(x: Array, shape: Shape) -> Array:
 
 def matrix_of(x: Array) -> tuple[Array, Array]:
     """The entries of a sparse matrix, and its pattern; of a vector as a row."""
+    if not requires_grad(x) and kind_of(data_of(x)) is SCIPY and data_of(x).ndim == 2:
+        data = laid_out(data_of(x))
+        return data.data, data
     x, data = usable(x)
     return entries(x), compressed(data)
 
@@ -313,7 +318,9 @@ def moved(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     x, data = usable(operands[0])
     try:
         found = moved_by(op, data, params)
-    except (TypeError, NotImplementedError, AttributeError) as error:
+    except (TypeError, NotImplementedError, AttributeError, ValueError) as error:
+        if isinstance(error, ValueError) and op is reshape:
+            raise
         raise NotImplementedError(f"{op.name}: {type(data).__name__} has none: {error}") from error
     if not is_sparse(found):
         if found.dtype.kind != "i":  # SciPy's matrix as one object
@@ -333,6 +340,14 @@ def moved_by(op: Primitive, data: Array, params: Any) -> Array:
             raise
     numbers = with_entries(data, np.arange(1, 1 + len(data.data)))  # has more than two axes then
     return op.forward(numbers, **params)
+
+
+def transposed(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
+    """The axes in another order. SciPy knows one order of two, and no names of others."""
+    if data_of(operands[0]).ndim != 2:
+        return moved(op, operands, params)
+    sizes = np.shape(op.forward(np.broadcast_to(0.0, (2, 3)), **params))
+    return moved(transpose, operands, {}) if sizes == (3, 2) else operands[0]
 
 
 def raveled(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
@@ -429,6 +444,9 @@ INSTEAD.update(
         "multiply": product_by_entries,
         "divide": product_by_entries,
         "concatenate": concatenate,
+        "transpose": transposed,
+        "swapaxes": transposed,
+        "moveaxis": transposed,
         "ravel": raveled,
         "norm": norm,
         "sum": total,

@@ -9,7 +9,7 @@ Arguments and results may be containers: tuples, lists, dicts, dataclasses, Modu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -21,6 +21,7 @@ from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
 from tensorgrad.engine.levels import as_axis, as_examples
 from tensorgrad.engine.node import Array, Node, data_of, recorded, within
+from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.transforms.call import (
     Argnums,
     Call,
@@ -276,7 +277,17 @@ def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     return rows
 
 
+def of_dense(vs: Iterable[Value | None]) -> None:
+    """NotImplementedError for sparse arrays: a Jacobian has an axis for each of theirs."""
+    if any(v is not None and is_sparse(v.data) for v in vs):
+        raise NotImplementedError(
+            "a Jacobian or Hessian of sparse arrays: differentiate by their entries, values of "
+            "tensorgrad.scipy.sparse.csr_array((values, indices, indptr))"
+        )
+
+
 def sweep_of_rows(call: Call, y: Value, unit: complex) -> list[Array]:
+    of_dense((y, *call.variables))
     if y.size == 1:  # a gradient; alone it is found ten times as fast
         found = call.gradients([y], [unit * ones_like(y.data)])
         return [g if g is None else np.reshape(g, y.shape + g.shape) for g in found]
@@ -309,6 +320,7 @@ def by_columns(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
 
 
 def sweep_of_columns(forward: Forward, i: int, v: Value, unit: complex) -> list[Array]:
+    of_dense((v, *forward.outs))
     zeros = [
         0.0 if v is None else created(np.zeros, v.shape, v.dtype, like=v)
         for v in forward.call.variables

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import wrong
+from tensorgrad.engine.arrays import entries_in, kind_of, wrong
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.utils import parametrizations as parametrizations
 from tensorgrad.nn.utils import parametrize as parametrize
@@ -39,7 +39,7 @@ def get_total_norm(
     np.float64(5.0)
     """
     arrays = [tensors] if hasattr(tensors, "shape") else list(tensors)
-    norms = [np.linalg.norm(np.ravel(data_of(x)), norm_type) for x in arrays]
+    norms = [np.linalg.norm(np.ravel(entries_in(data_of(x))), norm_type) for x in arrays]
     total = np.linalg.norm(np.stack(norms), norm_type) if norms else np.float64(0)
     if error_if_nonfinite and wrong(~np.isfinite(total)):
         raise FloatingPointError(f"the norm of order {norm_type} of the gradients is {total}")
@@ -94,7 +94,8 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     array([ 1. , -0.2])
     """
     for p in learnt(parameters):
-        p.grad = np.clip(p.grad, -clip_value, clip_value)
+        g = data_of(p.grad)
+        p.grad = kind_of(g).closed(np.clip(entries_in(g), -clip_value, clip_value), g)
 
 
 def parameters_to_vector(parameters: Iterable[Any]) -> Any:
