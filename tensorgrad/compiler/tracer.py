@@ -39,6 +39,7 @@ from tensorgrad.compiler.program import (
 )
 from tensorgrad.engine.arrays import Kind, is_numpy, kinds
 from tensorgrad.engine.calls import scope_of
+from tensorgrad.engine.dtypes import SHORT
 from tensorgrad.engine.node import Array, recorder
 from tensorgrad.engine.rules import Reading
 from tensorgrad.engine.short import WIDENED, computed, has_short
@@ -826,10 +827,13 @@ class Traced(Kind):
         return found[: len(carry)], found[len(carry) :]
 
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
-        return computed(op, inputs, params)
+        for x in inputs:
+            if has_short(x):
+                return computed(op, inputs, params)
+        return op.forward(*inputs, **params)
 
     def between(self, x: Array) -> tuple[Reading, ...]:
-        return (WIDENED,) if has_short(x) else ()
+        return (WIDENED,) if x.dtype.char in SHORT else ()
 
     def to_numbers(self, x: Array) -> Any:
         return x

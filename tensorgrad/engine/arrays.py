@@ -213,7 +213,11 @@ def kind_of(x: Any) -> Kind:
 
 def readings_of(xs: Iterable[Any]) -> tuple[Reading, ...]:
     """What stands between a sweep and the rules of a node of these arrays, its result's first."""
-    return tuple(dict.fromkeys(reading for x in xs for reading in kind_of(x).between(x)))
+    found: tuple[Reading, ...] = ()
+    for x in xs:
+        if type(x) not in PLAIN:
+            found += kind_of(x).between(x)
+    return tuple(dict.fromkeys(found)) if len(found) > 1 else found
 
 
 def is_numpy(x: Any) -> bool:

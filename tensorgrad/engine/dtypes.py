@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 Dtype = np.dtype[Any]
+SHORT = frozenset("eE")
 
 
 def is_bfloat16(dtype: Dtype) -> bool:
     """Whether it is ml_dtypes' bfloat16: a float32 without its last 16 bits."""
-    return dtype.kind == "V" and str(dtype.char) == "E"
+    return str(dtype.char) == "E"  # NumPy has no such letter
 
 
 def is_short(dtype: Dtype) -> bool:
     """Whether it is float16 or bfloat16, whose sums are computed in float32."""
-    return dtype.char == "e" or is_bfloat16(dtype)
+    return dtype.char in SHORT
 
 
 def is_floating(dtype: Dtype) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorgrad.engine.arrays import Kind, kinds
-from tensorgrad.engine.dtypes import Dtype, is_floating, is_inexact, is_short
+from tensorgrad.engine.dtypes import SHORT, Dtype, is_floating, is_inexact, is_short
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.engine.rules import Reading
 
@@ -40,8 +40,7 @@ def kept(x: Any) -> Any:
 
 def has_short(x: Any) -> bool:
     """Whether it is an array of short floats."""
-    dtype = getattr(x, "dtype", None)
-    return isinstance(dtype, np.dtype) and is_short(dtype)
+    return getattr(getattr(x, "dtype", None), "char", "") in SHORT
 
 
 def wide(x: Any) -> Any:
