@@ -80,8 +80,9 @@ def clip_grads_with_norm_(parameters: Any, max_norm: float, total_norm: Any) -> 
     array([0.6, 0.8])
     """
     scale = np.fmin(1.0, max_norm / (np.float64(1e-6) + data_of(total_norm)))
-    for p in learnt(parameters):
-        p.grad = p.grad * scale.astype(p.grad.dtype)
+    with np.errstate(invalid="ignore"):  # a scaler skips a step whose gradient is infinite
+        for p in learnt(parameters):
+            p.grad = p.grad * scale.astype(p.grad.dtype)
 
 
 def clip_grad_value_(parameters: Any, clip_value: float) -> None:
