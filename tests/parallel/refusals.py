@@ -111,6 +111,17 @@ refused(FloatingPointError, nan, spoil(np.nan))
 refused(FloatingPointError, nan, spoil(np.nan), compile=True)
 nan = rf"epoch 2, batch 3: .* in rank {last}, parameter layers.2.bias is nan"
 refused(FloatingPointError, nan, spoil(np.nan), accumulate=2)
+
+
+class Elsewhere(np.ndarray):
+    pass
+
+
+net = nn.Linear(5, 3, rng=0)
+step = parallel.data_parallel(net, F.cross_entropy, optim.SGD(net.parameters(), lr=0.1))
+net.weight.node.data = net.weight.data.view(Elsewhere)
+with pytest.raises(TypeError, match="parameter weight is of Elsewhere"):
+    step(x, y)
 alone = "elsewhere: .* call the same"
 refused(RuntimeError, alone, lambda run: run.optimizer.state_dict(), divide=parallel.shard_state)
 whole = f"state is whole in rank {last}, and divided in rank 0"
