@@ -1,6 +1,7 @@
 """Data-parallel steps in 1 and 2 processes, and what a model says of 8, 64 and 512.
 
     python benchmarks/parallel.py
+    python benchmarks/parallel.py --delay 0.001     # from root: over a slow link, see link.py
 
 Starts itself under mpiexec. Times are the least of many, on the clock, of contestants in turn; that
 of one rank is taken in both at once. Two free cores are needed. Strong scaling has one batch of
@@ -20,12 +21,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from math import log2
 from pathlib import Path
 
 import numpy as np
+from link import OPTIONS, link
 
 import tensorgrad as tg
 from tensorgrad import nn, optim, parallel
@@ -68,14 +71,17 @@ def worker():
         print(json.dumps(found))
 
 
-def measured():
+def measured(delay):
     """What the worker prints."""
     beside = Path(sys.executable).parent / "mpiexec"
     start = [str(beside) if beside.exists() else "mpiexec", "--oversubscribe", "-n", "2"]
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     env = {**os.environ, **allowed, "OPENBLAS_NUM_THREADS": "1"}
     command = [*start, sys.executable, __file__, "--worker"]
-    done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+    with link(delay) if delay else nullcontext() as inside:
+        if delay:
+            command = [*inside, start[0], *OPTIONS, *command[1:]]
+        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -84,10 +90,11 @@ def main():
     options.add_argument("--worker", action="store_true")
     options.add_argument("--latency", type=float, help="seconds of a small message")
     options.add_argument("--bandwidth", type=float, help="bytes a second")
+    options.add_argument("--delay", type=float, help="seconds of a frame between two namespaces")
     options = options.parse_args()
     if options.worker:
         return worker()
-    found = measured()
+    found = measured(options.delay)
     for name, whole, part in (("strong", BATCH, BATCH // 2), ("weak", EACH, EACH)):
         one, two, blocking = (
             found[key] for key in (f"alone {whole}", f"together {part}", f"without overlap {part}")
