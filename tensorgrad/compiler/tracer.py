@@ -72,10 +72,11 @@ BY_AXES = frozenset(
     {
         *(*UFUNCS, operator.pow, operator.floordiv, operator.mod, operator.xor),
         *(np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std, np.any, np.all, np.copy),
-        *(np.argmax, np.argmin, np.square, np.zeros_like, np.ones_like, np.empty_like, converted),
+        *(np.argmax, np.argmin, np.square, converted),
     }
 )
 """Functions, besides ufuncs and reductions, that treat all sizes of an axis but 0 and 1 alike."""
+LIKE = frozenset({np.zeros_like, np.ones_like, np.empty_like})
 
 
 def by_axes(function: Any) -> bool:
@@ -565,6 +566,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     setting = is_set(function, args, kwargs)
     with np.errstate(all="ignore"):
         alike = by_axes(function) or (function is np.where and len(args) == 3)
+        alike |= function in LIKE and len(args) == 1 and "shape" not in kwargs
         if alike and not setting:
             sizes = {0: 0, 1: 1}
             tried = each(lambda x: small_stand_in(x, sizes), (Tracer, np.ndarray), given)

@@ -823,6 +823,15 @@ def test_fit_measures_a_compiled_step_as_the_step_that_it_is_of(tmp_path: Path) 
     assert losses[1][0] == losses[0][0]
 
 
+def test_arrays_like_another_may_have_a_shape_of_their_own() -> None:
+    def f(x: Any) -> Any:
+        return np.zeros_like(x, shape=(6, 4)) + x[0], np.ones_like(x) * x
+
+    x = np.arange(8.0).reshape(2, 4)
+    for found, wanted in zip(tg.compile(f)(x), f(x), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 class Scale:
     by = 0.0
 
