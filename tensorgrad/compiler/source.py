@@ -247,21 +247,23 @@ class Writer(Text):
         return ["", f"# --- {part.step}{again}", *own]
 
     def checking(self) -> list[str]:
-        """Whether factors have a finite sum of squares, and what is to be finite is."""
-        checks = dict.fromkeys(map(self.base, self.program.checks))
-        factors = dict.fromkeys(map(self.base, self.program.factors))
-        care = "    return None  # to be made with care"
-        real = (x for x in self.program.checks if not x.shape and np.dtype(x.dtype).kind == "f")
-        numbers = dict.fromkeys(map(self.base, real)) if self.buffers else {}
-        checks = {x: None for x in checks if x not in numbers}
-        if not self.buffers or not (factors or numbers):
-            checked = ", ".join(checks | factors)
-            return [f"if not finite({checked}):", care] * bool(checked)
-        beside = self.side_by_side()
-        squares = dict.fromkeys(beside.get(x, f"np.vdot({x}, {x})") for x in factors)
-        squares |= numbers
-        lines = [f"if not math.isfinite({' + '.join(squares)}):", care]
-        return lines + [f"if not finite({', '.join(checks)}):", care] * bool(checks)
+        """Whether what is to be finite is: one sum of numbers, and of the squares of factors; and
+        then all else."""
+        program, added = self.program, list[str]()
+        numbers = {x for x in program.checks if not x.shape and np.dtype(x.dtype).kind == "f"}
+        looked = [*program.checks, *program.factors]
+        if self.buffers:
+            beside = self.side_by_side()
+            factors = dict.fromkeys(map(self.base, program.factors))
+            added = [beside.get(x, f"np.vdot({x}, {x})") for x in factors]
+            added += [self.base(x) for x in program.checks if x in numbers]
+            looked = [x for x in program.checks if x not in numbers]
+        lines = [f"if not math.isfinite({' + '.join(dict.fromkeys(added))}):"] * bool(added)
+        names = ", ".join(dict.fromkeys(map(self.base, looked)))
+        lines += [f"if not finite({names}):"] * bool(looked)
+        return [
+            text for line in lines for text in (line, "    return None  # to be made with care")
+        ]
 
     def side_by_side(self) -> dict[str, str]:
         """Lay the factors that are buffers into one array for each dtype; the squares of these, by

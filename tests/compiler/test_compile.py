@@ -509,8 +509,8 @@ def test_a_python_int_is_differentiated_by_as_a_float() -> None:
     by_value = lambda f: lambda y: tg.grad(f)(Value(y))
     for transform in (tg.grad, tg.value_and_grad, by_value):
         compiled = tg.compile(transform(f))
-        for x in (3, 4):
-            assert_same(compiled(x), transform(f)(x))
+        for n in (3, 4):
+            assert_same(compiled(n), transform(f)(n))
     with pytest.raises(TypeError, match="int64 data carries no gradient"):
         tg.compile(tg.grad(f))(np.int64(3))
 

@@ -224,3 +224,9 @@ def test_the_sign_of_integers_in_machine_code() -> None:
     pytest.importorskip("llvmlite")
     x = np.arange(-3, 4)
     assert_same(tg.compile(lambda x: np.sign(x) * 2, backend="llvm")(x), np.sign(x) * 2)
+
+
+def test_what_is_made_like_an_array_in_another_shape() -> None:
+    f = lambda x: np.zeros_like(x, shape=(2, 7)) + np.ones_like(x, shape=2)[:, None] * x[0, 0]
+    x = np.arange(36.0).reshape(6, 6)
+    assert_same(tg.compile(f)(x), f(x))

@@ -25,7 +25,7 @@ def factors(program: Program) -> Program:
         if not is_array(i) or np.dtype(i.dtype).kind != "f" or i.kwargs:
             return i
         if i.function is np.negative and inner(i.args[0], *SCALES):
-            c, x = factor(i.args[0])
+            c, x = constant_factor(i.args[0])
             return i if c is None else times(i, -c, x)
         if i.function in SCALES:
             return product(i)
@@ -34,13 +34,13 @@ def factors(program: Program) -> Program:
         return i
 
     def product(i: Instruction) -> Any:
-        c, x = factor(i)
+        c, x = constant_factor(i)
         if c is not None:
             if c == 1:
                 return x
             if inner(x, np.negative):
                 return times(i, -c, x.args[0])
-            d, y = factor(x) if inner(x, *SCALES) else (None, x)
+            d, y = constant_factor(x) if inner(x, *SCALES) else (None, x)
             if d is not None and is_normal(c, d):
                 return times(i, c * d, y)
             return i
@@ -62,8 +62,8 @@ def factors(program: Program) -> Program:
     return rewritten(program, rule, {*SCALES, np.add, np.subtract, np.negative})
 
 
-def factor(i: Instruction) -> tuple[Any, Any]:
-    """A number and an array whose product it is; None if it is no such product."""
+def constant_factor(i: Instruction) -> tuple[Any, Any]:
+    """A constant and an array whose product it is; None if it is no such product."""
     for c, x in (i.args, i.args[::-1]) if i.function is np.multiply else [i.args[::-1]]:
         number = isinstance(c, (np.ndarray, np.generic)) and not c.ndim and c.dtype == i.dtype
         if number and is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype):

@@ -210,7 +210,7 @@ def common_subexpressions(program: Program) -> Program:
     first: dict[Any, Instruction] = {}
 
     def rule(i: Instruction) -> Any:
-        plain = i.function is converted and (i.shape or is_number(i.args[0]))
+        plain = i.function is converted and (i.shape or makes_number(i.args[0]))
         source = i.args[0] if plain else None
         if isinstance(source, Instruction) and (source.shape, source.dtype) == (i.shape, i.dtype):
             return source
@@ -249,7 +249,7 @@ def is_zero(x: Any) -> bool:
     return known and not np.ndim(x) and x == 0
 
 
-def is_number(x: Any) -> bool:
+def makes_number(x: Any) -> bool:
     """Whether a function without axes makes a number of NumPy's, not an array without axes."""
     made = isinstance(x, Instruction) and not x.shape and isinstance(x.dtype, np.dtype)
     return made and (isinstance(x.function, np.ufunc) or x.function in UFUNCS)
