@@ -401,7 +401,8 @@ HEAD = """# Coming from PyTorch
 Layers, functions, losses, optimisers and schedules have PyTorch's names, argument orders, layouts
 and defaults. An array is NumPy's: its functions take Values, and plain arrays go wherever no
 gradient is wanted. Layers also take `dtype=` (float32 where nothing is said) and `rng=`, a
-generator or a seed; `tg.manual_seed(0)` seeds what is drawn without one. There are no devices.
+generator or a seed; `tg.manual_seed(0)` seeds what is drawn without one. Devices are
+"numpy" and "cupy": [gpu.md](gpu.md).
 Arguments that are deprecated, or that say how PyTorch runs an operation and not what it is, are
 left out.
 
@@ -418,7 +419,8 @@ called the same has the same settings in the same order with the same defaults.
 
 | PyTorch | here |
 |---|---|
-| `x.to(device)`, `model.cuda()`, `x.contiguous()` | nothing |
+| `x.to(device)`, `model.cuda()`, `x.cpu()` | `x.to("cupy")`, `model.to("cupy")`, `x.to("numpy")` |
+| `x.contiguous()`, `DataLoader(pin_memory=True)` | nothing; `DataLoader(to="cupy")` moves the batches |
 | `loss.backward(retain_graph=True)` | `loss.backward()`: graphs live as long as they are held |
 | `y.backward(gradient=g)` | `y.backward(g)` |
 | `torch.save(model.state_dict(), path)` | `tg.io.save_checkpoint(model.state_dict(), path)` |

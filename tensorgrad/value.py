@@ -20,17 +20,24 @@ import numpy.typing as npt
 from tensorgrad.engine.arguments import as_param, ordinary
 from tensorgrad.engine.arrays import (
     as_array,
+    beside,
     copied,
     created,
+    destination,
+    elsewhere,
+    in_dtype,
+    innermost,
     is_known,
     is_numpy,
     kind_of,
+    place_of,
     same_shape,
     spread,
     to_numbers,
     total,
 )
 from tensorgrad.engine.backprop import cotangents
+from tensorgrad.engine.device import transfer
 from tensorgrad.engine.dtypes import is_inexact, is_numeric
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import (
@@ -146,7 +153,8 @@ class Value(Handle):
         data = as_array(data_of(data))
         if not same_shape(data.shape, self.shape):
             raise ValueError(f"data of shape {data.shape} for a Value of shape {self.shape}")
-        self.node.data = kept(copied(data.astype(self.dtype, casting="same_kind", copy=False)))
+        data = in_place_of(self.node.data, data, "data")
+        self.node.data = kept(copied(in_dtype(data, self.dtype)))
 
     @property
     def grad(self) -> Any:
@@ -158,6 +166,7 @@ class Value(Handle):
         if isinstance(grad, Value) and not same_shape(grad.shape, self.shape):
             raise ValueError(f"grad of shape {grad.shape} for a Value of shape {self.shape}")
         if grad is not None and not isinstance(grad, Value):
+            grad = in_place_of(self.node.data, grad, "grad")
             grad = copied(spread(grad, self.data), self.dtype)
         self.node.grad = grad
 
@@ -745,6 +754,18 @@ class Value(Handle):
             return Value.of(leaf(self.data.astype(dtype)))
         return run(elementwise.astype, (self,), {"dtype": dtype})
 
+    def to(self, *to: Any) -> Value:
+        """At a place, `v.to("cupy")` or "numpy", in a dtype, or both, `v.to("cupy", np.float32)`.
+
+        Differentiable: the gradient comes back to where this Value is. TypeError for what is no
+        place and no dtype.
+        """
+        place, dtype = destination(to, "Value")
+        there = self
+        if place is not None and place_of(self.data) is not place:
+            there = run(transfer, (self,), {"to": place.name})
+        return there if dtype in (None, there.dtype) else there.astype(dtype)
+
     def exp(self) -> Value:
         """e to the power of each element."""
         return run(elementwise.exp, (self,), NO_PARAMS)
@@ -820,6 +841,19 @@ def ones_like(data: Any) -> Any:
     if is_numpy(data) and not data.ndim:
         return data.dtype.type(1)  # 0.2 µs instead of 1.5
     return created(np.ones, data.shape, data.dtype, like=data)[()]
+
+
+def in_place_of(old: Any, new: Any, what: str) -> Any:
+    """`new`, to be set in a Value that holds `old`. TypeError for an array at another place."""
+    if not (elsewhere(new) or elsewhere(old)) or kind_of(new) is kind_of(innermost(old)):
+        return new
+    if np.ndim(new):
+        theirs, mine = (kind_of(innermost(x)).name or type(x).__name__ for x in (new, old))
+        raise TypeError(
+            f"{what} is an array of {theirs}'s, and the Value's are {mine}'s: move it, "
+            f"tg.Value({what}).to({mine!r}).data, or the Value's Module, .to({theirs!r})"
+        )
+    return beside(new, old)
 
 
 def learns(x: Any) -> bool:

@@ -38,7 +38,7 @@ import numpy as np
 from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
 from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, refused, writing
-from tensorgrad.engine.arrays import is_lazy, met
+from tensorgrad.engine.arrays import elsewhere, is_lazy, kind_of, met
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.primitive import Primitive
@@ -306,8 +306,7 @@ class Reach:
         if isinstance(x, (types.FunctionType, types.MethodType, partial)):
             self.function(x)
             return
-        if is_lazy(x):
-            raise TypeError(LAZY.format(name))
+        numpys(x, name)
         self.seen.add(id(x))
         self.held.append(x)
         self.type(type(x))
@@ -420,10 +419,18 @@ class Reach:
         self.values.append((x, x.node, x.node.requires_grad, x.node.grad is None))
 
 
-LAZY = (
-    "{} is an array of Dask, and a program is one of NumPy's: compile a step that takes batches "
-    "(tg.data.Chunks), or do not compile"
-)
+def numpys(x: Any, name: str) -> None:
+    """TypeError for an array that is Dask's, or on a GPU: a program is one of NumPy's."""
+    if is_lazy(x):
+        raise TypeError(
+            f"{name} is an array of Dask, and a program is one of NumPy's: compile a step that "
+            "takes batches (tg.data.Chunks), or do not compile"
+        )
+    if elsewhere(data_of(x)):
+        raise TypeError(
+            f"{name} is an array of {kind_of(data_of(x)).name}'s, and a program is one of NumPy's: "
+            "do not compile, or move it, .to('numpy')"
+        )
 
 
 def severed(*args: Any, **params: Any) -> Any:

@@ -20,13 +20,13 @@ import numpy as np
 from numpy._core import umath
 
 from tensorgrad.compiler.capture import (
-    LAZY,
     SEVERED,
     Capture,
     Place,
     Reach,
     has_graph,
     moved,
+    numpys,
     parts,
     sample,
 )
@@ -39,7 +39,6 @@ from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of
 from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
-from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
@@ -684,6 +683,7 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
                 "a compiled function does not go on with a graph: detach() the argument"
             )
         data, grad = x.node.data, x.node.grad
+        numpys(data, "an argument")
         order = exact and order_of(data)
         return "value", (np.shape(data), data.dtype, order, x.requires_grad, grad is None)
     if type(x) in (int, float, complex):
@@ -694,8 +694,7 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
         return "root", id(x)
     if x is None or isinstance(x, (bool, str, bytes, type, Enum)) or callable(x):
         return "setting", typed(x)
-    if is_lazy(x):
-        raise TypeError(LAZY.format("an argument"))
+    numpys(x, "an argument")
     if hasattr(x, "__array__") or not hasattr(x, "__dict__"):
         raise TypeError(
             f"a compiled function takes arrays, numbers, Values, Modules and settings, not "

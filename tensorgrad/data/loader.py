@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.data.subsets import TensorDataset, with_rows
-from tensorgrad.engine.arrays import is_lazy
+from tensorgrad.engine.arrays import (
+    Kind,
+    destination,
+    is_array,
+    is_lazy,
+    moved,
+    places,
+)
 from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.extras import whole
 from tensorgrad.random import generators_of
@@ -37,6 +44,8 @@ class DataLoader:
     `transform`: what becomes of a batch, `transform(*batch)`, such as pictures turned a little. If
     it takes `rng`, it gets a generator for each batch, which follows from the seed.
     `prefetch`: how many batches a thread prepares ahead, for data that come from a disk.
+    `to`: where the arrays of a batch are moved to, the last, such as "cupy", a GPU (with `prefetch`
+    by that thread). Arrays that are there already are taken as they are, and rows of them there.
 
     `state_dict()` says where it is, within an epoch too; after `load_state_dict` the next `for`
     loop goes on there, with the batches that would have come. Generators that samplers, the data
@@ -68,6 +77,7 @@ class DataLoader:
         drop_last: bool = False,
         transform: Callable[..., Any] | None = None,
         prefetch: int = 0,
+        to: str = "",
         rng: int | np.random.Generator | None = 0,
     ) -> None:
         if data and isinstance(data[-1], (int, np.integer)):
@@ -110,6 +120,9 @@ class DataLoader:
         self.collate_fn = collate_fn or default_collate
         self.transform = transform
         self.prefetch = whole("DataLoader: prefetch", prefetch, 0)
+        self.to = destination([to], "DataLoader")[0] if to else None
+        if to and self.to is None:
+            raise TypeError(f"DataLoader: to={to!r} is no place; places are {', '.join(places)}")
         self._takes_rng = transform is not None and "rng" in inspect.signature(transform).parameters
         self._rng = np.random.default_rng(rng)
         self._begun: list[Any] | None = None  # the generators before the epoch under way
@@ -177,6 +190,10 @@ class DataLoader:
         return [order[i : i + size] for i in range(0, n, size)], seed
 
     def _batch(self, place: Any, seed: int, i: int) -> Any:
+        batch = self._transformed(place, seed, i)
+        return batch if self.to is None else all_moved(batch, self.to)
+
+    def _transformed(self, place: Any, seed: int, i: int) -> Any:
         batch: Any
         if not self.arrays:
             rows = range(self.rows)[place] if isinstance(place, slice) else place.tolist()
@@ -238,6 +255,16 @@ class DataLoader:
         self._restore(state["rng"])
         self._begun, self._position = state["begun"], position
         self._goes_on = self._position is not None
+
+
+def all_moved(batch: Any, to: Kind) -> Any:
+    """The arrays of a batch, in its tuples, lists and dicts, where they are to be."""
+    if isinstance(batch, Mapping):
+        return {key: all_moved(x, to) for key, x in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        parts = [all_moved(x, to) for x in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return moved(batch, to) if is_array(batch) else batch
 
 
 def rows_of(rows: Iterable[int]) -> Any:

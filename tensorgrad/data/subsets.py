@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tensorgrad.engine.arrays import NUMPY, kind_of
 from tensorgrad.engine.sparse import canonical, compressed, is_sparse
 from tensorgrad.random import generator
 
@@ -44,8 +45,11 @@ class Dataset:
 
 
 def with_rows(x: Any) -> Any:
-    """An array whose rows can be taken: a sparse matrix as SciPy's, stored row by row."""
-    return compressed(canonical(x)).tocsr() if is_sparse(x) else np.asarray(x)
+    """An array whose rows can be taken: of a list or table; a sparse matrix as SciPy's, stored row
+    by row; arrays of other kinds as they are."""
+    if is_sparse(x):
+        return compressed(canonical(x)).tocsr()
+    return np.asarray(x) if kind_of(x) is NUMPY else x
 
 
 class TensorDataset(Dataset):

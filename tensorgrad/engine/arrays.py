@@ -42,7 +42,10 @@ class Kind:
     `readings`: what stands between a sweep and the rules of a node that holds one.
     `lazy`: whether its numbers come when they are computed, several at once in one pass.
     `creators`: the functions that create such arrays where they are told `like=` which.
+    `name`: where arrays are moved to that become such: `x.to(name)`; "" where none are.
     """
+
+    name = ""
 
     creators: frozenset[Any] = frozenset(
         {np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri}
@@ -156,6 +159,10 @@ class Kind:
         """As NumPy has it: at the user's border only (`item`, `float`, files), as that may cost."""
         return np.asarray(x)
 
+    def from_numpy(self, x: Any) -> Array:
+        """One of NumPy's, as an array of this kind."""
+        raise NotImplementedError
+
     def all_to_numbers(self, xs: Sequence[Array], warn: bool = False) -> Sequence[Any]:
         """Several at once. `warn`: of work that was done before."""
         return [self.to_numbers(x) for x in xs]
@@ -163,6 +170,8 @@ class Kind:
 
 class Plain(Kind):
     """NumPy's arrays and numbers, and whatever else it makes arrays of, such as lists."""
+
+    name = "numpy"
 
     def create(self, function: Callable[..., Array], like: Array, *args: Any, **params: Any) -> Any:
         return function(*args, **params)
@@ -186,10 +195,16 @@ class Plain(Kind):
     def to_numbers(self, x: Array) -> Any:
         return x
 
+    def from_numpy(self, x: Any) -> Array:
+        return x
+
 
 NUMPY: Kind = Plain(rank=0)
 kinds: dict[type | str, Kind] = {**dict.fromkeys(PLAIN, NUMPY)}
 """The rows, by type, or by its full name where that belongs to a library not loaded yet."""
+
+places: dict[str, Kind] = {"numpy": NUMPY}
+"""The rows by the names by which arrays are moved to them."""
 
 met: set[type] = set()
 """The types that are not NumPy's that were met so far: until there is one, no operation looks."""
@@ -332,6 +347,59 @@ def in_place(x: Any) -> Any:
 def to_numbers(x: Any) -> Any:
     """As NumPy has it, at the user's border."""
     return kind_of(x).to_numbers(x)
+
+
+def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
+    """What `x.to(place)`, `x.to(dtype)` and `x.to(place, dtype)` mean: the row, and the dtype.
+
+    TypeError, which says where arrays can be moved to, for anything else.
+    """
+    place = dtype = None
+    for x in to:
+        named = places.get(x) if isinstance(x, str) else None
+        try:
+            place, dtype = (named, dtype) if named else (place, np.dtype(x))
+        except TypeError:
+            raise TypeError(
+                f"{what}.to({x!r:.60}): neither a dtype nor a place for arrays; there are "
+                + ", ".join(map(repr, places))
+            ) from None
+    if not 0 < len(to) == (place is not None) + (dtype is not None):
+        raise TypeError(f"{what}.to takes a place, a dtype, or both, not {to!r:.60}")
+    return place, dtype
+
+
+def place_of(x: Any) -> Kind:
+    """Where `x` is: NumPy's memory, but for what is on a GPU, or to be computed yet."""
+    kind = kind_of(innermost(x))
+    return kind if kind.name or kind.lazy else NUMPY
+
+
+def moved(x: Any, place: Kind) -> Any:
+    """`x` as an array at this place: itself where it is there."""
+    return x if place_of(x) is place else place.from_numpy(to_numbers(x))
+
+
+def beside(x: Any, like: Any) -> Any:
+    """`x` as an array at the place where `like` is; as NumPy's where that is none."""
+    kind = kind_of(innermost(like))
+    if kind_of(x) is kind:
+        return x
+    return kind.from_numpy(to_numbers(x)) if kind.name else to_numbers(x)
+
+
+def elsewhere(x: Any) -> bool:
+    """Whether `x` is in a memory of its own: what is quick in NumPy's may be slow there."""
+    return type(x) not in PLAIN and kind_of(innermost(x)).name not in ("", "numpy")
+
+
+def in_dtype(x: Any, dtype: Any) -> Any:
+    """`x` in `dtype`. TypeError for another kind of number, unless that has room for it."""
+    if is_numpy(x):
+        return x.astype(dtype, order="C", casting="same_kind", copy=False)
+    if not np.can_cast(x.dtype, dtype, "same_kind"):
+        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r}, by 'same_kind'")
+    return x.astype(dtype, copy=False)
 
 
 def is_lazy(x: Any) -> bool:

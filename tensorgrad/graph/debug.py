@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import entries_in, innermost
+from tensorgrad.engine.arrays import elsewhere, innermost, is_array, to_numbers
 from tensorgrad.engine.backprop import RECORDED, Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
@@ -82,7 +82,7 @@ class Origin(Reading):
     def __init__(self, node: Node) -> None:
         self.line = source_line()
         arrays = (node.data, *node.inputs)  # what is no array cannot change
-        self.before = [x.copy() if isinstance(x, np.ndarray) else x for x in arrays]
+        self.before = [x.copy() if is_array(x) else x for x in arrays]
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
         """RuntimeError if an array was changed that the rules about to run read."""
@@ -182,13 +182,19 @@ def birth(output: Node) -> tuple[Node, str] | None:
 
 def same(x: Any, y: Any) -> bool:
     """Whether two arrays hold the same numbers."""
-    return x is y or np.array_equal(x, y, equal_nan=True)
+    return x is y or bool(np.array_equal(x, y, equal_nan=True))
+
+
+def numbers(x: Any) -> Any:
+    """An array as NumPy's; inside vmap, that of all examples."""
+    x = innermost(x)
+    return np.asarray(to_numbers(x) if elsewhere(x) else x)
 
 
 def first_bad(x: Any) -> tuple[int, ...] | None:
     """The index of the first NaN or Inf; inside vmap, that of its example in front."""
-    x = entries_in(innermost(x))
-    if not is_inexact(np.asarray(x).dtype) or np.isfinite(x).all():
+    x = numbers(x)
+    if not is_inexact(x.dtype) or np.isfinite(x).all():
         return None
     return tuple(np.argwhere(~np.isfinite(x))[0].tolist())
 
@@ -197,10 +203,10 @@ def blame(node: Node, bad: tuple[int, ...]) -> str:
     """Whether the operation made the bad entry or was given one."""
     for i, x in enumerate(node.inputs):
         if first_bad(x) is not None:
-            return f"was given {np.asarray(innermost(x))[first_bad(x)]} in operand {i}"
-    made = innermost(node.data)
-    same = [x for x in map(innermost, node.inputs) if np.shape(x) == made.shape]
-    source = f", from {', '.join(str(np.asarray(x)[bad]) for x in same)}" if same else ""
+            return f"was given {numbers(x)[first_bad(x)]} in operand {i}"
+    made = numbers(node.data)
+    same = [x for x in map(numbers, node.inputs) if x.shape == made.shape]
+    source = f", from {', '.join(str(x[bad]) for x in same)}" if same else ""
     return f"made {made[bad]} at entry {bad}{source}"
 
 

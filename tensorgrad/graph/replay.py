@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tensorgrad.engine.arrays import elsewhere
 from tensorgrad.engine.backprop import contribution, still_holds
 from tensorgrad.engine.batching import Batched
 from tensorgrad.engine.node import Array, Node
@@ -341,6 +342,10 @@ def replayable(value: Any) -> Value:
         raise ValueError(
             "this Value has no graph: it was made without Values that require grad, or under "
             "no_grad() or detach()"
+        )
+    if elsewhere(value.data):
+        raise NotImplementedError(
+            "what is explained step by step is NumPy's: move the model and the data, .to('numpy')"
         )
     if type(value.data) is Batched:
         raise TypeError("inside vmap a Value stands for all examples at once: explain it outside")

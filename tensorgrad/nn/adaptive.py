@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, wrong
+from tensorgrad.engine.arrays import as_array, created, wrong
 from tensorgrad.nn.linear import Linear
 from tensorgrad.nn.module import Module
 from tensorgrad.ops.nn.cost import class_numbers
@@ -76,7 +76,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise ValueError("the mean of no losses: the batch is empty")
         if wrong((y < 0) | (y >= n)):
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {n}")
-        cluster = np.searchsorted(self.cutoffs, y, side="right")
+        cluster = np.searchsorted(created(np.array, self.cutoffs, like=y), y, side="right")
         entry = np.where(cluster == 0, y, self.cutoffs[0] + cluster - 1)
         output = np.take_along_axis(log_softmax(self.head(x)), entry[:, None], 1)[:, 0]
         for i in range(len(self.tail)):

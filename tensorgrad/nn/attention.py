@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, same_shape, taken_as_finite
+from tensorgrad.engine.arrays import (
+    as_array,
+    beside,
+    created,
+    elsewhere,
+    same_shape,
+    taken_as_finite,
+    to_numbers,
+)
 from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.dropout import dropout
@@ -107,6 +115,13 @@ def _check(query: Any, key: Any, value: Any) -> None:
         raise ValueError(f"{given}: the axes before the last two do not broadcast{way}") from None
 
 
+def _static(mask: Any, query: Any) -> Any:
+    """A mask as an array; one of NumPy's, such as `generate_square_subsequent_mask`, goes to where
+    the queries are."""
+    mask = as_array(mask)
+    return beside(mask, query) if elsewhere(query) else mask
+
+
 def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> tuple[Any, ...]:
     """The mask that the operation takes, or none."""
     sizes = query.shape[-2], key.shape[-2]
@@ -116,10 +131,10 @@ def _mask_of(attn_mask: Any, is_causal: bool, query: Any, key: Any) -> tuple[Any
                 "attn_mask and is_causal=True: pass one of them, or attn_mask & np.tri(L, S, "
                 "dtype=bool)"
             )
-        return (np.tri(*sizes, dtype=bool),)
+        return (beside(np.tri(*sizes, dtype=bool), query),)
     if attn_mask is None:
         return ()
-    mask = as_array(attn_mask)
+    mask = _static(attn_mask, query)
     if mask.dtype.kind != "b" and not is_floating(mask.dtype):
         raise TypeError(
             f"attn_mask is {mask.dtype}: write attn_mask.astype(bool), True where a query may "
@@ -214,10 +229,13 @@ def multi_head_attention_forward(
     k = k if static_k is None else np.reshape(static_k, (n, num_heads, -1, size))
     v = v if static_v is None else np.reshape(static_v, (n, num_heads, -1, size))
     if add_zero_attn:
-        zeros = np.zeros((n, num_heads, 1, size), q.dtype)
+        zeros = created(np.zeros, (n, num_heads, 1, size), q.dtype, like=q)
         k, v = np.concatenate([k, zeros], axis=2), np.concatenate([v, zeros], axis=2)
     if is_causal and attn_mask is None:
         attn_mask = ~np.tri(length, key.shape[1], dtype=bool)
+    attn_mask, key_padding_mask = (
+        m if m is None else _static(m, q) for m in (attn_mask, key_padding_mask)
+    )
     mask = _both(
         _looking(attn_mask, "attn_mask", (n, num_heads, length, key.shape[1]), k.shape[2]),
         _looking(key_padding_mask, "key_padding_mask", (n, 1, 1, key.shape[1]), k.shape[2]),
@@ -244,7 +262,7 @@ def _looking(mask: Any, name: str, shape: tuple[int, ...], keys: int) -> Any:
     """
     if mask is None:
         return None
-    mask, (n, heads, length, s) = as_array(mask), shape
+    n, heads, length, s = shape
     padding = name == "key_padding_mask"
     fitting = [(n, s), (s,)] if padding else [(length, s), (n * heads, length, s)]
     if mask.shape not in fitting or (mask.shape == (s,) and n > 1):
@@ -257,7 +275,8 @@ def _looking(mask: Any, name: str, shape: tuple[int, ...], keys: int) -> Any:
     mask = ~mask if mask.dtype.kind == "b" else mask
     if keys == s:
         return mask
-    seen = np.full((*mask.shape[:-1], keys - s), mask.dtype.kind == "b", mask.dtype)
+    more = (*mask.shape[:-1], keys - s)
+    seen = created(np.full, more, mask.dtype.kind == "b", mask.dtype, like=mask)
     return np.concatenate([mask, seen], axis=-1)
 
 
@@ -418,12 +437,12 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Any:
     if x.ndim < 2:
         raise ValueError(f"x of shape {x.shape} has no positions: (..., length, features)")
     length, dim = x.shape[-2:]
-    positions = np.arange(length) if positions is None else np.asarray(positions)
+    positions = np.arange(length) if positions is None else np.asarray(to_numbers(positions))
     if positions.shape != (length,):
         raise ValueError(f"positions of shape {positions.shape} for x of shape {x.shape}")
     angles = _angles_of(positions, dim, base)
     kind = floating(x.dtype)
-    cos, sin = np.cos(angles).astype(kind), np.sin(angles).astype(kind)
+    cos, sin = (beside(f(angles).astype(kind), x) for f in (np.cos, np.sin))
     a, b = x[..., 0::2], x[..., 1::2]
     turned = np.stack([a * cos - b * sin, a * sin + b * cos], axis=-1)
     return np.reshape(turned, x.shape)
@@ -443,7 +462,7 @@ class SinusoidalEmbedding(Module):
         if x.ndim < 2:
             raise ValueError(f"x of shape {x.shape} has no positions: (..., length, features)")
         length, dim = x.shape[-2:]
-        return x + sinusoidal(length, dim, self.base, dtype=floating(x.dtype))
+        return x + beside(sinusoidal(length, dim, self.base, dtype=floating(x.dtype)), x)
 
 
 class RotaryEmbedding(Module):

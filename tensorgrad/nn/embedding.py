@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array
+from tensorgrad.engine.arrays import as_array, beside, created, to_numbers
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, learning
 from tensorgrad.ops import nn as ops
@@ -99,13 +99,14 @@ def embedding_bag(
         )
     starts, size = _bags(input, offsets, include_last_offset)
     sizes = np.diff(np.append(starts, size))
-    bag = np.repeat(np.arange(len(starts)), sizes)
+    bag, place = np.repeat(np.arange(len(starts)), sizes), np.arange(size)
+    bag, place = beside(bag, input), beside(place - starts[bag], input)
     numbers, padding = input.reshape(-1), _padding_row(padding_idx, weight)
     rows = embedding(numbers, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
-    present = np.ones(size, bool) if padding is None else numbers != padding
+    present = place >= 0 if padding is None else numbers != padding
     counts = np.bincount(bag[present], minlength=len(starts))[:, None]
     if mode == "max":
-        return _largest(rows, bag, np.arange(size) - starts[bag], present, counts)
+        return _largest(rows, bag, place, present, counts)
     if per_sample_weights is not None:
         rows = rows * np.reshape(per_sample_weights, (-1, 1))
     if padding is not None:
@@ -124,7 +125,7 @@ def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int
         raise ValueError(
             f"embedding_bag: an input (bags, n), or (n) with offsets=, not of shape {input.shape}"
         )
-    offsets, size = np.asarray(data_of(offsets)), input.size
+    offsets, size = np.asarray(to_numbers(data_of(offsets))), input.size
     if include_last_offset:
         offsets, size = offsets[:-1], int(offsets[-1])
     ends = np.append(offsets, size)
@@ -138,12 +139,11 @@ def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int
 
 def _largest(rows: Any, bag: Any, place: Any, present: Any, counts: Any) -> Any:
     """The largest entries of each bag, of its rows side by side."""
-    widest = int(place.max(initial=-1)) + 1
-    index = np.zeros((len(counts), max(widest, 1)), int)
-    there = np.zeros(index.shape, bool)
-    index[bag, place], there[bag, place] = np.arange(len(bag)), present
     if not len(bag):
-        return np.zeros((len(counts), rows.shape[1]), rows.dtype)
+        return created(np.zeros, (len(counts), rows.shape[1]), rows.dtype, like=rows)
+    index = created(np.zeros, (len(counts), int(place.max()) + 1), int, like=place)
+    there = created(np.zeros, index.shape, bool, like=place)
+    index[bag, place], there[bag, place] = created(np.arange, len(bag), like=place), present
     best = np.max(np.where(there[:, :, None], rows[index], -np.inf), axis=1)
     return np.where(counts > 0, best, 0).astype(rows.dtype)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tensorgrad.engine.arrays import beside, is_array
 from tensorgrad.random import generator
 
 Parameters = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -78,12 +79,12 @@ def find(init: str | Initialiser) -> Initialiser:
 
 def filled(tensor: Any, numbers: Any) -> Any:
     """`tensor`, with these numbers in its dtype; a Value that learns gets a new array."""
-    if isinstance(tensor, np.ndarray):
-        tensor[...] = numbers
-        return tensor
     data = np.empty(tensor.shape, tensor.dtype)
     data[...] = numbers
-    tensor.data = data[()]
+    if is_array(tensor):
+        tensor[...] = beside(data, tensor)
+    else:
+        tensor.data = beside(data[()], tensor)
     return tensor
 
 

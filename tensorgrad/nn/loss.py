@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import anywhere, as_array, same_shape, wrong
+from tensorgrad.engine.arrays import anywhere, as_array, beside, same_shape, to_numbers, wrong
 from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.linear import Linear, linear
@@ -136,7 +136,7 @@ def cross_entropy(
         each = cost(z, classes_second(shares))
     else:
         each = w * each
-    return _reduced(np.where(counts, each, 0), reduction, w.sum())
+    return _reduced(_counted(counts, each), reduction, w.sum())
 
 
 CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
@@ -160,11 +160,16 @@ def _those_that_count(z: Any, y: Any, ignore_index: int) -> tuple[Any, Any]:
     return np.where(counts, y, 0), counts
 
 
+def _counted(counts: Any, x: Any) -> Any:
+    """`x`, and 0 where targets do not count; `counts` may be True, for all."""
+    return x if counts is True else np.where(counts, x, 0)
+
+
 def _of_targets(weight: Any, y: Any, counts: Any, like: Any, classes: int) -> Any:
     """The weight of each target: that of its class, 0 for one that does not count."""
     if weight is None:
-        return np.where(counts, np.ones_like(like), 0)
-    return np.where(counts, _taken(_of_classes(weight, like, classes), y), 0)
+        return _counted(counts, np.ones_like(like))
+    return _counted(counts, _taken(_of_classes(weight, like, classes), y))
 
 
 def _taken(weight: Any, y: Any) -> Any:
@@ -218,7 +223,7 @@ def nll_loss(
     if counts is True and weight is None:
         return _reduced(each, reduction)
     w = _of_targets(weight, y, counts, each, rows.shape[-1])
-    return _reduced(np.where(counts, w * each, 0), reduction, w.sum())
+    return _reduced(_counted(counts, w * each), reduction, w.sum())
 
 
 NLLLoss = module_of("NLLLoss", nll_loss, 2)
@@ -722,9 +727,11 @@ def ctc_loss(
     x = x[:, None] if single else x
     if x.ndim != 3:
         raise ValueError(f"ctc_loss takes (time, n, classes), not {x.shape}")
-    times = np.asarray(input_lengths).reshape(-1)
-    lengths = np.asarray(target_lengths).reshape(-1)
-    labels = _in_rows(np.asarray(targets), lengths)
+    times, lengths, labels = (
+        np.asarray(to_numbers(y)) for y in (input_lengths, target_lengths, targets)
+    )
+    times, lengths = times.reshape(-1), lengths.reshape(-1)
+    labels = _in_rows(labels, lengths)
     steps, n, classes = x.shape
     if times.shape != (n,) or lengths.shape != (n,) or len(labels) != n:
         raise ValueError(
@@ -746,7 +753,7 @@ def ctc_loss(
     if single:
         each = each[0]
     if reduction == "mean":
-        each = each / np.maximum(lengths, 1).astype(x.dtype).reshape(each.shape)
+        each = each / beside(np.maximum(lengths, 1).astype(x.dtype).reshape(each.shape), each)
     return _reduced(each, reduction)
 
 

@@ -24,7 +24,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import all_to_numbers, copied, in_place, is_array, to_numbers
+from tensorgrad.engine.arrays import (
+    all_to_numbers,
+    beside,
+    copied,
+    destination,
+    in_dtype,
+    in_place,
+    is_array,
+    moved,
+    to_numbers,
+)
 from tensorgrad.engine.calls import call_of, forgetting_buffers, keeper
 from tensorgrad.engine.dtypes import is_inexact, is_numeric
 from tensorgrad.engine.levels import alias
@@ -114,7 +124,8 @@ class Module:
         computed = vars(self).get("parametrizations")
         if computed and name in computed:
             return computed[name]()
-        way = ": there are no devices" if name in ("cuda", "cpu") else ""
+        place = {"cuda": "cupy", "cpu": "numpy"}.get(name)
+        way = f": write .to({place!r})" if place else ""
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{way}")
 
     @recursive_repr()
@@ -152,7 +163,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
         """Every buffer once, with its attribute path."""
-        return ((name, x) for name, x in parts_of(self) if isinstance(x, np.ndarray))
+        return ((name, x) for name, x in parts_of(self) if not isinstance(x, (Value, Module)))
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of the attributes."""
@@ -190,11 +201,11 @@ class Module:
 
     def get_buffer(self, target: str) -> Array:
         """The buffer at an attribute path; AttributeError where there is none."""
-        return self._found(target, np.ndarray, "buffer")
+        return self._found(target, None, "buffer")
 
-    def _found(self, path: str, kind: type[Any], what: str) -> Any:
+    def _found(self, path: str, kind: type[Any] | None, what: str) -> Any:
         found = at(self, path)
-        if not isinstance(found, kind):
+        if not (isinstance(found, kind) if kind else is_array(found)):
             raise AttributeError(f"{type(self).__name__} has no {what} {path!r}")
         return found
 
@@ -211,7 +222,7 @@ class Module:
         """
         transient = self._transient - {name}
         self._transient = transient if persistent else transient | {name}
-        setattr(self, name, tensor if tensor is None else np.array(data_of(tensor)))
+        setattr(self, name, tensor if tensor is None else in_place(copied(data_of(tensor))))
 
     def register_parameter(self, name: str, param: Value | None) -> None:
         """Let a Value learn, as `self.name = value` does; None for none."""
@@ -293,26 +304,39 @@ class Module:
         """Tell every Module within that it is being used."""
         return self.train(False)
 
-    def to(self, dtype: npt.DTypeLike) -> Self:
-        """Convert parameters and buffers to `dtype`, in place; integers and booleans stay.
+    def to(self, *to: Any) -> Self:
+        """Move parameters and buffers, `to("cupy")`, convert them, `to(np.float32)`, or both,
+        `to("cupy", np.float32)`; in place, and their gradients too.
 
-        What is complex stays complex, of the precision of `dtype`. TypeError unless that is a type
-        of real or complex numbers. Gradients are converted too.
+        Places are "numpy" and "cupy", a GPU. What an optimiser remembers follows with its next
+        step; what is drawn, such as dropout, is drawn there, seeded by the same generator. Integers
+        and booleans keep their dtype, and what is complex stays complex, of the precision of the
+        new one. TypeError for what is neither a place nor a type of real or complex numbers,
+        ImportError without the library and RuntimeError without a device, before anything changes.
 
         >>> from tensorgrad import nn
         >>> nn.Linear(2, 1).to(np.float64).weight.dtype
         dtype('float64')
         """
-        new = learning(dtype)
+        to = tuple(bfloat16() if isinstance(x, str) and x == "bfloat16" else x for x in to)
+        place, dtype = destination(to, type(self).__name__)
+        new = None if dtype is None else learning(dtype)
+        if place is not None:
+            moved(np.zeros(()), place)  # or an error, before anything changes
+
+        def there(x: Any) -> Any:
+            if isinstance(x, Value):  # a recorded gradient
+                return x.to(*to)
+            x = x if place is None else moved(x, place)
+            return x if new is None or not is_inexact(x.dtype) else x.astype(like(x, new))
+
         buffers = {}
         for _, x in parts_of(self):
-            if isinstance(x, Module) or not is_inexact(x.dtype):
-                continue
             if isinstance(x, Value):
-                x.node.data = kept(x.data.astype(like(x.data, new)))
-                x.node.grad = None if x.grad is None else x.grad.astype(x.dtype)
-            else:
-                buffers[id(x)] = x.astype(like(x, new))
+                x.node.data = kept(there(x.data))
+                x.node.grad = None if x.grad is None else there(x.grad)
+            elif not isinstance(x, Module):
+                buffers[id(x)] = in_place(there(x))
         replace(self, buffers)
         return self
 
@@ -355,18 +379,19 @@ class Module:
             old = vars(self).get(name)
             if old is None or not is_array(old):
                 raise TypeError(f"{type(self).__name__} has no buffer {name!r}, but {old!r:.60}")
-            array = in_place(copied(to_numbers(x)))
+            array = in_place(copied(beside(x, old)))
             if array.shape != old.shape:
                 raise ValueError(f"{name} has shape {old.shape}, not {array.shape}")
-            array = array.astype(old.dtype, order="C", casting="same_kind")
+            array = in_dtype(array, old.dtype)
             new |= {other: array for other, y in vars(self).items() if y is old}
         keeper.get()(self, new)
 
     def state_dict(self) -> State:
         """A copy of every parameter's data and of every buffer, by name; a shared one once.
 
-        TypeError inside of a transform that differentiates by them; ValueError where two have the
-        same name, as under the keys 1 and "1" of a dict.
+        They are NumPy's arrays, wherever the Module's are. TypeError inside of a transform that
+        differentiates by them; ValueError where two have the same name, as under the keys 1 and
+        "1" of a dict.
         """
         parts = saved_of(self)
         for name, x in parts.items():
@@ -385,10 +410,12 @@ class Module:
         ValueError, before anything changes, unless the names and shapes are exactly this Module's,
         and for complex numbers where there are real ones. A shared parameter may also come under
         its other names. With `strict=False` names may be missing or too many: they are returned.
-        With `assign=True` numbers keep the dtype that they have in `state`.
+        With `assign=True` numbers keep the dtype that they have in `state`. They go where this
+        Module's are, whichever place they come from.
         """
         arrays = saved_of(self)
         parts, ids = list(arrays.items()), {id(x) for x in arrays.values()}
+        state = {name: to_numbers(data_of(x)) for name, x in state.items()}
         missing = [name for name in arrays if name not in state]
         extra = [name for name in state if name not in arrays]
         unexpected = [name for name in extra if id(at(self, name)) not in ids]
@@ -406,7 +433,7 @@ class Module:
         if wrong:
             raise ValueError(f"state does not fit {type(self).__name__}: {'; '.join(wrong)}")
         new = {
-            name: np.array(state[name], None if assign else x.dtype, order="C")
+            name: beside(np.array(state[name], None if assign else x.dtype, order="C"), data_of(x))
             for name, x in parts
             if name in state
         }
@@ -618,7 +645,7 @@ def collect(holder: Any, path: str, seen: set[int], found: list[Part]) -> None:
         if isinstance(x, Value):
             if is_parameter(x):
                 found.append((where, x))
-        elif isinstance(x, np.ndarray):
+        elif isinstance(x, np.ndarray) or is_array(x):
             if is_numeric(x.dtype):  # numbers
                 found.append((where, x))
         else:
@@ -652,7 +679,7 @@ def is_parameter(x: Value) -> bool:
 
 
 def is_number_or_array(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, np.generic, int, float, complex))
+    return isinstance(x, (np.generic, int, float, complex)) or is_array(x)
 
 
 def at(x: Any, path: str) -> Any:
@@ -718,10 +745,7 @@ def tuple_like(x: Any, parts: list[Any]) -> Any:
 
 def learning(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """`dtype` as NumPy's; TypeError unless parameters can learn in it."""
-    try:
-        new = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
-    except TypeError as error:
-        raise TypeError(f"{error}: to() takes a dtype; there are no devices") from None
+    new = np.dtype(bfloat16() if isinstance(dtype, str) and dtype == "bfloat16" else dtype)
     if not is_inexact(new):
         raise TypeError(
             f"{new} carries no gradient: a model computes with real or complex numbers, "

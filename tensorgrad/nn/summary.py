@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from tensorgrad.engine.arrays import as_array, beside
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.calls import forgetting_buffers
 from tensorgrad.engine.dtypes import is_inexact
@@ -223,7 +224,7 @@ def summary(model: Module, *inputs: Any, dtype: npt.DTypeLike = np.float32) -> S
         id(module): Row(name, type(module).__name__, None, sum(p.size for p in own[name]))
         for name, module in parts.items()
     }
-    outputs, nodes = run(model, [given(x, dtype) for x in inputs])
+    outputs, nodes = run(model, [given(x, dtype, model) for x in inputs])
     for module, out in outputs:
         rows[id(module)].output = shape_of(out)
     for node in nodes:
@@ -255,9 +256,12 @@ def own_arrays(parts: Mapping[str, Module]) -> dict[str, list[Value]]:
     return found
 
 
-def given(x: Any, dtype: npt.DTypeLike) -> Any:
-    """An input: zeros of that shape, or the array itself; what it leads to is recorded."""
-    array = np.zeros(x, dtype) if isinstance(x, (tuple, int)) else np.asarray(data_of(x))
+def given(x: Any, dtype: npt.DTypeLike, model: Module) -> Any:
+    """An input: zeros of that shape, where the model is, or the array itself; what it leads to is
+    recorded."""
+    array = as_array(data_of(x)) if not isinstance(x, (tuple, int)) else np.zeros(x, dtype)
+    for p in model.parameters()[:1] if isinstance(x, (tuple, int)) else ():
+        array = beside(array, p.data)
     return Value(array) if is_inexact(array.dtype) else array
 
 

@@ -51,8 +51,8 @@ def on_diagonal(x: Array) -> Array:
 
 def rounding(x: Array) -> Array:
     """What eigenvalues or singular values x, along the last axis, may differ by and be equal."""
-    x = detached(x)
-    largest = np.max(np.abs(x), axis=-1, keepdims=True, initial=0)
+    sizes = np.abs(detached(x))
+    largest = (np.max if x.shape[-1] else np.sum)(sizes, axis=-1, keepdims=True)
     return EQUAL * x.shape[-1] * finfo(x.dtype).eps * largest
 
 

@@ -125,7 +125,8 @@ def cofactors(a: Array, det_a: Array) -> Array:
     if anywhere(det_a == 0):
         return singular_cofactors(a)
     inverse = np.linalg.inv(a)
-    condition = np.linalg.matrix_norm(detached(a)) * np.linalg.matrix_norm(detached(inverse))
+    norms = (np.linalg.norm(detached(x), axis=(-2, -1)) for x in (a, inverse))
+    condition = math.prod(norms)
     if anywhere(condition > finfo(a.dtype).eps ** -0.5):
         return singular_cofactors(a)
     return det_a[..., None, None] * T(inverse)

@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tensorgrad.engine.arrays import all_to_numbers, entries_in, is_lazy, kind_of, met
+from tensorgrad.engine.arrays import (
+    all_to_numbers,
+    beside,
+    elsewhere,
+    entries_in,
+    is_array,
+    is_lazy,
+    kind_of,
+    met,
+    to_numbers,
+)
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.short import kept
 from tensorgrad.engine.sparse import entries_at, is_sparse, with_entries
@@ -158,6 +168,7 @@ class Optimizer:
         loss = None if closure is None else closure()
         if met:
             settle(loss, self.params)
+            follow(self.state)
         rule, states, blockwise = self.rule, self.state, self.blockwise
         for group in self.param_groups:
             settings = {
@@ -234,6 +245,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """A copy of all settings and states, the parameters by their numbers, as in PyTorch.
 
+        Its arrays are NumPy's, wherever the parameters' are.
+
         >>> from tensorgrad import Value, optim
         >>> w = Value(1.0)
         >>> w.grad = 2.0
@@ -248,7 +261,7 @@ class Optimizer:
             for group in self.param_groups
         ]
         states = {
-            i: tuple(x.copy() if isinstance(x, np.ndarray) else x for x in self.state[p])
+            i: tuple(np.array(to_numbers(x)) if is_array(x) else x for x in self.state[p])
             for i, p in enumerate(self.params)
             if p in self.state
         }
@@ -288,7 +301,7 @@ class Optimizer:
                         f"state of shape {np.shape(x)} for parameter {i} of shape {p.shape}"
                     )
             new[p] = tuple(
-                np.array(x) if np.ndim(x) else x if is_like(x, p) else number(x)
+                beside(np.array(x), p.data) if np.ndim(x) else x if is_like(x, p) else number(x)
                 for x in state["state"][i]
             )
         return new
@@ -309,6 +322,14 @@ def settle(loss: Any, params: Iterable[Value]) -> None:
         node.grad = g
     if isinstance(loss, Value):
         loss.node.data = value
+
+
+def follow(states: dict[Value, State]) -> None:
+    """Move what is remembered of a parameter to where that has been moved since."""
+    for p, state in states.items():
+        data = p.node.data
+        if elsewhere(data) or any(map(elsewhere, state)):
+            states[p] = tuple(beside(x, data) if is_array(x) else x for x in state)
 
 
 def number(x: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.arrays import kind_of
+from tensorgrad.engine.arrays import copied, in_place, kind_of
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.optim.optimizer import Optimizer, pairs, settle
 from tensorgrad.value import Value
@@ -59,7 +59,7 @@ class Search(Optimizer):
         for p in self.params:
             data = p.node.data
             n = data.size * (2 if data.dtype.kind == "c" else 1)
-            part = np.array(x[start : start + n], data.real.dtype).view(data.dtype)
+            part = in_place(copied(x[start : start + n], data.real.dtype)).view(data.dtype)
             parts.append(part.reshape(data.shape)[()])
             start += n
         return parts

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import beside, copied, in_place
 from tensorgrad.engine.node import Array
 from tensorgrad.extras import whole
 from tensorgrad.nn.module import Module, in_mode, replace
@@ -98,17 +99,17 @@ class AveragedModel(Module):
             p.node.data = x
         if self.use_buffers:
             new_buffers = self._average(buffers, new_buffers, n)
-        copies = [np.array(x, b.dtype) for b, x in zip(buffers, new_buffers, strict=True)]
+        copies = [in_place(copied(x, b.dtype)) for b, x in zip(buffers, new_buffers, strict=True)]
         replace(self.module, {id(b): x for b, x in zip(buffers, copies)})
-        self.n_averaged = np.array(n + 1)
+        self.n_averaged = beside(np.array(n + 1), self.n_averaged)
 
     def _average(self, means: list[Array], xs: list[Array], n: int) -> list[Array]:
-        new = [np.array(x if not n else mean) for mean, x in zip(means, xs, strict=True)]
+        new = [in_place(copied(x if not n else mean)) for mean, x in zip(means, xs, strict=True)]
         if n:
             average = self.multi_avg_fn or of_lists(self.avg_fn or get_swa_avg_fn())
             given = average(new, xs, n)
             new = new if given is None else given
-        return [np.array(x, mean.dtype)[()] for x, mean in zip(new, means, strict=True)]
+        return [copied(x, mean.dtype) for x, mean in zip(new, means, strict=True)]
 
 
 def update_bn(loader: Iterable[Any], model: Module) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import all_to_numbers
+from tensorgrad.engine.arrays import all_to_numbers, elsewhere, kind_of, to_numbers
 from tensorgrad.engine.backprop import topological_order
+from tensorgrad.engine.device import transfer
 from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.graph.local import choice_in_force
 from tensorgrad.testing.vectors import listed
@@ -165,13 +166,17 @@ def opened(
                 wrt.append(len(leaves))
             names.append(name + "".join(f"[{key!r}]" for key in path))
             leaves.append(x)
+    places = [kind_of(x).name if elsewhere(x) else "" for x in leaves]
+    leaves = [to_numbers(x) if place else x for x, place in zip(leaves, places)]
 
     def flat(*xs: Array) -> Any:
-        rest = iter(xs)
+        rest = (transfer(x, to=place) if place else x for x, place in zip(xs, places))
         result = f(*(rebuild([next(rest) for _ in range(n)]) for n, rebuild in parts))
         ys = flatten(result)[0]
         lone = len(ys) == 1 and ys[0] is result
-        return result if lone else tuple(y for y in ys if not is_static(y))
+        if any(places):
+            ys = [y if is_static(y) else transfer(y, to="numpy") for y in ys]
+        return ys[0] if lone else tuple(y for y in ys if not is_static(y))
 
     return (
         from_values(flat, name_of(f), wrt, names),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tensorgrad.engine.arrays import to_numbers
 from tensorgrad.engine.node import Array, data_of
 
 
@@ -48,7 +49,7 @@ def confusion_matrix(answers: Any, targets: Any) -> Array:
     array([[1, 1],
            [0, 1]])
     """
-    given, right = np.asarray(data_of(answers)), np.asarray(data_of(targets))
+    given, right = read(answers), read(targets)
     if given.ndim == 1 and right.ndim == 1 and given.shape == right.shape and given.size:
         for x in (given, right):
             if x.dtype.kind not in "biu" or x.min() < 0:
@@ -104,7 +105,7 @@ def perplexity(answers: Any, targets: Any) -> float:
     >>> round(perplexity(np.zeros((3, 7)), np.array([0, 1, 6])), 6)
     7.0
     """
-    logits, right = np.asarray(data_of(answers)), np.asarray(data_of(targets))
+    logits, right = read(answers), read(targets)
     if logits.ndim < 2 or right.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
             f"perplexity: answers (n, classes, ...) and classes (n, ...), not {logits.shape} and "
@@ -197,9 +198,14 @@ def r2(answers: Any, targets: Any) -> float:
     return float(share.mean())
 
 
+def read(x: Any) -> Array:
+    """The numbers behind a Value, an array of any kind, or a list."""
+    return np.asarray(to_numbers(data_of(x)))
+
+
 def scores_of(what: str, answers: Any, targets: Any) -> tuple[Array, Array]:
     """Answers (n, classes) and the right classes (n,), checked."""
-    scores, right = np.asarray(data_of(answers)), np.asarray(data_of(targets))
+    scores, right = read(answers), read(targets)
     fits = right.shape in (scores.shape[:1], scores.shape)
     if scores.ndim != 2 or scores.shape[1] < 2 or not fits:
         raise ValueError(
@@ -216,7 +222,7 @@ def check_classes(what: str, right: Array, n: int) -> None:
 
 
 def of_one_shape(what: str, answers: Any, targets: Any) -> tuple[Array, Array]:
-    given, right = np.asarray(data_of(answers)), np.asarray(data_of(targets))
+    given, right = read(answers), read(targets)
     if given.shape != right.shape or not given.size:
         raise ValueError(f"{what}: needs equal shapes, got {given.shape} and {right.shape}")
     return given, right

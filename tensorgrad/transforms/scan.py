@@ -216,7 +216,7 @@ def variable(x: Array) -> Any:
 
 def structure(tree: Any) -> Any:
     """What tells containers apart; None for a lone array."""
-    if isinstance(tree, LONE):
+    if isinstance(tree, LONE) or is_array(tree):
         return None
     flatten(tree)  # makes its dataclasses and Modules known
     return loaded().tree_structure(tree, namespace=NAMESPACE)

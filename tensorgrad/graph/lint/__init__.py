@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import is_lazy
+from tensorgrad.engine.arrays import elsewhere, is_lazy
 from tensorgrad.engine.node import Node
+from tensorgrad.graph.border import here
 from tensorgrad.graph.lint.costs import activation_twice, all_pairs
 from tensorgrad.graph.lint.graph import SEVERITIES, Finding, Findings, Graph, run
 from tensorgrad.graph.lint.numbers import choices_in_force, nan_hazards
@@ -50,7 +51,8 @@ def lint(loss: Any, params: Any = ()) -> Findings:
     one element. A function tells more: the source lines, what was cut off the graph, and whether
     it grows. It is called twice; a third time where that tells whether the graph grows; once with
     other numbers in all parameters without a gradient; and if these change it, in halves of them,
-    halves of those, ..., fewer than twice for each. Its side effects happen each time. `params`:
+    halves of those, ..., fewer than twice for each. (Of arrays on a GPU the graph alone is looked
+    at, and the function called once.) Its side effects happen each time. `params`:
     what should learn: a Module, a mapping of names to Values, or Values.
 
     No `.grad` changes, nor any data. TypeError for a loss that is no Value and params that are
@@ -70,13 +72,17 @@ def lint(loss: Any, params: Any = ()) -> Findings:
     """
     names = named(params)
     if isinstance(loss, Value):
-        return report(Graph(scalar(loss.node), names, {}))
+        with here(loss.node):
+            return report(Graph(scalar(loss.node), names, {}))
     if not callable(loss):
         raise TypeError(
             f"lint takes the loss, a Value, or a function that computes it, not {loss!r:.60}"
         )
     node, lines = run(loss)
     scalar(node)
+    if elsewhere(node.data):
+        with here(node):
+            return report(Graph(node, names, lines))
     again, later = run(loss)
     steady = np.array_equal(node.data, again.data, equal_nan=True)
     graph = Graph(node, names, lines, loss, steady)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import entries_in, kind_of, wrong
+from tensorgrad.engine.arrays import as_array, entries_in, kind_of, wrong
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.utils import parametrizations as parametrizations
 from tensorgrad.nn.utils import parametrize as parametrize
@@ -113,9 +113,9 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Value]) -> None:
 
     ValueError, before anything changes, unless there are as many.
     """
-    vector, parameters = np.asarray(data_of(vec)), list(parameters)
+    vector, parameters = as_array(data_of(vec)), list(parameters)
     ends = np.cumsum([p.size for p in parameters])
     if vector.shape != (int(ends[-1]) if len(ends) else 0,):
         raise ValueError(f"a vector of shape {vector.shape} for {ends[-1:].sum()} entries")
-    for p, part in zip(parameters, np.split(vector, ends[:-1])):
+    for p, part in zip(parameters, np.split(vector, ends[:-1].tolist())):
         p.data = part.reshape(p.shape).astype(p.dtype)[()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created
+from tensorgrad.engine.arrays import copied, created
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.utils.parametrize import register_parametrization
@@ -158,11 +158,12 @@ class _Orthogonal(Module):
         """What the map makes 1 of, to be multiplied with the base; without one what reflections
         make its orthogonal factor of, or the weight."""
         if self.base is not None:
-            return -np.broadcast_to(np.eye(*weight.shape[-2:], dtype=weight.dtype), weight.shape)
+            one = created(np.eye, *weight.shape[-2:], dtype=weight.dtype, like=weight)
+            return -np.broadcast_to(one, weight.shape)
         if self.orthogonal_map != "householder":
             return weight
         h, tau = np.linalg.qr(self.tall(weight), mode="raw")
-        x = np.array(np.swapaxes(h, -1, -2))
+        x = copied(np.swapaxes(h, -1, -2))
         i = np.arange(x.shape[-1])
         x[..., i, i] = np.sign(x[..., i, i]) * np.where(tau == 0, -1, 1)
         return x if self.tall(weight) is weight else np.swapaxes(x, -1, -2)

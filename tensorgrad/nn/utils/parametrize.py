@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import as_array
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module
 from tensorgrad.value import Value
@@ -88,7 +89,7 @@ def original_of(value: Value, parametrization: Module) -> Any:
     made = inverse(value.data)
     if isinstance(made, tuple):
         return tuple(Value(x, value.requires_grad) for x in made)
-    value.data = np.asarray(made, value.dtype)[()]
+    value.data = as_array(made, value.dtype)
     return value
 
 

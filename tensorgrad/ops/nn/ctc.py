@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import beside
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
 from tensorgrad.ops.nn.cost import one_hot
+from tensorgrad.ops.nn.softmax import log_of_sum
 
 NEVER = -np.inf
 
@@ -43,7 +45,8 @@ def emitted(x: Array, labels: Array) -> Array:
 
 def forwards(e: Array, past: Array, lengths: Array) -> list[Array]:
     """α at each time. After its last time an example stays as it is."""
-    start = np.arange(past.shape[1]) < 2
+    past, lengths = beside(past, e), beside(lengths, e)
+    start = beside(np.arange(past.shape[1]) < 2, e)
     alpha = [np.where(start, e[0], NEVER)]
     for t in range(1, len(e)):
         a = alpha[-1]
@@ -55,6 +58,7 @@ def forwards(e: Array, past: Array, lengths: Array) -> list[Array]:
 
 def backwards(e: Array, past: Array, lengths: Array, ends: Array) -> list[Array]:
     """β at each time, 0 where a path ends."""
+    past, lengths, ends = beside(past, e), beside(lengths, e), beside(ends, e)
     last = np.where(ends, 0.0, NEVER)
     beta = [last + np.zeros_like(e[0])]
     for t in range(len(e) - 2, -1, -1):
@@ -79,8 +83,8 @@ def surprise(
     """-ln of the probability of each example's labels."""
     labels, past = states(targets, blank)
     alpha = forwards(emitted(x, labels), past, input_lengths)[-1]
-    ends = endings(target_lengths, labels.shape[1])
-    return -np.logaddexp.reduce(np.where(ends, alpha, NEVER), axis=1)
+    ends = beside(endings(target_lengths, labels.shape[1]), x)
+    return -log_of_sum(np.where(ends, alpha, NEVER), axis=1)
 
 
 def occupancy(
@@ -101,9 +105,9 @@ def occupancy(
     ends = endings(target_lengths, labels.shape[1])
     alpha, beta = forwards(e, past, input_lengths), backwards(e, past, input_lengths, ends)
     total = np.where(np.isinf(out), 0, out)[:, None]  # of what cannot be no path adds anything
-    on = (input_lengths > np.arange(len(x))[:, None])[..., None]
+    on = beside((input_lengths > np.arange(len(x))[:, None])[..., None], x)
     gamma = np.where(on, np.exp(np.stack(alpha) + np.stack(beta) + total), 0)
-    by_label = one_hot(labels, x.shape[2]).astype(x.dtype)
+    by_label = beside(one_hot(labels, x.shape[2]).astype(x.dtype), x)
     return -np.swapaxes(np.swapaxes(g[:, None] * gamma, 0, 1) @ by_label, 0, 1)
 
 

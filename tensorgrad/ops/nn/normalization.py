@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created
+from tensorgrad.engine.arrays import created, elsewhere
 from tensorgrad.engine.batching import full, padded, reduction
 from tensorgrad.engine.care import bare, contraction
 from tensorgrad.engine.domain import Domain, Shape
@@ -45,6 +45,8 @@ def alike_over(op: Any, batch: Shape, xs: list[Array], params: Mapping[str, Any]
 def summed(x: Array, y: Array | None, axis: Axis) -> Array:
     """Σ x y, or Σ x, over `axis`, which is kept, without the product as an array: for 768x128
     float32 as dot products of rows 12 µs, by einsum 16, where np.sum(x * y) takes 37."""
+    if elsewhere(x):
+        return np.sum(x if y is None else x * y, axis=axis, keepdims=True)
     away, shape = reduced(x.shape, axis), x.shape
     rows = x.ndim
     while rows - 1 in away:

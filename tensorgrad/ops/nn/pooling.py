@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, as_array, created, whole
+from tensorgrad.engine.arrays import anywhere, as_array, beside, created, whole
 from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape, ties
 from tensorgrad.engine.node import Array
@@ -337,7 +337,8 @@ def largest_in(x: Any, edges: Sequence[Sequence[tuple[int, int]]], return_indice
         row = np.reshape(entries, (*shape[:-n], math.prod(entries.shape[-n:])))
         found.append(np.max(row, axis=-1))
         if return_indices:
-            places.append(np.take(numbers[place].ravel(), np.argmax(row, axis=-1)))
+            here = beside(numbers[place].ravel(), x)
+            places.append(np.take(here, np.argmax(row, axis=-1)))
     result = (*shape[:-n], *map(len, edges))
     out = np.reshape(np.stack(found, -1), result)
     return (out, np.reshape(np.stack(places, -1), result)) if return_indices else out
@@ -351,9 +352,10 @@ def random_windows(u: Array, shape: Shape, counts: Sizes, kernel_size: Sizes) ->
     for axis, (size, count, k) in enumerate(zip(shape, counts, kernel_size)):
         draw = u[:, [n - 1 - axis if n == 2 else axis]]
         step = (size - k) / (count - 1) if count > 1 else 0
-        start = ((np.arange(count) + draw) * step).astype(int) - (draw * step).astype(int)
+        start = ((created(np.arange, count, like=u) + draw) * step).astype(int)
+        start = start - (draw * step).astype(int)
         start[:, -1] = size - k
-        along = start[..., None] + np.arange(k)  # (rows, count, k)
+        along = start[..., None] + created(np.arange, k, like=u)  # (rows, count, k)
         spread = [1] * (1 + 2 * n)
         spread[0], spread[1 + axis], spread[1 + n + axis] = rows, count, k
         index = index * size + along.reshape(spread)

@@ -25,7 +25,7 @@ def top(x: Array, axis: Axis) -> Array:
     if x.dtype == object:  # scalars that `zoom` takes a forward apart into
         x = numbers(x)
     if 0 in x.shape:
-        return x.max(axis=axis, keepdims=True, initial=-np.inf)
+        return x.sum(axis=axis, keepdims=True) - np.inf
     return x.max(axis=axis, keepdims=True)
 
 

@@ -14,6 +14,7 @@ from tensorgrad.compiler import Compiled
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.formula.text import brief
 from tensorgrad.formula.writing import TEXT
+from tensorgrad.graph.border import looks_here
 from tensorgrad.graph.modules import Path, modules_in, modules_of, outermost
 from tensorgrad.graph.names import Called, Names, parameters_in
 from tensorgrad.graph.replay import Event, Mode, Replay, leaves_first, replayable, totals
@@ -46,6 +47,7 @@ LEGENDS: dict[Mode, str] = {
 }
 
 
+@looks_here
 def graph(
     value: Value | Compiled,
     names: Names = None,
