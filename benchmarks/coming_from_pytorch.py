@@ -420,7 +420,7 @@ called the same has the same settings in the same order with the same defaults.
 | PyTorch | here |
 |---|---|
 | `x.to(device)`, `model.cuda()`, `x.cpu()` | `x.to("cupy")`, `model.to("cupy")`, `x.to("numpy")` |
-| `x.contiguous()`, `DataLoader(pin_memory=True)` | nothing; `DataLoader(to="cupy")` moves the batches |
+| `x.contiguous()`, `DataLoader(pin_memory=True)` | nothing; `DataLoader(to="cupy")` moves batches |
 | `loss.backward(retain_graph=True)` | `loss.backward()`: graphs live as long as they are held |
 | `y.backward(gradient=g)` | `y.backward(g)` |
 | `torch.save(model.state_dict(), path)` | `tg.io.save_checkpoint(model.state_dict(), path)` |
