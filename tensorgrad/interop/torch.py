@@ -256,6 +256,9 @@ class Bond:
         buffers: dict[int, Array] = {}
         tensors = dict(arrays_of(self.theirs))
         for name, x in arrays_of(self.ours):
+            if name not in tensors:
+                made = "from_torch" if hasattr(self.ours, "_net") else "torch_function"
+                raise ValueError(f"{name!r} is on one side of the border only: call {made} again")
             data, tensor = data_of(x), tensors[name]
             there[id(x)] = tensor
             if isinstance(x, Value) and not isinstance(tensor, torch.nn.Parameter):
