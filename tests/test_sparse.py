@@ -298,6 +298,22 @@ def test_batches_of_sparse_rows(layout: str) -> None:
     np.testing.assert_allclose(losses, np.mean((model(D).data[:, 0] - Y) ** 2))
 
 
+def test_fit_takes_sparse_data() -> None:
+    def losses(x: Any) -> list[float]:
+        model = tg.nn.Linear(4, 2, rng=0)
+        fitted = tg.fit(
+            *(model, (x, classes), tg.nn.functional.cross_entropy),
+            tg.optim.SGD(model.parameters(), lr=0.1),
+            epochs=3,
+            validation=(x, classes),
+            progress=False,
+        )
+        return [epoch.validation_loss for epoch in fitted]
+
+    classes = np.array([0, 1, 1, 0, 1])
+    np.testing.assert_allclose(losses(sp.coo_array(D)), losses(D))
+
+
 def test_what_is_not_there_says_so() -> None:
     v = Value(sp.csr_array(D))
     for call in (

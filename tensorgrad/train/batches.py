@@ -11,11 +11,12 @@ import numpy as np
 
 from tensorgrad.data.chunks import Chunks
 from tensorgrad.data.loader import DataLoader
-from tensorgrad.data.subsets import Dataset
+from tensorgrad.data.subsets import Dataset, with_rows
 from tensorgrad.engine.arguments import ordinary
 from tensorgrad.engine.arrays import NUMPY, is_lazy, kind_of, same_shape
 from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import data_of
+from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.random import generators_of
 
 
@@ -92,9 +93,10 @@ def _validation_set(name: str, x: Any, batch_size: int) -> Any:
         arrays = arrays_of(name, x)
         if is_lazy(arrays[0]):
             return Chunks(*arrays, batch_size=batch_size)
+        arrays = tuple([with_rows(a) if is_sparse(a) else a for a in arrays])
         return [
             tuple([a[i : i + batch_size] for a in arrays])
-            for i in range(0, len(arrays[0]), batch_size)
+            for i in range(0, arrays[0].shape[0], batch_size)
         ]
     if isinstance(x, Dataset):
         return DataLoader(x, batch_size=batch_size)

@@ -277,9 +277,9 @@ def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     return rows
 
 
-def of_dense(vs: Iterable[Value | None]) -> None:
+def of_dense(vs: Iterable[Any]) -> None:
     """NotImplementedError for sparse arrays: a Jacobian has an axis for each of theirs."""
-    if any(v is not None and is_sparse(v.data) for v in vs):
+    if any(map(is_sparse, vs)):
         raise NotImplementedError(
             "a Jacobian or Hessian of sparse arrays: differentiate by their entries, values of "
             "tensorgrad.scipy.sparse.csr_array((values, indices, indptr))"
