@@ -396,3 +396,31 @@ def test_what_cannot_be_mixed_is_refused() -> None:
             amp.GradScaler(**settings)
     with pytest.raises(ValueError, match="growth_interval"):
         amp.GradScaler(growth_interval=0)
+
+
+@shorts
+def test_a_compiled_step_leaves_short_parameters_as_they_were_kept(name: str) -> None:
+    models = []
+    for compiled in (False, True):
+        model = net().to(name)
+        step = step_of(model)
+        take = tg.compile(step) if compiled else step
+        x, y = X.astype(dtype_of(name)), Y.astype(dtype_of(name))
+        for _ in range(3):
+            take(x, y)
+        models.append(model)
+        assert F.gelu(model[0].weight).dtype == dtype_of(name)
+    np.testing.assert_allclose(*map(numbers32, models), atol=4 * EPS[name])
+
+
+def numbers32(model: nn.Module) -> Any:
+    return numbers(model).astype(np.float32)
+
+
+@needs_ml_dtypes
+def test_a_program_in_bfloat16_is_not_saved_for_numpy_alone(tmp_path: Any) -> None:
+    step = tg.compile(step_of(net(), precision="bfloat16"))
+    step(X, Y)
+    step(X, Y)
+    with pytest.raises(ValueError, match="bfloat16 is not for NumPy alone"):
+        step.save(tmp_path / "step.py")

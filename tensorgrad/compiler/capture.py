@@ -43,6 +43,7 @@ from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each
+from tensorgrad.engine.short import ShortArray
 from tensorgrad.random import default
 from tensorgrad.transforms.tree import is_module
 from tensorgrad.value import Value
@@ -636,7 +637,9 @@ def sample(x: Any) -> Any:
     """Of the kind and dtype of an item of state, without its numbers."""
     if type(x) is tuple:
         return tuple(map(sample, x))
-    return np.empty(0, x.dtype) if type(x) is np.ndarray else x
+    if type(x) in (np.ndarray, ShortArray):
+        return np.empty(0, x.dtype).view(type(x))
+    return x
 
 
 class Capture:

@@ -50,6 +50,7 @@ from tensorgrad.engine.node import (
     record,
     recorder,
 )
+from tensorgrad.engine.short import ShortArray, kept
 from tensorgrad.extras import missing
 from tensorgrad.transforms.tree import is_module, loaded
 from tensorgrad.value import Value
@@ -163,8 +164,10 @@ class Version:
         self.reach.forget()
         example.cache_clear()
         self.writes: list[Write] = []
+        short = {place.identity for place, x in self.reads if type(x) is ShortArray}
         for place, x, inside in changes:
-            self.writes.append(Write(place, len(parts(x)), type(x) is tuple, inside))
+            several, is_short = type(x) is tuple, place.identity in short
+            self.writes.append(Write(place, len(parts(x)), several, inside, is_short))
             outs += parts(x)
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         if leaves_loops(program):
@@ -208,8 +211,9 @@ class Version:
                 rng.bit_generator.state = state
             return CARE
         with Whole():
-            for place, count, several, inside in self.writes:
+            for place, count, several, inside, short in self.writes:
                 x = tuple(outs[n : n + count]) if several else outs[n]
+                x = kept(x) if short else x
                 if not inside:
                     place.write(x, leaves)
                 elif (old := place.read(leaves)) is not x:

@@ -17,6 +17,7 @@ import numpy as np
 from tensorgrad.compiler.capture import GONE, Argument, Attribute, Place, Rate, Reach, parts
 from tensorgrad.compiler.program import Instruction
 from tensorgrad.compiler.tracer import order_of
+from tensorgrad.engine.short import kept
 
 OTHER = object()
 """What an entry answers where something is not as it was: nothing was changed."""
@@ -52,13 +53,14 @@ MAIN = main_thread().ident
 
 
 class Write(NamedTuple):
-    """How many outputs go to a place, whether they are a tuple there, and whether they are written
-    `inside` the array that was there before."""
+    """How many outputs go to a place, whether they are a tuple there, whether they are written
+    `inside` the array that was there before, and whether that was `short`."""
 
     place: Place
     outputs: int
     several: bool
     inside: bool
+    short: bool
 
 
 class Lines:
@@ -187,7 +189,7 @@ def entry_of(
     if plain:
         lines.refuse_unless([f"len(leaves) != {len(arguments)}"])
     rest = iter(inputs)
-    inside = {place.identity: "" for place, _, _, within in writes if within}
+    inside = {place.identity: "" for place, _, _, within, _ in writes if within}
     given: list[str] = []
     for k, (place, x) in enumerate(reads):
         if k == len(arguments):  # these first: another shape is what changes most often
@@ -214,8 +216,9 @@ def entry_of(
     lines.add(f"    out = step({', '.join(given)})")
     lines.add("    if out is None: return CARE")
     n = results
-    for place, count, several, within in writes:
+    for place, count, several, within, short in writes:
         x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
+        x = f"{lines.name(kept)}({x})" if short else x
         if within:  # others that hold the array see it
             old = inside[place.identity]
             lines.add(f"    if {x} is not {old}: {old}[...] = {x}")

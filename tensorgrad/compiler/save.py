@@ -23,6 +23,8 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     if target.suffix != ".py":
         raise ValueError(f"{target}: a program is saved as a .py file")
+    if "'bfloat16'" in version.code.source:
+        raise ValueError("a program that computes in bfloat16 is not for NumPy alone")
     check_writable(target)
     check_writable(target.with_suffix(".npz"))
     code, arguments = version.code, []
