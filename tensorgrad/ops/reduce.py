@@ -25,6 +25,7 @@ from tensorgrad.engine.arrays import (
     created,
     innermost,
     is_lazy,
+    met,
     total,
     wrong,
 )
@@ -47,7 +48,7 @@ def unreduce(g: Array, axis: Axis, keepdims: bool) -> Array:
     """`g` with the reduced axes put back as size 1; the sweep broadcasts them."""
     if keepdims or axis is None:
         return g
-    if is_lazy(innermost(g)):
+    if met and is_lazy(innermost(g)):
         return expanded(g, axis)
     return np.expand_dims(g, axis)
 
