@@ -115,11 +115,13 @@ OF_ROWS: list[Callable[..., Any]] = [
     lambda w, x: F.mse_loss((x * w).sum(axis=1), x[:, 0]),
     lambda w, x: F.cross_entropy(x * w, (x[:, 0] > 0.6).astype(int)),
     lambda w, x: np.sum(tg.hvp(lambda w: ((x * w) ** 3).mean(), (w,), (w,))),
+    lambda w, x: np.sum(F.softmax(x * w)[:, 0]),
+    lambda w, x: np.sum((x * w)[:, None, 1:] ** 2),
 ]
 
 
 @pytest.mark.parametrize("f", OF_ROWS)
-def test_a_mean_counts_rows_of_unknown_number_when_it_is_computed(f: Callable[..., Any]) -> None:
+def test_rows_of_unknown_number_are_counted_when_they_are_computed(f: Callable[..., Any]) -> None:
     keep = X[:, 0] > np.median(X[:, 0])
     with dask.config.set(scheduler=refuse):
         x = chunked(X)

@@ -265,6 +265,8 @@ def scatter(g: Array, shape: tuple[int, ...], index: Any) -> Array:
         places = np.arange(total(shape)).reshape(shape)[index]
         g = da.broadcast_to(g, places.shape).ravel()
         return scatter_along(g, (total(shape),), places.ravel(), 0).reshape(shape)
+    if any(n != n for n in shape):
+        return scatter_in_rows(g, shape, full(parts, len(shape)))
     axes = iter(range(g.ndim))
     kept: list[Any] = []
     for part in full(parts, len(shape)):
@@ -280,6 +282,42 @@ def scatter(g: Array, shape: tuple[int, ...], index: Any) -> Array:
 def into_rows(g: Array, mask: Array) -> Array:
     out = np.zeros((len(mask), *g.shape[1:]), g.dtype)
     out[mask] = g
+    return out
+
+
+def scatter_in_rows(g: Array, shape: tuple[int, ...], parts: list[Any]) -> Array:
+    """Chunk by chunk along the axes that are whole in `parts`: some are of sizes nobody knows."""
+    axes = iter(range(g.ndim))
+    out: list[int | None] = []
+    new: dict[int, int] = {}
+    for part in parts:
+        axis = next(axes) if part is None or isinstance(part, slice) else None
+        if part == slice(None):
+            out.append(axis)
+        elif part is not None:
+            new[g.ndim + len(new)] = shape[len(out)]
+            out.append(g.ndim + len(new) - 1)
+    return array_module().blockwise(
+        *(into_place, out, g, range(g.ndim)),
+        parts=parts,
+        sizes=shape,
+        new_axes=new,
+        dtype=g.dtype,
+        concatenate=True,
+    )
+
+
+def into_place(g: Array, parts: list[Any], sizes: tuple[int, ...]) -> Array:
+    """Zeros of these sizes, but as g has them along the axes that are whole, with g in its place."""
+    of_g, known = iter(g.shape), iter(sizes)
+    shape: list[int] = []
+    for part in parts:
+        own = next(of_g) if part is None or isinstance(part, slice) else 0
+        if part is not None:
+            size = next(known)
+            shape.append(own if part == slice(None) else size)
+    out = np.zeros(shape, g.dtype)
+    out[tuple(parts)] = g
     return out
 
 
