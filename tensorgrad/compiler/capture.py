@@ -12,6 +12,7 @@ import ast
 import builtins
 import io
 import linecache
+import math
 import os
 import random
 import sys
@@ -91,6 +92,11 @@ class Place:
 
     def write(self, x: Any, leaves: Sequence[Any]) -> None:
         self.holder[self.key] = x
+
+    def admits(self, x: Any) -> bool:
+        """Whether a program holds for such a number, which an optimiser itself may refuse."""
+        rate = self.is_rate and type(x) is float
+        return (not rate or 0 <= x < math.inf) and (not self.nonzero or x != 0)
 
     def there(self, leaves: Sequence[Any]) -> bool:
         """Whether something is there."""
@@ -288,7 +294,7 @@ class Reach:
         """Follow what is in `x`."""
         if x is None or type(x) in (bool, int, float, complex, str, bytes):
             return
-        if isinstance(x, (np.generic, np.ufunc)) or is_ours(x):
+        if isinstance(x, (np.generic, np.ufunc)) or is_ours(x) or x is writing:
             return
         if isinstance(x, types.ModuleType):  # in a list, or an attribute
             self.module(x, ())

@@ -34,7 +34,7 @@ from tensorgrad.compiler.entry import CARE, OTHER, Whole, Write, entry_of
 from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
-from tensorgrad.compiler.program import Instruction, Loop, Program, draw, found_in, shares
+from tensorgrad.compiler.program import Instruction, Loop, Program, draw, each, found_in, shares
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of
@@ -203,7 +203,10 @@ class Version:
         shown = shown_by(program), [*map(is_spread, program.outputs)]
         program = apart(program, n, *shown)
         generators = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
-        given = [x for place, _ in self.reads for x in parts(place.read(leaves))]
+        read = [(place, parts(place.read(leaves))) for place, _ in self.reads]
+        if not all(place.admits(x) for place, xs in read for x in xs):
+            return OTHER
+        given = [x for _, xs in read for x in xs]
         with np.errstate(all="ignore"):
             outs = program.run(given, lambda x: bool(np.isfinite(x).all()))
         if outs is None:
@@ -215,7 +218,7 @@ class Version:
                 x = tuple(outs[n : n + count]) if several else outs[n]
                 x = kept(x) if short else x
                 if not inside:
-                    place.write(x, leaves)
+                    place.write(each(in_order, np.ndarray, x), leaves)
                 elif (old := place.read(leaves)) is not x:
                     old[...] = x
                 n += count
@@ -408,6 +411,11 @@ def cut(x: Any, nodes: tuple[Node, ...]) -> Value:
 def number_of(x: Any) -> Any:
     """What a Value holds of an array: without axes a number."""
     return x[()] if type(x) is np.ndarray and not x.ndim else x
+
+
+def in_order(x: Any) -> Any:
+    """The array in C's order, as code makes it: an optimiser relies on it."""
+    return np.asarray(x, order="C")
 
 
 class Compiled:

@@ -43,7 +43,7 @@ REASONS = {
     "takes or returns what is no array": "takes arrays|returns arrays|take numbers",
     "changes what is no state": "is no state|assigns to|writes into|changes .|a Con|which goes on",
     "has a graph already": "whose graph a compiled|go on with a graph|has no graph",
-    "has gradients with a graph": "turning a Value that requires grad",
+    "has gradients with a graph": "turning a Value that requires grad|create_graph=True. leaves it",
     "draws unseen": "drew while",
     "is no function of NumPy's": "is not compiled|no tracer|flatnonzero",
 }

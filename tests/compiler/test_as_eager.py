@@ -796,6 +796,25 @@ def test_a_first_step_that_is_not_finite_changes_nothing_and_is_made_with_care()
     assert rng.random() == other.random()
 
 
+@pytest.mark.parametrize("lr", [np.nan, -0.1, np.inf])
+def test_a_first_step_with_a_rate_that_is_none_is_the_optimisers_to_refuse(lr: float) -> None:
+    w = Value(np.ones(3))
+    adam = tg.optim.Adam([w])
+    adam.param_groups[0]["lr"] = lr
+    w.grad = np.ones(3)
+    with pytest.raises(ValueError, match=f"lr={lr}: must be"):
+        tg.compile(adam.step)()
+    assert_same(w.data, np.ones(3))
+    assert not adam.state
+
+
+def test_a_first_step_leaves_parameters_in_the_order_of_c() -> None:
+    w = Value(np.ones((2, 3)))
+    w.grad = np.ones((3, 2)).T
+    tg.compile(tg.optim.Adam([w]).step)()
+    assert w.data.flags.c_contiguous
+
+
 def test_a_long_program_is_not_kept_as_it_was_written(monkeypatch: Any) -> None:
     monkeypatch.setattr(compiled, "LONG", 3)
     f = tg.compile(lambda x: x * 2 + x[::-1], exact=True)
