@@ -310,6 +310,31 @@ def test_rows_are_added_where_numbers_say(numbers: Any, dtype: Any) -> None:
             f(w, g, i)
 
 
+def test_what_a_later_kernel_needs_is_made_there() -> None:
+    """The bias of a convolution is added where the sum is read, and a mask is made at its use."""
+    layer, x = nn.Conv2d(2, 4, 3, rng=0), single(5, 2, 8, 8)
+
+    def loss(x: Any) -> Any:
+        z = layer(x)
+        return np.sum(F.max_pool2d(F.relu(z), 2) ** 2) + np.sum(np.tanh(z))
+
+    def step(x: Any) -> Any:
+        total = loss(x)
+        total.backward()
+        grads = layer.weight.grad, layer.bias.grad
+        layer.weight.grad = layer.bias.grad = None
+        return total.detach(), *grads
+
+    f = tg.compile(backend="llvm")(step)
+    for a, b in zip(f(x), step(x)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    assert re.search(r"conv_rows, \w+, x, \w+\)", f.source)  # without the bias
+    kernels = re.findall(r"kernel\w*\(.*\n(?: +#.*\n)*", f.source)
+    (share,) = (text for text in kernels if "to_largest(" in text)
+    assert "np.add(" in share
+    assert "np.greater(" in share
+
+
 def test_the_largest_of_what_has_nan_is_nan() -> None:
     x = single(4, 50)
     x[1, 7] = np.nan

@@ -29,7 +29,9 @@ from tensorgrad.compiler.program import (
     is_reduction,
     nbytes,
     replaced,
+    users_of,
 )
+from tensorgrad.ops.nn.conv import by_rows, conv_rows
 
 SMALL = 1 << 14
 """The entries up to which a single operation takes less time as a kernel than as NumPy's."""
@@ -47,6 +49,7 @@ def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
     program = rewritten(program, as_sum)
     program = rewritten(program, lambda i: i if admits(i) else as_slices(i))
+    program = biases(program)
     program = groups(program, joins_of(program), is_worth_it)
     watch(program)
     program = rewritten(program, lambda i: one_of([i], [i], {})[0] if scatters(i) else i)
@@ -57,6 +60,36 @@ def machine_code(program: Program) -> Program:
     for i, run in zip(found, loaded(kernels)):
         i.function.run = run
     return program
+
+
+def biases(program: Program) -> Program:
+    """A bias of a convolution that kernels alone meet is added there, by each: it is quicker than
+    to write the sum, and to read it."""
+    users, body = users_of(program), list[Instruction]()
+    shown = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
+    bias: dict[Instruction, Instruction] = {}
+    for i in program.body:
+        with_bias = i.function is by_rows and i.args[0] is conv_rows and len(i.args) == 5
+        if with_bias and i not in shown and all(map(admits, users[i])):
+            *args, b = i.args
+            if isinstance(b, Instruction) and b.dtype == args[2].dtype == i.dtype:
+                i.call(by_rows, (*args,), i.kwargs)
+                axes = (slice(None), *[None] * (len(i.shape or ()) - 2))
+                shape = (*(b.shape or ()), *[1] * (len(axes) - 1))
+                bias[i] = Instruction(
+                    operator.getitem, (b, axes), None, shape, b.dtype, "", i.scope
+                )
+                body += [i, bias[i]]
+                continue
+        sums = {
+            x: Instruction(np.add, (x, bias[x]), None, x.shape, x.dtype, "", i.scope, x.order)
+            for x in i.operands
+            if x in bias
+        }
+        if sums:
+            i.call(i.function, *replaced((i.args, i.kwargs), sums))
+        body += [*sums.values(), i]
+    return program.with_body(body, {})
 
 
 def layout(i: Instruction) -> list[tuple[int, ...]]:

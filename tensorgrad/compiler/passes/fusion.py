@@ -10,7 +10,7 @@ on a sum over the rows, with which a group may end.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,7 @@ def groups(program: Program, joins: Joins, worth: Worth = several) -> Program:
     """
     level: dict[Instruction, int] = {}
     rows: dict[Instruction, int] = {}
-    sets = Sets()
-    first: dict[Any, Instruction] = {}  # by level and operand
+    beside: dict[Instruction, list[Instruction]] = {}  # operands that may be in the same group
     late = late_of(program)
     drawn = None
     for i in program.body:
@@ -110,16 +109,50 @@ def groups(program: Program, joins: Joins, worth: Worth = several) -> Program:
                 one = one and (x in late) == (i in late)
                 deep = max(deep, level[x] + bool(rows[x] and not one))
                 within += [x] if one else []
-        level[i] = deep
+        level[i], beside[i] = deep, within
         drawn = i if i.function in IMPURE else drawn
-        if n:
-            for x in within:
-                if level[x] == deep:
-                    sets.join(x, i)
-            for x in i.operands:  # who reads the same rows
-                if follows(i, x):
-                    sets.join(first.setdefault((deep, n, i in late, x), i), i)
+    sink(program, level, rows, late)
+    sets = Sets()
+    first: dict[Any, Instruction] = {}  # by level and operand
+    for i in program.body:
+        for x in beside[i]:
+            if level[x] == level[i]:
+                sets.join(x, i)
+        for x in i.operands if rows[i] else ():  # who reads the same rows
+            if follows(i, x):
+                sets.join(first.setdefault((level[i], rows[i], i in late, x), i), i)
     return gathered(program, sets, [i for i in program.body if rows[i]], worth)
+
+
+def sink(
+    program: Program,
+    level: dict[Instruction, int],
+    rows: dict[Instruction, int],
+    late: Collection[Instruction],
+) -> None:
+    """What only a later group needs is made there, if to read what it is made of takes no longer
+    than to write it and to read it."""
+    users = users_of(program)
+    shown = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
+    for i in reversed(program.body):
+        around = users.get(i, ())
+        n, deep = rows[i], {level[user] for user in around}
+        entrywise = is_elementwise(i) or i.function in (np.where, converted)
+        if not n or i in shown or len(deep) != 1 or not entrywise:
+            continue
+        (to,) = deep
+        if to == level[i] or any(
+            rows[user] != n or not follows(user, i) or ends(i) or (user in late) != (i in late)
+            for user in around
+        ):
+            continue
+        read = 0
+        for x in {*i.operands}:
+            there = any(level[user] == to and rows[user] == n for user in users[x] if user is not i)
+            kept = there or not rows.get(x)  # it is in memory anyway
+            read += 0 if there else nbytes(x) if kept else 3 * nbytes(i)
+        if read <= 2 * nbytes(i):
+            level[i] = to
 
 
 class Sets:

@@ -48,10 +48,11 @@ def pooling(program: Program) -> Program:
             of[i] = largest_of = changed(i, LARGEST, (source,), i.kwargs)
             return changed(i, np.maximum, (largest_of, *i.args[0].args[1:]), {})
         mask, (g, x, out), kwargs = i.args[0], i.args[1].args, i.args[1].kwargs
-        positive = made(np.greater, (out, mask.args[1]), out.shape, i, out.order)
+        most = of[moved[i]]
+        positive = made(np.greater, (most, mask.args[1]), out.shape, i, out.order)
         positive.dtype = mask.dtype
         g = made(np.where, (positive, g, 0), out.shape, i, out.order)
-        return changed(i, TO_LARGEST, (g, x.args[0], of[moved[i]]), kwargs)
+        return changed(i, TO_LARGEST, (g, x.args[0], most), kwargs)
 
     return rewritten(program, rule) if moved else program
 
