@@ -64,10 +64,10 @@ class Operation:
 class Report(Sheet):
     """What a step costs at each call. `operations`, in their order; `flops` and `bytes` of all;
     `seconds` of a call; `least`, the sum of what its operations could take; `held`: bytes of arrays
-    that are kept between calls; `peak`: bytes at most in use during one, those included (of steps
-    of thousands of operations those alone); `gemm` and
-    `copy`, of this machine: floating-point operations a second of a product of two matrices, and
-    bytes a second of a copy, in the dtype of most of the numbers."""
+    that are kept between calls, large results among them; `peak`: bytes at most in use during one,
+    those included (of steps of thousands of operations those alone); `gemm` and `copy`, of this
+    machine: floating-point operations a second of a product of two matrices, and bytes a second of
+    a copy, in the dtype of most of the numbers."""
 
     operations: list[Operation]
     flops: int
@@ -152,6 +152,7 @@ def report(version: Version) -> Report:
 
     with np.errstate(all="ignore"):
         peak = at_most(plain, given()) if len(order) < LONG else 0
+        peak += max(version.held(), version.code.nbytes + results_of(plain))
         whole = repeated(lambda x: plain(*x), given)
         took: dict[int, list[int]] = {}
 
@@ -182,8 +183,8 @@ def report(version: Version) -> Report:
         sum(x.bytes for x in operations),
         whole,
         sum(x.least for x in operations),
-        version.code.nbytes,
-        version.code.nbytes + peak,
+        version.held(),
+        peak,
         machine.gemm,
         machine.copy,
     )
@@ -215,6 +216,13 @@ def repeated(f: Callable[[Any], Any], given: Callable[[], Any]) -> float:
         f(x)
         took.append(time.perf_counter() - start)
     return statistics.median(took)
+
+
+def results_of(step: Any) -> int:
+    """Bytes of large results that a step keeps, to write over them once nobody has them."""
+    lists = (cell.cell_contents for cell in step.__closure__ or ())
+    arrays = (x for xs in lists if type(xs) is list for x in xs)
+    return sum(x.nbytes for x in arrays if isinstance(x, np.ndarray))
 
 
 def at_most(f: Callable[..., Any], inputs: Any) -> int:

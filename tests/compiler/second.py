@@ -56,6 +56,7 @@ SKIPPED = {
         ONCE_MORE
     ),
     "test_the_pullback_keeps_the_primals_and_gives_arrays_of_its_own": "changes what was given",
+    "test_it_is_a_program_that_computes_the_same_on_other_numbers": "is written down already",
     "test_the_matrix_of_all_columns_is_never_made": IN_MEMORY,
     "test_a_module_with_a_backward_hook_and_a_kept_activation_is_freed_without_gc": IN_MEMORY,
     "test_memory_grows_with_the_number_of_steps_no_faster": IN_MEMORY,

@@ -120,6 +120,26 @@ def test_what_is_taken_out_of_a_table_is_moved_and_drawn() -> None:
     assert "2 arrows" in repr(f.graph())
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_what_is_held_counts_large_results_and_the_peak_all_that_is_in_use(backend: Any) -> None:
+    if backend == "llvm":
+        pytest.importorskip("llvmlite")
+    n = 1 << 18  # 2 MB each
+    f = tg.compile(lambda x: (np.exp(x) * 2, np.sum(x)), backend=backend)
+    x = np.ones(n)
+    results = [f(x) for _ in range(3)]
+    report = f.report()
+    assert report.held >= f.last.code.nbytes + 2 * 8 * n  # two of them, at most
+    assert report.peak >= report.held
+    del results
+    tracemalloc.start()
+    g = tg.compile(lambda x: (np.exp(x) * 2, np.sum(x)), backend=backend)
+    g(x)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most - (1 << 20) < g.report().peak < most + (1 << 20)
+
+
 def test_nothing_is_reported_or_drawn_before_the_first_call() -> None:
     f = tg.compile(np.exp)
     for ask in (f.report, f.graph):

@@ -16,6 +16,7 @@ NN = "activation attention buffers container conv dropout embedding layers losse
 NN += " normalization pooling recurrent resampling shape_layers"
 FILES = {  # and how many of their tests compile something
     "nn": ([f"tests/nn/test_{name}.py" for name in NN.split()], 500),
+    "every module": (["tests/nn/test_every_module.py"], 300),
     "optim": ([f"tests/test_{name}.py" for name in ("optim", "lr_scheduler", "swa")], 160),
     "transforms": (["tests/test_transforms.py", "tests/test_vmap.py"], 290),
     "scipy": (["tests/test_scipy.py"], 50),
