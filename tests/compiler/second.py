@@ -41,7 +41,8 @@ from tests.compiler.test_compile import assert_same
 REASONS = {
     "looks at numbers": "asked for a number|depends on numbers|has none of while it is traced",
     "takes or returns what is no array": "takes arrays|returns arrays|take numbers",
-    "changes what is no state": "is no state|assigns to|writes into|changes .|a Con|which goes on",
+    "changes what is no state": "is no state|assigns to|writes into|changes '|changes a ContextVar",
+    "replaces a generator": "which goes on",
     "has a graph already": "whose graph a compiled|go on with a graph|has no graph",
     "has gradients with a graph": "turning a Value that requires grad|create_graph=True. leaves it",
     "draws unseen": "drew while",
