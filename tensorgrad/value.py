@@ -71,6 +71,9 @@ from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 from tensorgrad.ops.nn import activation, softmax
 
+NEW = {np.arange, np.empty, np.eye, np.identity, np.ones, np.tri, np.zeros}
+"""What makes an array like another, and is not given that."""
+
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
 Operator = Callable[[Any, Any], Any]
 
@@ -618,6 +621,9 @@ class Value(Handle):
     ) -> Any:
         if len(types) > 1 and is_foreign(types):
             return NotImplemented
+        if func in NEW and elsewhere(self.node.data):  # like=
+            kwargs.pop("device", None)
+            return Value.of(leaf(created(func, *args, like=self.node.data, **kwargs)))
         return run_numpy(func, args, kwargs)
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:

@@ -245,6 +245,21 @@ CALLS: dict[str, tuple[Any, list[Any], list[Any]]] = {
         [ROWS],
         [],
     ),
+    "spectral norm": (
+        lambda x: nn.utils.parametrizations.spectral_norm(
+            network_of(lambda: nn.Linear(3, 2, rng=0), x), rng=0
+        )(x),
+        [ROWS],
+        [],
+    ),
+    "quantiles": (lambda x: np.quantile(x, [0.2, 0.5], axis=0), [ROWS], []),
+    "slopes": (lambda x: np.gradient(x, axis=0), [ROWS], []),
+    "chosen": (
+        lambda x: np.select([x > 0], [x]) + np.piecewise(x, [x > 0], [lambda x: x * x, -1.0]),
+        [ROWS],
+        [],
+    ),
+    "made alike": (lambda x: x @ np.eye(3, like=x) + np.ones(3, like=x), [ROWS], []),
     "orthogonal": (
         lambda x: nn.utils.parametrizations.orthogonal(
             network_of(lambda: nn.Linear(3, 3, rng=0), x)

@@ -48,6 +48,7 @@ class Device(Kind):
         NotImplementedError for what the library has not: each says what to write."""
         own = [x for x in inputs if kind_of(x) is self]
         if len(own) < len(inputs):
+            inputs = [x[()] if type(x) is np.ndarray and not x.ndim else x for x in inputs]
             self.refuse_others(op, inputs)
         if len(own) > 1 and any(x.device != own[0].device for x in own[1:]):
             where = ", ".join(str(x.device) for x in own)

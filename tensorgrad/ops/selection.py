@@ -44,7 +44,9 @@ def piecewise(x: Array, condlist: Any, funclist: Sequence[Any], *args: Any, **kw
 
     A function is given those entries only, so it may be singular at others.
     """
-    conditions = as_array(to_numbers(data_of(condlist)), bool)
+    given = data_of(condlist)
+    given = [*map(to_numbers, given)] if isinstance(given, (list, tuple)) else to_numbers(given)
+    conditions = as_array(given, bool)
     if conditions.ndim < (2 if x.ndim else 1):  # a single condition
         conditions = conditions[None]
     if len(funclist) == len(conditions) + 1:

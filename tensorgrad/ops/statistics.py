@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import anywhere, as_array, created, wrong
+from tensorgrad.engine.arrays import anywhere, as_array, beside, created, wrong
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.domain import Shape
 from tensorgrad.engine.dtypes import is_inexact
@@ -176,7 +176,7 @@ def quantile(skip_nan: bool, whole: int) -> Callable[..., Array]:
             if method in STEPS:
                 return found
             higher = entries(x, np.minimum(low + 1, last).astype(int))
-            return between(found, higher, as_array(place - low, kind))
+            return between(found, higher, beside(as_array(place - low, kind), found))
 
         if weights is not None:
             if method != "inverted_cdf":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import copied, created
+from tensorgrad.engine.arrays import beside, copied, created
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.module import Module
 from tensorgrad.nn.utils.parametrize import register_parametrization
@@ -60,7 +60,8 @@ class _SpectralNorm(Module):
         matrix = self.matrix(weight)
         rng = generator(rng)
         self.u, self.v = (
-            unit(rng.standard_normal(n), eps).astype(weight.dtype) for n in matrix.shape
+            beside(unit(rng.standard_normal(n), eps).astype(weight.dtype), weight)
+            for n in matrix.shape
         )
         self.u, self.v = self.followed(matrix, 15)
 
