@@ -308,7 +308,7 @@ def scatter_in_rows(g: Array, shape: tuple[int, ...], parts: list[Any]) -> Array
 
 
 def into_place(g: Array, parts: list[Any], sizes: tuple[int, ...]) -> Array:
-    """Zeros of these sizes, but as g has them along the axes that are whole, with g in its place."""
+    """Zeros of these sizes, or as g has them along the axes that are whole, with g in its place."""
     of_g, known = iter(g.shape), iter(sizes)
     shape: list[int] = []
     for part in parts:
