@@ -419,8 +419,9 @@ called the same has the same settings in the same order with the same defaults.
 
 | PyTorch | here |
 |---|---|
-| `x.to(device)`, `model.cuda()`, `x.cpu()` | `x.to("cupy")`, `model.to("cupy")`, `x.to("numpy")` |
-| `x.contiguous()`, `DataLoader(pin_memory=True)` | nothing; `DataLoader(to="cupy")` moves batches |
+| `x.to("cuda")`, `model.cuda()`, `x.cpu()` | `x.to("cupy")`, `model.to("cupy")`, `x.to("numpy")` |
+| `x.contiguous()` | nothing |
+| `DataLoader(pin_memory=True)` | `DataLoader(to="cupy")` moves the batches |
 | `loss.backward(retain_graph=True)` | `loss.backward()`: graphs live as long as they are held |
 | `y.backward(gradient=g)` | `y.backward(g)` |
 | `torch.save(model.state_dict(), path)` | `tg.io.save_checkpoint(model.state_dict(), path)` |
