@@ -155,6 +155,13 @@ def test_dtypes_are_kept(dtype: Any) -> None:
     assert v.dtype == w.dtype == v.grad.dtype
 
 
+def test_16_bits_are_computed_with_in_32() -> None:
+    v, seen = Value(np.full(3, 2, np.float16)), []
+    y, i = from_torch(lambda x: seen.append(x.dtype) or (x * x, x.argmax() + 5000))(v)
+    y.sum().backward()
+    assert (y.dtype, v.grad.dtype, seen, int(i)) == (np.float16, np.float16, [torch.float32], 5000)
+
+
 def test_tensors_that_do_not_lie_in_a_row() -> None:
     base = tensor(rng.normal(size=(6, 8)))
     f, native = (
@@ -602,6 +609,7 @@ def test_integers_have_no_gradient_and_results_may_be_such(library: str) -> None
     y.sum().backward()
     assert close(v.grad.sum(1), [8, 0, 8])
     assert v.grad.dtype == F
+    assert isinstance(make(lambda x: x.argmax())(v), np.integer)
     with tg.no_grad():
         assert not h(v, i)[0].requires_grad
     assert isinstance(h(v.data, i)[0], np.ndarray)

@@ -120,7 +120,7 @@ def entering(name: str, x: Any) -> Any:
     """The array as JAX's. TypeError where it would be another number there, or is one of a dtype
     that NumPy does not have."""
     if not is_jax(x):
-        return jax.device_put(fitting(name, x), may_alias=True)
+        return jax.device_put(fitting(name, x))
     check(name, x)
     return x
 

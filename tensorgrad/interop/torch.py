@@ -18,6 +18,7 @@ import torch
 from tensorgrad.engine.arrays import to_numbers
 from tensorgrad.engine.batching import one_by_one
 from tensorgrad.engine.node import Array, data_of, leaf
+from tensorgrad.engine.short import kept
 from tensorgrad.interop.ours import Run, in_a_row, naming, pulled
 from tensorgrad.interop.theirs import Pull, operation
 from tensorgrad.nn.module import Module, replace
@@ -191,7 +192,7 @@ class Crossing(torch.autograd.Function):  # type: ignore[misc]
     def forward(ours: Ours, *xs: Tensor) -> tuple[Tensor, ...]:
         seen = [array_of(x) for x in xs]
         with naming(ours.name, "PyTorch"):
-            run = Run(ours.name, ours.f, seen, ours.wanted)
+            run = Run(ours.name, ours.f, [*map(kept, seen)], ours.wanted)
             ys = []
             for y in run.ys:
                 ys.append(handed_out(y, seen))
@@ -221,7 +222,7 @@ class Crossing(torch.autograd.Function):  # type: ignore[misc]
         name = f"the gradient of {ours.name}"
         if run is not None and not torch.is_grad_enabled():
             with naming(name, "PyTorch"):
-                found = run.pull([None if g is None else turned(array_of(g)) for g in gs])
+                found = run.pull([None if g is None else turned(kept(array_of(g))) for g in gs])
             made = (None if g is None else tensor_of(turned(g)) for g in found)
             grads: dict[int, Any] = dict(zip(ours.wanted, made))
         else:
