@@ -252,6 +252,22 @@ def test_something_dense_is_refused(layout: str) -> None:
         v @ Y
 
 
+def test_three_axes() -> None:
+    sparse = pytest.importorskip("sparse")
+    a = matrix(12, 5).reshape(3, 4, 5)
+    for f in (
+        lambda a: (a @ Y) ** 2,
+        lambda a: (a * a.sum(axis=0) + a).sum(axis=(0, 2)) ** 2,
+        lambda a: np.transpose(a * 2, (2, 0, 1)).sum(axis=0) ** 2,
+        lambda a: (a.reshape(12, 5) @ Y) ** 2,
+    ):
+        v, w = Value(sparse.COO.from_numpy(a)), Value(a)
+        np.testing.assert_allclose(f(v).data, f(w).data)
+        f(v).sum().backward()
+        f(w).sum().backward()
+        np.testing.assert_allclose(dense(v.grad), np.where(a != 0, w.grad, 0))
+
+
 def test_empty_ones() -> None:
     for shape in ((0, 4), (5, 0), (0, 0)):
         v, x = Value(sp.csr_array(shape)), Value(np.ones(shape[1]))

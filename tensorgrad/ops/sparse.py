@@ -157,10 +157,13 @@ def product(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """x @ y, one of them sparse or both; dense ones may be stacks."""
     x, y = operands
     n, m = np.shape(data_of(x)), np.shape(data_of(y))
-    if any(is_sparse(v) and len(data_of(v).shape) > 2 for v in (x, y)):
-        raise NotImplementedError("matmul of a sparse array of more than two axes: reshape it")
     if not (n and m) or n[-1] != m[-2:][0]:
         raise ValueError(f"matmul: shapes {[*n]} and {[*m]} do not fit")
+    if is_sparse(x) and len(n) > 2 and not is_sparse(y) and len(m) <= 2:
+        rows = with_shape(reshape, (x,), {"shape": (math.prod(n[:-1]), n[-1])})
+        return reshaped(product(op, (rows, y), params), n[:-1] + m[1:])
+    if any(is_sparse(v) and len(data_of(v).shape) > 2 for v in (x, y)):
+        raise NotImplementedError("matmul of a sparse stack of matrices: reshape it to two axes")
     if is_sparse(x) and is_sparse(y):
         return product_of_two(x, y)
     if is_sparse(y):  # (yᵀ xᵀ)ᵀ
@@ -344,15 +347,44 @@ def moved_by(op: Primitive, data: Array, params: Any) -> Array:
 
 def transposed(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """The axes in another order. SciPy knows one order of two, and no names of others."""
-    if data_of(operands[0]).ndim != 2:
+    x, data = usable(operands[0])
+    n = data.ndim
+    sizes = range(2, n + 2)  # all different: those of the result tell the order
+    order = [m - 2 for m in np.shape(op.forward(np.broadcast_to(0.0, sizes), **params))]
+    if n == 2:
+        return moved(transpose, (x,), {}) if order == [1, 0] else x
+    coords, shape = coordinates(data), data.shape
+    return rearranged(x, data, [coords[i] for i in order], [shape[i] for i in order])
+
+
+def with_shape(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
+    """The entries in another shape; in C's order PyData, which compiles, is not asked."""
+    x, data = usable(operands[0])
+    new = params.get("shape")
+    new = (new,) if isinstance(new, int) else tuple(new)
+    if kind_of(data) is not PYDATA or params.get("order", "C") != "C" or data.ndim == 2 == len(new):
         return moved(op, operands, params)
-    sizes = np.shape(op.forward(np.broadcast_to(0.0, (2, 3)), **params))
-    return moved(transpose, operands, {}) if sizes == (3, 2) else operands[0]
+    size = math.prod(data.shape)
+    rest = math.prod(n for n in new if n != -1)
+    new = tuple(size // max(1, rest) if n == -1 else n for n in new)
+    if math.prod(new) != size:
+        raise ValueError(f"reshape: {size} entries do not fit into {params['shape']}")
+    coords = np.unravel_index(places(data), new)
+    return rearranged(x, data, coords, new)
+
+
+def rearranged(x: Array, data: Array, coords: Sequence[Array], shape: Sequence[int]) -> Array:
+    """The entries of `x` at other places."""
+    at = np.ravel_multi_index(tuple(coords), tuple(shape)) if len(data.data) else places(data)
+    order = np.argsort(at)
+    return joined(chosen(entries(x), order), with_places(data, shape, at[order]))
 
 
 def raveled(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """All entries in one axis."""
-    return moved(reshape, operands, {"shape": (math.prod(data_of(operands[0]).shape),), **params})
+    return with_shape(
+        reshape, operands, {"shape": (math.prod(data_of(operands[0]).shape),), **params}
+    )
 
 
 def norm(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
@@ -447,6 +479,7 @@ INSTEAD.update(
         "transpose": transposed,
         "swapaxes": transposed,
         "moveaxis": transposed,
+        "reshape": with_shape,
         "ravel": raveled,
         "norm": norm,
         "sum": total,
