@@ -424,3 +424,21 @@ def test_a_program_in_bfloat16_is_not_saved_for_numpy_alone(tmp_path: Any) -> No
     step(X, Y)
     with pytest.raises(ValueError, match="bfloat16 is not for NumPy alone"):
         step.save(tmp_path / "step.py")
+
+
+@needs_ml_dtypes
+def test_a_program_computes_short_floats_in_float32_and_so_do_its_rules() -> None:
+    """NumPy's einsum has no bfloat16, and 2.5 would make float32 of it."""
+    x = np.full(3, 0.5, dtype_of("bfloat16"))
+
+    @tg.compile
+    def slope(x: Any) -> Any:
+        v = Value(x)
+        y = np.einsum("i,i->i", v, v) * 2.5
+        np.sum(y).backward()
+        return y, v.grad
+
+    for _ in range(2):
+        y, g = slope(x)
+        assert y.dtype == g.dtype == dtype_of("bfloat16")
+        np.testing.assert_array_equal(g.astype(float), np.full(3, 2.5))

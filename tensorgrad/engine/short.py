@@ -58,9 +58,10 @@ def rounded(x: Any, dtype: Dtype) -> Any:
 
 def computed(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """The result of `op`, rounded to the dtype of its short operands if there is only one, and no
-    longer floats among the others. What only shows its operand computes nothing."""
+    longer floats among the others. What only shows its operand, and has no products to take care
+    of, computes nothing."""
     short = {x.dtype for x in inputs if has_short(x)}
-    if op.view or not short:
+    if (op.view and op.care is None) or not short:
         return kept(op.forward(*inputs, **params))
     dtypes = [getattr(x, "dtype", None) for x in inputs]
     longer = any(d is not None and is_inexact(d) and not is_short(d) for d in dtypes)
