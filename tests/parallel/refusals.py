@@ -11,6 +11,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import data, nn, optim, parallel
+from tensorgrad.engine.arrays import Kind, kinds
 from tensorgrad.nn import functional as F
 
 ranks = parallel.world()
@@ -114,8 +115,10 @@ refused(FloatingPointError, nan, spoil(np.nan), accumulate=2)
 
 
 class Elsewhere(np.ndarray):
-    pass
+    """Of another kind, on a GPU, say."""
 
+
+kinds[Elsewhere] = Kind()
 
 net = nn.Linear(5, 3, rng=0)
 step = parallel.data_parallel(net, F.cross_entropy, optim.SGD(net.parameters(), lr=0.1))
