@@ -15,6 +15,7 @@ from hypothesis import Phase, assume, given, settings
 import tensorgrad as tg
 from tensorgrad import Value, data, nn, optim
 from tensorgrad.engine import chunked as chunked_arrays
+from tensorgrad.engine.arrays import Kind, kinds, run
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
 from tensorgrad.testing.primitives import cases
@@ -134,6 +135,20 @@ def test_gradients_are_checked_at_the_border_and_lint_wants_numbers() -> None:
     assert not tg.testing.check_grads(lambda w: ((x @ w) ** 2).mean(), W[0], order=1).failures
     with pytest.raises(TypeError, match=r"lint looks at numbers.*compute"):
         tg.lint((x @ Value(W[0])).sum())
+
+
+def test_two_kinds_that_do_not_mix_are_named_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnDevice(np.ndarray):
+        def get(self) -> Any:
+            return np.asarray(self)
+
+    monkeypatch.setitem(kinds, OnDevice, Kind())
+    words = r"multiply: .*Array \(x.compute\(\) is NumPy's\)"
+    with pytest.raises(TypeError, match=words) as error:
+        run(registry["multiply"], [chunked(X), X.view(OnDevice)], {})
+    assert "OnDevice (x.get() is NumPy's)" in str(error.value)
 
 
 def test_a_frame_is_refused_before_it_is_computed() -> None:

@@ -260,8 +260,18 @@ def run(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Ar
     first, *others = sorted(found, key=lambda made: kinds[made].rank, reverse=True)
     for other in others:
         if kinds[other] is not kinds[first] and kinds[other].rank == kinds[first].rank:
-            raise TypeError(f"arrays of {first.__qualname__} and {other.__qualname__} do not mix")
+            raise TypeError(
+                f"{op.name}: {described(first)} and {described(other)} do not mix: make both of "
+                "one kind"
+            )
     return kinds[first].run(op, inputs, params)
+
+
+def described(made: type) -> str:
+    """A kind in words, and how its arrays become NumPy's, which mix with all."""
+    way = next((name for name in ("compute", "get", "todense") if hasattr(made, name)), None)
+    of = f"arrays of {made.__module__.partition('.')[0]}.{made.__qualname__}"
+    return f"{of} (x.{way}() is NumPy's)" if way else of
 
 
 def kinds_in(xs: Any) -> set[type]:
