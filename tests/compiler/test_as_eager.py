@@ -809,7 +809,7 @@ def test_a_first_step_with_a_rate_that_is_none_is_the_optimisers_to_refuse(lr: f
 
 
 def test_a_first_step_leaves_parameters_in_the_order_of_c() -> None:
-    w = Value(np.ones((2, 3)))
+    w = Value(np.ones((3, 2)).T)
     w.grad = np.ones((3, 2)).T
     tg.compile(tg.optim.Adam([w]).step)()
     assert w.data.flags.c_contiguous
