@@ -145,6 +145,39 @@ def test_powers_are_numpys() -> None:
     np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(want[known]))
 
 
+def test_powers_of_float64_are_within_two_units_in_the_last_place(monkeypatch: Any) -> None:
+    monkeypatch.setattr(kernel, "NUMPYS_POWER", False)
+    mpmath = pytest.importorskip("mpmath")
+    ends = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -3.0,
+        0.5,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1e300,
+        5e-324,
+        2.0**53 + 1,
+    ]
+    x, y = (v.ravel() for v in np.meshgrid(ends, ends))
+    (got,) = run(program_of(lambda do, x, y: do(np.power, x, y), x, y), x, y)
+    with np.errstate(all="ignore"):
+        want = np.power(x, y)
+    np.testing.assert_allclose(got, want, rtol=1e-15)
+    known = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(want[known]))
+    x = np.concatenate([np.exp(rng.uniform(-700, 700, 200)), 1 + rng.normal(size=200) / 1000])
+    y = np.concatenate([rng.normal(size=200) / 2, rng.normal(size=200) * 1e5])
+    (got,) = run(program_of(lambda do, x, y: do(np.power, x, y), x, y), x, y)
+    with mpmath.workprec(200):
+        for a, b, z in zip(x.tolist(), y.tolist(), got.tolist()):
+            assert abs(mpmath.mpf(a) ** mpmath.mpf(b) - z) < 2 * math.ulp(z)
+
+
 def single(*shape: int) -> Any:
     return rng.normal(size=shape).astype(np.float32)
 

@@ -557,9 +557,55 @@ def erf(x: Term) -> Term:
     return where(size < 1.0, near, with_sign(far, x))
 
 
+# x^y of float64 wants the logarithm in two parts: what is lost of y ln x is lost of the power.
+
+THIRD = (1 / 3, 1.850371707708594e-17)
+LN2_PARTS = (6.93147180369123816490e-1, 1.90821492927058770002e-10, 1.1612227229362532e-26)
+LOG_PARTS = tuple(1 / n for n in range(23, 4, -2))
+
+
+def wide_log(x: Term) -> tuple[Term, Term]:
+    """ln x in two parts, of a positive number: 2 s (1 + s²/3 + s⁴/5 + ...), s = f / (2 + f)."""
+    tiny = x < 2.0 ** (1 - BIAS[64])
+    k, f = split(where(tiny, x * 2.0 ** DIGITS[64], x))
+    n = where(tiny, k - DIGITS[64], k).to(F64)
+    below, rest = two_sum(f, Term(x.b, x.like(2.0)))
+    inverse = 1.0 / below
+    s = f * inverse
+    product, error = two_product(s, below)
+    t = ((plainly("sub", f, product) - error) - s * rest) * inverse
+    z, w = two_product(s, s)
+    w = w + 2.0 * s * t
+    third, e = two_product(z, THIRD[0])
+    e = e + (w * THIRD[0] + z * THIRD[1]) + z * z * polynomial(z, LOG_PARTS)
+    third, e = two_sum(third, e)  # 2 s (1 + third + e)
+    main, more = two_product(s, third)
+    more = more + (s * e + t * third)
+    high, low = two_sum(s, main)
+    low = low + (t + more)
+    first = n * LN2_PARTS[0]  # exact
+    total, error = two_sum(first, 2.0 * high)
+    second, more = two_product(n, LN2_PARTS[1])
+    total, again = two_sum(total, second)
+    return two_sum(total, error + again + (2.0 * low + more + n * LN2_PARTS[2]))
+
+
+def wide_power(x: Term, y: Term) -> Term:
+    """e^(y ln x) of x >= 0, where y ln x has two parts."""
+    high, low = wide_log(x)
+    p, e = two_product(high, y)
+    e = e + low * y
+    plain = (x > 0.0) & (x < math.inf) & (absolute(y) < 2.0**64)
+    size = exp(where(plain, p, y * at_the_ends(x, high, 0.0)))
+    return where(plain & (size < math.inf), size + size * e, size)
+
+
 def power(x: Term, y: Term) -> Term:
-    """x^y of float32, in double: e^(y ln |x|), with a sign where y is odd."""
-    size = exp(y.to(F64) * log(absolute(x).to(F64))).to(F32)
+    """x^y: e^(y ln |x|), with a sign where y is odd; of float32 in double."""
+    if x.bits() == 64:
+        size = wide_power(absolute(x), y)
+    else:
+        size = exp(y.to(F64) * log(absolute(x).to(F64))).to(F32)
     whole, half = y.call("rint").is_(y), 0.5 * y
     odd = whole & half.call("rint").compare("!=", half)
     size = where(odd & (x.as_bits() < 0), -size, size)

@@ -112,7 +112,7 @@ def arithmetic(real: Callable[..., Term], of_bools: Callable[..., Term]) -> Writ
 
 
 def power(dtype: np.dtype[Any], x: Term, y: Term) -> Term:
-    """x^y; of double, where y is one of `POWERS`."""
+    """x^y, for some numbers y without a logarithm."""
     known = POWERS.get(y.v.constant) if isinstance(y.v, ir.Constant) else None
     return known(x) if known else mathematics.power(x, y)
 
