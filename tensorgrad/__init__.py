@@ -103,6 +103,8 @@ INSTEAD = {
         ["tensor", "Tensor", "as_tensor", "from_numpy"],
         "tg.Value(x), or plain arrays, which every layer takes",
     ),
+    "autocast": "tg.amp.autocast(model, dtype)",
+    "bfloat16": "'bfloat16', as in model.to('bfloat16')",
     "inference_mode": "tg.no_grad()",
     **{
         name: f"tg.nn.functional.{name}"

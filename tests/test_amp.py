@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,19 @@ def test_bfloat16_goes_through_models_files_and_optimisers(tmp_path: Any) -> Non
     again.load_state_dict(tg.io.load_checkpoint(tmp_path / "state"))
     np.testing.assert_array_equal(numbers(again), numbers(model))
     assert model.float()[0].weight.dtype == np.float32
+
+
+def test_nobody_asks_numpy_whether_a_dtype_is_of_floats() -> None:
+    """It says no of bfloat16."""
+    asked = re.compile(r"""\.kind (not )?in "(biu)?fc"|\.kind [!=]= "f"|np\.finfo\(\w|issubdtype""")
+    root = Path(tg.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for room in ("engine", "ops", "nn", "optim", "train", "transforms", "interop", "data", "io")
+        for path in root.joinpath(room).rglob("*.py")
+        if asked.search(path.read_text(encoding="utf8"))
+    }
+    assert found == {"engine/dtypes.py", "ops/constant.py", "ops/nn/linear.py"}  # linear: a rule
 
 
 @needs_ml_dtypes

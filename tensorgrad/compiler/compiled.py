@@ -215,9 +215,9 @@ class Version:
         with Whole():
             for place, count, several, inside, short in self.writes:
                 x = tuple(outs[n : n + count]) if several else outs[n]
-                x = kept(x) if short else x
                 if not inside:
-                    place.write(each(in_order, np.ndarray, x), leaves)
+                    x = each(in_order, np.ndarray, x)
+                    place.write(kept(x) if short else x, leaves)
                 elif (old := place.read(leaves)) is not x:
                     old[...] = x
                 n += count

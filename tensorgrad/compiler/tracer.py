@@ -39,7 +39,7 @@ from tensorgrad.compiler.program import (
 )
 from tensorgrad.engine.arrays import Kind, is_numpy, kinds
 from tensorgrad.engine.calls import scope_of
-from tensorgrad.engine.dtypes import SHORT
+from tensorgrad.engine.dtypes import SHORT, is_inexact
 from tensorgrad.engine.node import Array, recorder
 from tensorgrad.engine.rules import Reading
 from tensorgrad.engine.short import WIDENED, computed, has_short
@@ -373,7 +373,7 @@ def example(
     Nothing can be written into it. `other`: one of other numbers, some of them 0.
     """
     x: Any
-    real = dtype.kind in "fc"
+    real = is_inexact(dtype)
     if other:
         x = (np.arange(math.prod(shape)) + (not real)).reshape(shape) % 2
     else:

@@ -16,6 +16,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from tensorgrad.engine.arrays import is_array, to_numbers
 from tensorgrad.engine.calls import forgetting_buffers
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import NO_PARAMS, Array, data_of, recorder, within
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.interop.ours import Row, Run, constant, in_a_row, is_numbers, mapped, naming, pulled
@@ -239,7 +240,7 @@ def crossing(name: str, f: Function, outs: Sequence[Struct], method: str) -> Fun
 
 
 def is_float(x: Any) -> bool:
-    return x.dtype.kind in "fc"
+    return is_inexact(x.dtype)
 
 
 def on_host(

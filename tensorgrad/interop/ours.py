@@ -10,6 +10,7 @@ from typing import Any
 from tensorgrad.engine.arrays import kind_of
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import forgetting_buffers, keeper, noting_buffers
+from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, leaf, within
 from tensorgrad.transforms.call import Call, giving_back, outer_nodes, requires_grad
 from tensorgrad.transforms.custom import name_of
@@ -138,7 +139,7 @@ def constant(x: Any) -> Any:
     if isinstance(x, Value):
         return x
     x = kind_of(x).locked(x)
-    return Value.of(leaf(x)) if x.dtype.kind in "fc" else x
+    return Value.of(leaf(x)) if is_inexact(x.dtype) else x
 
 
 def is_numbers(x: Any) -> bool:
