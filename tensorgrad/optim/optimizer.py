@@ -110,6 +110,11 @@ class Optimizer:
         """The parameters of all groups."""
         return [p for group in self.param_groups for p in group["params"]]
 
+    @property
+    def looks_once(self) -> bool:
+        """Whether `step` calls its closure once, before it changes anything."""
+        return type(self).step is Optimizer.step
+
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """More parameters, with settings of their own where the group has some.
 

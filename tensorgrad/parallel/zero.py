@@ -37,6 +37,7 @@ class ShardedState(Optimizer):
     """An optimiser with this rank's part of a state: what `shard_state` makes of others."""
 
     ranks: Ranks
+    looks_once = True
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """As ever, of this rank's part of each parameter; then all have all parts."""

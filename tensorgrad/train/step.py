@@ -113,7 +113,7 @@ class Step:
             scaler = GradScaler()
         if dtype is not None:
             masters_of(self.model)
-        if scaler is not None and type(self.optimizer).step is not Optimizer.step:
+        if scaler is not None and not self.optimizer.looks_once:
             raise ValueError(
                 f"{type(self.optimizer).__name__} looks at several points in a step, and one that "
                 "overflows cannot be skipped: precision='bfloat16', or 'float32'"

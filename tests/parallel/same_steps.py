@@ -266,10 +266,10 @@ assert np.array_equal(p, q)
 
 
 # fit, with the history of one process.
-def history(step, split, **settings):
+def history(step, split, divide=lambda adam: adam, **settings):
     net = model()
     batches = data.DataLoader(x, y, batch_size=4, shuffle=True, rng=0)
-    adam = optim.Adam(net.parameters(), lr=0.01)
+    adam = divide(optim.Adam(net.parameters(), lr=0.01))
     return tg.fit(
         net,
         split(batches),
@@ -285,6 +285,12 @@ def history(step, split, **settings):
 
 one, many = history(tg.Step, lambda b: b), history(parallel.data_parallel, parallel.Shards)
 np.testing.assert_allclose(many.column("loss"), one.column("loss"), rtol=1e-5)
+short = {"step": parallel.data_parallel, "split": lambda b: parallel.Shards(b)}
+whole, divided = (
+    history(divide=divide, precision="float16", **short)
+    for divide in (lambda adam: adam, parallel.shard_state)
+)
+assert divided.column("loss") == whole.column("loss")
 many = history(parallel.data_parallel, lambda b: parallel.Shards(b), compile=True)
 np.testing.assert_allclose(many.column("loss"), one.column("loss"), rtol=1e-5)
 print("done", ranks.rank)
