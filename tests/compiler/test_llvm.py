@@ -540,6 +540,7 @@ def test_a_folder_of_others_or_none_is_not_read(tmp_path: Path, monkeypatch: Any
     assert len(compiled) == 3
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX warns, where another test has loaded it
 def test_threads_run_at_once_and_a_fork_goes_on() -> None:
     f = tg.compile(lambda x: np.sum(np.exp(-x * x)), backend="llvm")
     xs = [single(100_000) for _ in range(4)]
