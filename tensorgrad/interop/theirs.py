@@ -85,7 +85,7 @@ class Crossing:
         return [*map(as_dtype, unpack(packed, self.shapes), self.dtypes)] if self.shapes else []
 
     def rule(self, g: Array, out: Array, *xs: Array) -> Sequence[Array]:
-        chosen = [i for i, dtype in enumerate(self.dtypes) if dtype.kind in "fc"]
+        chosen = [i for i, dtype in enumerate(self.dtypes) if is_inexact(dtype)]
         parts = self.parts(bare(g))
         gs = [parts[i] for i in chosen]
         with naming(f"the gradient of {self.name}", self.library.name):
@@ -107,7 +107,7 @@ def cross(library: Library, name: str, f: Function, operands: Sequence[Array]) -
     )
     packed = apply(op, operands, NO_PARAMS)
     return [
-        y if y.dtype.kind in "fc" or not isinstance(y, Value) else plain(y.data)
+        y if is_inexact(y.dtype) or not isinstance(y, Value) else plain(y.data)
         for y in crossing.parts(packed)
     ]
 
