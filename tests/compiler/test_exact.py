@@ -135,7 +135,11 @@ def check(seed: int, strictly: bool = True) -> None:
         xs = arrays(layout)
         with np.errstate(all="ignore"):
             wanted = f(*xs)
-        found, wanted = flat(compiled(*xs)), flat(wanted)
+        try:
+            found, wanted = flat(compiled(*xs)), flat(wanted)
+        except TypeError as error:  # an integer without axes may be one, where nothing fits
+            assert "depends on numbers" in str(error)  # noqa: PT017
+            return
         if any(x.dtype.kind == "c" for x in wanted) and not strictly:
             assert [(x.shape, x.dtype) for x in found] == [(x.shape, x.dtype) for x in wanted]
         else:
