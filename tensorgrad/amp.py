@@ -176,17 +176,17 @@ class GradScaler(Module):
 
     def scale(self, outputs: Any) -> Any:
         """A loss, times the scale."""
-        return outputs * self.factor.astype(outputs.dtype)
+        return outputs * self.factor.astype(outputs.dtype)[()]
 
     def seed(self, loss: Any, share: float = 1.0) -> Array:
         """What a sweep from `loss` begins with, to leave scaled gradients."""
-        return (self.factor * share).astype(loss.dtype)
+        return (self.factor * share).astype(loss.dtype)[()]
 
     def divide(self, params: Iterable[Value]) -> None:
         """Scale the gradients back."""
         for p in params:
             if p.node.grad is not None:
-                p.node.grad = p.node.grad / self.factor.astype(p.dtype)
+                p.node.grad = p.node.grad / self.factor.astype(p.dtype)[()]
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Scale the gradients of its parameters back, before they are clipped, say.

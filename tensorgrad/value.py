@@ -320,7 +320,7 @@ class Value(Handle):
             shape = np.shape(data_of(seed))
             raise ValueError(f"seed of shape {shape} for a Value of shape {data.shape}")
         elif not (create_graph and isinstance(seed, Value)):
-            seed = copied(data_of(seed), data.dtype)
+            seed = copied(in_place_of(data, data_of(seed), "seed"), data.dtype)
         for node, g in cotangents({self.node: seed}, create_graph).items():
             node.grad = g if node.grad is None else kind_of(node.data).plus(node.grad, g)
 

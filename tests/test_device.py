@@ -472,6 +472,25 @@ def test_fit_with_a_loader_that_moves_batches(place: str) -> None:
     same(ahead, own)
 
 
+def test_mixed_precision_there(place: str) -> None:
+    def fitted(at: str) -> nn.Module:
+        model = network(np.float32).to(at)
+        sgd, scaler = tg.optim.SGD(model.parameters(), lr=0.1), tg.amp.GradScaler()
+        for _ in range(2):
+            sgd.zero_grad()
+            with tg.amp.autocast(model, "float16"):
+                loss = F.cross_entropy(model(there(np.float32(X), at)), there(Y, at))
+            scaler.scale(loss).backward()
+            scaler.step(sgd)
+            scaler.update()
+        assert all(is_there(p, at) and p.dtype == np.float32 for p in model.parameters())
+        return model
+
+    found, expected = fitted(place).state_dict(), fitted("numpy").state_dict()
+    for name, x in found.items():
+        np.testing.assert_allclose(x, expected[name], atol=5e-3)
+
+
 def test_fit_takes_arrays_there(place: str) -> None:
     model = network().to(place)
     optimizer = tg.optim.AdamW(model.parameters())
