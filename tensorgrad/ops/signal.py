@@ -98,7 +98,7 @@ def gradient(f: Array, *varargs: Array, axis: Any = None, edge_order: int = 1) -
     f = as_array(f)
     f = f if is_inexact(f.dtype) else f.astype(float)
     axes = np.lib.array_utils.normalize_axis_tuple(range(f.ndim) if axis is None else axis, f.ndim)
-    spacings = [as_array(h) for h in varargs or (1.0,)]
+    spacings = [as_array(h)[()] for h in varargs or (1.0,)]
     if len(spacings) == 1 and spacings[0].ndim == 0:
         spacings = spacings * len(axes)
     if len(spacings) != len(axes):
