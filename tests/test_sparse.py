@@ -370,6 +370,8 @@ def test_tools_show_what_is_stored() -> None:
     assert str(tg.lint(out)) == "nothing found"
     with tg.debug():
         (v @ X).sum().backward()
+        with pytest.raises(FloatingPointError), np.errstate(all="ignore"):
+            Value(sp.csr_array(SMALL)) / np.zeros(2)
 
 
 # What is assembled of Values.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import elsewhere, innermost, is_array, to_numbers
+from tensorgrad.engine.arrays import elsewhere, entries_in, innermost, is_array, kind_of, to_numbers
 from tensorgrad.engine.backprop import RECORDED, Sweep
 from tensorgrad.engine.calls import instead
 from tensorgrad.engine.care import Unsure
@@ -82,7 +82,7 @@ class Origin(Reading):
     def __init__(self, node: Node) -> None:
         self.line = source_line()
         arrays = (node.data, *node.inputs)  # what is no array cannot change
-        self.before = [x.copy() if is_array(x) else x for x in arrays]
+        self.before = [x.copy() if is_array(x) and kind_of(x).alone else x for x in arrays]
 
     def given(self, node: Node, args: tuple[Array, ...], sweep: Sweep) -> tuple[Array, ...]:
         """RuntimeError if an array was changed that the rules about to run read."""
@@ -182,12 +182,12 @@ def birth(output: Node) -> tuple[Node, str] | None:
 
 def same(x: Any, y: Any) -> bool:
     """Whether two arrays hold the same numbers."""
-    return x is y or bool(np.array_equal(x, y, equal_nan=True))
+    return x is y or bool(np.array_equal(entries_in(x), entries_in(y), equal_nan=True))
 
 
 def numbers(x: Any) -> Any:
     """An array as NumPy's; inside vmap, that of all examples."""
-    x = innermost(x)
+    x = entries_in(innermost(x))
     return np.asarray(to_numbers(x) if elsewhere(x) else x)
 
 
