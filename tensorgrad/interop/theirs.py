@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import is_array, is_numpy
 from tensorgrad.engine.care import OPAQUE, bare
-from tensorgrad.engine.dtypes import is_inexact, is_short
+from tensorgrad.engine.dtypes import is_floating, is_inexact, is_short
 from tensorgrad.engine.node import NO_PARAMS, Array, recorder
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.rules import Together
@@ -133,7 +133,7 @@ def operation(library: Library, name: str, f: Function) -> Function:
         operands = [x.astype(np.float32) if is_short(x.dtype) else x for x in operands]
         made = cross(library, name, row, operands)
         if len(short) == 1 and not longer:  # computed in 32 bits, and rounded: as all operations
-            made = [y.astype(*short) if y.dtype.kind == "f" else y for y in made]
+            made = [y.astype(*short) if is_floating(y.dtype) else y for y in made]
         results, again = returned
         own = [i for i, y in enumerate(results) if library.is_own(y)]
         return put(again, own, results, made)
