@@ -62,7 +62,7 @@ SMOOTH: list[Operation] = [
         lambda a, b, u: np.sum(a, (0, -1)),
         lambda a, b, u: np.prod(a),
     ],
-    *[lambda a, b, u: np.std(a), lambda a, b, u: np.cumsum(a), lambda a, b, u: np.linalg.norm(a)],
+    *[lambda a, b, u: np.cumsum(a), lambda a, b, u: np.linalg.norm(a)],
     *[lambda a, b, u: np.where(np.real(a) > 0, a, b), lambda a, b, u: np.maximum(a, b)],
     *[lambda a, b, u: np.concatenate([a, b], u % max(a.ndim, 1)), lambda a, b, u: np.stack([a, b])],
     *[lambda a, b, u: a @ b, lambda a, b, u: a @ a.T, lambda a, b, u: np.vdot(a, b)],
@@ -73,6 +73,7 @@ SMOOTH: list[Operation] = [
 ]
 OPERATIONS = [
     *SMOOTH,
+    lambda a, b, u: np.std(a),  # of equal numbers 0, or a rounding of it
     *[lambda a, b, u: np.floor(np.real(a)), lambda a, b, u: np.sign(a), lambda a, b, u: a == b],
     *[lambda a, b, u: a.astype((np.int64, np.bool_, np.float32)[u % 3]), lambda a, b, u: a * 1j],
     *[lambda a, b, u: np.any(a > b), lambda a, b, u: np.arctan2(np.real(a), np.real(b))],
