@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value, amp, nn, optim
+from tensorgrad.engine import arrays
+from tensorgrad.engine.short import ShortArray
 from tensorgrad.nn import functional as F
 from tensorgrad.train import Callback, Checkpoint, Schedule, Step, clipped, penalised
 from tests.nn.test_every_module import CASES, MODULES, called, made, total
@@ -74,6 +77,14 @@ def test_every_operation_rounds_once(name: str) -> None:
     np.testing.assert_array_equal((Value(x) @ x).data, product)
     found = np.tanh(Value(product)).data.astype(np.float32)
     np.testing.assert_allclose(found, exact.astype(np.float32), rtol=2 * EPS[name])
+
+
+def test_the_first_operation_of_a_program_is_one_of_short_floats() -> None:
+    file = pickle.dumps(Value(np.full(3, 300, np.float16)))
+    for make in (lambda: Value(np.full(3, 300, np.float16)), lambda: pickle.loads(file)):
+        arrays.met.discard(ShortArray)
+        x = make()
+        assert np.isinf((x * x).data).all()  # computed in float32, and rounded without a warning
 
 
 @shorts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import Kind, kinds
+from tensorgrad.engine.arrays import Kind, kinds, met
 from tensorgrad.engine.dtypes import SHORT, Dtype, is_floating, is_inexact, is_short
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.engine.rules import Reading
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 class ShortArray(np.ndarray[Any, Any]):
     """An array of float16 or bfloat16, as a Value holds it. Alone it is computed with as NumPy
     does."""
+
+    def __array_finalize__(self, of: Any) -> None:
+        met.add(ShortArray)  # however it came to be: by `kept`, from a pickle
 
 
 def kept(x: Any) -> Any:
