@@ -420,6 +420,18 @@ def test_what_nobody_asks_for_adds_0_here_too() -> None:
     assert slope(np.array([4.0, 1.0])).tolist() == [0.25, 0.5]
 
 
+def test_numpy_is_not_asked_what_nobody_told_it_about_a_division_by_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    half = tg.compile(lambda x: x / 2)
+    half(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "geterr", None)  # 2 µs
+        assert_same(half(X), X / 2)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        tg.compile(lambda x: 1 / x)(np.zeros(1))
+
+
 @pytest.mark.parametrize(
     "transform",
     [tg.grad, tg.hessian, lambda f: tg.vmap(tg.grad(f)), tg.value_and_grad, tg.jacobian],
