@@ -55,7 +55,7 @@ R = TypeVar("R")
 FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
 """Packages whose functions hold nothing of the user's."""
 CLOCKS = ["time", "perf_counter", "monotonic", "process_time", "thread_time"]
-PASSING = {
+FLEETING = {
     *(f"time.{name}{unit}" for name in CLOCKS for unit in ("", "_ns")),
     *("datetime.now", "datetime.utcnow", "date.today", "time.localtime", "time.gmtime"),
     *("_io.open", "io.open", "builtins.input", "builtins.eval", "builtins.exec"),
@@ -172,7 +172,7 @@ class Reach:
         self.objects: list[Any] = []  # which may become of another class
         self.bases: list[tuple[type, Any]] = []  # of classes
         self.hidden: dict[tuple[str, int], dict[str, Any]] = {}  # by names of Python's own
-        self.passing: dict[str, None] = {}
+        self.fleeting: dict[str, None] = {}  # names of functions
         self.generators: list[np.random.Generator] = []
         self.modules: set[Any] = set()
         self.called: dict[int, str] = {}  # what Modules are called, by their ids
@@ -249,7 +249,7 @@ class Reach:
                 self.module(x, names)
             elif not is_array(name, x):
                 self.look(x, name)
-            self.passes(x, names)
+            self.look_for_fleeting(x, names)
 
     def module(self, x: types.ModuleType, names: Collection[str]) -> None:
         """`names`: of what a function may look up in it; none if that is not known."""
@@ -260,16 +260,16 @@ class Reach:
         if x is os and not {"environ", "getenv"}.isdisjoint(names):
             self.look(os.environ, "os.environ")
 
-    def passes(self, x: Any, names: Collection[str]) -> None:
+    def look_for_fleeting(self, x: Any, names: Collection[str]) -> None:
         """Note what says something else at another time, and has one of these names in `x`."""
         holder = isinstance(x, (types.ModuleType, type)) and x.__name__ in HOLDERS
         for y in [getattr(x, n, None) for n in names] if holder else [x]:
             if isinstance(y, type) and y is not x:
-                self.passes(y, names)
+                self.look_for_fleeting(y, names)
             elif isinstance(y, types.BuiltinFunctionType):
                 said = f"{y.__module__}.{y.__name__}" if y.__module__ else y.__qualname__
-                if said in PASSING:
-                    self.passing[said.removeprefix("_")] = None
+                if said in FLEETING:
+                    self.fleeting[said.removeprefix("_")] = None
 
     def type(self, kind: type) -> None:
         """What is in a class, and in those that it inherits from."""

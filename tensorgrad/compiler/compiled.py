@@ -70,7 +70,7 @@ TRACING = RLock()
 """Held where a function is traced: its state is tracers meanwhile."""
 
 
-PASSED = (
+FLEETING_SAID = (
     "{} was compiled with what {} said while it was traced, and is not asked again: pass that as "
     "an argument"
 )
@@ -156,8 +156,8 @@ class Version:
         )
         new = ((capture.names_of(place, x), parts(x)) for place, x, _ in changes)
         describe(program, watch, self.reach.called, [pair for n, xs in new for pair in zip(n, xs)])
-        if self.reach.passing:
-            warnings.warn(PASSED.format(self.name, ", ".join(self.reach.passing)), stacklevel=5)
+        if said := ", ".join(self.reach.fleeting):
+            warnings.warn(FLEETING_SAID.format(self.name, said), stacklevel=5)
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
@@ -186,8 +186,7 @@ class Version:
 
     def finish(self) -> None:
         """Make code of the program."""
-        before = shown_by(self.program), [*map(is_spread, self.program.outputs)]
-        self.program = apart(simplified(self.program, self.passes), self.results, *before)
+        self.program = apart(self.program, self.results, self.passes)
         self.code = code_of(self.program, self.replaced(), results=self.results)
         self.plain = self.eager and self.plan.plain()
         self.free = [self.entry()]
@@ -197,9 +196,7 @@ class Version:
         """What the function answers, of the program as it was just written, line by line: one that
         makes state, such as gradients or an optimiser's, may never run again."""
         program, n = self.program, self.results
-        program = replace(program, body=[*program.body], outputs=[*program.outputs])
-        shown = shown_by(program), [*map(is_spread, program.outputs)]
-        program = apart(program, n, *shown)
+        program = apart(replace(program, body=[*program.body], outputs=[*program.outputs]), n)
         generators = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
         read = [(place, parts(place.read(leaves))) for place, _ in self.reads]
         if not all(place.admits(x) for place, xs in read for x in xs):
@@ -339,12 +336,12 @@ def leaves_loops(program: Program) -> bool:
     return not known.issuperset(read)
 
 
-def apart(
-    program: Program, results: int, before: Sequence[set[Instruction]], spread: Sequence[bool]
-) -> Program:
-    """The program, whose outputs for state share memory with nothing else, and whose results share
-    none that they did not share before, as the program was written; nor are they broadcast if they
-    were not."""
+def apart(program: Program, results: int, passes: Sequence[Pass] = ()) -> Program:
+    """The program after these passes, whose outputs for state share memory with nothing else, and
+    whose results share none that they did not share before; nor are they broadcast if they were
+    not."""
+    before, spread = shown_by(program), [*map(is_spread, program.outputs)]
+    program = simplified(program, passes)
     inputs = set(program.inputs)
     held: dict[Instruction, list[set[Instruction]]] = {}  # by what outputs show, what they showed
     for k, (shown, shown_before) in enumerate(zip(shown_by(program), before)):
@@ -534,15 +531,15 @@ class Compiled:
         try:
             if moving and self.moves:
                 try:
-                    return self.written(leaves, plan, moving)
+                    return self.traced(leaves, plan, moving)
                 except TypeError:
                     self.moves = False
-            return self.written(leaves, plan)
+            return self.traced(leaves, plan)
         finally:
             if collecting:
                 gc.enable()
 
-    def written(
+    def traced(
         self, leaves: Sequence[Any], plan: Plan, moving: Collection[tuple[int, Any]] = ()
     ) -> Version:
         """A new program: a scan is a loop in it if its steps make only what they return."""

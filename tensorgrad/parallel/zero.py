@@ -103,11 +103,13 @@ def joined(pieces: Sequence[Piece], ranks: Ranks) -> Iterator[Array]:
     """The arrays of which each rank has a part: a message for a large one, and for small ones up to
     a megabyte."""
     group: list[Piece] = []
+    room = LARGE
     for piece in pieces:
-        if sum(x.nbytes for x in (*group, piece)) > LARGE:
+        if piece.nbytes > room:
             yield from exchanged(group, ranks)
-            group = []
+            group, room = [], LARGE
         group.append(piece)
+        room -= piece.nbytes
     yield from exchanged(group, ranks)
 
 

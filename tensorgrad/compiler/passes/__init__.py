@@ -45,8 +45,8 @@ def name_of(run: Pass) -> str:
     return run.__name__.replace("_", " ")
 
 
-BLAS_OR_BLOCKS = {pooling.windows, products.sums, products.dots, fusion.fusion}
-"""What machine code is better at."""
+TAKEN_OVER = {pooling.windows, products.sums, products.dots, fusion.fusion}
+"""What machine code is better at than BLAS and NumPy's slices and blocks."""
 
 
 def chosen(
@@ -62,7 +62,7 @@ def chosen(
         raise ValueError(f"compile: there is no pass {min(unknown)!r}; the passes are {names}")
     passes = EXACT if exact else PASSES
     if machine_code:
-        passes = (*(run for run in passes if run not in BLAS_OR_BLOCKS), machine_code)
+        passes = (*(run for run in passes if run not in TAKEN_OVER), machine_code)
     return tuple(run for run in passes if name_of(run) not in without)
 
 

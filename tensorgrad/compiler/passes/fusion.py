@@ -142,16 +142,17 @@ def sink(
             continue
         (to,) = deep
         if to == level[i] or any(
-            rows[user] != n or not follows(user, i) or ends(i) or (user in late) != (i in late)
+            rows[user] != n or not follows(user, i) or (user in late) != (i in late)
             for user in around
         ):
             continue
-        read = 0
-        for x in {*i.operands}:
-            there = any(level[user] == to and rows[user] == n for user in users[x] if user is not i)
-            kept = there or not rows.get(x)  # it is in memory anyway
-            read += 0 if there else nbytes(x) if kept else 3 * nbytes(i)
-        if read <= 2 * nbytes(i):
+        read = [
+            x
+            for x in {*i.operands}
+            if not any(level[y] == to and rows[y] == n for y in users[x] if y is not i)
+        ]
+        in_memory = not any(rows.get(x) for x in read)  # and not left within a group
+        if in_memory and sum(map(nbytes, read)) <= 2 * nbytes(i):
             level[i] = to
 
 

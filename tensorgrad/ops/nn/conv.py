@@ -244,13 +244,18 @@ def parts(geo: Geometry, height: int, n: int) -> Iterator[tuple[Any, ...]]:
 
 def has_long_rows(geo: Geometry, n: int) -> bool:
     """Whether a row of a result is as long as BLAS wants, so that products are of one row each."""
-    return len(geo.size) == 2 and geo.result[-1] * n >= LEAST // 2
+    return geo.result[-1] * n >= LEAST // 2
+
+
+def is_along_w(geo: Geometry, n: int) -> bool:
+    """Whether columns are made along W alone."""
+    return len(geo.size) == 2 and has_long_rows(geo, n)
 
 
 def matrices(w: Array, geo: Geometry, n: int) -> Array:
     """Kernels as matrices (groups, O/groups, ...) in the order of `columns`."""
     w = np.reshape(w, (geo.groups, w.shape[0] // geo.groups, *w.shape[1:]))
-    w = np.swapaxes(w, 2, 3) if has_long_rows(geo, n) else w
+    w = np.swapaxes(w, 2, 3) if is_along_w(geo, n) else w
     return np.reshape(w, (*w.shape[:2], -1))
 
 
@@ -264,17 +269,13 @@ def columns(x: Array, geo: Geometry) -> Iterator[tuple[Any, Array]]:
     """
     n, groups = x.shape[-1], geo.groups
     height = x.shape[-3] * prod(geo.kernel)
-    if not has_long_rows(geo, n):
+    if not is_along_w(geo, n):
         met = windows(x, geo)
         for at in parts(geo, height, n):
             yield at, np.reshape(met[at], (groups, height // groups, -1))
         return
-    (high, wide), (kh, kw), stride, dilation = (
-        geo.result,
-        geo.kernel,
-        geo.stride[0],
-        geo.dilation[0],
-    )
+    (high, wide), (kh, kw) = geo.result, geo.kernel
+    stride, dilation = geo.stride[0], geo.dilation[0]
     span = (kh - 1) * dilation + 1
     along = geo._replace(kernel=(1, kw), stride=(1, geo.stride[1]), result=(x.shape[0], wide))
     met = np.moveaxis(windows(x, along)[:, :, 0], 3, 1)  # (groups, H, C/groups, kw, W, N)
@@ -320,7 +321,7 @@ def slid(z: Array, w: Array, geo: Geometry) -> Array:
 
 
 def transposed_rows(geo: Geometry, z: Array, w: Array) -> Array:
-    long = geo.result[-1] * z.shape[0] >= LEAST // 2
+    long = has_long_rows(geo, z.shape[0])
     return (transposed_long if long else transposed_columns)(geo, z, w)
 
 
@@ -420,7 +421,7 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
         made = met @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
         w = made if w is None else np.add(w, made, out=w)
     w = np.swapaxes(w, 1, 2)
-    if has_long_rows(geo, n):
+    if is_along_w(geo, n):
         kh, kw = geo.kernel
         w = np.swapaxes(np.reshape(w, (groups, filters // groups, kh, channels, kw)), 2, 3)
     return np.reshape(w, (filters, channels, *geo.kernel))
