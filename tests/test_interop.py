@@ -476,6 +476,20 @@ def test_each_side_sees_what_the_other_one_replaces() -> None:
         assert not close(other(x.float()).detach(), net(x.float()).detach())
 
 
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_what_is_written_into_a_copy_before_its_first_call_is_seen(how: Any) -> None:
+    there = torch.nn.Linear(4, 3)
+    for made, net in ((torch_function(mlp()), lambda m: m), (from_torch(there), lambda m: m._net)):
+        there.load_state_dict({k: v + 1 for k, v in there.state_dict().items()}, assign=True)
+        twin = how(made)
+        with torch.no_grad():
+            for p, q in zip(net(twin).parameters(), net(made).parameters(), strict=True):
+                assert torch.equal(p, q)
+                p.zero_()
+        y = twin(torch.tensor(X)).detach() if net(made) is made else twin(X.astype(F)).data
+        assert not y.any()
+
+
 def test_a_model_of_ours_with_parameters_that_it_is_lent() -> None:
     model = mlp()
     net, before = torch_function(model), model.state_dict()

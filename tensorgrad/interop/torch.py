@@ -331,6 +331,14 @@ class TorchModule(torch.nn.Module):  # type: ignore[misc]
         self._bond.renew()
         return super().state_dict(*args, **kwargs)
 
+    def __getstate__(self) -> Any:
+        self._bond.renew()
+        return vars(self)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._bond.renew()  # a copy is one memory as well, before anybody writes into it
+
     def extra_repr(self) -> str:
         return repr(self._bond.ours)
 
@@ -447,6 +455,15 @@ class OurModule(Module):
     def _renewed(self, *args: Any, **kwargs: Any) -> None:
         """What was trained here is there where PyTorch asks for it."""
         if not self._bond.busy:
+            self._bond.renew()
+
+    def __getstate__(self) -> Any:
+        self._bond.renew()
+        return vars(self)
+
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state)
+        if vars(self._net):  # else the copy is one of the net, which is not there yet
             self._bond.renew()
 
     def train(self, mode: bool = True) -> Self:
