@@ -75,7 +75,10 @@ EXPRESSIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "rows": lambda a, x, y, z: a[1:4] @ x,
     "chosen rows": lambda a, x, y, z: a[[0, 2, 2]] @ x,
     "an entry": lambda a, x, y, z: a[0, 1] * x,
+    "chosen entries": lambda a, x, y, z: a[[0, 2, 2], [1, 3, 3]] ** 2 * 3,
+    "entries of a mask": lambda a, x, y, z: a[D > 0.2] ** 2,
     "concatenate": lambda a, x, y, z: np.concatenate([a, 2 * a]) @ x,
+    "one row after another": lambda a, x, y, z: np.concatenate([a[0], a[2]]).todense() ** 2,
     "side by side": lambda a, x, y, z: np.concatenate([a, a * a], axis=1).sum(axis=1) * y,
     "reshape": lambda a, x, y, z: a.reshape(4, 5) @ y,
     "norm": lambda a, x, y, z: np.linalg.norm(a) * x,
@@ -242,6 +245,11 @@ def test_something_dense_is_refused(layout: str) -> None:
         lambda: v @ Y,
         lambda: v.backward(),
         lambda: float(v),
+        lambda: v.sum(axis=2),
+        lambda: v.mean(axis=(0, -2)),
+        *(lambda axis=axis: np.concatenate([v, v], axis=axis) for axis in (2, -3, None)),
+        lambda: np.concatenate([v, v[0]]),
+        lambda: np.take(v, [0, 1], axis=0),
     ]
     for call in calls:
         with pytest.raises((NotImplementedError, TypeError, ValueError)):

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from tensorgrad.engine.arrays import anywhere, kind_of
 from tensorgrad.engine.batching import elementwise, full, moving, one_by_one
@@ -44,7 +45,6 @@ from tensorgrad.engine.sparse import (
     with_entries,
     with_places,
 )
-from tensorgrad.ops import reduce
 from tensorgrad.ops.index import getitem, scatter_add
 from tensorgrad.ops.linalg import matmul
 from tensorgrad.ops.shape import broadcast_to, reshape, transpose
@@ -321,6 +321,10 @@ def moved(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     x, data = usable(operands[0])
     try:
         found = moved_by(op, data, params)
+    except IndexError:
+        if op is getitem:  # NumPy's own error, where it is one of NumPy's too
+            op.forward(np.broadcast_to(0.0, data.shape), **params)
+        return refused(op, operands, params)
     except (TypeError, NotImplementedError, AttributeError, ValueError) as error:
         if isinstance(error, ValueError) and op is reshape:
             raise
@@ -328,8 +332,9 @@ def moved(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     if not is_sparse(found):
         if found.dtype.kind != "i":  # SciPy's matrix as one object
             return refused(op, operands, params)
-        i = int(found)
-        return np.sum(chosen(entries(x), slice(i - 1, i) if i else slice(0)))
+        at = np.flatnonzero(found)
+        picked = chosen(entries(x), np.ravel(found)[at] - 1)
+        return reshaped(added(picked, found.size, at), np.shape(found))
     order, pattern = reordered(found, data)
     return joined(chosen(entries(x), order), pattern)
 
@@ -400,8 +405,12 @@ def concatenate(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     pairs = [usable(x) for x in operands]
     counts = np.cumsum([1, *(len(data.data) for _, data in pairs)])
     numbers = [numbered(data, start) for (_, data), start in zip(pairs, counts)]
-    axis = params.get("axis", 0)
     like = pairs[0][1]
+    n = like.ndim
+    axis = params.get("axis", 0)
+    if axis is None or any(data.ndim != n for _, data in pairs):
+        raise ValueError("concatenate: sparse arrays of as many axes, along one of them")
+    axis = normalize_axis_index(axis, n)
     if kind_of(numbers[0]) is PYDATA:
         import sparse
 
@@ -409,7 +418,9 @@ def concatenate(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     else:
         import scipy.sparse
 
-        found = (scipy.sparse.vstack, scipy.sparse.hstack)[axis % 2](numbers)
+        join = scipy.sparse.vstack if n == 2 and not axis else scipy.sparse.hstack
+        found = join([*map(compressed, numbers)])
+        found = found if n == 2 else found.tocoo().reshape((found.shape[1],))
     order, pattern = reordered(found, like)
     return joined(chosen(np.concatenate([entries(x) for x, _ in pairs]), order), pattern)
 
@@ -418,7 +429,8 @@ def total(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """A sum or mean over axes: dense."""
     x, data = usable(operands[0])
     values, shape = entries(x), data.shape
-    axes = reduce.reduced(shape, params.get("axis"))
+    axis = params.get("axis")
+    axes = range(len(shape)) if axis is None else normalize_axis_tuple(axis, len(shape))
     rest = [i for i in range(len(shape)) if i not in axes]
     if rest:
         sizes = tuple(shape[i] for i in rest)
