@@ -123,10 +123,7 @@ class Tracer:
 
     def is_array(self) -> bool:
         """Whether it has axes, or is `x[..., 0]`: without any, and yet no number."""
-        index = self.part[1] if self.part is not None else None
-        return bool(self.shape) or any(
-            k is ... for k in (index if type(index) is tuple else [index])
-        )
+        return bool(self.shape) or (self.part is not None and has_ellipsis(self.part[1]))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -255,6 +252,8 @@ class Tracer:
         return write(operator.getitem, (self, index))
 
     def __setitem__(self, index: Any, x: Any) -> None:
+        if type(x) is Tracer and x.part is not None and x.part[0] is self and x.part[1] is index:
+            return  # of `x[index] += 1`, where the part was written into already
         self.become(write(with_items, (self, index, x)))
 
     def astype(self, dtype: Any, **how: Any) -> Any:
@@ -511,7 +510,7 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
         made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
         program.body.append(made)
         tracer = Tracer(made)
-        if basic:
+        if basic and (shape or has_ellipsis(args[1])):  # without axes it is a number
             tracer.is_part(*args)
         else:
             for position in shown:
@@ -527,6 +526,10 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
         for position in shown:
             found[-1].akin(args[position])
     return outcome.held(found)
+
+
+def has_ellipsis(index: Any) -> bool:
+    return any(k is ... for k in (index if type(index) is tuple else [index]))
 
 
 def instructions(x: Any) -> Any:

@@ -677,11 +677,20 @@ def rows(x: Any) -> Any:
     return y, a, c
 
 
+def swapped(x: Any) -> Any:
+    y = x[0] * 1
+    a, b = y[0], y[1, ...]
+    y[0], y[1] = y[1], a  # numbers, which stay what they were
+    y[1:] += 1
+    return y, a, b
+
+
 @pytest.mark.parametrize(
     "f",
     [
         out_where,
         rows,
+        swapped,
         lambda x: np.ones_like(x) * x[0],
         lambda x: np.zeros_like(x) + x.astype(np.float32),
         lambda x: x.astype(str) == "a",
