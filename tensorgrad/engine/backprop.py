@@ -90,14 +90,19 @@ class Sweep:
                 c = repair(c, node, i)
             if x not in cotangents:
                 cotangents[x] = c
-            elif x in self.sums and type(c) is ndarray:
+            elif x in self.sums and (type(c) is ndarray or in_order(c)):
                 cotangents[x] += c
             else:
                 cotangents[x] = c = cotangents[x] + c
-                if type(c) is ndarray:
+                if type(c) is ndarray or (kind is not float64 and in_order(c)):
                     self.sums.add(x)
                 elif self.sums:
                     self.sums.discard(x)  # a Value joined the arrays
+
+
+def in_order(c: Array) -> bool:
+    """Whether `c` is written down, and computed as it is here to the last bit."""
+    return bool(met) and kind_of(c).in_order()
 
 
 def read(

@@ -211,6 +211,15 @@ def test_what_lies_otherwise_in_memory_is_added_in_that_order() -> None:
         assert compiled(y) == f(y)
 
 
+def test_gradients_of_entries_are_added_one_after_the_other() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3, 3)) * np.array([[-0.0], [1], [1]])
+    rows = np.array([1, 1, 2])
+    f = tg.grad(lambda x: np.sum(x[rows] ** 3) + x[2, 2] ** 2 + np.sum(x[1:]) + np.sum(x * x))
+    compiled = tg.compile(f, exact=True)
+    for k in range(20):
+        assert compiled(x[k]).tobytes() == f(x[k]).tobytes()
+
+
 def test_one_complex_product_is_not_made_over_its_operand() -> None:
     rng = np.random.default_rng(0)
     f = lambda x, y: ((x + y) * y) * (x - y) * (x + 1)
