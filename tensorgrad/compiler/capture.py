@@ -323,8 +323,9 @@ class Reach:
             self.look(x.__self__, name)
         elif isinstance(x, (ContextVar, ref)):
             ask = partial(x.get, GONE) if isinstance(x, ContextVar) else x
-            self.asked.append((lambda: id(ask()), id(ask())))
-            self.look(ask(), name)
+            self.held.append(ask())
+            self.asked.append((lambda: id(ask()), id(self.held[-1])))
+            self.look(self.held[-1], name)
         elif x is os.environ:
             copy = getattr(x, "_data", x).copy
             self.asked.append((copy, copy()))

@@ -225,6 +225,12 @@ KEPT: dict[str, Callable[[], Kept]] = {
     "ContextVar": lambda: Kept(
         None, lambda s, x: x * BY.get(), lambda s: BY.set(3.0), lambda s: BY.set(2.0)
     ),
+    "ContextVar, in whose value's place another one is": lambda: Kept(
+        BY.set(float("2")) and None,
+        lambda s, x: x if BY.get() < 2.5 else 2 * x,
+        lambda s: [BY.set(float(x)) and None for x in "03"],  # no Token, which holds the one before
+        lambda s: BY.set(2.0),
+    ),
     "environment": lambda: Kept(
         os.environ.setdefault("TENSORGRAD_TEST", "2"),
         lambda s, x: x * float(os.environ["TENSORGRAD_TEST"]),
