@@ -826,6 +826,10 @@ class Capture:
                     "model or an optimiser and would be changed only now, while it is traced: "
                     "return it, or change it outside, where the step() of a schedule belongs, too"
                 )
+        self.refuse_other_changes()
+
+    def refuse_other_changes(self) -> None:
+        """TypeError where what is no place of state is another than before."""
         stands = (Tracer, Drawing, Iterating)
         for cell, x, name in self.reach.cells:
             now = cell.cell_contents

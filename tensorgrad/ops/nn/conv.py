@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -344,7 +344,7 @@ def transposed_columns(geo: Geometry, z: Array, w: Array) -> Array:
     return framed(from_rows(x), [(-a, -b) for a, b in geo.padding])
 
 
-@cache
+@lru_cache(maxsize=128)
 def reaching(
     size: int, result: int, kernel: int, stride: int, dilation: int
 ) -> list[tuple[slice, tuple[int, int, int]]]:
