@@ -20,10 +20,10 @@ import numpy as np
 
 from tensorgrad.engine.arrays import is_known, wrong
 from tensorgrad.engine.care import finite
-from tensorgrad.engine.dtypes import Dtype, is_floating, is_short
+from tensorgrad.engine.dtypes import Dtype, dtype_called, is_floating, is_short
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.extras import whole
-from tensorgrad.nn.module import Module, bfloat16, replace
+from tensorgrad.nn.module import Module, replace
 from tensorgrad.ops.elementwise import cast
 from tensorgrad.optim import Optimizer
 from tensorgrad.transforms.tree import flatten
@@ -38,7 +38,7 @@ def short_dtype(precision: Any) -> Dtype | None:
     if precision is None or precision == "float32":
         return None
     try:
-        dtype: Dtype = np.dtype(bfloat16() if precision == "bfloat16" else precision)
+        dtype = dtype_called(precision)
     except TypeError:
         dtype = np.dtype(object)
     if not is_short(dtype):

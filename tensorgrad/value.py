@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tensorgrad.engine.arguments import as_param, ordinary
 from tensorgrad.engine.arrays import (
+    Kind,
     as_array,
     beside,
     copied,
@@ -71,8 +72,8 @@ from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 from tensorgrad.ops.nn import activation, softmax
 
-NEW = {np.arange, np.empty, np.eye, np.identity, np.ones, np.tri, np.zeros}
-"""What makes an array like another, and is not given that."""
+NEW = Kind.creators - {np.full}
+"""What makes an array `like=` another. (`np.full` is an operation: of a Value, to fill with.)"""
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value
 Operator = Callable[[Any, Any], Any]

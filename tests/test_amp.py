@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,14 @@ def test_the_scale_is_what_its_rule_says(overflows: list[bool], interval: int) -
         good = 0 if good == interval else good
         (scaler.back_off if overflow else scaler.count)()
         assert (scaler.get_scale(), int(scaler.good)) == (scale, good)
+
+
+def test_bfloat16_without_its_library_says_what_to_install(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    to = lambda: Value(X).to("bfloat16")
+    for use in (to, lambda: net().to("bfloat16"), lambda: step_of(net(), precision="bfloat16")):
+        with pytest.raises(ImportError, match=r"ml_dtypes: pip install .*\[bfloat16\]"):
+            use()
 
 
 def test_what_cannot_be_mixed_is_refused() -> None:

@@ -151,6 +151,12 @@ def test_two_kinds_that_do_not_mix_are_named_with_the_way_out(
     assert "OnDevice (x.get() is NumPy's)" in str(error.value)
 
 
+def test_a_value_that_moves_to_numpy_is_computed_and_has_a_gradient() -> None:
+    x = Value(chunked(X))
+    (x.to("numpy") ** 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, 2 * X)
+
+
 def test_a_frame_is_refused_before_it_is_computed() -> None:
     pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
     frame = dd.from_pandas(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}), npartitions=2)

@@ -635,10 +635,13 @@ def test_mixed_kinds_are_told_which_goes_where(place: str) -> None:
         w * X
     with pytest.raises(TypeError, match=f"operand 0 is an array of NumPy's.*to\\('{place}'\\)"):
         X * w
+    with pytest.raises(TypeError, match="operand 0 is an array of NumPy's"):
+        Value(X).astype(np.float16) * w
     with pytest.raises(TypeError, match="operand 0 is an array of NumPy's") as error:
         network().to(place)(X)
     assert any("in layer layers.0, Linear" in note for note in error.value.__notes__)
     np.testing.assert_array_equal(here(w * 2 + np.float64(1)), X * 2 + 1)
+    np.testing.assert_array_equal(here(w * Value(np.float16(2))), X * 2)
 
 
 def test_what_is_missing_there_is_named_with_the_way_out(place: str) -> None:

@@ -250,6 +250,7 @@ def test_something_dense_is_refused(layout: str) -> None:
         *(lambda axis=axis: np.concatenate([v, v], axis=axis) for axis in (2, -3, None)),
         lambda: np.concatenate([v, v[0]]),
         lambda: np.take(v, [0, 1], axis=0),
+        lambda: v.to("cupy"),
     ]
     for call in calls:
         with pytest.raises((NotImplementedError, TypeError, ValueError)):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tensorgrad.engine.dtypes import dtype_called
 from tensorgrad.engine.node import Array, Handle
 from tensorgrad.engine.rules import Reading
 
@@ -48,7 +49,7 @@ class Kind:
     name = ""
 
     creators: frozenset[Any] = frozenset(
-        {np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri}
+        {np.zeros, np.ones, np.empty, np.full, np.eye, np.identity, np.arange, np.tri}
     )
     lazy = False
 
@@ -269,7 +270,9 @@ def run(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Ar
 
 def described(made: type) -> str:
     """A kind in words, and how its arrays become NumPy's, which mix with all."""
-    way = next((name for name in ("compute", "get", "todense") if hasattr(made, name)), None)
+    way = next(
+        (name for name in ("compute", "get", "toarray", "todense") if hasattr(made, name)), None
+    )
     of = f"arrays of {made.__module__.partition('.')[0]}.{made.__qualname__}"
     return f"{of} (x.{way}() is NumPy's)" if way else of
 
@@ -368,7 +371,7 @@ def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
     for x in to:
         named = places.get(x) if isinstance(x, str) else None
         try:
-            place, dtype = (named, dtype) if named else (place, np.dtype(x))
+            place, dtype = (named, dtype) if named else (place, dtype_called(x))
         except TypeError:
             raise TypeError(
                 f"{what}.to({x!r:.60}): neither a dtype nor a place for arrays; there are "
@@ -422,10 +425,10 @@ def all_to_numbers(xs: Sequence[Any], warn: bool = False) -> list[Any]:
     are. `warn`: of work that was done before.
     """
     found = list(xs)
-    places = [i for i, x in enumerate(xs) if is_lazy(x)]
-    if places:
-        kind = kind_of(xs[places[0]])
-        for i, x in zip(places, kind.all_to_numbers([xs[i] for i in places], warn)):
+    lazy = [i for i, x in enumerate(xs) if is_lazy(x)]
+    if lazy:
+        kind = kind_of(xs[lazy[0]])
+        for i, x in zip(lazy, kind.all_to_numbers([xs[i] for i in lazy], warn)):
             found[i] = x
     return found
 

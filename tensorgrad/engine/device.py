@@ -25,6 +25,7 @@ from tensorgrad.engine.arrays import (
 from tensorgrad.engine.batching import elementwise
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import Primitive
+from tensorgrad.extras import missing
 
 
 class Device(Kind):
@@ -48,7 +49,7 @@ class Device(Kind):
         NotImplementedError for what the library has not: each says what to write."""
         own = [x for x in inputs if kind_of(x) is self]
         if len(own) < len(inputs):
-            inputs = [x[()] if type(x) is np.ndarray and not x.ndim else x for x in inputs]
+            inputs = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in inputs]
             self.refuse_others(op, inputs)
         if len(own) > 1 and any(x.device != own[0].device for x in own[1:]):
             where = ", ".join(str(x.device) for x in own)
@@ -77,7 +78,7 @@ class Device(Kind):
 
     def refuse_others(self, op: Primitive, inputs: Sequence[Array]) -> None:
         """TypeError where an operand with axes is not of this kind."""
-        strays = [i for i, x in enumerate(inputs) if is_numpy(x) and np.ndim(x)]
+        strays = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.ndim]
         if strays:
             own = next((i for i, x in enumerate(inputs) if kind_of(x) is self), None)
             beside = f", operand {own} {self.name}'s" if own is not None else ""
@@ -126,8 +127,7 @@ class CuPy(Device):
         try:
             import cupy
         except ImportError:
-            way = "pip install 'tensorgrad-engine[cupy]'"
-            raise ImportError(f"arrays on a GPU need CuPy: {way}") from None
+            raise missing("arrays on a GPU need CuPy", "cupy") from None
         if not cupy.is_available():
             raise RuntimeError("CuPy finds no GPU here (no device, or no driver for it)")
         return cupy
@@ -156,8 +156,8 @@ def arrive(x: Array, to: str) -> Array:
 
 
 def bring_back(g: Array, out: Array, x: Array, to: str) -> Array:
-    """The gradient goes where the operand is."""
-    return transfer(g, to=kind_of(innermost(x)).name)
+    """The gradient goes where the operand is; of one that is computed yet, it is NumPy's."""
+    return transfer(g, to=kind_of(innermost(x)).name or "numpy")
 
 
 transfer = Primitive(arrive, (bring_back,), "transfer", batch=elementwise)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.extras import missing
+
 Dtype = np.dtype[Any]
 SHORT = frozenset("eE")
 
@@ -37,6 +39,18 @@ def is_inexact(dtype: Dtype) -> bool:
 def is_numeric(dtype: Dtype) -> bool:
     """Whether it is of numbers, or of booleans."""
     return dtype.kind in "biufc" or is_bfloat16(dtype)
+
+
+def dtype_called(name: Any) -> Dtype:
+    """`np.dtype`, also of "bfloat16". TypeError for no dtype, ImportError without ml_dtypes."""
+    if isinstance(name, str) and name == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise missing("bfloat16 needs ml_dtypes", "bfloat16") from None
+        name = ml_dtypes.bfloat16
+    dtype: Dtype = np.dtype(name)
+    return dtype
 
 
 def finfo(dtype: Any) -> Any:

@@ -36,12 +36,11 @@ from tensorgrad.engine.arrays import (
     to_numbers,
 )
 from tensorgrad.engine.calls import call_of, forgetting_buffers, keeper
-from tensorgrad.engine.dtypes import is_inexact, is_numeric
+from tensorgrad.engine.dtypes import dtype_called, is_inexact, is_numeric
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, data_of, differentiated, entered, recorder, within
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.short import kept
-from tensorgrad.extras import missing
 from tensorgrad.nn.hooks import Hooks, RemovableHandle
 from tensorgrad.ops.elementwise import cast
 from tensorgrad.random import generator
@@ -318,7 +317,6 @@ class Module:
         >>> nn.Linear(2, 1).to(np.float64).weight.dtype
         dtype('float64')
         """
-        to = tuple(bfloat16() if isinstance(x, str) and x == "bfloat16" else x for x in to)
         place, dtype = destination(to, type(self).__name__)
         new = None if dtype is None else learning(dtype)
         if place is not None:
@@ -745,22 +743,13 @@ def tuple_like(x: Any, parts: list[Any]) -> Any:
 
 def learning(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """`dtype` as NumPy's; TypeError unless parameters can learn in it."""
-    new = np.dtype(bfloat16() if isinstance(dtype, str) and dtype == "bfloat16" else dtype)
+    new = dtype_called(dtype)
     if not is_inexact(new):
         raise TypeError(
             f"{new} carries no gradient: a model computes with real or complex numbers, "
             f"not with {new}"
         )
     return new
-
-
-def bfloat16() -> Any:
-    """ml_dtypes' type; ImportError without it."""
-    try:
-        import ml_dtypes
-    except ImportError:
-        raise missing("bfloat16 needs ml_dtypes", "bfloat16") from None
-    return ml_dtypes.bfloat16
 
 
 def like(x: Array, dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -494,6 +494,7 @@ INSTEAD.update(
         "reshape": with_shape,
         "ravel": raveled,
         "norm": norm,
+        "transfer": refused,
         "sum": total,
         "mean": total,
         elementwise: of_entries,
