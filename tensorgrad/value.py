@@ -72,7 +72,7 @@ from tensorgrad.ops.former import forget, forget_whole, recall
 from tensorgrad.ops.methods import method_of
 from tensorgrad.ops.nn import activation, softmax
 
-NEW = Kind.creators - {np.full}
+NEW = Kind.creators - {np.full} | {np.identity}
 """What makes an array `like=` another. (`np.full` is an operation: of a Value, to fill with.)"""
 
 run: Callable[..., Value] = apply  # an operation on a Value makes a Value

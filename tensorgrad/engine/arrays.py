@@ -49,7 +49,7 @@ class Kind:
     name = ""
 
     creators: frozenset[Any] = frozenset(
-        {np.zeros, np.ones, np.empty, np.full, np.eye, np.identity, np.arange, np.tri}
+        {np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri}
     )
     lazy = False
 

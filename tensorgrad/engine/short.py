@@ -9,7 +9,7 @@ is no such gain: on a CPU short floats save memory, not time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,19 +59,22 @@ def rounded(x: Any, dtype: Dtype) -> Any:
     return kept(x.astype(dtype))
 
 
+def dtype_of_result(xs: Iterable[Any]) -> Dtype | None:
+    """What is computed of these is rounded to: the short dtype, where all their floats have one."""
+    dtypes = {x.dtype for x in xs if hasattr(x, "dtype") and is_inexact(x.dtype)}
+    return dtypes.pop() if len(dtypes) == 1 and is_short(*dtypes) else None
+
+
 def computed(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
-    """The result of `op`, rounded to the dtype of its short operands if there is only one, and no
-    longer floats among the others. What only shows its operand, and has no products to take care
+    """The result of `op`, rounded. What only shows its operand, and has no products to take care
     of, computes nothing."""
-    short = {x.dtype for x in inputs if has_short(x)}
-    if (op.view and op.care is None) or not short:
+    if (op.view and op.care is None) or not any(map(has_short, inputs)):
         return kept(op.forward(*inputs, **params))
-    dtypes = [getattr(x, "dtype", None) for x in inputs]
-    longer = any(d is not None and is_inexact(d) and not is_short(d) for d in dtypes)
     out = op.forward(*map(wide, inputs), **{name: wide(x) for name, x in params.items()})
-    if longer or len(short) > 1 or "dtype" in params or not hasattr(out, "dtype"):
+    dtype = dtype_of_result(inputs)
+    if dtype is None or "dtype" in params or not hasattr(out, "dtype"):
         return kept(out)
-    return rounded(out, *short) if is_floating(out.dtype) else out
+    return rounded(out, dtype) if is_floating(out.dtype) else out
 
 
 class Widened(Reading):

@@ -19,6 +19,7 @@ from tensorgrad.engine.dtypes import is_floating, is_inexact, is_short
 from tensorgrad.engine.node import NO_PARAMS, Array, recorder
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.rules import Together
+from tensorgrad.engine.short import dtype_of_result
 from tensorgrad.interop.ours import naming, put
 from tensorgrad.ops.several import pack, unpack
 from tensorgrad.transforms.call import requires_grad
@@ -128,12 +129,11 @@ def operation(library: Library, name: str, f: Function) -> Function:
             return [y for y in results if library.is_own(y)]
 
         operands = [leaves[i] for i in places]
-        short = {x.dtype for x in operands if is_short(x.dtype)}
-        longer = any(is_inexact(x.dtype) and not is_short(x.dtype) for x in operands)
+        short = dtype_of_result(operands)
         operands = [x.astype(np.float32) if is_short(x.dtype) else x for x in operands]
         made = cross(library, name, row, operands)
-        if len(short) == 1 and not longer:  # computed in 32 bits, and rounded: as all operations
-            made = [y.astype(*short) if is_floating(y.dtype) else y for y in made]
+        if short is not None:  # computed in 32 bits, and rounded: as all operations
+            made = [y.astype(short) if is_floating(y.dtype) else y for y in made]
         results, again = returned
         own = [i for i, y in enumerate(results) if library.is_own(y)]
         return put(again, own, results, made)
