@@ -261,6 +261,19 @@ def test_something_dense_is_refused(layout: str) -> None:
         v @ Y
 
 
+@every_layout
+def test_a_gradient_is_set_of_numbers_and_of_dense_and_sparse_arrays(layout: str) -> None:
+    v, stored = Value(LAYOUTS[layout](D)), D != 0
+    two = np.full_like(D, 2.0)
+    for g in (2.0, two, sp.csr_array(two), LAYOUTS[layout](two)):
+        v.grad = g
+        np.testing.assert_array_equal(dense(v.grad) * stored, two * stored)
+    with pytest.raises(ValueError, match=r"of shape \(2, 2\) for .* of shape \(5, 4\)"):
+        v.grad = LAYOUTS[layout](SMALL)
+    with pytest.raises(NotImplementedError, match="check_grads of sparse arrays"):
+        tg.testing.check_grads(lambda a: (a @ X).sum(), v)
+
+
 def test_three_axes() -> None:
     sparse = pytest.importorskip("sparse")
     a = matrix(12, 5).reshape(3, 4, 5)

@@ -30,7 +30,7 @@ INSTEAD: dict[str | BatchingRule, Instead] = {}
 
 
 class Sparse(Kind):
-    """The row of both: an array has `data`, the stored entries, and its pattern beside them."""
+    """The rows of both: an array has `data`, the stored entries, and its pattern beside them."""
 
     def instead(self, op: Primitive) -> Instead | None:
         if op in KNOWN:
@@ -61,7 +61,13 @@ class Sparse(Kind):
         return with_entries(x, np.array(x.data, dtype), own=True)
 
     def spread(self, x: Array, like: Array) -> Array:
-        return with_entries(like, np.broadcast_to(entries_at(np.asarray(x), like), like.data.shape))
+        if not is_sparse(x):
+            x = np.broadcast_to(x, like.shape)
+        elif x.shape != like.shape:
+            raise ValueError(f"{brief(x)} for {brief(like)}")
+        if kind_of(x) is self:
+            return self.copy(x)
+        return with_entries(like, entries_at(x, like), own=True)
 
     def finite(self, g: Array) -> bool:
         return bool(np.isfinite(g.data).all())
@@ -70,19 +76,6 @@ class Sparse(Kind):
         raise TypeError(
             f"what is stored sparsely, {brief(x)}, is no dense array: write v.todense()"
         )
-
-
-class PyData(Sparse):
-    """The row of `sparse.COO` and `sparse.GCXS`."""
-
-    def spread(self, x: Array, like: Array) -> Array:
-        return self.copy(x) if kind_of(x) is self else super().spread(x, like)
-
-
-class SciPy(Sparse):
-    """The row of SciPy's sparse arrays and matrices."""
-
-    spread = PyData.spread
 
 
 class Operator(Kind):
@@ -326,7 +319,7 @@ def compressed(x: Array) -> Array:
     return scipy.sparse.csr_array((x.data, x.coords[-1], rows), shape=(n, x.shape[-1]))
 
 
-PYDATA, SCIPY, OPERATOR = PyData(), SciPy(), Operator()
+PYDATA, SCIPY, OPERATOR = Sparse(), Sparse(), Operator()
 for module in ("sparse.numba_backend", "sparse"):
     for name in ("_coo.core.COO", "_compressed.compressed.GCXS", "_dok.DOK"):
         kinds[f"{module}.{name}"] = PYDATA

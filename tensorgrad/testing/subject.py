@@ -17,7 +17,7 @@ from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.graph.local import choice_in_force
 from tensorgrad.testing.vectors import listed
 from tensorgrad.transforms.call import is_static, positions
-from tensorgrad.transforms.derivatives import jvp, vjp
+from tensorgrad.transforms.derivatives import jvp, of_dense, vjp
 from tensorgrad.transforms.tree import flatten, paths_of
 from tensorgrad.value import Value
 
@@ -166,6 +166,7 @@ def opened(
                 wrt.append(len(leaves))
             names.append(name + "".join(f"[{key!r}]" for key in path))
             leaves.append(x)
+    of_dense((leaves[i] for i in wrt), "check_grads")
     places = [kind_of(x).name if elsewhere(x) else "" for x in leaves]
     leaves = [to_numbers(x) if place else x for x, place in zip(leaves, places)]
 

@@ -277,11 +277,11 @@ def by_rows(call: Call, outs: Sequence[Any]) -> list[list[Array]]:
     return rows
 
 
-def of_dense(vs: Iterable[Any]) -> None:
+def of_dense(vs: Iterable[Any], what: str = "a Jacobian or Hessian") -> None:
     """NotImplementedError for sparse arrays: a Jacobian has an axis for each of theirs."""
     if any(map(is_sparse, vs)):
         raise NotImplementedError(
-            "a Jacobian or Hessian of sparse arrays: differentiate by their entries, values of "
+            f"{what} of sparse arrays: differentiate by their entries, values of "
             "tensorgrad.scipy.sparse.csr_array((values, indices, indptr))"
         )
 
