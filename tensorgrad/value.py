@@ -55,15 +55,8 @@ from tensorgrad.engine.node import (
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.short import kept
-from tensorgrad.engine.strangers import (
-    Declines,
-    as_object,
-    called,
-    is_asked_by_operator,
-    is_asked_by_sparse,
-    is_foreign,
-    way_out,
-)
+from tensorgrad.engine.sparse import Declines, as_object, is_asked_by_operator, is_asked_by_sparse
+from tensorgrad.engine.strangers import called, is_foreign, way_out
 from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead, as_in_pytorch
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, rounding, shape, sparse

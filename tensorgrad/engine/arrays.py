@@ -438,6 +438,12 @@ def entries_in(x: Any) -> Any:
     return kind_of(x).entries(x)
 
 
+def on_entries(function: Callable[[Array], Array], x: Array) -> Array:
+    """An array like `x`, of what `function` makes of these."""
+    kind = kind_of(x)
+    return kind.closed(function(kind.entries(x)), x)
+
+
 def shares_memory(x: Any) -> bool:
     """Whether `x` is a view of another array."""
     return getattr(x, "base", None) is not None

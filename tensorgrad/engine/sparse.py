@@ -11,13 +11,15 @@ how; it is filled by `ops/sparse.py`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from copy import copy
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import Kind, kind_of, kinds
+from tensorgrad.engine.arrays import Kind, created, kind_of, kinds
 from tensorgrad.engine.batching import BatchingRule, by_itself, levels_of
 from tensorgrad.engine.levels import alias
 from tensorgrad.engine.node import Array, Handle, data_of
@@ -317,6 +319,49 @@ def compressed(x: Array) -> Array:
     n = x.shape[0] if x.ndim == 2 else 1
     rows = np.searchsorted(x.coords[0], np.arange(n + 1)) if x.ndim == 2 else [0, len(x.data)]
     return scipy.sparse.csr_array((x.data, x.coords[-1], rows), shape=(n, x.shape[-1]))
+
+
+# As left operands sparse arrays are asked before a Value is, and would take its numbers. Each
+# library has a way to decline.
+
+OPERATORS = {"__matmul__", "__rmatmul__", "__mul__", "__rmul__", "__truediv__"}
+
+
+def is_asked_by_sparse(frame: FrameType) -> bool:
+    """Whether an operator of SciPy's sparse arrays asks for the array behind its right operand.
+
+    Told that there is none, a number that is an object, it leaves the operation to that operand.
+    """
+    asking: FrameType | None = frame
+    while asking and str(asking.f_globals.get("__name__", "")).startswith("scipy.sparse._"):
+        if asking.f_code.co_name in OPERATORS:
+            return True
+        asking = asking.f_back
+    return False
+
+
+def is_asked_by_operator(frame: FrameType) -> bool:
+    """Whether one of SciPy's linear operators asks: it has no way to decline."""
+    return frame.f_globals.get("__name__") == "scipy.sparse.linalg._interface"
+
+
+def as_object(x: Any) -> Any:
+    """What NumPy makes of an object that is no array."""
+    array = created(np.empty, (), object, like=0)
+    array[()] = x
+    return array
+
+
+class Declines:
+    """An attribute that PyData's sparse arrays ask their right operand for, and nobody else has.
+
+    Where that is not implemented, their `@` leaves the operation to that operand.
+    """
+
+    def __get__(self, value: Any, owner: type) -> Any:
+        if str(sys._getframe(1).f_globals.get("__name__", "")).partition(".")[0] == "sparse":
+            raise NotImplementedError("sparse does not compute with a Value here: write S @ v")
+        raise AttributeError("a Value has no attribute 'fill_value'")
 
 
 PYDATA, SCIPY, OPERATOR = Sparse(), Sparse(), Operator()

@@ -1,22 +1,20 @@
 """Strangers beside a Value: what other libraries compute with in ways of their own.
 
-Labels, units, what is stored sparsely: a stranger would lose it if it were taken for its numbers.
-So Python's and NumPy's protocols hold: who defines an operation is asked, and answers with what it
-makes of a Value; where nobody answers, the error says what to write. A stranger to the left of a
-Value has been asked already, and has declined.
+Labels, units: a stranger would lose them if it were taken for its numbers. So Python's and NumPy's
+protocols hold: who defines an operation is asked, and answers with what it makes of a Value; where
+nobody answers, the error says what to write. A stranger to the left of a Value has been asked
+already, and has declined.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import created, is_known, kinds
+from tensorgrad.engine.arrays import is_known, kinds
 from tensorgrad.engine.node import Array, Handle, differentiating, within
 
 if TYPE_CHECKING:
@@ -126,46 +124,3 @@ def held_as(x: Any) -> str | None:
         if isinstance(found, Handle):
             return name
     return None
-
-
-# The sparse arrays of SciPy and of PyData are kinds, and not strangers; but as left operands they
-# are asked before a Value is, and would take its numbers. Each has a way to decline.
-
-OPERATORS = {"__matmul__", "__rmatmul__", "__mul__", "__rmul__", "__truediv__"}
-
-
-def is_asked_by_sparse(frame: FrameType) -> bool:
-    """Whether an operator of SciPy's sparse arrays asks for the array behind its right operand.
-
-    Told that there is none, a number that is an object, it leaves the operation to that operand.
-    """
-    asking: FrameType | None = frame
-    while asking and str(asking.f_globals.get("__name__", "")).startswith("scipy.sparse._"):
-        if asking.f_code.co_name in OPERATORS:
-            return True
-        asking = asking.f_back
-    return False
-
-
-def is_asked_by_operator(frame: FrameType) -> bool:
-    """Whether one of SciPy's linear operators asks: it has no way to decline."""
-    return frame.f_globals.get("__name__") == "scipy.sparse.linalg._interface"
-
-
-def as_object(x: Any) -> Any:
-    """What NumPy makes of an object that is no array."""
-    array = created(np.empty, (), object, like=0)
-    array[()] = x
-    return array
-
-
-class Declines:
-    """An attribute that PyData's sparse arrays ask their right operand for, and nobody else has.
-
-    Where that is not implemented, their `@` leaves the operation to that operand.
-    """
-
-    def __get__(self, value: Any, owner: type) -> Any:
-        if str(sys._getframe(1).f_globals.get("__name__", "")).partition(".")[0] == "sparse":
-            raise NotImplementedError("sparse does not compute with a Value here: write S @ v")
-        raise AttributeError("a Value has no attribute 'fill_value'")

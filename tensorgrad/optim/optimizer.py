@@ -14,11 +14,10 @@ from tensorgrad.engine.arrays import (
     all_to_numbers,
     beside,
     elsewhere,
-    entries_in,
     is_array,
     is_lazy,
-    kind_of,
     met,
+    on_entries,
     to_numbers,
 )
 from tensorgrad.engine.node import Array, data_of
@@ -35,11 +34,6 @@ Rule = Callable[..., tuple[Array, State]]
 LARGE = BLOCK = 1 << 20  # bytes
 REAL = frozenset((np.float64, np.float32, np.float16, np.longdouble))
 NUMBERS = frozenset((float, int, bool, type(None), str))
-
-
-def zeros_like(x: Array) -> Array:
-    """A gradient of 0; of a sparse array with its pattern."""
-    return kind_of(x).closed(np.zeros_like(entries_in(x)), x)
 
 
 class Optimizer:
@@ -238,7 +232,8 @@ class Optimizer:
         for group in self.param_groups:  # .2 µs less than `self.params`
             for p in group["params"]:
                 g = p.node.grad
-                p.node.grad = None if set_to_none or g is None else zeros_like(p.node.data)
+                gone = set_to_none or g is None
+                p.node.grad = None if gone else on_entries(np.zeros_like, p.node.data)
 
     def __repr__(self) -> str:
         lines = []

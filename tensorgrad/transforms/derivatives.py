@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import all_to_numbers, created, is_array, kind_of
+from tensorgrad.engine.arrays import all_to_numbers, created, is_array, on_entries
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.batching import Level
 from tensorgrad.engine.calls import keeper
@@ -216,10 +216,12 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
 def generic(y: Value) -> Array:
     """A cotangent of `y` that is nowhere 0 and cancels nowhere: the sweep takes 0 for a mask."""
-    kind = kind_of(y.data)
-    entries = kind.entries(y.data)
-    numbers = 1 + created(np.arange, entries.size, like=y) * GOLDEN % 1
-    return kind.closed(np.reshape(numbers, entries.shape).astype(y.dtype)[()], y.data)
+
+    def numbers(x: Array) -> Array:
+        each = 1 + created(np.arange, x.size, like=y) * GOLDEN % 1
+        return np.reshape(each, x.shape).astype(y.dtype)[()]
+
+    return on_entries(numbers, y.data)
 
 
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, spread evenly

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, entries_in, kind_of, wrong
+from tensorgrad.engine.arrays import as_array, entries_in, on_entries, wrong
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.utils import parametrizations as parametrizations
 from tensorgrad.nn.utils import parametrize as parametrize
@@ -95,8 +95,7 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     array([ 1. , -0.2])
     """
     for p in learnt(parameters):
-        g = data_of(p.grad)
-        p.grad = kind_of(g).closed(np.clip(entries_in(g), -clip_value, clip_value), g)
+        p.grad = on_entries(lambda g: np.clip(g, -clip_value, clip_value), data_of(p.grad))
 
 
 def parameters_to_vector(parameters: Iterable[Any]) -> Any:
