@@ -80,6 +80,7 @@ EXPRESSIONS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
     "concatenate": lambda a, x, y, z: np.concatenate([a, 2 * a]) @ x,
     "one row after another": lambda a, x, y, z: np.concatenate([a[0], a[2]]).todense() ** 2,
     "side by side": lambda a, x, y, z: np.concatenate([a, a * a], axis=1).sum(axis=1) * y,
+    "A * list": lambda a, x, y, z: (a * [1.0, 2.0, 3.0, 4.0] / [[2.0]] * 5) @ x,
     "reshape": lambda a, x, y, z: a.reshape(4, 5) @ y,
     "norm": lambda a, x, y, z: np.linalg.norm(a) * x,
     "todense": lambda a, x, y, z: a.todense() + z,

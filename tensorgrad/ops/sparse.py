@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from tensorgrad.engine.arrays import anywhere, kind_of
+from tensorgrad.engine.arrays import anywhere, as_array, kind_of
 from tensorgrad.engine.batching import elementwise, full, moving, one_by_one
 from tensorgrad.engine.care import contraction
 from tensorgrad.engine.node import Array, Handle, data_of
@@ -283,7 +283,7 @@ def sum_of_two(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
 
 def product_by_entries(op: Primitive, operands: Sequence[Array], params: Any) -> Array:
     """x * y and x / y: an entry for each of the sparse operand, of both where both are sparse."""
-    x, y = operands
+    x, y = operands = [as_array(v) if isinstance(v, (list, tuple)) else v for v in operands]
     numbers = [v for v in operands if not np.ndim(data_of(v))]
     if op.name == "multiply" and not numbers and (is_matrix(x) or is_matrix(y)):
         return product(matmul, operands, params)  # as SciPy's matrices have it
@@ -308,7 +308,8 @@ def widened(x: Array, shape: Shape) -> Array:
         return x
     if kind_of(data) is not PYDATA:
         raise ValueError(
-            f"a sparse array of SciPy of shape {[*data.shape]} does not broadcast to {[*shape]}"
+            f"a sparse array of SciPy of shape {[*data.shape]} does not broadcast to {[*shape]}: "
+            "use sparse.COO"
         )
     return moved(broadcast_to, (x,), {"shape": shape})
 
