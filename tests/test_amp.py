@@ -20,6 +20,7 @@ from tensorgrad import Value, amp, nn, optim
 from tensorgrad.engine import arrays
 from tensorgrad.engine.short import ShortArray
 from tensorgrad.nn import functional as F
+from tensorgrad.optim.optimizer import Optimizer
 from tensorgrad.train import Callback, Checkpoint, Schedule, Step, clipped, penalised
 from tests.nn.test_every_module import CASES, MODULES, called, made, total
 
@@ -68,6 +69,7 @@ def test_sums_and_products_are_added_up_in_float32(name: str) -> None:
     ones = Value(np.ones(4096, dtype_of(name)))
     assert float(np.sum(ones).data) == float((ones @ ones).data) == 4096
     assert float(np.einsum("i,i", ones, ones).data) == 4096
+    np.testing.assert_array_equal(tg.vmap(lambda x: x @ x)(np.stack([ones.data] * 2)), 4096)
 
 
 @shorts
@@ -431,6 +433,34 @@ def test_what_cannot_be_mixed_is_refused() -> None:
             amp.GradScaler(**settings)
     with pytest.raises(ValueError, match="growth_interval"):
         amp.GradScaler(growth_interval=0)
+
+
+OPTIMIZERS = [
+    kind
+    for kind in vars(optim).values()
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
+]
+
+
+@shorts
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_an_optimiser_leaves_short_parameters_as_they_were_kept(kind: Any, name: str) -> None:
+    model = nn.Linear(3, 4, bias=False, rng=0).to(name)
+    optimizer = kind(model.parameters())
+
+    def closure() -> Value:
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(X[:, :3].astype(dtype_of(name))), np.ones((20, 4), dtype_of(name)))
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)
+    average = optim.swa_utils.AveragedModel(model)
+    average.update_parameters(model)
+    average.update_parameters(model)
+    for p in (*model.parameters(), *average.parameters()):
+        assert (type(p.data), p.dtype) == (ShortArray, dtype_of(name))
 
 
 @shorts

@@ -18,6 +18,7 @@ from tensorgrad.engine.batching import Batched, Level, by_itself, in_order, leve
 from tensorgrad.engine.node import Array, Node, data_of, hold, leaf
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Reading
+from tensorgrad.engine.short import computed
 
 
 def to_level(x: Array, level: Level, axis: int = 0) -> Batched:
@@ -88,7 +89,7 @@ class BatchedKind(Kind):
     """Of arrays with an axis for the examples: above all others, which may be in them."""
 
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
-        return run_batched(op, inputs, params)
+        return computed(op, inputs, params, lambda *xs, **named: run_batched(op, xs, named))
 
 
 kinds[Batched] = BatchedKind(rank=2, alone=False, readings=(Examples(),))

@@ -65,12 +65,15 @@ def dtype_of_result(xs: Iterable[Any]) -> Dtype | None:
     return dtypes.pop() if len(dtypes) == 1 and is_short(*dtypes) else None
 
 
-def computed(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+def computed(
+    op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any], forward: Any = None
+) -> Array:
     """The result of `op`, rounded. What only shows its operand, and has no products to take care
-    of, computes nothing."""
+    of, computes nothing. `forward`: what computes in place of that of `op`."""
+    forward = forward or op.forward
     if (op.view and op.care is None) or not any(map(has_short, inputs)):
-        return kept(op.forward(*inputs, **params))
-    out = op.forward(*map(wide, inputs), **{name: wide(x) for name, x in params.items()})
+        return kept(forward(*inputs, **params))
+    out = forward(*map(wide, inputs), **{name: wide(x) for name, x in params.items()})
     dtype = dtype_of_result(inputs)
     if dtype is None or "dtype" in params or not hasattr(out, "dtype"):
         return kept(out)

@@ -271,7 +271,7 @@ class Bond:
                     tensor.data = tensor_of(data if data.flags.writeable else data.copy())
                     held = array_of(tensor)
                 if isinstance(x, Value):
-                    x.node.data = data = held[()]
+                    x.node.data = data = kept(held[()])
                 else:
                     buffers[id(x)] = data = held
             self.seen[name] = data
@@ -429,7 +429,7 @@ class OurModule(Module):
                 holder = vars(holder)[part]
             data = array_of(x)
             if isinstance(x, torch.nn.Parameter):
-                data = Value.of(leaf(data[()], x.requires_grad))
+                data = Value.of(leaf(kept(data[()]), x.requires_grad))
             setattr(holder, last, data)
         self._net, self.training = net, net.training
         self._bond = Bond(self, net)

@@ -203,7 +203,7 @@ class Optimizer:
                     node.data, state = self._update(data, g, state, settings)
                 else:
                     new, state = rule(data, g, state, **settings)
-                    right = new.dtype is data.dtype and new.flags.c_contiguous
+                    right = type(new) is kind and new.dtype is data.dtype and new.flags.c_contiguous
                     node.data = new if right else kept(new.astype(data.dtype, order="C"))
                 if state:
                     states[p] = state

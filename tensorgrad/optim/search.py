@@ -15,6 +15,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import copied, in_place, kind_of
 from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.short import kept
 from tensorgrad.optim.optimizer import Optimizer, pairs, settle
 from tensorgrad.value import Value
 
@@ -51,7 +52,7 @@ class Search(Optimizer):
     def put(self, x: Array) -> None:
         """Give the parameters the numbers of a vector."""
         for p, part in zip(self.params, self.split(x)):
-            p.node.data = part
+            p.node.data = kept(part)
 
     def split(self, x: Array) -> list[Array]:
         """The parts of a vector as arrays like the parameters."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorgrad.engine.arrays import beside, copied, in_place
 from tensorgrad.engine.node import Array
+from tensorgrad.engine.short import kept
 from tensorgrad.extras import whole
 from tensorgrad.nn.module import Module, in_mode, replace
 from tensorgrad.optim.lr_scheduler import ANNEAL, Each, LRScheduler, for_each
@@ -96,7 +97,7 @@ class AveragedModel(Module):
             raise ValueError("the average is of a model with other arrays: make it of this one")
         new = self._average([p.data for p in mine], [p.data for p in its], n)
         for p, x in zip(mine, new, strict=True):
-            p.node.data = x
+            p.node.data = kept(x)
         if self.use_buffers:
             new_buffers = self._average(buffers, new_buffers, n)
         copies = [in_place(copied(x, b.dtype)) for b, x in zip(buffers, new_buffers, strict=True)]

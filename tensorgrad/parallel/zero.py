@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.engine.node import Array, data_of
+from tensorgrad.engine.short import kept
 from tensorgrad.optim.optimizer import Optimizer, State, is_like
 from tensorgrad.parallel.buckets import LARGE
 from tensorgrad.parallel.ranks import Ranks, digest, part, world
@@ -54,7 +55,7 @@ class ShardedState(Optimizer):
                 node.data, node.grad = data, g
         pieces = [Piece(x, np.size(n.data), np.shape(n.data)) for n, x in zip(nodes, parts)]
         for node, whole in zip(nodes, joined(pieces, self.ranks)):
-            node.data = whole
+            node.data = kept(whole)
         return loss
 
     def part_of(self, x: Array, ndim: int | None = None) -> Array:
