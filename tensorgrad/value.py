@@ -764,7 +764,7 @@ class Value(Handle):
         there = self
         if place is not None and place_of(self.data) is not place:
             there = run(transfer, (self,), {"to": place.name})
-        return there if dtype in (None, there.dtype) else there.astype(dtype)
+        return there if dtype is None or dtype == there.dtype else there.astype(dtype)
 
     def exp(self) -> Value:
         """e to the power of each element."""

@@ -371,7 +371,9 @@ def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
     for x in to:
         named = places.get(x) if isinstance(x, str) else None
         try:
-            place, dtype = (named, dtype) if named else (place, dtype_called(x))
+            place, dtype = (
+                (named, dtype) if named else (place, dtype_called("" if x is None else x))
+            )
         except TypeError:
             raise TypeError(
                 f"{what}.to({x!r:.60}): neither a dtype nor a place for arrays; there are "
