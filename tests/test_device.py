@@ -643,6 +643,10 @@ def test_mixed_kinds_are_told_which_goes_where(place: str) -> None:
     with pytest.raises(TypeError, match="operand 0 is an array of NumPy's") as error:
         network().to(place)(X)
     assert any("in layer layers.0, Linear" in note for note in error.value.__notes__)
+    norm = nn.BatchNorm1d(3).to(place)
+    with pytest.raises(TypeError, match="is an array of NumPy's"):
+        norm(X)
+    assert not here(norm.running_mean).any()  # nothing was changed
     np.testing.assert_array_equal(here(w * 2 + np.float64(1)), X * 2 + 1)
     np.testing.assert_array_equal(here(w * Value(np.float16(2))), X * 2)
 

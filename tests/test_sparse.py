@@ -323,6 +323,8 @@ def test_gradients_are_clipped_and_cleared() -> None:
     assert np.abs(v.grad.data).max() == 0.1
     tg.optim.SGD([v], lr=0.1).zero_grad(set_to_none=False)
     np.testing.assert_array_equal(v.grad.data, np.zeros(np.count_nonzero(D)))
+    v.grad = Z  # what is stored of it
+    np.testing.assert_array_equal(dense(v.grad), np.where(D != 0, Z, 0))
 
 
 @pytest.mark.parametrize("layout", ["csr", "csc", "COO"])
@@ -410,6 +412,7 @@ def test_matrices_are_assembled_of_values() -> None:
         )
         (a @ X).sum().backward()
         np.testing.assert_allclose(values.grad, X[places[1]])
+        assert assembled((values, places), dtype=np.float32).dtype == np.float32
     s = sp.csc_array(D)
     values = Value(s.data)
     a = csc_array((values, s.indices, s.indptr), shape=s.shape)

@@ -69,7 +69,7 @@ class Crossing:
             kinds = ", ".join(sorted({type(x).__name__ for x in xs if not is_numpy(x)}))
             raise TypeError(
                 f"{self.library.name} computes with NumPy's arrays here, not with a {kinds}: call "
-                "it outside of tg.compile, and on arrays that are computed"
+                "it outside of tg.compile, on arrays that are computed, and v.to('numpy')"
             )
         wanted = () if k else self.wanted
         with naming(self.name, self.library.name):

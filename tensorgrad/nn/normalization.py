@@ -178,9 +178,10 @@ def _by_channels(
         raise ValueError(
             f"{name}: an input of shape {x.shape} has no two values to take a variance of"
         )
-    if running[0] is not None:
+    out = _standardized(x, weight, bias, axis, eps)
+    if running[0] is not None:  # after what may raise
         follow(_moments(x, axis))
-    return _standardized(x, weight, bias, axis, eps)
+    return out
 
 
 @_in_float32

@@ -61,7 +61,10 @@ def made(layout: Any, arg: Any, shape: Any, settings: Any) -> Any:
     n = np.shape(values)
     if len(n) != 1:
         raise ValueError(f"{layout.__name__}: the values have one axis, not shape {[*n]}")
-    where: Array = given((np.arange(n[0]), *places), shape=shape).tocoo()
+    dtype = settings.pop("dtype", None)
+    if dtype is not None:
+        values = values.astype(dtype)
+    where: Array = given((np.arange(n[0]), *places), shape=shape, **settings).tocoo()
     rows, columns = where.coords
     at, target = np.unique(rows.astype(np.intp) * where.shape[1] + columns, return_inverse=True)
     entries = added(chosen(values, where.data), len(at), target)
