@@ -97,7 +97,7 @@ class Solver:
         """The x with A x = rhs, (n,) or (n, k); with `trans` "T" or "H" of Aᵀ or Aᴴ."""
         if trans not in ("N", "T", "H"):
             raise ValueError(f"{self.name}: trans={trans!r}; there are 'N', 'T' and 'H'")
-        b = right_side(self.name, rhs, self.shape[0], 2)
+        b = right_side(self.name, rhs, self.shape[0])
         n = np.shape(data_of(b))
         b = np.conjugate(b) if trans == "H" else b
         column = reshaped(b, (n[0], 1)) if len(n) == 1 else b
@@ -160,13 +160,13 @@ def system(name: str, a: Any) -> tuple[Array, Array]:
     return matrix_of(a)
 
 
-def right_side(name: str, b: Any, n: int, axes: int) -> Array:
+def right_side(name: str, b: Any, n: int) -> Array:
     """b of A x = b, dense, for n equations."""
     if is_sparse(b):
         raise NotImplementedError(f"{name}: a sparse right side has a dense solution: b.todense()")
     b = b if isinstance(b, Handle) else as_array(b)
     shape = np.shape(data_of(b))
-    if not 1 <= len(shape) <= axes or shape[0] != n:
+    if not 1 <= len(shape) <= 2 or shape[0] != n:
         raise ValueError(f"{name}: A is ({n}, {n}), and b of shape {[*shape]}")
     return b
 
@@ -269,7 +269,7 @@ def iterate(method: str, A: Any, b: Any, **settings: Any) -> tuple[Array, int]:
     else:
         values, pattern = system(method, A)
     n = pattern.shape[0]
-    b = right_side(method, b, n, 2)
+    b = right_side(method, b, n)
     if np.shape(data_of(b)) not in ((n,), (n, 1)):
         raise ValueError(f"{method}: b is one right side, (n,): of several use tg.vmap")
     x0 = data_of(settings.get("x0"))
