@@ -104,6 +104,8 @@ INSTEAD = {
         "tg.Value(x), or plain arrays, which every layer takes",
     ),
     "autocast": "tg.amp.autocast(model, dtype)",
+    "GradScaler": "tg.amp.GradScaler()",
+    "distributed": "tg.parallel",
     "bfloat16": "'bfloat16', as in model.to('bfloat16')",
     "inference_mode": "tg.no_grad()",
     **{
@@ -116,7 +118,7 @@ INSTEAD = {
     "cat": "np.concatenate",
     **dict.fromkeys(["randn", "randn_like"], "rng.normal(size=shape), of a NumPy generator rng"),
     **dict.fromkeys(["rand", "rand_like"], "rng.random(shape), of a NumPy generator rng"),
-    **dict.fromkeys(["device", "cuda"], "nothing: there are no devices"),
+    **dict.fromkeys(["device", "cuda"], "x.to('cupy') or x.to('numpy'), of a Value or Module"),
     "autograd": "tg.grad(f)(x), or v.backward()",
     "func": "tg.grad, tg.vmap, tg.nn.functional_call, ...",
     "utils": "tg.data for data sets and loaders",

@@ -341,10 +341,28 @@ def test_what_numpy_has_not_is_refused_with_what_to_do() -> None:
         from_torch(lambda x: x.bfloat16())(X)
     with pytest.raises(TypeError, match="PyTorch has no"):
         from_torch(double)(X.astype(np.longdouble))
-    with pytest.raises(TypeError, match="takes a function or a Module"):
-        torch_function(3)
-    with pytest.raises(TypeError, match="takes a function or a Module"):
-        from_torch(3)
+    for make, its in ((torch_function, torch.nn.Tanh()), (from_torch, nn.Tanh())):
+        for x in (3, its):
+            with pytest.raises(TypeError, match=f"function or a Module.*{type(x).__name__}"):
+                make(x)
+    with pytest.raises(TypeError, match=r"a tensor of PyTorch's: tg\.interop\.from_torch"):
+        tg.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=r"x\.numpy\(\)"):
+        Value(X) + tensor(X, grad=False)
+    with pytest.raises(RuntimeError) as caught:
+        np.tanh(nn.Linear(3, 1)(tensor(np.ones((2, 3), F))))
+    assert "linear was given torch.Tensor: tg.interop.torch_function" in caught.value.__notes__[0]
+
+
+def test_a_loader_of_pytorchs_feeds_our_fit() -> None:
+    x, y = torch.from_numpy(X.astype(F)), torch.arange(len(X))
+    model = nn.Linear(X.shape[1], len(X), rng=0)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=2)
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    assert tg.fit(model, loader, nn.functional.cross_entropy, sgd, epochs=1)[0].loss > 0
+    z = X[:, :3].astype(F)
+    mse = nn.functional.mse_loss
+    assert mse(model(x), torch.from_numpy(z)).data == mse(model(x), z).data
 
 
 def test_a_gradient_that_would_be_lost_is_an_error() -> None:

@@ -353,6 +353,12 @@ def test_fit_takes_sparse_data() -> None:
 
     classes = np.array([0, 1, 1, 0, 1])
     np.testing.assert_allclose(losses(sp.coo_array(D)), losses(D))
+    model = tg.nn.Linear(4, 2, dtype=float)
+    for layout in (sp.coo_array, sp.csr_matrix):
+        answers = tg.train.predict(model, layout(D), batch_size=2)
+        np.testing.assert_allclose(answers, tg.train.predict(model, D))
+    with pytest.raises(TypeError, match=r"class numbers are a dense array.*write x\.toarray"):
+        tg.nn.functional.cross_entropy(model(D), sp.coo_array(classes))
 
 
 def test_what_is_not_there_says_so() -> None:

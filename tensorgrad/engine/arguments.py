@@ -12,7 +12,7 @@ import numpy as np
 from tensorgrad.engine.arrays import NUMPY, is_array, is_numpy, kind_of
 from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import Array, Handle
-from tensorgrad.engine.strangers import called, held_as, is_foreign, way_out
+from tensorgrad.engine.strangers import called, held_as, is_foreign, note, way_out
 
 WAYS_OUT = {
     "where": "choose afterwards, np.where(mask, result, other)",
@@ -125,11 +125,14 @@ def operand(x: Any, name: str) -> Array:
     """
     if kind_of(x) is not NUMPY:
         return x
-    array = np.asarray(ordinary(x, name))
+    try:
+        array = np.asarray(ordinary(x, name))
+    except Exception as error:
+        note(error, name, x)
+        raise
     if not is_numeric(array.dtype):
-        raise TypeError(
-            f"{name} computes with numbers, not with {called(x)} {x!r:.60}; {way_out(x)}"
-        )
+        what = f"of dtype {array.dtype}" if hasattr(x, "shape") else f"{x!r:.60}"
+        raise TypeError(f"{name} computes with numbers, not with {called(x)} {what}; {way_out(x)}")
     return array
 
 

@@ -331,11 +331,11 @@ def created(function: Callable[..., Array], *args: Any, like: Any, **params: Any
 
 
 def as_array(x: Any, dtype: Any = None) -> Array:
-    """A list or number as an array, others as they are; in `dtype` if there is one.
+    """A list, number or tensor as an array, others as they are; in `dtype` if there is one.
 
     TypeError where it holds no numbers.
     """
-    if not hasattr(x, "ndim"):
+    if type(x) is not np.ndarray and not hasattr(getattr(x, "dtype", None), "kind"):
         given, x = x, np.asarray(x)
         if x.dtype == object:
             raise TypeError(f"an operation computes with numbers, not with {given!r:.60}")
@@ -362,6 +362,11 @@ def to_numbers(x: Any) -> Any:
     return kind_of(x).to_numbers(x)
 
 
+PYTORCHS = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}
+PYTORCHS |= {x: x for x in ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")}
+"""What to write for PyTorch's devices and dtypes, `torch.float16`."""
+
+
 def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
     """What `x.to(place)`, `x.to(dtype)` and `x.to(place, dtype)` mean: the row, and the dtype.
 
@@ -370,6 +375,7 @@ def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
     place = dtype = None
     for x in to:
         named = places.get(x) if isinstance(x, str) else None
+        word = str(x).removeprefix("torch.").partition(":")[0]
         try:
             place, dtype = (
                 (named, dtype) if named else (place, dtype_called("" if x is None else x))
@@ -378,6 +384,7 @@ def destination(to: Sequence[Any], what: str) -> tuple[Kind | None, Any]:
             raise TypeError(
                 f"{what}.to({x!r:.60}): neither a dtype nor a place for arrays; there are "
                 + ", ".join(map(repr, places))
+                + (f": write {PYTORCHS[word]!r}" if word in PYTORCHS else "")
             ) from None
     if not 0 < len(to) == (place is not None) + (dtype is not None):
         raise TypeError(f"{what}.to takes a place, a dtype, or both, not {to!r:.60}")

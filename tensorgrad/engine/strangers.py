@@ -32,7 +32,7 @@ REFLECTED = {
 }
 """How Python asks the right operand, by the names that the operators have in NumPy."""
 
-NUMBERS = ("to_numpy()", "toarray()", "todense()", "magnitude", "nominal_value")
+NUMBERS = ("to_numpy()", "toarray()", "todense()", "magnitude", "nominal_value", "numpy()")
 """Where other libraries keep the numbers of their objects."""
 
 
@@ -108,9 +108,22 @@ def way_out(x: Any) -> str:
     numbers = next((f"x.{n}" for n in NUMBERS if hasattr(made, n.removesuffix("()"))), None)
     if numbers is None and hasattr(made, "__float__") and not hasattr(x, "dtype"):
         numbers = "float(x)"
+    if numbers is None and called(x).startswith("jaxlib."):
+        numbers = "np.asarray(x)"
     if numbers is None:
         return "pass numbers or an array"
     return f"write {numbers} for its numbers, or v.data where no gradient is wanted"
+
+
+def note(error: Exception, name: str, x: Any) -> None:
+    """Says what PyTorch or JAX refused to make an array of, and what takes it."""
+    library = called(x).partition(".")[0]
+    border = {"torch": "torch_function", "jax": "jax_function"}.get(library)
+    if border:
+        error.add_note(
+            f"{name} was given {called(x)}: tg.interop.{border} makes functions of such, with "
+            "gradients; without them pass numbers, as an array of NumPy's"
+        )
 
 
 def held_as(x: Any) -> str | None:

@@ -101,8 +101,9 @@ def from_jax(f: Function) -> Function:
     >>> tg.grad(logsumexp)(np.zeros(2, np.float32))
     array([0.5, 0.5], dtype=float32)
     """
-    if not callable(f):
-        raise TypeError(f"from_jax takes a function, not a {type(f).__name__}")
+    if not callable(f) or isinstance(f, Module):
+        ours = ", which is ours" * callable(f)
+        raise TypeError(f"from_jax takes a function of JAX's, not a {type(f).__name__}{ours}")
     return operation(Jax(), name_of(f), f)
 
 

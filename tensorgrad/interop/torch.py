@@ -55,8 +55,11 @@ def torch_function(f: Any) -> Any:
     """
     if isinstance(f, Module):
         return TorchModule(f)
-    if not callable(f):
-        raise TypeError(f"torch_function takes a function or a Module, not a {type(f).__name__}")
+    if not callable(f) or isinstance(f, torch.nn.Module):
+        theirs = ", which is PyTorch's" * callable(f)
+        raise TypeError(
+            f"torch_function takes a function or a Module of ours, not a {type(f).__name__}{theirs}"
+        )
 
     @wraps(f, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -88,8 +91,11 @@ def from_torch(f: Any) -> Any:
     """
     if isinstance(f, torch.nn.Module):
         return OurModule(f)
-    if not callable(f):
-        raise TypeError(f"from_torch takes a function or a Module, not a {type(f).__name__}")
+    if not callable(f) or isinstance(f, Module):
+        ours = ", which is ours" * callable(f)
+        raise TypeError(
+            f"from_torch takes a function or a Module of PyTorch's, not a {type(f).__name__}{ours}"
+        )
     return operation(PyTorch(), name_of(f), f)
 
 

@@ -23,6 +23,7 @@ from tensorgrad.engine.arrays import (
 from tensorgrad.engine.node import Array, data_of
 from tensorgrad.engine.short import kept
 from tensorgrad.engine.sparse import entries_at, is_sparse, with_entries
+from tensorgrad.engine.strangers import called
 from tensorgrad.extras import printable
 from tensorgrad.value import Value
 
@@ -133,7 +134,9 @@ class Optimizer:
     def _check(self, params: list[Any], **settings: Any) -> None:
         for p in params:
             if not isinstance(p, Value) or p.op is not None:
-                raise TypeError(f"an optimiser changes leaves, not {p!r}")
+                theirs = "a tensor of PyTorch's: tg.interop.from_torch(model) has Values"
+                what = theirs if called(p).startswith("torch.") else repr(p)
+                raise TypeError(f"an optimiser changes leaves, not {what}")
             if is_lazy(p.node.data):
                 raise TypeError(
                     f"parameters are NumPy's, not {p!r}: a graph of all steps would grow with each "

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.data.subsets import with_rows
 from tensorgrad.engine.node import data_of
+from tensorgrad.engine.sparse import is_sparse
+from tensorgrad.engine.strangers import called
 from tensorgrad.extras import whole
 from tensorgrad.io.checkpoint import load_checkpoint
 from tensorgrad.io.files import PathLike
@@ -34,8 +37,10 @@ NAMED = {
 
 def predict(model: Callable[..., Any], x: Any, batch_size: int = 10_000) -> Any:
     """The model's answers as one plain array, computed without recording, in batches."""
+    x = with_rows(x) if is_sparse(x) else x
+    n = x.shape[0] if is_sparse(x) else len(x)
     with no_grad():
-        parts = [model(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
+        parts = [model(x[i : i + batch_size]) for i in range(0, n, batch_size)]
     return np.concatenate([part.data if isinstance(part, Value) else part for part in parts])
 
 
@@ -205,7 +210,8 @@ def check(model: Any, loss: Any, optimizer: Any, epochs: int) -> None:
     """ValueError or TypeError for what cannot be trained, or not by that."""
     whole("epochs", epochs, 0)
     if not isinstance(model, Module):
-        raise TypeError(f"fit trains a Module, not {model!r:.60}")
+        theirs = ": tg.interop.from_torch makes one of it" * called(model).startswith("torch.")
+        raise TypeError(f"fit trains a Module, not {model!r:.60}{theirs}")
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(
             "a loss is a function of (answers, targets), such as nn.functional.cross_entropy or "

@@ -15,6 +15,7 @@ from tensorgrad.engine.dtypes import is_floating, is_inexact
 from tensorgrad.engine.node import Array
 from tensorgrad.engine.primitive import primitive
 from tensorgrad.engine.short import has_short
+from tensorgrad.engine.sparse import brief, is_sparse, way_out
 from tensorgrad.ops.nn.activation import FLOAT, exact_sigmoid, floats, reals, smooth_max
 from tensorgrad.ops.nn.softmax import log_shares, log_softmax, softmax, top
 from tensorgrad.ops.reduce import divided, wide
@@ -50,6 +51,8 @@ NAMES = (
 def class_numbers(y: Array) -> Array:
     """Targets that count classes: a boolean is 0 or 1. TypeError for others."""
     y = as_array(y)
+    if is_sparse(y):
+        raise TypeError(f"class numbers are a dense array, not {brief(y)}: {way_out(y)}")
     if y.dtype.itemsize == 1 and y.dtype.kind in "biu":  # booleans would choose as a mask, and
         return y.astype(np.intp)  # 8 bits do not hold the number of classes
     if is_inexact(y.dtype):
