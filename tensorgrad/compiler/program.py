@@ -495,6 +495,8 @@ def shares(i: Instruction) -> bool:
         return False
     if f is operator.getitem and is_part(i):
         return False
+    if f is np.einsum and isinstance(i.args[0], str) and len(i.args) > 2:
+        return False
     if f is operator.getitem and not i.shape:  # a number, if not by x[...]
         index = i.args[1] if type(i.args[1]) is tuple else (i.args[1],)
         return not all(isinstance(x, (int, np.integer)) for x in index)

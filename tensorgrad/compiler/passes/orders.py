@@ -19,17 +19,17 @@ def orders(program: Program) -> Program:
     answer, is made in the order of that copy, which is a view of it then."""
     users = users_of(program)
 
-    def alone(x: Instruction) -> bool:
-        """Whether it goes into one instruction, and may lie in any order."""
-        free = is_elementwise(x) or x.function is np.matmul
-        return free and not x.order and len(users.get(x, ())) == 1
+    def free(x: Instruction, user: Instruction) -> bool:
+        """Whether it may lie in any order, for this user: others go entry by entry."""
+        made = (is_elementwise(x) or x.function is np.matmul) and not x.order
+        return made and all(y is user or is_elementwise(y) for y in users[x])
 
     for i in program.body:
         view = i.args[0] if i.function is np.reshape and not i.kwargs else None
         if not isinstance(view, Instruction) or view.function not in TURNS:
             continue
         source = view.args[0]
-        if not isinstance(source, Instruction) or not alone(source):
+        if not isinstance(source, Instruction) or not free(source, view):
             continue
         order = turned(view)
         if {user.function for user in users[view]} != {np.reshape} or order[-1] != len(order) - 1:
@@ -39,5 +39,5 @@ def orders(program: Program) -> Program:
             x = waiting.pop()
             x.order = tuple(order)
             if is_elementwise(x):
-                waiting += [y for y in x.operands if y.shape == x.shape and alone(y)]
+                waiting += [y for y in x.operands if y.shape == x.shape and free(y, x)]
     return program

@@ -191,7 +191,10 @@ def even(x: Any, i: Instruction) -> Any:
 
 
 def constants(program: Program) -> Program:
-    """What depends on no input is computed now, if it is small."""
+    """What depends on no input is computed now, if it is small; and the same numbers are the same
+    array, lest what is made with them be made twice, such as the mean of a layer norm, a product
+    with ones, forward and backward."""
+    made: dict[Any, Any] = {}
 
     def rule(i: Instruction) -> Any:
         if i.operands or i.function in IMPURE or i.shape is None or i.function is None:
@@ -199,7 +202,10 @@ def constants(program: Program) -> Program:
         if nbytes(i) > SMALL:
             return i
         with np.errstate(all="ignore"):
-            return i.function(*i.args, **i.kwargs)
+            x = i.function(*i.args, **i.kwargs)
+        if type(x) is not np.ndarray or x.dtype.hasobject:
+            return x
+        return made.setdefault((x.dtype, x.shape, x.strides, x.tobytes()), x)
 
     return rewritten(program, rule)
 
