@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.compiler.names import part_of_all
+from tensorgrad.compiler.names import BACKWARD, part_of_all
 from tensorgrad.compiler.passes.rewrite import changed, shape_of
 from tensorgrad.compiler.program import (
     IMPURE,
@@ -29,6 +29,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     nbytes,
     replaced,
+    shares,
     sum_of_slices,
     urgent,
     users_of,
@@ -134,7 +135,11 @@ def sink(
     than to write it and to read it."""
     users = users_of(program)
     shown = {x for x in (*program.outputs, *program.guards) if isinstance(x, Instruction)}
+    early = backward_of(program)
     for i in reversed(program.body):
+        if i in early and i in users and i not in shown and (rows[i] or shares(i)):
+            level[i] = max(level[i], min(below(i, user, level, rows) for user in users[i]))
+            continue
         around = users.get(i, ())
         n, deep = rows[i], {level[user] for user in around}
         entrywise = is_elementwise(i) or i.function in (np.where, converted)
@@ -154,6 +159,30 @@ def sink(
         in_memory = not any(rows.get(x) for x in read)  # and not left within a group
         if in_memory and sum(map(nbytes, read)) <= 2 * nbytes(i):
             level[i] = to
+
+
+def below(
+    i: Instruction, user: Instruction, level: dict[Instruction, int], rows: dict[Instruction, int]
+) -> int:
+    """The level on which it may be for this user."""
+    one = rows[user] == rows[i] and follows(user, i) and not ends(i)
+    return level[user] - (bool(rows[i]) and not one)
+
+
+def backward_of(program: Program) -> set[Instruction]:
+    """What the backward pass makes of what the forward pass knew: it can be made there, instead of
+    being kept until then."""
+    found: set[Instruction] = set()
+    after: set[Instruction] = set()
+    for i in program.body:
+        if i.scope is None or i.scope.step != BACKWARD:
+            continue
+        whole = [x for x in i.operands if nbytes(x) == nbytes(i)]
+        if whole and all(x in found or x not in after for x in whole):
+            found.add(i)
+        else:
+            after.add(i)
+    return found
 
 
 class Sets:
