@@ -56,7 +56,7 @@ from tensorgrad.engine.node import (
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.short import kept
 from tensorgrad.engine.sparse import Declines, as_object, is_asked_by_operator, is_asked_by_sparse
-from tensorgrad.engine.strangers import called, is_foreign, way_out
+from tensorgrad.engine.strangers import called, is_asked_by_dask, is_foreign, way_out
 from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead, as_in_pytorch
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, rounding, shape, sparse
@@ -572,6 +572,21 @@ class Value(Handle):
                 " use .data for its numbers (in a plot), .detach(), or .copy() to go on with it"
             )
         return _restore, (self.data, self.requires_grad, self.name, self.grad)
+
+    def __dask_tokenize__(self) -> Any:
+        """What Dask names its arrays and tasks by."""
+        from uuid import uuid4
+
+        from dask.tokenize import normalize_token
+
+        if is_asked_by_dask(sys._getframe(1)):
+            raise TypeError(
+                "Dask takes the numbers of its operands, and would lose a gradient: write NumPy's "
+                "functions and operators, X @ v or np.dot(X, v) for X.dot(v) and da.dot(X, v), or "
+                "v.data for the numbers"
+            )
+        leaf = self.op is None and not differentiated(self)
+        return normalize_token(self.__reduce__()[1] if leaf else uuid4().hex)
 
     # NumPy's protocols.
 

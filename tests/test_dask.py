@@ -165,6 +165,24 @@ def test_a_frame_is_refused_before_it_is_computed() -> None:
             for use in (Value, lambda x: Value(W[0, :1]) * x, tg.grad(lambda x: (x**2).sum())):
                 with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
                     use(x)
+        model = tg.nn.Linear(2, 1)
+        sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(TypeError, match=r"to_dask_array\(lengths=True\)"):
+            tg.fit(model, (frame, X[:, :1]), tg.nn.functional.mse_loss, sgd, epochs=1)
+
+
+def test_dasks_own_functions_take_no_values() -> None:
+    """They would compute with the numbers, or with Values in chunks, and find no gradient."""
+    x, w = chunked(X), Value(W[0])
+    for f in (x.dot, da.sum, lambda w: da.dot(x, w), lambda w: da.add(x, w), da.asarray):
+        with pytest.raises(TypeError, match="Dask takes the numbers"):
+            f(w)
+        with pytest.raises(TypeError, match="Dask takes the numbers"):
+            tg.grad(lambda w, f=f: f(w * 1.0).sum())(w.data)
+    task = dask.delayed(lambda w: w.sum().item(), pure=True)
+    with dask.config.set(scheduler="sync"):
+        assert task(w).compute() == task(w * 1.0).compute() == w.sum().item()
+    assert dask.tokenize.tokenize(w) == dask.tokenize.tokenize(Value(W[0]))
 
 
 def test_the_user_computes_at_the_border() -> None:

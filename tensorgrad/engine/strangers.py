@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,3 +138,13 @@ def held_as(x: Any) -> str | None:
         if isinstance(found, Handle):
             return name
     return None
+
+
+def is_asked_by_dask(frame: FrameType) -> bool:
+    """Whether Dask makes an array of its own, which would compute with a Value as with numbers."""
+    asking: FrameType | None = frame
+    while asking and str(asking.f_globals.get("__name__", "")).startswith("dask."):
+        if asking.f_code.co_name == "from_array":
+            return True
+        asking = asking.f_back
+    return False

@@ -185,7 +185,9 @@ def table(part: Any) -> Any:
     """An array of what may be a list or a DataFrame; other kinds of array as they are."""
     x = part.to_numpy() if hasattr(part, "to_numpy") else data_of(part)
     try:
-        return x if kind_of(x) is not NUMPY else np.asarray(ordinary(x, "fit"))
+        if kind_of(x) is not NUMPY:
+            return x if hasattr(x, "dtype") else kind_of(x).copy(x)  # a frame says what to write
+        return np.asarray(ordinary(x, "fit"))
     except ValueError as error:
         raise ValueError("the rows of a list have different lengths: pad them to one") from error
 
