@@ -124,7 +124,7 @@ class Program:
             for xs in (self.checks, self.factors)
         )
         outputs = [replaced(x, made) for x in self.outputs]
-        return Program(self.inputs, body, outputs, checks, factors)
+        return Program(self.inputs, body, outputs, checks, factors, exact=self.exact)
 
     def check_what_was_hoped(self) -> None:
         """But for what leads to something that is checked already, which would not be finite."""
@@ -391,6 +391,17 @@ FRESH = frozenset(
     }
 )
 """Functions whose results share no memory with their arguments; so do ufuncs and reductions."""
+
+
+MAKES_NUMBERS = frozenset({*UFUNCS, converted, np.sum, np.mean, np.prod, np.max, np.min})
+
+
+def makes_number(x: Any) -> bool:
+    """Whether a function without axes makes a number of NumPy's, not an array without axes."""
+    if not isinstance(x, Instruction) or x.shape or not isinstance(x.dtype, np.dtype):
+        return False
+    f = x.function
+    return isinstance(f, np.ufunc) or f in MAKES_NUMBERS or is_reduction(f)
 
 
 def is_elementwise(i: Instruction) -> bool:

@@ -33,6 +33,7 @@ from tensorgrad.compiler.program import (
     is_basic,
     is_operation,
     is_reduction,
+    makes_number,
     replaced,
     viewed,
     with_items,
@@ -325,6 +326,9 @@ def written(
         result = np.broadcast_to(result, target.shape)
     if not (fresh and result.instruction.dtype == target.instruction.dtype):
         result = write(converted, (result, target.dtype), {"casting": casting})
+    program = writing.get()
+    if program and program.exact and result.instruction.order != target.instruction.order:
+        result = write(with_items, (target, ..., result))  # it lies in memory as it did
     target.become(result)
     return target
 
@@ -583,7 +587,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
         try:
             result = (fitting if function is with_items else function)(*tried[0], **tried[1])
         except (ValueError, IndexError):
-            if setting:
+            if setting and any(fits(function, given, n) for n in (0, -1, 2)):
                 raise refused(BY_NUMBERS.format(function.__name__)) from None
             raise
         if function in ABOUT:
@@ -600,6 +604,16 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     if result is None:
         raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
     return made_of(function, args, tried[0], result)
+
+
+def fits(function: Any, given: Any, n: int) -> bool:
+    """Whether a function takes the integer n for those that are traced."""
+    args, kwargs = each(stand_in_of(n), TRIED, given)
+    try:
+        function(*args, **kwargs)
+    except (ValueError, IndexError, ArithmeticError):
+        return False
+    return True
 
 
 def part_of(x: Instruction, index: Any) -> Outcome:
@@ -842,6 +856,12 @@ class Traced(Kind):
 
     def to_numbers(self, x: Array) -> Any:
         return x
+
+    def result(self, x: Array) -> Array:
+        """To the last bit a number is no array without axes: complex products round otherwise."""
+        if x.shape or x.weak or makes_number(x.instruction) or not self.in_order():
+            return x
+        return write(converted, (x, x.dtype))
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
         return write(converted, (x, np.dtype(dtype or x.dtype)))

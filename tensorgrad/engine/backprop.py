@@ -101,8 +101,8 @@ class Sweep:
 
 
 def in_order(c: Array) -> bool:
-    """Whether `c` is written down, and computed as it is here to the last bit."""
-    return bool(met) and kind_of(c).in_order()
+    """Whether an array that is written down is added to others as NumPy's are, to the last bit."""
+    return bool(met and kind_of(c).in_order() and c.shape)
 
 
 def read(

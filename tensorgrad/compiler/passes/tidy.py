@@ -19,6 +19,7 @@ from tensorgrad.compiler.program import (
     converted,
     is_elementwise,
     is_reduction,
+    makes_number,
     nbytes,
     users_of,
 )
@@ -62,7 +63,10 @@ SHAPED = frozenset({np.expand_dims, np.squeeze, np.ravel})
 def shapes(program: Program) -> Program:
     """Arrays that are made in a shape, or seen in another one, are so by the functions that do
     least: `zeros_like` is `zeros`, and `ravel` is `reshape`. `broadcast_to` is left out where an
-    operation broadcasts anyway, and follows one that needs no more than what was broadcast."""
+    operation broadcasts anyway, and follows one that needs no more than what was broadcast.
+
+    An exact program keeps what NumPy would lay otherwise in memory: `ravel` copies what has gaps,
+    and so may the first of two reshapes; and what is broadcast decides no order of axes."""
     users = users_of(program)
     outputs = {x for x in program.outputs if isinstance(x, Instruction)}
 
@@ -70,6 +74,8 @@ def shapes(program: Program) -> Program:
         x: Any
         if i.function in LIKE and not i.order:
             return changed(i, LIKE[i.function], (i.shape, i.dtype), {})
+        if i.function is np.ravel and program.exact:
+            return i
         if i.function in SHAPED and "order" not in i.kwargs:
             return changed(i, np.reshape, (i.args[0], i.shape), {})
         if is_transpose(i):
@@ -78,6 +84,8 @@ def shapes(program: Program) -> Program:
             return x.args[0] if twice else changed(i, np.transpose, (x,), {})
         if i.function is np.reshape and not i.kwargs and is_array(i.args[0]):
             x = i.args[0]
+            if program.exact:
+                return changed(i, np.reshape, (x, i.shape), {})
             x = x.args[0] if x.function is np.reshape and not x.kwargs else x
             same = is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype)
             return x if same else changed(i, np.reshape, (x, i.shape), {})
@@ -89,7 +97,7 @@ def shapes(program: Program) -> Program:
         shape = np.broadcast_shapes(*map(shape_of, narrow))
         if shape == i.shape:
             return changed(i, i.function, tuple(narrow), i.kwargs)
-        if i in outputs or not all(map(is_elementwise, users.get(i, ()))):
+        if program.exact or i in outputs or not all(map(is_elementwise, users.get(i, ()))):
             return i
         small = Instruction(i.function, tuple(narrow), i.kwargs, shape, i.dtype, "", i.scope)
         return changed(i, np.broadcast_to, (small, i.shape), {})
@@ -253,12 +261,6 @@ def masks(program: Program) -> Program:
 def is_zero(x: Any) -> bool:
     known = isinstance(x, (int, float, np.generic, np.ndarray))
     return known and not np.ndim(x) and x == 0
-
-
-def makes_number(x: Any) -> bool:
-    """Whether a function without axes makes a number of NumPy's, not an array without axes."""
-    made = isinstance(x, Instruction) and not x.shape and isinstance(x.dtype, np.dtype)
-    return made and (isinstance(x.function, np.ufunc) or x.function in UFUNCS)
 
 
 def dead_code(program: Program) -> Program:
