@@ -840,7 +840,7 @@ def as_constant(x: Any) -> Value:
     if isinstance(x, Value):
         return x
     x = ordinary(x, "tensorgrad")
-    return Value.of(leaf(x if is_known(x) and hasattr(x, "dtype") else as_data(x)))
+    return Value.of(leaf(kept(x) if is_known(x) and hasattr(x, "dtype") else as_data(x)))
 
 
 def plain(data: Any) -> Any:

@@ -104,6 +104,19 @@ def test_gradients_have_their_operands_dtype_at_every_order(name: str) -> None:
     np.testing.assert_array_equal(tg.vmap(tg.grad(f))(batch).astype(float), np.full((4, 2), 0.75))
 
 
+def test_transforms_compute_arrays_of_short_floats_in_float32_too() -> None:
+    """NumPy has no determinant of float16."""
+    a = np.array([[2.0, 1.0], [0.5, 1.0]], np.float16)
+    expected = np.array([[1.0, -0.5], [-1.0, 2.0]])
+    value, g = tg.value_and_grad(np.linalg.det)(a)
+    assert type(value) is np.float16
+    assert (type(g), g.dtype) == (np.ndarray, np.float16)
+    for found in (g, tg.vmap(tg.grad(np.linalg.det))(a[None])[0], tg.jacobian(np.linalg.det)(a)):
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert tg.jvp(np.linalg.det, (a,), (a,))[1].dtype == np.float16
+    assert tg.vmap(np.linalg.det)(Value(a[None])).data == [np.float16(1.5)]
+
+
 @needs_ml_dtypes
 def test_bfloat16_goes_through_models_files_and_optimisers(tmp_path: Any) -> None:
     model = net().to("bfloat16")

@@ -41,6 +41,11 @@ def kept(x: Any) -> Any:
     return x.view(np.ndarray) if type(x) is ShortArray else x
 
 
+def bare(x: Any) -> Any:
+    """NumPy's own array or number again."""
+    return np.asarray(x)[()] if type(x) is ShortArray else x
+
+
 def has_short(x: Any) -> bool:
     """Whether it is an array of short floats."""
     return getattr(getattr(x, "dtype", None), "char", "") in SHORT
@@ -101,6 +106,11 @@ class Short(Kind):
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
         return kept(np.array(x, dtype))
+
+    def locked(self, x: Array) -> Array:
+        x = kept(x).view()
+        x.flags.writeable = False
+        return x
 
 
 kinds[ShortArray] = Short(rank=0, readings=(WIDENED,))

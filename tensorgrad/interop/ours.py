@@ -12,6 +12,7 @@ from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.calls import forgetting_buffers, keeper, noting_buffers
 from tensorgrad.engine.dtypes import is_inexact
 from tensorgrad.engine.node import Array, leaf, within
+from tensorgrad.engine.short import kept
 from tensorgrad.transforms.call import Call, giving_back, outer_nodes, requires_grad
 from tensorgrad.transforms.custom import name_of
 from tensorgrad.transforms.tree import Rebuild, flatten, modules_in
@@ -138,6 +139,7 @@ def constant(x: Any) -> Any:
     """What a function of ours is given of an array without a gradient."""
     if isinstance(x, Value):
         return x
+    x = kept(x)
     x = kind_of(x).locked(x)
     return Value.of(leaf(x)) if is_inexact(x.dtype) else x
 

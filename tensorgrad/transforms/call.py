@@ -24,6 +24,7 @@ from tensorgrad.engine.node import (
     recorded,
     recorder,
 )
+from tensorgrad.engine.short import bare, kept
 from tensorgrad.transforms.tree import (
     Rebuild,
     flatten,
@@ -220,6 +221,7 @@ def variable(x: Any) -> Value:
         )
     if isinstance(x, Value) or not hasattr(x, "dtype"):
         return Value(x)
+    x = kept(x)
     return Value.of(leaf(kind_of(x).locked(x), requires_grad=True))
 
 
@@ -234,7 +236,7 @@ def is_static(x: Any) -> bool:
 
 def own(data: Any) -> Any:
     """A result of the caller's own: no variable, constant or other result shares its memory."""
-    return copied(data) if kind_of(data).alone else plain(data)
+    return copied(bare(data)) if kind_of(data).alone else plain(data)
 
 
 def outputs_of(name: str, out: Any) -> tuple[list[Any], Rebuild]:
