@@ -117,6 +117,21 @@ def test_transforms_compute_arrays_of_short_floats_in_float32_too() -> None:
     assert tg.vmap(np.linalg.det)(Value(a[None])).data == [np.float16(1.5)]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_sparse_examples_too(name: str) -> None:
+    sp = pytest.importorskip("scipy.sparse")
+    x, losses = np.eye(4, dtype=np.float32) * np.float32(1.5), []
+    for rows in (x, sp.csr_array(x)):
+        model = nn.Sequential(nn.Linear(4, 3, rng=0), nn.Tanh(), nn.Linear(3, 2, rng=1))
+        adam = optim.Adam(model.parameters())
+        y = np.array([0, 1, 0, 1])
+        fitted = tg.fit(
+            *(model, (rows, y), nn.functional.cross_entropy, adam), epochs=3, precision=name
+        )
+        losses.append(fitted.column("loss"))
+    np.testing.assert_allclose(*losses, rtol=EPS[name])
+
+
 @needs_ml_dtypes
 def test_bfloat16_goes_through_models_files_and_optimisers(tmp_path: Any) -> None:
     model = net().to("bfloat16")

@@ -21,6 +21,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from tensorgrad.engine.arrays import anywhere, as_array, kind_of
 from tensorgrad.engine.batching import elementwise, full, moving, one_by_one
 from tensorgrad.engine.care import contraction
+from tensorgrad.engine.dtypes import is_short
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, apply
 from tensorgrad.engine.sparse import (
@@ -66,9 +67,9 @@ def columns(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, A
 
 
 def multiplied(values: Array, x: Array, pattern: Any = None) -> Array:
-    """A x. (SciPy has no float16.)"""
+    """A x. (SciPy has no short floats.)"""
     dtype = np.result_type(values, x)
-    if dtype == np.float16:
+    if is_short(dtype):
         values, x = values.astype(np.float32), x.astype(np.float32)
     return (with_entries(pattern, values) @ x).astype(dtype, copy=False)
 

@@ -153,6 +153,11 @@ def fit(
     peers = getattr(take, "peers", ALONE)
     if batches is not given:  # of arrays
         batches = peers.split(batches)
+    elif isinstance(take, Step) and getattr(batches, "ranks", peers).size > peers.size:
+        raise ValueError(
+            "each process has its part of the batches, and would train a model of its own: "
+            "fit(..., step=parallel.data_parallel)"
+        )
     if accumulate > 1 and not hasattr(take, "accumulate"):
         raise TypeError(f"accumulate={accumulate} needs a Step, not {take!r:.60}")
     if compile and peers.size > 1:

@@ -70,6 +70,18 @@ def refused(kind, words, *args, **kwargs):
         fit(*args, **kwargs)
 
 
+if ranks.size > 1:
+    net = nn.Linear(5, 3)
+    with pytest.raises(ValueError, match=r"step=parallel\.data_parallel"):
+        tg.fit(
+            net,
+            parallel.Shards(data.DataLoader(x, y)),
+            F.cross_entropy,
+            optim.SGD(net.parameters(), lr=0.1),
+            epochs=1,
+        )
+
+
 def spoil(value):
     def happens(run):
         run.model[2].bias.data = run.model[2].bias.data + np.float32(value)
