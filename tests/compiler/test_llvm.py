@@ -343,6 +343,12 @@ def test_rows_are_added_where_numbers_say(numbers: Any, dtype: Any) -> None:
             f(w, g, i)
 
 
+def test_rows_of_tables_side_by_side_are_added_where_numbers_say() -> None:
+    i, w = rng.integers(0, 6, (3, 5)), rng.normal(size=(3, 6, 4))
+    f = tg.vmap(tg.grad(lambda w, i: np.sum(F.embedding(i, w) ** 2)))
+    np.testing.assert_allclose(tg.compile(f, backend="llvm")(w, i), f(w, i))
+
+
 def test_what_a_later_kernel_needs_is_made_there() -> None:
     """The bias of a convolution is added where the sum is read, and a mask is made at its use."""
     layer, x = nn.Conv2d(2, 4, 3, rng=0), single(5, 2, 8, 8)
