@@ -312,7 +312,7 @@ def whole(function: Callable[..., Array]) -> Callable[..., Array]:
 
 def innermost(x: Any) -> Any:
     """The array behind a Value, that of a batched one, and of a cotangent made with care."""
-    while type(x) not in PLAIN and (isinstance(x, Handle) or hasattr(x, "payload")):
+    while type(x) not in PLAIN and (isinstance(x, Handle) or hasattr(type(x), "payload")):
         x = x.node.data if isinstance(x, Handle) else x.payload
     return x
 

@@ -683,6 +683,16 @@ def rows(x: Any) -> Any:
     return y, a, c
 
 
+class Registry:
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+def test_attributes_that_are_made_when_asked_for_are_not_asked_for() -> None:
+    marks = Registry()  # such as pytest.mark, which warns
+    assert_same(tg.compile(lambda x: x * len([marks]))(X), X)
+
+
 def swapped(x: Any) -> Any:
     y = x[0] * 1
     a, b = y[0], y[1, ...]
