@@ -20,6 +20,7 @@ from numpy._core import umath
 
 from tensorgrad.compiler.capture import (
     SEVERED,
+    Argument,
     Capture,
     Place,
     Reach,
@@ -37,6 +38,7 @@ from tensorgrad.compiler.program import Instruction, Loop, Program, draw, each, 
 from tensorgrad.compiler.report import Report, report, results_of
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of, function_of
+from tensorgrad.compiler.threads import counts
 from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
@@ -168,6 +170,9 @@ class Version:
             several, is_short = type(x) is tuple, place.identity in short
             self.writes.append(Write(place, len(parts(x)), several, inside, is_short))
             outs += parts(x)
+        program.arguments = sum(
+            len(parts(x)) for place, x in self.reads if isinstance(place, Argument)
+        )
         program.outputs = [x.instruction if isinstance(x, Tracer) else x for x in outs]
         if leaves_loops(program):
             raise Escaped
@@ -735,6 +740,7 @@ def compile(
     exact: bool = False,
     without: Collection[str] = (),
     backend: Literal["numpy", "llvm"] = "numpy",
+    threads: int = 1,
 ) -> Any:
     """`f` as straight-line NumPy: traced at its first call, then run without the graph.
 
@@ -749,7 +755,8 @@ def compile(
     last bit. `without`: names of passes, as in `.stages()`, to leave out. `backend`: "llvm" makes
     machine code of what is computed entry by entry and of sums, each operation within 2 units of
     the last place. It needs llvmlite (the extra `jit`); where that is missing NumPy runs, and a
-    warning says so.
+    warning says so. `threads`: with 2, what is done for each example is done for both halves of
+    the batch at once, in two threads, where that is most of the work, and enough of it.
 
     Values that `f` returns have no graph. Where a gradient is not finite `f` itself is called
     instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
@@ -769,7 +776,12 @@ def compile(
     without = (without,) if isinstance(without, str) else without
     if f is None:
         return partial(
-            compile, static_argnums=numbers, exact=exact, without=without, backend=backend
+            compile,
+            static_argnums=numbers,
+            exact=exact,
+            without=without,
+            backend=backend,
+            threads=threads,
         )
     if not callable(f) or isinstance(f, type):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
@@ -777,7 +789,20 @@ def compile(
         raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
     if backend not in ("numpy", "llvm"):
         raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
+    if type(threads) is not int or threads not in (1, 2):
+        raise ValueError(
+            f"compile: threads is 1, or 2 for the two halves of a batch, not {threads!r:.60}"
+        )
+    if exact and threads == 2:
+        raise ValueError("exact=True is for threads=1: two halves of a batch are added otherwise")
     if exact and backend == "llvm":
         raise ValueError('exact=True is for backend="numpy": machine code rounds otherwise')
+    if threads == 2 and counts()[0] is None:
+        warnings.warn(
+            "threads=2 needs a NumPy with OpenBLAS, as its wheels have: another BLAS may start "
+            "threads of its own beside them, so one runs",
+            stacklevel=2,
+        )
+        threads = 1
     machine_code = llvm() if backend == "llvm" else None
-    return Compiled(f, numbers, chosen(without, exact, machine_code), exact)
+    return Compiled(f, numbers, chosen(without, exact, machine_code, threads), exact)

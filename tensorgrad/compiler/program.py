@@ -77,7 +77,8 @@ class Program:
     `checks`: what must be finite, or the program is not to be believed; `factors`: what must be
     smaller than that, for the sum of all their squares must be finite. Then so is each product of
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
-    is not the function's, which went on. While it is being written: `known`, what functions make;
+    is not the function's, which went on. `arguments`: how many of the inputs, the first, are the
+    caller's. While it is being written: `known`, what functions make;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
     took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is
@@ -96,6 +97,7 @@ class Program:
     hoped: list[Instruction] | None = field(default_factory=list)
     exact: bool = False
     loops: bool = True
+    arguments: int = 0
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""
@@ -124,7 +126,10 @@ class Program:
             for xs in (self.checks, self.factors)
         )
         outputs = [replaced(x, made) for x in self.outputs]
-        return Program(self.inputs, body, outputs, checks, factors, exact=self.exact)
+        exact, arguments = self.exact, self.arguments
+        return Program(
+            self.inputs, body, outputs, checks, factors, exact=exact, arguments=arguments
+        )
 
     def check_what_was_hoped(self) -> None:
         """But for what leads to something that is checked already, which would not be finite."""
@@ -205,6 +210,44 @@ class Loop:
             stacked.append(outs[self.carry :])
         ys = zip(*(stacked[::-1] if self.reverse else stacked))
         return *map(np.array, carry), *map(np.stack, ys)
+
+
+class Halves:
+    """A part of a program on both halves of a batch, in two threads, in place of a function that
+    answers all results in a tuple.
+
+    `program` is that of one half; `axes`: along which axis each argument is halved, or None where
+    both get the whole; `joins`: the same of what it puts out. Of what has None there, such as sums
+    over the batch, there are two results, the first half's and the second's.
+    """
+
+    __slots__ = ("axes", "joins", "program")
+    __name__ = "halves"
+
+    def __init__(
+        self, program: Program, axes: Sequence[int | None], joins: Sequence[int | None]
+    ) -> None:
+        self.program, self.axes, self.joins = program, axes, joins
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        """The plain reading, one half after the other."""
+        given = ([half(x, axis, k) for x, axis in zip(args, self.axes)] for k in (0, 1))
+        first, second = (self.program.run(xs) or [] for xs in given)
+        made: list[Any] = []
+        for x, y, axis in zip(first, second, self.joins):
+            made += [x, y] if axis is None else [np.concatenate([x, y], axis)]
+        return tuple(made)
+
+
+def half(x: Any, axis: int | None, k: int) -> Any:
+    """The first or second half of an array along an axis; all of it along None."""
+    return x if axis is None else x[half_index(x.shape[axis] // 2, axis, k)]
+
+
+def half_index(n: int, axis: int, k: int) -> Any:
+    """The index of the first `n` entries along an axis, or of all others."""
+    part = slice(n, None) if k else slice(None, n)
+    return (*[slice(None)] * axis, part) if axis else part
 
 
 NESTED = frozenset({slice, tuple, list, dict})
@@ -499,7 +542,7 @@ def shares(i: Instruction) -> bool:
     f = i.function
     if (
         f is None
-        or isinstance(f, (np.ufunc, Fused, Loop))
+        or isinstance(f, (np.ufunc, Fused, Halves, Loop))
         or f in FRESH
         or isinstance(i.dtype, type)
     ):
@@ -534,4 +577,4 @@ def is_part(i: Instruction) -> bool:
     """Whether it is one of the results of a group, which has memory of its own."""
     whole: Any = i.args[0] if i.function is operator.getitem else i
     several = isinstance(whole, Instruction) and whole.shape is None
-    return several and whole is not i and isinstance(whole.function, (Fused, Loop))
+    return several and whole is not i and isinstance(whole.function, (Fused, Halves, Loop))

@@ -23,6 +23,7 @@ from tensorgrad.compiler.names import BACKWARD, UPDATE
 from tensorgrad.compiler.passes.rewrite import shape_of
 from tensorgrad.compiler.program import (
     Fused,
+    Halves,
     Instruction,
     Program,
     is_reduction,
@@ -325,6 +326,8 @@ def flops(i: Instruction) -> int:
     out = math.prod(i.shape or ())
     if isinstance(f, Fused):
         return sum(map(flops, f.program.body))
+    if isinstance(f, Halves):
+        return 2 * sum(map(flops, f.program.body))
     if f in (np.matmul, operator.matmul, np.dot):
         return 2 * out * (shape_of(args[0]) or (1,))[-1]
     if f is np.vecdot or f is np.vdot:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tensorgrad.compiler import blas, program
+from tensorgrad.compiler import blas, program, threads
 from tensorgrad.compiler.capture import Argument, parts
 from tensorgrad.io.files import check_writable, write
 
@@ -41,11 +41,8 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
             keep(next(names), part, arrays, numbers)
     helpers, constants = [], []
     for name, x in code.constants.items():
-        if x is blas.adder:
-            imports, _, definitions = inspect.getsource(blas).partition("\nNAMES = ")
-            helpers.append(
-                f"import {imports.partition('import ')[2]}\nNAMES = {definitions.rstrip()}"
-            )
+        if x is blas.adder or x is threads.both:
+            helpers += [alone(blas)] + [alone(threads)] * (x is threads.both)
             constants.append(name)
         elif inspect.isfunction(x) and x.__module__ == program.__name__:
             helpers.append(inspect.getsource(x).rstrip())
@@ -76,7 +73,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
     text = TEMPLATE.format(
         name=version.name,
         arrays=target.with_suffix(".npz").name,
-        helpers="\n\n\n".join(helpers) + "\n\n\n" * bool(helpers),
+        helpers="\n\n\n".join(dict.fromkeys(helpers)) + "\n\n\n" * bool(helpers),
         code=code.source.removeprefix("import math\n\nimport numpy as np\n\n\n"),
         numbers=numbers,
         constants=", ".join(constants),
@@ -97,6 +94,13 @@ def keep(name: str, x: Any, arrays: dict[str, Any], numbers: dict[str, Any]) -> 
         arrays[name] = x
     else:
         numbers[name] = x
+
+
+def alone(module: Any) -> str:
+    """The code of a file, for another one that has what it imports of ours."""
+    _, _, code = inspect.getsource(module).partition('"""\n\n')
+    lines = code.rstrip().splitlines()
+    return "\n".join(x for x in lines if not x.startswith("from tensorgrad"))
 
 
 def eval_same(x: Any) -> bool:

@@ -31,13 +31,16 @@ from tensorgrad.compiler.lives import (
     views,
 )
 from tensorgrad.compiler.names import Part
+from tensorgrad.compiler.passes.rewrite import shape_of
 from tensorgrad.compiler.program import (
     TURNS,
     Fused,
+    Halves,
     Instruction,
     Loop,
     Program,
     found_in,
+    half_index,
     has_out,
     is_basic,
     is_elementwise,
@@ -52,6 +55,7 @@ from tensorgrad.compiler.program import (
     with_items,
 )
 from tensorgrad.compiler.text import Text
+from tensorgrad.compiler.threads import both
 from tensorgrad.engine.dtypes import spelt
 
 
@@ -320,6 +324,10 @@ class Writer(Text):
             return group(self, i, k, checked, ends, lives)
         if isinstance(i.function, Loop):
             return self.scan(i, ends)
+        if isinstance(i.function, Halves):
+            text = "\n".join(self.halves(i, lives))
+            self.release(ends)
+            return text
         if is_part(i):  # which was made with the others
             self.release(ends)
             return ""
@@ -517,6 +525,90 @@ class Writer(Text):
         self.release(ends)
         return "\n".join(lines)
 
+    def halves(self, i: Instruction, lives: Lives) -> list[str]:
+        """The lines that run both halves of a batch. What a half makes is written into its half of
+        an array, as far as it can be told where, or into an array of its own that is added up."""
+        halves, results = i.function, self.parts.get(i, {})
+        program, made = halves.program, halves.program.outputs
+        places = {
+            x: Instruction(None, (), None, x.shape, x.dtype, "out", order=x.order)
+            for x in made
+            if x.shape
+        }
+        inputs = [*program.inputs, *places.values()]
+        inside = Program(inputs, program.body, made)
+        inner = Writer(inside, places if self.buffers else {}, self.buffers, 0)
+        first, second = self.half(inner, inside)
+        lines, after, k = list[str](), list[str](), 0
+        given: tuple[list[str], list[str]] = ([], [])
+        for x, axis in zip(i.args, halves.axes):
+            for h in (0, 1):
+                given[h].append(self.part_of(self.text(x), shape_of(x), axis, h))
+        answers = self.new("halves")
+        for n, (x, axis) in enumerate(zip(made, halves.joins)):
+            several = [results.get(k + h) for h in range(2 if axis is None else 1)]
+            k += len(several)
+            shape = tuple(m * 2 if a == axis else m for a, m in enumerate(x.shape))
+            names = [self.result_of(part, x, shape, lives, lines) for part in several]
+            for h in (0, 1):
+                name = names[h % len(names)]
+                if x not in places:
+                    after.append(f"{name} = {answers}[{h}][{n}]")
+                    continue
+                given[h].append(self.part_of(name, shape, axis, h))
+                if places[x] not in inner.written:
+                    at = ... if axis is None else half_index(x.shape[axis], axis, h)
+                    after.append(f"{name}[{self.index(at)}] = {answers}[{h}][{n}]")
+        xs, ys = (f"({', '.join(names)}{',' * (len(names) == 1)})" for names in given)
+        call = f"{self.constant(both, 'both')}({first}, {second}, {xs}, {ys})"
+        return [*lines, f"{answers} = {call}" if after else call, *after]
+
+    def half(self, inner: Writer, program: Program) -> tuple[str, str]:
+        """The names of two functions, with buffers of their own, of the program of a half."""
+        inner.taken, inner.last, inner.known = self.taken, self.last, dict(self.known)
+        inner.constants = self.constants
+        for x in program.inputs:
+            inner.names[x] = inner.new(x.name or "x")
+        body = inner.body(state=False)
+        inner.pack()
+        self.nbytes += 2 * inner.nbytes
+        make, half = self.new("make_half"), self.new("half")
+        answer = "".join(f"{inner.text(x)}, " for x in program.outputs)
+        self.setup += [
+            f"def {make}():",
+            *(f"    {line}" for x in inner.setup for line in str(x).splitlines()),
+            f"    def {half}({', '.join(inner.names[x] for x in program.inputs)}):",
+            *(f"        {line}".rstrip() for x in body for line in x.splitlines()),
+            f"        return ({answer.strip()})",
+            f"    return {half}",
+        ]
+        first, second = self.new("first_half"), self.new("second_half")
+        self.setup.append(f"{first}, {second} = {make}(), {make}()")
+        return first, second
+
+    def part_of(self, text: str, shape: tuple[int, ...], axis: int | None, h: int) -> str:
+        """The first or second half of an array, or all of it, as it is written."""
+        if axis is None:
+            return text
+        return self.view(f"{text}[{self.index(half_index(shape[axis] // 2, axis, h))}]")
+
+    def result_of(
+        self,
+        part: Instruction | None,
+        x: Instruction,
+        shape: tuple[int, ...],
+        lives: Lives,
+        lines: list[str],
+    ) -> str:
+        """The name of one of the results of halves, with an array for it if it has axes."""
+        i = part or Instruction(None, (), None, shape, x.dtype)  # which nobody reads
+        if shape and part and i not in lives.kept and self.buffers:
+            self.names[i] = self.home(i)
+        else:
+            self.names[i] = self.new(i.name or "v")
+            lines += [self.result(i)] * bool(shape)
+        return self.names[i]
+
     def block(self, shape: tuple[int, ...], dtype: Any, name: str = "block") -> str:
         """A block that no group around it uses."""
         free = self.blocks.setdefault((shape, dtype), [])
@@ -672,7 +764,7 @@ def code_of(
     lines = [
         *FINITE * bool(program.guards),
         f"def make({', '.join(['np', *writer.constants])}):",
-        *(f"    {line}" for line in writer.setup),
+        *(x for line in writer.setup for x in wrapped(f"    {line}".rstrip())),
         *wrapped(f"    def step({', '.join(inputs)}):"),
         *(x for line in body for x in wrapped(f"        {line}".rstrip())),
         "    return step",
@@ -683,7 +775,8 @@ def code_of(
 
 def wrapped(line: str) -> list[str]:
     """A line that lists names, in several where it is long."""
-    if len(line) <= WIDTH or not line.lstrip().startswith(("def ", "return ", "if not ")):
+    lists = line.lstrip().startswith(("def ", "return ", "if not ")) or "both(" in line
+    if len(line) <= WIDTH or not lists or "\n" in line:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 8)
     how: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
 
 from tensorgrad.compiler.passes import (
     entries,
     factors,
     fusion,
+    halves,
     loops,
     orders,
     parts,
@@ -42,20 +45,26 @@ PASSES: tuple[Pass, ...] = (
 
 def name_of(run: Pass) -> str:
     """What a pass is called where it is switched off, or shown."""
-    return run.__name__.replace("_", " ")
+    function: Any = run.func if isinstance(run, partial) else run
+    return str(function.__name__).replace("_", " ")
 
 
 TAKEN_OVER = {pooling.windows, products.sums, products.dots, fusion.fusion}
 """What machine code is better at than BLAS and NumPy's slices and blocks."""
+AFTER_HALVES = PASSES[[*PASSES].index(products.layouts) :]
+"""What the program of half a batch goes through by itself, too."""
 
 
 def chosen(
-    without: Collection[str] = (), exact: bool = False, machine_code: Pass | None = None
+    without: Collection[str] = (),
+    exact: bool = False,
+    machine_code: Pass | None = None,
+    threads: int = 1,
 ) -> tuple[Pass, ...]:
     """The passes to make; ValueError for a name that none has. `machine_code`: the last one, if a
-    back end has its own."""
+    back end has its own; `threads`: how many, 1 or 2."""
     last = (machine_code,) if machine_code else ()
-    every = [*dict.fromkeys(map(name_of, (*PASSES, *EXACT, *last)))]
+    every = [*dict.fromkeys(map(name_of, (*PASSES, halves.halves, *EXACT, *last)))]
     unknown = {*without}.difference(every)
     if unknown:
         names = ", ".join(every)
@@ -63,7 +72,11 @@ def chosen(
     passes = EXACT if exact else PASSES
     if machine_code:
         passes = (*(run for run in passes if run not in TAKEN_OVER), machine_code)
-    return tuple(run for run in passes if name_of(run) not in without)
+    passes = tuple(run for run in passes if name_of(run) not in without)
+    if threads > 1 and not exact and "halves" not in without:
+        at = sum(run not in AFTER_HALVES and run is not machine_code for run in passes)
+        passes = (*passes[:at], partial(halves.halves, rest=passes[at:]), *passes[at:])
+    return passes
 
 
 def simplified(program: Program, passes: Collection[Pass] = PASSES) -> Program:

@@ -1,0 +1,322 @@
+"""`threads=2`: what is done for each example is done for both halves of the batch at once."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tensorgrad as tg
+from tensorgrad import nn, optim
+from tensorgrad.compiler import threads
+from tensorgrad.compiler.passes import halves
+from tensorgrad.nn import functional as F
+
+BACKENDS = ["numpy", pytest.param("llvm", marks=pytest.mark.filterwarnings("ignore:llvmlite"))]
+pytestmark = pytest.mark.skipif(
+    threads.counts()[0] is None, reason="NumPy has another BLAS than OpenBLAS"
+)
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little work it is."""
+    monkeypatch.setattr(halves, "ENOUGH", 0.0)
+
+
+def is_halved(step: Any) -> bool:
+    return "first_half" in step.source
+
+
+class Last(nn.Module):
+    """A class of what a recurrent net has read last."""
+
+    def __init__(self, seed: int) -> None:
+        self.net = nn.LSTM(3, 6, batch_first=True, rng=seed)
+        self.out = nn.Linear(6, 3, rng=seed)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.net(x)[0][:, -1])
+
+
+class Letters(nn.Module):
+    """Embedded letters, attention to all of them, and a class of their mean."""
+
+    def __init__(self, seed: int) -> None:
+        self.letters = nn.Embedding(7, 8, rng=seed)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, rng=seed)
+        self.out = nn.Linear(8, 3, rng=seed)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(np.mean(self.block(self.letters(x)), axis=1))
+
+
+def dense(seed: int) -> Any:
+    layers = nn.Linear(5, 16, rng=seed), nn.Dropout(0.3, rng=seed), nn.Tanh()
+    return nn.Sequential(*layers, nn.Linear(16, 3, rng=seed))
+
+
+def convolutional(seed: int) -> Any:
+    layers = nn.Conv2d(2, 4, 3, rng=seed), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(16, 3, rng=seed))
+
+
+NETS = {
+    "dense": (dense, rng.normal(size=(8, 5))),
+    "convolutional": (convolutional, rng.normal(size=(8, 2, 6, 6))),
+    "recurrent": (Last, rng.normal(size=(8, 4, 3))),
+    "transformer": (Letters, rng.integers(0, 7, (8, 5))),
+}
+LABELS = rng.integers(0, 3, 8)
+
+
+def training(model: Any, **options: Any) -> Any:
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return tg.compile(step, **options) if options else step
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", NETS)
+def test_two_halves_train_as_the_whole_batch_does(kind: str, backend: str) -> None:
+    make, x = NETS[kind]
+    models = [make(3), make(3)]
+    eager, compiled = training(models[0]), training(models[1], threads=2, backend=backend)
+    for _ in range(4):
+        assert eager(x, LABELS).item() == pytest.approx(compiled(x, LABELS).item(), rel=1e-5)
+    assert is_halved(compiled)
+    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        np.testing.assert_allclose(q.data, p.data, rtol=1e-4, atol=1e-5)
+
+
+def swapped(x: Any) -> Any:
+    return np.swapaxes(x, 0, 1)
+
+
+def flat(x: Any) -> Any:
+    return np.reshape(x, (6, 12))
+
+
+W, ROWS = rng.normal(size=(4, 4)), rng.normal(size=(6, 3, 4))
+OPERATIONS = {  # of arrays (6, 3, 4), most of them to such an array
+    "entries": lambda x: np.exp(-np.abs(x)) + 1,
+    "constants of each row": lambda x: x * ROWS + ROWS[:, :1],
+    "product": lambda x: x @ W,
+    "product of stacks": lambda x: x @ (np.swapaxes(x, 1, 2) @ x) / 9,
+    "product with the batch": lambda x: np.tensordot(W[:3, :3], x, axes=(1, 1)).transpose(1, 0, 2),
+    "sum along others": lambda x: x - np.sum(x, axis=-1, keepdims=True),
+    "sum over the batch": lambda x: x - np.sum(x, axis=0),
+    "largest of the batch": lambda x: x / np.max(np.abs(x) + 1, axis=0),
+    "rows together": lambda x: np.tanh(x.reshape(18, 4)).reshape(6, 3, 4),
+    "rows across": lambda x: np.tanh(swapped(x).reshape(18, 4)).reshape(3, 6, 4)[0][:, None] + x,
+    "blocks": lambda x: x + swapped(swapped(x).reshape(18, 4)[6:].reshape(2, 6, 4))[:, :1],
+    "joined": lambda x: np.concatenate([x, x * 2], axis=1)[:, 1:4],
+    "joined in a row": lambda x: np.concatenate([x, 2 * x, ROWS])[6:12],
+    "stacked": lambda x: np.stack([x, x * x]).sum(0),
+    "turned round": lambda x: x[::-1] + x[:, ::-1],
+    "a part": lambda x: x[1:5].sum() + x[2:5, :, None].mean() * x,
+    "chosen": lambda x: np.where(x > 0, x, ROWS * 0.1),
+    "softmax": lambda x: F.softmax(x, axis=-1),
+    "softmax of the batch": lambda x: F.softmax(x, axis=0),
+    "running sum": lambda x: np.cumsum(x, axis=0),
+    "another letter": lambda x: np.einsum("nij,nkj->nik", x, x) @ x / 9,
+    "letters of the batch": lambda x: np.einsum("nij,nkj->ik", x, x) @ x / 9,
+    "by itself": lambda x: np.reshape(flat(x) @ flat(x).T @ flat(x), (6, 3, 4)),
+}
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, max_size=4),
+    cheap=st.sampled_from([0.0, 0.3]),
+)
+def test_any_operations_of_two_halves(names: list[str], cheap: float) -> None:
+    def loss(x: Any) -> Any:
+        for name in names:
+            x = OPERATIONS[name](x)
+        return np.mean(x * x)
+
+    slope = tg.value_and_grad(loss)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halves, "CHEAP", cheap)
+        compiled = tg.compile(slope, threads=2)
+        x = np.linspace(-1, 1.3, 72).reshape(6, 3, 4)
+        for given_x in (x, x[::-1]):
+            for found, wanted in zip(compiled(given_x), slope(given_x), strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_batch_decides_together_ends_the_halves() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3, rng=0))
+    step = training(model, threads=2)
+    for _ in range(3):
+        step(NETS["dense"][1], LABELS)
+    assert not is_halved(step)
+
+
+def tanh_of_rows(x: Any, w: Any) -> Any:
+    return np.tanh(x @ w)
+
+
+def test_an_odd_batch_and_little_work_are_one_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tg.compile(tanh_of_rows, threads=2)
+    for n in (7, 8):
+        x, w = rng.normal(size=(n, 5)), rng.normal(size=(5, 4))
+        np.testing.assert_allclose(step(x, w), np.tanh(x @ w), rtol=1e-12)
+        assert is_halved(step) == (n == 8)
+    monkeypatch.setattr(halves, "ENOUGH", 300.0)
+    step = tg.compile(tanh_of_rows, threads=2)
+    step(x, w)
+    assert not is_halved(step)
+
+
+def test_a_pickled_one_is_in_halves_too() -> None:
+    step = pickle.loads(pickle.dumps(tg.compile(tanh_of_rows, threads=2)))
+    x, w = rng.normal(size=(8, 5)), rng.normal(size=(5, 4))
+    np.testing.assert_allclose(step(x, w), np.tanh(x @ w), rtol=1e-12)
+    assert is_halved(step)
+
+
+def test_rows_of_a_table_that_is_a_constant() -> None:
+    table, numbers = rng.normal(size=(4, 3)), np.array([3, 1, 0, 2, 2, 1])
+    step = tg.compile(lambda numbers: np.tanh(table[numbers]) @ table.T, threads=2)
+    np.testing.assert_allclose(step(numbers), np.tanh(table[numbers]) @ table.T, rtol=1e-12)
+    assert is_halved(step)
+
+
+def test_results_are_the_callers() -> None:
+    step = tg.compile(tanh_of_rows, threads=2)
+    w = rng.normal(size=(5, 4))
+    xs = [rng.normal(size=(8, 5)) for _ in range(3)]
+    for x, found in zip(xs, [step(x, w) for x in xs]):
+        np.testing.assert_allclose(found, np.tanh(x @ w), rtol=1e-12)
+
+
+def test_what_a_half_raises_is_raised_once_both_are_done() -> None:
+    seen = []
+
+    def bad(x: int) -> int:
+        raise IndexError(f"half {x}")
+
+    def good(x: int) -> int:
+        seen.append(x)
+        return x
+
+    for f, g, n in ((bad, good, 0), (good, bad, 1)):
+        with pytest.raises(IndexError, match=f"half {n}"):
+            threads.both(f, g, (0,), (1,))
+    assert threads.both(good, good, (4,), (5,)) == (4, 5)
+    table, numbers = rng.normal(size=(4, 3)), np.array([0, 1, 2, 9])
+    step = tg.compile(lambda numbers, table: np.tanh(table[numbers]), threads=2)
+    with pytest.raises(IndexError):
+        step(numbers, table)
+    np.testing.assert_array_equal(step(numbers % 4, table), np.tanh(table[numbers % 4]))
+
+
+def test_both_halves_run_at_once_with_one_thread_of_blas() -> None:
+    get, put = threads.counts()
+    before, meet = get(), threading.Barrier(2, timeout=20)
+
+    def half() -> int:
+        meet.wait()
+        return int(get())
+
+    put(2)
+    try:
+        two = get()
+        assert threads.both(half, half, (), ()) == (1, 1)
+        assert get() == two
+    finally:
+        put(before)
+
+
+def test_halves_within_halves_and_of_many_threads_come_one_after_the_other() -> None:
+    inner = threads.both(lambda: threads.both(int, int, (), ()), int, (), ())
+    assert inner == ((0, 0), 0)
+    step, w = tg.compile(tanh_of_rows, threads=2), rng.normal(size=(5, 4))
+    errors: list[Any] = []
+
+    def work(seed: int) -> None:
+        try:
+            for k in range(20):
+                x = np.random.default_rng([seed, k]).normal(size=(8, 5))
+                np.testing.assert_allclose(step(x, w), np.tanh(x @ w), rtol=1e-12)
+        except BaseException as error:
+            errors.append(error)
+
+    several = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+    assert not errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_a_second_thread_of_its_own() -> None:
+    meet = threading.Barrier(2, timeout=20)
+    threads.both(int, int, (), ())
+    child = os.fork()
+    if child == 0:
+        try:
+            threads.both(meet.wait, meet.wait, (), ())
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_dividing_by_zero_of_a_half_is_silent() -> None:
+    step = tg.compile(lambda x: np.log(x) / x, threads=2)
+    assert (step(np.zeros((4, 3))) == -np.inf).all()
+
+
+def test_it_is_reported_drawn_shown_and_saved(tmp_path: Path) -> None:
+    x = NETS["dense"][1]
+    model = nn.Sequential(nn.Linear(5, 16, rng=0), nn.Tanh(), nn.Linear(16, 3, rng=0))
+    step = training(model, threads=2)
+    for _ in range(3):
+        step(x, LABELS)
+    assert is_halved(step)
+    assert "halves" in step.stages()
+    assert step.report().flops > 8 * 2 * 5 * 16
+    assert "halves" in step.graph(max_nodes=200).plain
+    step.save(tmp_path / "saved.py")
+    script = (
+        "import numpy as np, sys; from saved import step; x = np.load('x.npz'); "
+        "print(step(x['x'], x['y']).item(), 'tensorgrad' in sys.modules)"
+    )
+    np.savez(tmp_path / "x.npz", x=x, y=LABELS)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    loss, ours = ran.stdout.split()
+    assert float(loss) == pytest.approx(step(x, LABELS).item(), rel=1e-5)
+    assert ours == "False"
+
+
+def test_settings() -> None:
+    with pytest.raises(ValueError, match="threads is 1, or 2"):
+        tg.compile(tanh_of_rows, threads=3)
+    with pytest.raises(ValueError, match="exact=True is for threads=1"):
+        tg.compile(tanh_of_rows, threads=2, exact=True)
+    step = tg.compile(tanh_of_rows, threads=2, without=["halves"])
+    step(rng.normal(size=(8, 5)), rng.normal(size=(5, 4)))
+    assert not is_halved(step)
