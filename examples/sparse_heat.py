@@ -4,7 +4,7 @@ A plate of 30 x 30 cells is heated in many places, -div(k grad u) = f, and cold 
 cells heat flows in proportion to their conductivity: A(k) u = f, with a sparse, symmetric A whose
 entries are Values. `spsolve` has the derivative by these: -λᵢ uⱼ, where Aᵀ λ = g. From the
 temperatures L-BFGS finds a hidden pane that conducts ten times worse.
-Run: python examples/sparse_heat.py
+Run: python examples/sparse_heat.py (needs `tensorgrad-engine[scipy]`)
 """
 
 import numpy as np

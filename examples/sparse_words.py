@@ -3,6 +3,7 @@
 Two authors draw 40 words for each text out of 20,000, by the same law of rare words (Zipf's); each
 has 200 favourites, which are five times as frequent. The matrix of 4,000 texts would have 80
 million entries, and stores 150,000. Run: python examples/sparse_words.py
+(needs `tensorgrad-engine[scipy]`)
 """
 
 import numpy as np
