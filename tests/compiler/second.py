@@ -63,6 +63,7 @@ SKIPPED = {
     "test_memory_grows_with_the_number_of_steps_no_faster": IN_MEMORY,
     "test_labels_of_a_comparison_count_as_0_and_1": "asks for equal bits",
     "test_both_keep_the_order_in_memory": IN_MEMORY,
+    "test_threads_do_not_see_each_others_modules": "waits for a thread that compiles after it",
 }
 """Tests, by their name, that cannot run so, and why."""
 
@@ -228,6 +229,10 @@ def backward(real: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def is_single(x: Any) -> bool:
+    return getattr(x, "dtype", None) in (np.float32, np.complex64)
+
+
 def states(model: nn.Module) -> list[tuple[Any, dict[str, Any]]]:
     return [(m, dict(vars(m))) for m in model.modules()]
 
@@ -269,8 +274,10 @@ def call(real: Callable[..., Any], programs: dict[int, Any]) -> Callable[..., An
         restore()
         out = real(self, *args, **kwargs)
         if found is not None:
-            assert_same(plain(found), plain(out), bits=False, kinds=False)
-            assert_same(remembered, self.state_dict(), bits=False)
+            single = any(map(is_single, (*flatten(given)[0], *self.parameters())))
+            bits = None if single else False
+            assert_same(plain(found), plain(out), bits, kinds=False)
+            assert_same(remembered, self.state_dict(), bits)
         return out
 
     return run
