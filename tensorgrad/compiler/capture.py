@@ -209,6 +209,8 @@ class Reach:
         used: dict[str, None] = {}
         if not is_foreign(f.__globals__.get("__name__")):
             used = dict.fromkeys(names_in(f.__code__))
+            if "@pytest_ar" in used:  # by its asserts, which lead to all of pytest
+                used = dict.fromkeys(n for n in used if n.isidentifier() and n != "locals")
             if used:
                 self.named(used, f.__globals__)
                 self.own(used, f.__globals__)

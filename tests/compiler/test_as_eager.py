@@ -693,6 +693,18 @@ def test_attributes_that_are_made_when_asked_for_are_not_asked_for() -> None:
     assert_same(tg.compile(lambda x: x * len([marks]))(X), X)
 
 
+def test_what_pytest_makes_of_an_assert_is_not_followed() -> None:
+    def f(x: Any) -> Any:
+        assert x.shape
+        return x * 2
+
+    f.__globals__["@pytest_ar"].it = iter([1])  # a compiled function that uses one is refused
+    try:
+        assert_same(tg.compile(f)(X), X * 2)
+    finally:
+        del f.__globals__["@pytest_ar"].it
+
+
 def swapped(x: Any) -> Any:
     y = x[0] * 1
     a, b = y[0], y[1, ...]
