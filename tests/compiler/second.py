@@ -63,6 +63,7 @@ SKIPPED = {
     "test_memory_grows_with_the_number_of_steps_no_faster": IN_MEMORY,
     "test_labels_of_a_comparison_count_as_0_and_1": "asks for equal bits",
     "test_both_keep_the_order_in_memory": IN_MEMORY,
+    "test_a_module_that_keeps_its_output_is_freed_without_the_garbage_collector": IN_MEMORY,
     "test_threads_do_not_see_each_others_modules": "waits for a thread that compiles after it",
 }
 """Tests, by their name, that cannot run so, and why."""
