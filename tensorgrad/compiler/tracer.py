@@ -405,7 +405,28 @@ def stand_in_for(i: Any, other: bool = False) -> Any:
         return i.dtype(2 * NUMBERS[i.dtype]) if other else NUMBERS[i.dtype]
     if narrow := spread(i):
         return np.broadcast_to(stand_in_for(narrow, other), i.shape)
+    if looks_at(i):
+        args, kwargs = each(lambda x: stand_in_for(x, other), Instruction, (i.args, i.kwargs))
+        return i.function(*args, **kwargs)
     return example(i.shape, i.dtype, i.order, other)
+
+
+SHOWS = frozenset(
+    {
+        *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.matrix_transpose),
+        *(np.squeeze, np.expand_dims, np.broadcast_to, np.real, np.imag, operator.getitem),
+    }
+)
+
+
+def looks_at(i: Instruction) -> bool:
+    """Whether it is a view whose strides decide how an exact program lies in memory."""
+    if i.function not in SHOWS or not i.shape:
+        return False
+    program, x = writing.get(), i.args[0]
+    if program is None or not program.exact or not isinstance(x, Instruction) or x.shape is None:
+        return False
+    return i.function is not operator.getitem or is_basic(i.args[1])
 
 
 def spread(i: Instruction) -> Instruction | None:
@@ -556,7 +577,8 @@ def likeness(x: Any) -> Any:
     kind = type(x)
     if kind is Instruction:
         narrow = spread(x)
-        return x.shape, x.dtype, x.order, narrow and (narrow.shape, narrow.order)
+        known = stand_in_for(x).strides if looks_at(x) else narrow and (narrow.shape, narrow.order)
+        return x.shape, x.dtype, x.order, known
     if kind is slice:
         return kind, x.start, x.stop, x.step
     if kind is tuple or kind is list:
@@ -574,7 +596,8 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     with np.errstate(all="ignore"):
         alike = by_axes(function) or (function is np.where and len(args) == 3)
         alike |= function in LIKE and len(args) == 1 and "shape" not in kwargs
-        if alike and not setting:
+        alike &= not (setting or any(looks_at(x.instruction) for x in args if type(x) is Tracer))
+        if alike:
             sizes = {0: 0, 1: 1}
             tried = each(lambda x: small_stand_in(x, sizes), (Tracer, np.ndarray), given)
             try:

@@ -138,7 +138,7 @@ def check(seed: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [*range(25), 573, 902, 1419, 2067, 4231, 8884])
 def test_a_program_is_the_function_to_the_last_bit(seed: int) -> None:
     check(seed)
 
