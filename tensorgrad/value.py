@@ -304,7 +304,7 @@ class Value(Handle):
                 + ("" if is_inexact(data.dtype) else f" ({data.dtype} data carries no gradient)")
             )
         if seed is None:
-            if data.size != 1:
+            if data.shape.count(1) != data.ndim:
                 raise ValueError(
                     f"backward() on a Value of shape {data.shape}: pass a seed of that shape "
                     "(ones for the gradient of the sum), or reduce it to one number first"

@@ -506,11 +506,6 @@ def spread(x: Any, like: Any) -> Any:
     return kind_of(like).spread(x, like)
 
 
-def has_numbers(x: Any) -> bool:
-    """Whether the numbers of an array, or of what a Value holds, can be looked at."""
-    return type(x) in PLAIN or kind_of(innermost(x)).numbers
-
-
 def anywhere(condition: Any, unknown: bool = True) -> bool:
     """Whether `condition` holds in any entry of any example: the one way to look at numbers.
 
