@@ -17,6 +17,7 @@ from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.llvm.scatter import scatters
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
+from tensorgrad.compiler.passes.rematerialisation import CHEAP, made_again
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
 from tensorgrad.compiler.program import (
     TURNS,
@@ -47,6 +48,7 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
 
 def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
+    program = made_again(program, CHEAP | {np.exp, np.square}, 8)
     program = rewritten(program, as_sum)
     program = rewritten(program, lambda i: i if admits(i) else as_slices(i))
     program = biases(program)

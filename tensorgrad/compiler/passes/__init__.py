@@ -49,8 +49,11 @@ def name_of(run: Pass) -> str:
     return str(function.__name__).replace("_", " ")
 
 
-TAKEN_OVER = {pooling.windows, products.sums, products.dots, fusion.fusion}
-"""What machine code is better at than BLAS and NumPy's slices and blocks."""
+TAKEN_OVER = {
+    *(pooling.windows, products.sums, products.dots),
+    *(rematerialisation.rematerialisation, fusion.fusion),
+}
+"""What machine code undoes, or is better at than BLAS and NumPy's slices and blocks."""
 AFTER_HALVES = PASSES[[*PASSES].index(products.layouts) :]
 """What the program of half a batch goes through by itself, too."""
 

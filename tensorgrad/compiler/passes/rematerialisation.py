@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import numpy as np
 
 from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.passes.rewrite import changed
-from tensorgrad.compiler.program import Instruction, Program, found_in, nbytes, replaced
+from tensorgrad.compiler.program import Function, Instruction, Program, found_in, nbytes, replaced
 
 LARGE = 1 << 18
 """The bytes of an array that is worth it."""
@@ -16,21 +17,21 @@ SMALL = 16
 """What is so many times smaller may be kept for it."""
 LONG = 64
 """For how many calls nobody reads it then."""
-DEEP = 8
+DEEP = 3
 """How many calls make it again, at most."""
-CHEAP = frozenset(
-    {
-        *(np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum),
-        *(np.square, np.exp),
-    }
-)
+CHEAP = frozenset({np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum})
 
 
 def rematerialisation(program: Program) -> Program:
+    """What a few quick calls make is made again, not kept."""
+    return made_again(program, CHEAP, DEEP)
+
+
+def made_again(program: Program, cheap: Collection[Function], deep: int) -> Program:
     """What a few quick calls make, of arrays that are kept longer anyway, is made once more before
-    it is read after a long time. Of a GELU x alone is kept, a third of what was, and of a layer
-    norm x less its mean, also a third."""
-    if not any(i.function in CHEAP and nbytes(i) >= LARGE for i in program.body):
+    it is read after a long time. In a GELU, x s(x) for the gradient by the weights that follow is a
+    third of what is kept; of a layer norm, what it answers and what that is scaled from are two."""
+    if not any(i.function in cheap and nbytes(i) >= LARGE for i in program.body):
         return program
     body, of = program.body, views(program.body)
     readers: dict[Instruction, list[int]] = {}
@@ -46,10 +47,10 @@ def rematerialisation(program: Program) -> Program:
             kept |= of[i]
     short: set[Instruction] = set()
 
-    def recipe(i: Instruction, late: int, calls: int = DEEP) -> list[Instruction]:
+    def recipe(i: Instruction, late: int, calls: int = deep) -> list[Instruction]:
         """What makes it again before a line, of what is there; nothing, if that is too much."""
         steps: list[Instruction] = []
-        for x in i.operands if i.function in CHEAP else ():
+        for x in i.operands if i.function in cheap else ():
             stays = nbytes(x) * SMALL <= nbytes(i) or all(
                 root.function is None or (readers.get(root, [0])[-1] >= late and root not in short)
                 for root in of.get(x, (x,))
@@ -59,7 +60,7 @@ def rematerialisation(program: Program) -> Program:
                 if not more:
                     return []
                 steps += [y for y in more if y not in steps]
-        return [*steps, i] if i.function in CHEAP and len(steps) < calls else []
+        return [*steps, i] if i.function in cheap and len(steps) < calls else []
 
     again: dict[int, list[Instruction]] = {}  # before which line what is made again
     for i in body:
