@@ -158,12 +158,19 @@ def noted(function: Callable[..., Any], args: Sequence[Any], params: Mapping[str
 
 
 def known_as_one_hot(call: Applied) -> Applied | None:
-    """`one_hot(y, n)`, where a call is `expand_dims(y, -1) == arange(n)`."""
-    if call.function is not np.equal or getattr(call.args[0], "function", 0) is not np.expand_dims:
+    """`one_hot(y, n)`, where a call is `y[..., None] == arange(n)`."""
+    if (
+        call.function is not np.equal
+        or getattr(call.args[0], "function", 0) is not operator.getitem
+    ):
         return None
-    (y, axis), classes = call.args[0].args, call.args[1]
+    (y, index), classes = call.args[0].args, call.args[1]
     n = np.size(classes.value) if isinstance(classes, Constant) else 0
-    if axis != Constant(-1) or not n or not np.array_equal(classes.value, np.arange(n)):
+    if (
+        index != (Constant(...), Constant(None))
+        or not n
+        or not np.array_equal(classes.value, np.arange(n))
+    ):
         return None
     return Applied(one_hot, [y, Constant(n)], {}, call.args[0].shapes)
 

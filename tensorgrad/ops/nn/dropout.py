@@ -77,7 +77,7 @@ dropout = primitive(
     notation=r"\frac{{{1} \odot {0}}}{{1 - {p}}}",
     domain=Domain(
         params=lambda x, mask: [{"p": 0.2}],
-        make=lambda x, mask: (x, mask > 0),
+        make=lambda x, mask: (x, mask > 0.3037),  # not where x is 0, if they are one
         broadcast=False,
     ),
     batch=elementwise,
