@@ -166,3 +166,65 @@ def test_a_graph_of_many_operations_has_a_box_for_each_part(step: Any) -> None:
     assert len(re.findall(rf"^ *{update} -> n\d+ \[dir=back\]$", source, re.MULTILINE)) == 1
     assert len(re.findall("rank=same", source)) == 3  # backward below its forward
     assert tg.viz.graph(step, max_nodes=3).plain == source
+
+
+STEPS: dict[str, Any] = {
+    "dense": (
+        lambda: nn.Sequential(nn.Linear(64, 128, rng=0), nn.ReLU(), nn.Linear(128, 10, rng=1)),
+        (256, 64),
+    ),
+    "convolution": (
+        lambda: nn.Sequential(
+            *(nn.Conv2d(1, 8, 5, rng=0), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(8 * 12 * 12, 10, rng=1)),
+        ),
+        (16, 1, 28, 28),
+    ),
+    "LSTM": (lambda: LastOf(nn.LSTM(16, 32, batch_first=True, rng=0)), (32, 8, 16)),
+    "transformer": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(
+                *(64, 4, 256, 0.0, lambda u: nn.functional.gelu(u, "tanh")),
+                batch_first=True,
+                norm_first=True,
+                rng=0,
+            ),
+            2,
+        ),
+        (32, 32, 64),
+    ),
+}
+
+
+class LastOf(nn.Module):
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)[0][:, -1]
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_step_needs_no_more_memory_than_eager(kind: str) -> None:
+    make, shape = STEPS[kind]
+    x, model = np.random.default_rng(0).random(shape, np.float32), make()
+    adam = optim.Adam(model.parameters())
+
+    def step(x: Any) -> Any:
+        loss = np.mean(model(x) ** 2)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        adam.zero_grad()
+        return loss
+
+    step(x)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    step(x)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    compiled = tg.compile(step)
+    compiled(x)
+    peak = compiled.report().peak
+    assert peak < (0.75 if kind == "transformer" else 1) * (most - before)
