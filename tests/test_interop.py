@@ -599,6 +599,18 @@ def test_a_model_of_pytorchs_with_buffers() -> None:
     assert repr(model).startswith("from_torch(Sequential(")
 
 
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_in_mixed_precision_a_model_of_pytorchs_keeps_its_masters(name: str) -> None:
+    pytest.importorskip("ml_dtypes")
+    net = torch.nn.Linear(4, 3)
+    before, model = net.weight.detach().clone(), from_torch(net)
+    with tg.amp.autocast(model, name):
+        y = model(X.astype(F))
+    assert torch.equal(net.weight, before)
+    y.sum().backward()
+    assert model.weight.grad.dtype == F
+
+
 # PyTorch's functions here.
 
 

@@ -268,8 +268,10 @@ class Bond:
                 raise ValueError(f"{name!r} is on one side of the border only: call {made} again")
             data, tensor = data_of(x), tensors[name]
             there[id(x)] = tensor
-            if isinstance(x, Value) and not isinstance(tensor, torch.nn.Parameter):
-                continue  # torch.func.functional_call put it there
+            if isinstance(x, Value) and (
+                x.node.op is not None or not isinstance(tensor, torch.nn.Parameter)
+            ):
+                continue  # lent for a call: by amp.autocast, by torch.func.functional_call
             check(name, tensor)
             held = array_of(tensor)
             if not same(data, held):
