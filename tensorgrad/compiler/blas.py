@@ -5,7 +5,7 @@ A program that is saved brings this file along, which therefore needs NumPy alon
 
 import ctypes
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,17 @@ ROWS, STRAIGHT, TURNED = map(ctypes.c_int, (101, 111, 112))
 MEMORY = ctypes.c_char * 0  # as an argument, where an array starts
 
 
-def libraries() -> list[str]:
-    """Files that may know the routines: NumPy's own, whose symbols include those of the BLAS that
-    it loads; and on Windows, where they do not, what its wheel brings along."""
+def libraries() -> Iterator[ctypes.CDLL]:
+    """What may know the routines: NumPy's own, whose symbols include those of the BLAS that it
+    loads; and on Windows, where they do not, what its wheel brings along."""
     own = importlib.util.find_spec("numpy._core._multiarray_umath")
     beside = sorted((Path(np.__file__).parents[1] / "numpy.libs").glob("*openblas*"))
-    return [str(file) for file in (own and own.origin, *beside) if file]
+    for path in (str(file) for file in (own and own.origin, *beside) if file):
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        yield library
 
 
 def start_of(x: Any) -> Any:
@@ -37,11 +42,7 @@ def start_of(x: Any) -> Any:
 def routine(char: str) -> tuple[Any, Any]:
     """The routine for a dtype, and its type of sizes; None where there is none that multiplies."""
     name = TYPES[char][0]
-    for path in libraries():
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
+    for library in libraries():
         for called in NAMES:
             gemm = getattr(library, called.format(name), None)
             if gemm is not None:

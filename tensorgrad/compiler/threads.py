@@ -4,7 +4,6 @@ A program that is saved brings this file along, and blas.py, and has NumPy alone
 """
 
 import contextvars
-import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -21,11 +20,7 @@ COUNTS = "scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "open
 @cache
 def counts() -> tuple[Any, Any]:
     """Those functions; None for another BLAS, which might start threads beside ours."""
-    for path in libraries():
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
+    for library in libraries():
         for name in COUNTS:
             get, put = (getattr(library, name.format(word), None) for word in ("get", "set"))
             if get and put:
