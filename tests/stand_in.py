@@ -399,7 +399,7 @@ library = Library(np)
 class StandIn(Device):
     """The row."""
 
-    def library(self) -> Any:
+    def namespace(self) -> Any:
         return library
 
 

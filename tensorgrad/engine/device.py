@@ -40,7 +40,7 @@ class Device(Kind):
         super().__init__()
         self.name = name
 
-    def library(self) -> Any:
+    def namespace(self) -> Any:
         """The module; an error in one line where it is missing, or finds no device."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class Device(Kind):
                 if own is not None:
                     return own(*args, **params)
             elif function in self.creators:
-                return getattr(self.library(), name)(*args, **params)
+                return getattr(self.namespace(), name)(*args, **params)
             return self.from_numpy(function(*args, **params))
 
     def generator(self, rng: np.random.Generator) -> Any:
@@ -106,7 +106,7 @@ class Device(Kind):
         So that there is one state to seed, to save and to go back to: that of the program's, or a
         Module's, generator. What is drawn is not what NumPy would draw.
         """
-        random = self.library().random
+        random = self.namespace().random
         return random.Generator(random.Philox4x3210(int(rng.integers(1 << 62))))
 
     def spread(self, x: Array, like: Array) -> Array:
@@ -117,13 +117,13 @@ class Device(Kind):
         return x.get()[()]
 
     def from_numpy(self, x: Any) -> Array:
-        return self.library().asarray(x)
+        return self.namespace().asarray(x)
 
 
 class CuPy(Device):
     """The row of CuPy's arrays."""
 
-    def library(self) -> Any:
+    def namespace(self) -> Any:
         try:
             import cupy
         except ImportError:

@@ -60,7 +60,7 @@ class Crossing:
     """One call of `f`: its results side by side, `shapes` and `dtypes` of each, and its rule."""
 
     def __init__(self, library: Library, name: str, f: Function, wanted: Sequence[int]) -> None:
-        self.library, self.name, self.f, self.wanted = library, name, f, wanted
+        self.owner, self.name, self.f, self.wanted = library, name, f, wanted
         self.shapes: list[tuple[int, ...]] = []
         self.dtypes: list[np.dtype[Any]] = []
 
@@ -68,12 +68,12 @@ class Crossing:
         if not all(map(is_numpy, xs)):
             kinds = ", ".join(sorted({type(x).__name__ for x in xs if not is_numpy(x)}))
             raise TypeError(
-                f"{self.library.name} computes with NumPy's arrays here, not with a {kinds}: call "
+                f"{self.owner.name} computes with NumPy's arrays here, not with a {kinds}: call "
                 "it outside of tg.compile, on arrays that are computed, and v.to('numpy')"
             )
         wanted = () if k else self.wanted
-        with naming(self.name, self.library.name):
-            ys, self.pull = self.library.run(self.f, xs, wanted, k)
+        with naming(self.name, self.owner.name):
+            ys, self.pull = self.owner.run(self.f, xs, wanted, k)
         self.shapes, self.dtypes = [y.shape[k:] for y in ys], [y.dtype for y in ys]
         if len(ys) == 1:
             return ys[0][()]
@@ -89,12 +89,12 @@ class Crossing:
         chosen = [i for i, dtype in enumerate(self.dtypes) if is_inexact(dtype)]
         parts = self.parts(bare(g))
         gs = [parts[i] for i in chosen]
-        with naming(f"the gradient of {self.name}", self.library.name):
+        with naming(f"the gradient of {self.name}", self.owner.name):
             if all(map(is_numpy, [*gs, *xs])):
                 found = iter(self.pull(gs))
             else:
-                back = self.library.pulled(self.f, len(xs), self.wanted, chosen)
-                found = iter(cross(self.library, f"{self.name}'", back, [*xs, *gs]))
+                back = self.owner.pulled(self.f, len(xs), self.wanted, chosen)
+                found = iter(cross(self.owner, f"{self.name}'", back, [*xs, *gs]))
             return [next(found) if i in self.wanted else 0.0 for i in range(len(xs))]
 
 
