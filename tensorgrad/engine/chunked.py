@@ -471,6 +471,11 @@ def lower_cholesky(a: Array) -> Array:
     return array_module().linalg.cholesky(a, lower=True)
 
 
+def no_svd(a: Array, full_matrices: bool = False) -> Array:
+    """Dask's takes `full_matrices` for `coerce_signs`, and has other signs than NumPy's."""
+    raise AttributeError("svd")
+
+
 INSTEAD: Mapping[str, Callable[..., Array]] = {
     "getitem": gather,
     "scatter_add": scatter,
@@ -481,6 +486,7 @@ INSTEAD: Mapping[str, Callable[..., Array]] = {
     "take_along_axis": take_along,
     "cross_entropy": cross_entropy,
     "cholesky": lower_cholesky,
+    "svd": no_svd,
 }
 
 CHUNKED = Chunked(numbers=False, readings=(Seen(),))
