@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import threads
 from result import bytes_text, time_text
 from steps import (
     AUTOGRAD,
@@ -37,6 +38,7 @@ MARKS = {  # marker, colour (Okabe and Ito's), size, in the order in which they 
     COMPILED: ("o", "#0072b2", 90),
     LLVM: ("*", "#cc0066", 150),
 }
+QUIET = 0.6  # what two threads took there of the time of one
 PAGE = """# Performance
 
 Written by `python benchmarks/run.py --page`, on {machine}.
@@ -72,7 +74,7 @@ is traced again: its state is there then), and what a step keeps between calls.
 
 {compilation}
 
-## What is slower, and what bounds it
+{threads}## What is slower, and what bounds it
 
 {slower}
 """
@@ -87,6 +89,7 @@ def write(report: dict[str, Any], folder: Path) -> None:
         scalars="\n".join(scalars(rows)),
         targets="\n".join(targets(rows)),
         compilation="\n".join(compilation(rows)),
+        threads="\n".join(in_two_threads(report["results"])),
         slower="\n".join(slower(rows)),
     )
     (folder / "performance.md").write_text(text, "utf8")
@@ -171,6 +174,25 @@ def costs(result: dict[str, Any] | None) -> str:
     late = "" if result["met"] else " (**late**)"
     numbers = result["numbers"]
     return f"{time_text(numbers['seconds'])}{late}, {bytes_text(numbers['bytes'])}"
+
+
+def in_two_threads(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Where the machine had a second core for it."""
+    found = [r for r in results if r["benchmark"] == threads.TITLE]
+    found = [r for r in found if r["numbers"]["machine"] < QUIET]
+    if not found:
+        return
+    yield "## Two threads"
+    yield ""
+    yield "Wall time of `tg.compile(step, threads=2)` in times of one thread's, and both threads'"
+    yield "processor time in the same."
+    yield ""
+    yield "| step | one thread | wall time | processor time |"
+    yield "|---|---|---|---|"
+    for r in found:
+        one, wall, processor = (r["numbers"][k] for k in ("one", "wall", "processor"))
+        yield f"| {r['what']} | {time_text(one)} | **{wall:.2f}** | {processor:.2f} |"
+    yield "\n"
 
 
 def slower(rows: dict[str, dict[str, Any]]) -> Iterator[str]:

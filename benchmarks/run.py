@@ -31,12 +31,14 @@ import memory  # noqa: E402
 import page  # noqa: E402
 import scalar  # noqa: E402
 import steps  # noqa: E402
+import threads  # noqa: E402
 from result import Result  # noqa: E402
 
 BENCHMARKS: dict[str, Callable[..., Iterator[Result]]] = {
     "import": imports.run,
     **{name: partial(steps.run, row) for name, row in steps.ROWS.items()},
     "peak": memory.peak,
+    "threads": threads.run,
     "scalar": scalar.run,
     "chain": chain.run,
     "memory": memory.run,
@@ -83,7 +85,7 @@ def main() -> None:
     about: dict[str, Any] = machine.describe()
     results: list[Result] = []
     wrong: list[str] = []
-    usual = [*steps.ROWS, "peak"] if options.page else BENCHMARKS.keys() - {"chapter"}
+    usual = [*steps.ROWS, "peak", "threads"] if options.page else BENCHMARKS.keys() - {"chapter"}
     for name in options.names or [n for n in BENCHMARKS if n in usual]:
         try:
             for result in BENCHMARKS[name](rounds=options.rounds):

@@ -1,6 +1,4 @@
-"""Wall time of compiled steps in one thread and in two, `tg.compile(step, threads=2)`:
-
-    python benchmarks/threads.py [numpy | llvm]
+"""Wall time of compiled steps in one thread and in two, `tg.compile(step, threads=2)`.
 
 The two take turns, and the ratio is the median over the turns. What else runs on the machine takes
 the second core from us: how much is left is measured in between, as the time that two products of
@@ -11,27 +9,23 @@ says what the halves cost.
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+import numpy as np
+import steps
+from contestants import tensorgrad as eager
+from contestants import transformer
+from result import Result, time_text
 
-import numpy as np  # noqa: E402
-import steps  # noqa: E402
-from contestants import tensorgrad as eager  # noqa: E402
-from contestants import transformer  # noqa: E402
+import tensorgrad as tg
+from tensorgrad.compiler.threads import both
 
-import tensorgrad as tg  # noqa: E402
-from tensorgrad.compiler.threads import both  # noqa: E402
-
-SECONDS, BLOCK = 4.0, 0.02
+TITLE = "two threads, wall time"
+BLOCK = 0.02
 DENSE = {"medium": ((784, 128, 64, 10), 64), "large": ((784, 512, 512, 10), 128)}
 MAKERS: dict[str, Callable[..., Any]] = {
     **{
@@ -66,27 +60,30 @@ def left() -> float:
     return two / (2 * one)
 
 
-def main(backend: str) -> None:
-    print(f"{backend}: ms of wall time; ratios of two threads to one")
+def run(rounds: int) -> Iterator[Result]:
     for name, make in MAKERS.items():
-        wraps = [partial(tg.compile, backend=backend, threads=n) for n in (1, 2)]
-        one, two = (make(wrap) for wrap in wraps)
-        for step in (one, two):
-            took(step, 4)
-        n = max(1, int(BLOCK / took(one)[0]))
-        turns, free, end = [], [], time.perf_counter() + SECONDS
-        while time.perf_counter() < end:
-            turns.append((*took(one, n), *took(two, n)))
-            free.append(left())
-        first, _, second, _ = (statistics.median(x) for x in zip(*turns))
-        wall = statistics.median(y / x for x, _, y, _ in turns)
-        processor = statistics.median(y / x for _, x, _, y in turns)
-        print(
-            f"{name:12} {first * 1e3:7.2f} {second * 1e3:7.2f}  wall {wall:.2f}  processor time "
-            f"{processor:.2f}  the machine {statistics.median(free):.2f}",
-            flush=True,
-        )
+        for backend in ("numpy", "llvm"):
+            yield measured(name, backend, make, rounds)
 
 
-if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["numpy"]))
+def measured(name: str, backend: str, make: Callable[..., Any], rounds: int) -> Result:
+    wraps = [partial(tg.compile, backend=backend, threads=n) for n in (1, 2)]
+    one, two = (make(wrap) for wrap in wraps)
+    for step in (one, two):
+        took(step, 4)
+    n = max(1, int(BLOCK / took(one)[0]))
+    turns, free = [], []
+    for _ in range(rounds):
+        turns.append((*took(one, n), *took(two, n)))
+        free.append(left())
+    first, _, second, _ = (statistics.median(x) for x in zip(*turns))
+    wall = statistics.median(y / x for x, _, y, _ in turns)
+    processor = statistics.median(y / x for _, x, _, y in turns)
+    machine = statistics.median(free)
+    return Result(
+        TITLE,
+        f"{name}, {backend}",
+        f"{time_text(second)}, in one {time_text(first)}",
+        f"{wall:.2f}x; processor {processor:.2f}x, machine {machine:.2f}x",
+        numbers={"wall": wall, "processor": processor, "machine": machine, "one": first},
+    )
