@@ -40,8 +40,8 @@ from tensorgrad.compiler.program import (
 from tensorgrad.compiler.report import bytes_of, flops
 from tensorgrad.ops.nn.conv import by_rows, conv_rows, transposed_rows, weight_rows
 
-ENOUGH = 300.0
-"""Microseconds of work that are worth two threads: to wake one takes 20 to 50."""
+ENOUGH = 1000.0
+"""Microseconds of work that are worth two threads: a step of 400 took 1 to 1.3 of its time so."""
 CHEAP = 0.05
 """The part of all work that may be done before, by one thread, for the rest to be done by two."""
 Labels = tuple[Any, ...]
