@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import is_numpy, views
+from tensorgrad.engine.arrays import is_numpy, kind_of, views
 from tensorgrad.engine.batching import levels_of
 from tensorgrad.engine.node import Array, Node, record, recorder, within
 from tensorgrad.engine.primitive import Primitive, apply
@@ -47,11 +47,14 @@ class View(Value):
         if type(node.data) is np.ndarray and parent.ndim:
             if not views(node.data, parent.node.data):
                 return made
+        elif parent.ndim and kind_of(node.data).writes:
+            if not kind_of(node.data).shows(node.data, parent.node.data):
+                return made
         else:
             number = not parent.ndim and type(parent) is not View
             if number or levels_of(*params.values()):
                 return made
-            if not (is_numpy(node.data) or levels_of(node.data)):
+            if not (is_numpy(node.data) or levels_of(node.data) or kind_of(node.data).writes):
                 return made
             shown = parent.places if type(parent) is View else None
             whole = numbers(parent.shape) if shown is None else shown

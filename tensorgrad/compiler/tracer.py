@@ -124,7 +124,8 @@ class Tracer:
 
     def is_array(self) -> bool:
         """Whether it has axes, or is `x[..., 0]`: without any, and yet no number."""
-        return bool(self.shape) or (self.part is not None and has_ellipsis(self.part[1]))
+        i = self.instruction
+        return bool(i.shape) or (looks_at(i) and isinstance(stand_in_for(i), np.ndarray))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -222,6 +223,11 @@ class Tracer:
             x = x.part[0]
         return x
 
+    def may_show(self, other: Tracer) -> bool:
+        """Whether it may show memory of the other."""
+        root = other.root
+        return self.root is root or any(x() is root for x in self.root.kin)
+
     def akin(self, other: Tracer) -> None:
         """It may show memory of the other from now on."""
         a, b = self.root, other.root
@@ -257,8 +263,9 @@ class Tracer:
             return  # of `x[index] += 1`, where the part was written into already
         self.become(write(with_items, (self, index, x)))
 
-    def astype(self, dtype: Any, **how: Any) -> Any:
-        how.pop("copy", None)
+    def astype(self, dtype: Any, *, copy: bool = True, **how: Any) -> Any:
+        if not copy and not how and self.dtype == dtype:
+            return self
         return write(converted, (self, np.dtype(dtype)), how)
 
     def view(self, dtype: Any) -> Any:
@@ -283,7 +290,8 @@ class Tracer:
         return np.copy(np.ravel(self))
 
     def fill(self, x: Any) -> None:
-        self[...] = x
+        if self.is_array():  # of a number NumPy's does nothing
+            self[...] = x
 
     def sort(self, axis: int = -1) -> None:
         self[...] = np.sort(self, axis)
@@ -294,8 +302,8 @@ class Tracer:
     def __getattr__(self, name: str) -> Any:
         if not callable(getattr(np.ndarray, name, None)) or not hasattr(np, name):
             raise AttributeError(f"an array of a compiled function has no {name!r}")
-        if name in ("partition", "argpartition", "put", "resize"):
-            raise TypeError(f"x.{name}() is not compiled: it writes into x")
+        if name in ("partition", "put", "resize"):
+            raise TypeError(WRITES.format(f"x.{name}()"))
         return lambda *args, **kwargs: getattr(np, name)(self, *args, **kwargs)
 
     def __format__(self, spec: str) -> str:
@@ -415,18 +423,37 @@ SHOWS = frozenset(
     {
         *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.matrix_transpose),
         *(np.squeeze, np.expand_dims, np.broadcast_to, np.real, np.imag, operator.getitem),
+        *(np.flip, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d),
     }
 )
 
 
 def looks_at(i: Instruction) -> bool:
-    """Whether it is a view whose strides decide how an exact program lies in memory."""
-    if i.function not in SHOWS or not i.shape:
+    """Whether it is a view whose strides decide how an exact program lies in memory; or one of a
+    single entry, which tells itself whether it is an array or a number."""
+    if i.function not in SHOWS:
         return False
-    program, x = writing.get(), i.args[0]
-    if program is None or not program.exact or not isinstance(x, Instruction) or x.shape is None:
+    if not i.shape:
+        return is_view(i)
+    program = writing.get()
+    return program is not None and program.exact and is_view(i)
+
+
+def is_view(i: Instruction) -> bool:
+    """Whether it may show entries of its first argument."""
+    x = i.args[0] if i.function in SHOWS else None
+    if not isinstance(x, Instruction) or x.shape is None:
         return False
-    return i.function is not operator.getitem or is_basic(i.args[1])
+    if i.function is not operator.getitem:
+        return True
+    return is_basic(i.args[1]) and (bool(i.shape) or has_ellipsis(i.args[1]))
+
+
+def strided(i: Instruction) -> Any:
+    """An array that lies in memory as what an instruction makes, gaps between its rows as well."""
+    if not is_view(i):
+        return example(i.shape or (), i.dtype, i.order)
+    return i.function(strided(i.args[0]), *i.args[1:], **i.kwargs)
 
 
 def spread(i: Instruction) -> Instruction | None:
@@ -609,9 +636,11 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
         tried = each(stand_in, TRIED, given)
         try:
             result = (fitting if function is with_items else function)(*tried[0], **tried[1])
-        except (ValueError, IndexError):
+        except (ValueError, IndexError) as error:
             if setting and any(fits(function, given, n) for n in (0, -1, 2)):
                 raise refused(BY_NUMBERS.format(function.__name__)) from None
+            if "read-only" in str(error):
+                raise TypeError(WRITES.format(function.__name__)) from None
             raise
         if function in ABOUT:
             return Outcome(result)
@@ -625,7 +654,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
             if shapes(found) != shapes(result):
                 raise refused(BY_NUMBERS.format(function.__name__))
     if result is None:
-        raise TypeError(f"{function.__name__} is not compiled: it writes into its argument")
+        raise TypeError(WRITES.format(function.__name__))
     return made_of(function, args, tried[0], result)
 
 
@@ -686,6 +715,10 @@ def made_of(
     return Outcome(None, results, (lambda xs: kind(*xs)) if hasattr(kind, "_fields") else kind)
 
 
+WRITES = (
+    "{} is not compiled, as it writes into its argument: assign to items, x[index] = value, choose "
+    "with np.where, or use a function that returns a new array"
+)
 BY_NUMBERS = (
     "{}: the shape of the result depends on numbers, which a compiled function has none of while "
     "it is traced: use np.where, or weights of 0 and 1, or static_argnums"
@@ -817,6 +850,16 @@ class Traced(Kind):
         program = writing.get()
         return program is not None and program.exact
 
+    def shows(self, x: Tracer, y: Tracer) -> bool:
+        """A reshape of what was transposed, or of slices, may be a copy: strides tell."""
+        if not (type(x) is type(y) is Tracer and x.may_show(y)):
+            return False
+        i = x.instruction
+        if i.function not in VIEWS:
+            return True
+        source = strided(i.args[0])
+        return np.may_share_memory(source, i.function(source, *i.args[1:], **i.kwargs))
+
     def loop(
         self, step: Any, carry: list[Array], xs: list[Array], n: int, reverse: bool
     ) -> tuple[list[Array], list[Array]] | None:
@@ -884,7 +927,9 @@ class Traced(Kind):
         """To the last bit a number is no array without axes: complex products round otherwise."""
         if x.shape or x.weak or makes_number(x.instruction) or not self.in_order():
             return x
-        return write(converted, (x, x.dtype))
+        number = write(converted, (x, x.dtype))
+        number.akin(x)  # to a Value that holds it what is written into x is written, too
+        return number
 
     def copy(self, x: Array, dtype: Any = None) -> Array:
         return write(converted, (x, np.dtype(dtype or x.dtype)))

@@ -95,6 +95,10 @@ class Kind:
         """Whether what is written down adds in the order of the function, to the last bit."""
         return False
 
+    def shows(self, x: Array, y: Array) -> bool:
+        """Whether `x`, which was made of `y` and is written down, shows memory of that."""
+        return False
+
     def between(self, x: Array) -> tuple[Reading, ...]:
         """What stands between a sweep and the rules of a node that holds `x`."""
         return self.readings

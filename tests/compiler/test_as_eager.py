@@ -414,7 +414,10 @@ REFUSED: dict[str, tuple[Callable[..., Any], Any, str]] = {
     **{f"write by {m.__name__}": (by_view(m), X, "may be a view") for m in (np.flipud, np.ravel)},
     "write by a split": (by_view(lambda y: np.split(y, 2)[0]), X, "may be a view"),
     "write under a view": (after_view, X, "may be a view"),
-    **{f"np.{m}": (within(m), X[:3], "read-only") for m in ("put", "putmask", "fill_diagonal")},
+    **{
+        f"np.{m}": (within(m), X[:3], f"{m} is not compiled")
+        for m in ("put", "putmask", "fill_diagonal")
+    },
     "mask of a row": (lambda x: x[x[:, 0] > 0, 0], X, "depends on numbers"),
     "where": (lambda x: np.where(x > 0)[0], X, "depends on numbers"),
     "bincount": (np.bincount, np.array([0, 5]), "depends on numbers"),
