@@ -37,7 +37,8 @@ from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Loop, Program, draw, each, found_in, shares
 from tensorgrad.compiler.report import Report, report, results_of
 from tensorgrad.compiler.save import save
-from tensorgrad.compiler.source import code_of, function_of
+from tensorgrad.compiler.source import Code, code_of, function_of
+from tensorgrad.compiler.store import stored
 from tensorgrad.compiler.threads import counts
 from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
 from tensorgrad.engine.backprop import observers
@@ -177,12 +178,14 @@ class Version:
         if leaves_loops(program):
             raise Escaped
         self.written = program.kept() if len(program.body) <= LONG else None
-        self.program, self.passes, self.eager = program, passes, recorder.get() is record
+        self.late, self.passes = Late(program, self.results, passes), passes
+        self.eager = recorder.get() is record
         self.steps: list[Any] = []
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
         self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
         checked = program.body if program.guards else ()
         self.draws = {i.args[0] for i in checked if i.function is draw}
+        self.over = over_of(self.reads, self.writes, self.results)
         read = {place.identity: len(parts(x)) for place, x in self.reads}
         self.new = [place for place, n, *_ in self.writes if read.get(place.identity) != n]
         self.plain, self.pending = False, bool(self.new)
@@ -190,17 +193,26 @@ class Version:
             self.finish()
 
     def finish(self) -> None:
-        """Make code of the program."""
-        self.program = apart(self.program, self.results, self.passes)
-        self.code = code_of(self.program, self.replaced(), results=self.results)
+        """Make code of the program, or find it on the disk."""
+        settings = self.results, self.over
+        self.code = stored(self.late.program, self.passes, settings, self.made, self.late)
         self.plain = self.eager and self.plan.plain()
         self.free = [self.entry()]
         self.pending = False
 
+    def made(self) -> Code:
+        """The code of the program after all passes."""
+        return code_of(self.program, self.replaced(), results=self.results)
+
+    @property
+    def program(self) -> Program:
+        """The program after all passes."""
+        return self.late()
+
     def once(self, leaves: Sequence[Any]) -> Any:
         """What the function answers, of the program as it was just written, line by line: one that
         makes state, such as gradients or an optimiser's, may never run again."""
-        program, n = self.program, self.results
+        program, n = self.late.program, self.results
         program = apart(replace(program, body=[*program.body], outputs=[*program.outputs]), n)
         generators = [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)]
         read = [(place, parts(place.read(leaves))) for place, _ in self.reads]
@@ -230,21 +242,13 @@ class Version:
 
     def replaced(self) -> dict[Instruction, Instruction]:
         """For outputs that are written where an input was read: that input."""
-        inputs, rest = {}, iter(self.program.inputs)
-        for place, x in self.reads:
-            inputs[place.identity] = [next(rest) for _ in parts(x)]
-        found: dict[Instruction, Instruction] = {}
-        outs = iter(self.program.outputs[self.results :])
-        for place, count, *_ in self.writes:
-            new = [next(outs) for _ in range(count)]
-            old = inputs.get(place.identity, ())
-            if len(old) == count:
-                found |= {
-                    y: x
-                    for x, y in zip(old, new)
-                    if isinstance(y, Instruction) and not (self.exact and x.order != y.order)
-                }
-        return found
+        inputs, outputs = self.program.inputs, self.program.outputs
+        pairs = [(outputs[k], inputs[n]) for k, n in self.over]
+        return {
+            y: x
+            for y, x in pairs
+            if isinstance(y, Instruction) and not (self.exact and x.order != y.order)
+        }
 
     def names_at(self, place: Place) -> tuple[str, ...]:
         """What the inputs that are read at a place go by in the code."""
@@ -259,7 +263,7 @@ class Version:
         """A way into the step, with buffers of its own."""
         step = function_of(self.code, self.name)
         self.steps.append(step)
-        inputs, written = self.program.inputs, self.code.written
+        inputs, written = self.late.program.inputs, self.code.written
         entry: Callable[[Sequence[Any]], Any] = entry_of(
             *(step, self.reach, self.reads, inputs, written, self.writes, self.results),
             *(self.plain, self.exact),
@@ -328,6 +332,22 @@ def is_spread(x: Any) -> bool:
     return isinstance(x, Instruction) and x.function is np.broadcast_to
 
 
+def over_of(
+    reads: Sequence[tuple[Place, Any]], writes: Sequence[Write], results: int
+) -> list[tuple[int, int]]:
+    """The numbers of outputs, each with that of the input that was read where it is written."""
+    inputs: dict[Any, range] = {}
+    n = 0
+    for place, x in reads:
+        inputs[place.identity] = range(n, n := n + len(parts(x)))
+    found: list[tuple[int, int]] = []
+    k = results
+    for place, count, *_ in writes:
+        old = inputs.get(place.identity, ())
+        found += zip(range(k, k := k + count), old) if len(old) == count else []
+    return found
+
+
 class Escaped(Exception):
     """What a step of a loop made is read outside of it, such as a buffer of a Module."""
 
@@ -363,6 +383,22 @@ def apart(program: Program, results: int, passes: Sequence[Pass] = ()) -> Progra
         for root in shown:
             held.setdefault(root, []).append(shown_before)
     return program
+
+
+class Late:
+    """A program after these passes, which are made when it is asked for: `program`, until then, is
+    as it was written down."""
+
+    def __init__(self, program: Program, results: int, passes: Sequence[Pass]) -> None:
+        self.program, self.results, self.passes = program, results, passes
+        self.done = False
+
+    def __call__(self) -> Program:
+        with TRACING:
+            if not self.done:
+                self.program = apart(self.program, self.results, self.passes)
+                self.done = True
+        return self.program
 
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type, Enum, np.dtype)

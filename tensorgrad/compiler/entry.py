@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler.cache import binary
 from tensorgrad.compiler.capture import GONE, Argument, Attribute, Place, Rate, Reach, parts
 from tensorgrad.compiler.program import Instruction
 from tensorgrad.compiler.tracer import order_of
@@ -231,7 +232,7 @@ def entry_of(
     known = ", ".join(["OTHER, CARE, getrefcount, Whole, step", *lines.objects])
     source = f"def make({known}):\n    def entry(leaves):\n{body}\n    return entry\n"
     defined: dict[str, Any] = {}
-    exec(compile(source, "<entry of a compiled function>", "exec"), defined)
+    exec(binary(source, "<entry of a compiled function>"), defined)
     return defined["make"](*own, *lines.objects.values())
 
 

@@ -148,9 +148,19 @@ def parts_of(program: Program, modules: Mapping[int, str]) -> None:
             steps[k] = UPDATE
         if steps[k] != UPDATE:
             forward.update(i.operands)
+    known: dict[Any, Part] = {}
     for i, step, home in zip(program.body, steps, homes):
-        while isinstance(home, Scope) and id(home.module) not in modules and home.parent:
-            home = home.parent
-        kind = type(home.module).__name__ if isinstance(home, Scope) else ""
-        name = modules.get(id(home.module), kind) if isinstance(home, Scope) else ""
-        i.scope = Part(step, name, kind) if step != UPDATE else Part(step)
+        where = step, id(home)
+        if where not in known:
+            known[where] = part_in(step, home, modules)
+        i.scope = known[where]
+
+
+def part_in(step: str, home: Any, modules: Mapping[int, str]) -> Part:
+    """The part of what was written in the call of a Module."""
+    while isinstance(home, Scope) and id(home.module) not in modules and home.parent:
+        home = home.parent
+    if step == UPDATE or not isinstance(home, Scope):
+        return Part(step)
+    kind = type(home.module).__name__
+    return Part(step, modules.get(id(home.module), kind), kind)

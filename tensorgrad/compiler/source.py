@@ -20,6 +20,7 @@ import numpy as np
 
 from tensorgrad.compiler.blas import adder
 from tensorgrad.compiler.blocks import group
+from tensorgrad.compiler.cache import binary
 from tensorgrad.compiler.lives import (
     Lives,
     aims_of,
@@ -786,5 +787,5 @@ def wrapped(line: str) -> list[str]:
 def function_of(code: Code, name: str) -> Any:
     """The step, with buffers of its own."""
     defined: dict[str, Any] = {}
-    exec(compile(code.source, f"<compiled {name}>", "exec"), defined)
+    exec(binary(code.source, f"<compiled {name}>"), defined)
     return defined["make"](np, *code.constants.values())

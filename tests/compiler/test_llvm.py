@@ -24,7 +24,8 @@ pytest.importorskip("llvmlite")
 
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
-from tensorgrad.compiler.llvm import cache, kernel, load
+from tensorgrad.compiler import cache
+from tensorgrad.compiler.llvm import kernel, load
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
 from tensorgrad.compiler.program import Fused, Instruction, Program, replaced
 from tensorgrad.nn import functional as F

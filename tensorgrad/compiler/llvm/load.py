@@ -7,19 +7,19 @@ import hashlib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, partial
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+from tensorgrad.compiler.cache import cached, kept
 from tensorgrad.compiler.llvm import call, kernel, mathematics, operations, scatter
-from tensorgrad.compiler.llvm.cache import cached
 from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
 from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
-from tensorgrad.compiler.program import ROWS_ADDED, Fused, Instruction, Program
+from tensorgrad.compiler.program import ROWS_ADDED, Fused, Halves, Instruction, Program
 
 FASTCALL = 0x80  # METH_FASTCALL
 
@@ -128,32 +128,65 @@ def shared() -> Any:
 
 def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
     """Functions of programs, for arrays of these strides."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
-    shared()
-    there: dict[str, bool] = {}
-    names = []
+    code: dict[bytes, bytes] = {}
+    keys = []
     for program, layout in kernels:
         text = "\n".join([*described(program), str(layout), *depends()])
-        name = f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        names.append(name)
-        if name in there:
+        key = hashlib.sha256(text.encode()).digest()
+        keys.append(key)
+        if key in code:
             continue
+        make = partial(written, program, layout, name_of(key), available())
         try:
-            code = cached(text, partial(made, partial(written, program, layout, name, available())))
+            code[key] = cached(text, partial(made, make))
         except Refused:
-            there[name] = False
-            continue
+            code[key] = b""
         except RuntimeError as error:
             warnings.warn(f"LLVM refuses a kernel, which runs on NumPy: {error}", stacklevel=2)
-            there[name] = False
-            continue
-        there[name] = True
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
+            code[key] = b""
+    engine = holding(code)
     return [
-        function_of(engine, name, program) if there[name] else partial(plain, program)
-        for (program, _), name in zip(kernels, names)
+        function_of(engine, key, lambda program=program: program)  # type: ignore[misc]
+        if code[key]
+        else partial(plain, program)
+        for (program, _), key in zip(kernels, keys)
     ]
+
+
+def reloaded(keys: Sequence[bytes], again: Callable[[], Program]) -> list[Run]:
+    """Functions of kernels that are on disk; none if one of them is gone. `again()`: the program
+    that they are in."""
+    code = {key: kept(key) for key in keys}
+    if not all(code.values()):
+        return []
+    engine = holding(code)
+    return [function_of(engine, key, partial(program_of, key, again)) for key in keys]
+
+
+def program_of(key: bytes, again: Callable[[], Program]) -> Program:
+    """The program of a kernel, one of those that a program is made of."""
+    waiting = [again()]
+    for program in waiting:
+        for f in [i.function for i in program.body]:
+            others = getattr(getattr(f, "run", None), "__self__", None)
+            if isinstance(others, Others) and others.key == key:
+                return f.program  # type: ignore[no-any-return]
+            waiting += [f.program] if isinstance(f, Halves) else []
+    raise RuntimeError("a program of kernels became another one than it was")
+
+
+def name_of(key: bytes) -> str:
+    return f"kernel_{key.hex()[:16]}"
+
+
+def holding(code: Mapping[bytes, bytes]) -> Any:
+    """What has these kernels in memory."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
+    shared()
+    for x in filter(None, code.values()):
+        engine.add_object_file(llvm.ObjectFileRef.from_data(x))
+    engine.finalize_object()
+    return engine
 
 
 def plain(program: Program, *given: Any) -> None:
@@ -200,10 +233,10 @@ def depends() -> tuple[str, ...]:
     )
 
 
-def function_of(engine: Any, name: str, program: Program) -> Run:
+def function_of(engine: Any, key: bytes, program: Callable[[], Program]) -> Run:
     """The function, which holds the engine that it is in."""
-    method = Method(b"kernel", engine.get_function_address(name), FASTCALL, None)
-    others = Others(program, (engine, method))
+    method = Method(b"kernel", engine.get_function_address(name_of(key)), FASTCALL, None)
+    others = Others(key, program, (engine, method))
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     new.restype = ctypes.py_object
@@ -216,11 +249,16 @@ MANY = 4
 
 
 class Others:
-    """Runs a kernel's program on arrays that lie otherwise than it expects."""
+    """Runs a kernel's program on arrays that lie otherwise than it expects. `key`: of its code on
+    disk."""
 
-    def __init__(self, program: Program, held: Any) -> None:
-        self.program, self.held = program, held
+    def __init__(self, key: bytes, program: Callable[[], Program], held: Any) -> None:
+        self.key, self.find, self.held = key, program, held
         self.known: dict[Any, Run] = {}
+
+    @cached_property
+    def program(self) -> Program:
+        return self.find()
 
     def __call__(self, *given: Any) -> None:
         expected = arguments(self.program)

@@ -1,4 +1,5 @@
-"""Machine code on disk, so that the next process has it at once.
+"""Code on disk, so that the next process has it at once: machine code, programs (store.py),
+and what Python makes of these.
 
 It is in `$TENSORGRAD_CACHE`, or in `tensorgrad/kernels` of the user's cache. A file is what it was
 made of, as a hash, and what it holds: a file that is cut off, was changed, or belongs to another
@@ -8,16 +9,21 @@ name is not code, and is made again. Nothing is read from a folder that others m
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
 
 from tensorgrad.data import store
 from tensorgrad.io.files import write
 
 MOST = 1000
 """How many files are kept; beyond it the older half goes."""
+LONG = 1 << 14
+"""Characters of code that Python compiles in 4 ms."""
 
 
 def folder() -> Path:
@@ -25,26 +31,45 @@ def folder() -> Path:
     return Path(named) if named else store.cache("kernels")
 
 
-def cached(source: str, make: Callable[[], bytes]) -> bytes:
+def cached(source: str, make: Callable[[], bytes], ending: str = ".o") -> bytes:
     """What `make()` is, from the disk if it is there. `source`: all that it depends on."""
-    key = hashlib.sha256(source.encode())
-    path = folder() / f"{key.hexdigest()}.o"
-    try:
-        found = path.read_bytes() if is_private(path.parent) else b""
-    except OSError:
-        found = b""
-    digest, code = found[:32], found[32:]
-    if code and digest == sealed(key.digest(), code):
-        return code
+    key = hashlib.sha256(source.encode()).digest()
+    found = kept(key, ending)
+    if found:
+        return found
     code = make()
+    path = folder() / f"{key.hex()}{ending}"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_private(path.parent):
             tidy(path.parent)
-            write(path, sealed(key.digest(), code) + code, wait=False)
+            write(path, sealed(key, code) + code, wait=False)
     except OSError:
         pass  # a folder that is not ours to write in: it is compiled again next time
     return code
+
+
+def binary(source: str, name: str) -> CodeType:
+    """What Python makes of some code, in a file of this name; from the disk if it is long."""
+
+    def packed() -> bytes:
+        return marshal.dumps(compile(source, name, "exec"))
+
+    if len(source) < LONG:
+        return compile(source, name, "exec")
+    code: CodeType = marshal.loads(cached("\n".join((sys.version, name, source)), packed, ".code"))
+    return code
+
+
+def kept(key: bytes, ending: str = ".o") -> bytes:
+    """What is on disk under a key; nothing if that is not what was put there."""
+    path = folder() / f"{key.hex()}{ending}"
+    try:
+        found = path.read_bytes() if is_private(path.parent) else b""
+    except OSError:
+        return b""
+    digest, code = found[:32], found[32:]
+    return code if digest == sealed(key, code) else b""
 
 
 def sealed(key: bytes, code: bytes) -> bytes:
@@ -60,7 +85,7 @@ def is_private(path: Path) -> bool:
 
 
 def tidy(path: Path) -> None:
-    files = [*path.glob("*.o")]
+    files = [*path.glob("?" * 64 + ".*")]
     if len(files) > MOST:
         for old in sorted(files, key=lambda x: x.stat().st_mtime)[: len(files) // 2]:
             old.unlink(missing_ok=True)
