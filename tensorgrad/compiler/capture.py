@@ -50,6 +50,8 @@ from tensorgrad.transforms.tree import is_module
 from tensorgrad.value import Value
 
 GONE = object()
+MADE_WITH = "_made_with"
+"""What a Module remembers for its `repr` and for files, and no step reads."""
 STORE_GLOBAL = opmap["STORE_GLOBAL"]
 R = TypeVar("R")
 FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
@@ -207,7 +209,8 @@ class Reach:
                 continue
             self.cells.append((cell, x, name))
         used: dict[str, None] = {}
-        if not is_foreign(f.__globals__.get("__name__")):
+        own = not is_foreign(f.__globals__.get("__name__"))
+        if own:
             used = dict.fromkeys(names_in(f.__code__))
             if "@pytest_ar" in used:  # by its asserts, which lead to all of pytest
                 used = dict.fromkeys(n for n in used if n.isidentifier() and n != "locals")
@@ -217,12 +220,12 @@ class Reach:
             if assigns(f.__code__):
                 self.absent += [(f.__globals__, n) for n in used if n not in f.__globals__]
         self.meet(found, used)
-        self.look(f.__defaults__, "")
-        self.look(f.__kwdefaults__, "")
-        for key in ("__code__", "__defaults__", "__kwdefaults__"):  # as in a module loaded again
+        for key in ("__code__", "__defaults__", "__kwdefaults__") * own:
             if (x := getattr(f, key)) is not None:
-                self.slots.append((f, key, x))
-        self.container(vars(f), vars(f), f.__name__)
+                self.slots.append((f, key, x))  # another one where a module is loaded again
+                self.look(x, "")
+        if own or vars(f):
+            self.container(vars(f), vars(f), f.__name__)
 
     def named(self, names: Collection[str], variables: dict[str, Any]) -> None:
         """What goes by these names in a module, and in modules that it names."""
@@ -388,7 +391,7 @@ class Reach:
         state = state or is_array
         self.containers.append(Container(holder, dict(items), name, state))
         for key, x in names_first(items):
-            if not state(key, x):
+            if not state(key, x) and key is not MADE_WITH:
                 self.look(x, joined(name, key))
 
     def optimizer(self, x: Any, name: str) -> None:
@@ -413,7 +416,9 @@ class Reach:
         for holder, items, _, state, whole in self.containers:
             if whole:
                 self.sizes.append((holder, len(items)))
-            self.settled += [(holder, k, x) for k, x in items.items() if not state(k, x)]
+            self.settled += [
+                (holder, k, x) for k, x in items.items() if not (state(k, x) or k is MADE_WITH)
+            ]
         self.containers = []
         self.sizes += [(vars(c), len(vars(c))) for c, _ in self.bases]
         self.cells = [(cell, x, name) for cell, x, name in self.cells if not is_array(name, x)]

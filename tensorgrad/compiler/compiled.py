@@ -9,6 +9,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from enum import Enum
 from functools import cache, partial, update_wrapper
@@ -16,7 +17,6 @@ from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy._core import umath
 
 from tensorgrad.compiler.capture import (
     SEVERED,
@@ -30,7 +30,7 @@ from tensorgrad.compiler.capture import (
     parts,
     sample,
 )
-from tensorgrad.compiler.entry import CARE, OTHER, Whole, Write, entry_of
+from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of, errors, hold_back, let_go
 from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
@@ -64,9 +64,6 @@ SIGNATURES, HELD = 256, 1 << 30
 those that came first go."""
 LONG = 20_000
 """How many operations are kept as they were written down: 300 bytes each."""
-errors: Any = getattr(umath, "_extobj_contextvar", {None: True})
-"""What NumPy is told to do where it divides by 0: its `.get(None)` is None where nobody told it
-anything, in 50 ns, and np.geterr() takes 2 µs. Without it that is asked at each call."""
 RAISING = frozenset({"raise", "call", "log", "print"})
 """What it may be told by np.errstate that a program does not do."""
 TRACING = RLock()
@@ -225,7 +222,8 @@ class Version:
             for rng, state in generators:
                 rng.bit_generator.state = state
             return CARE
-        with Whole():
+        held = hold_back()
+        try:
             for place, count, several, inside, short in self.writes:
                 x = tuple(outs[n : n + count]) if several else outs[n]
                 if not inside:
@@ -234,7 +232,9 @@ class Version:
                 elif (old := place.read(leaves)) is not x:
                     old[...] = x
                 n += count
-        return self.answer(outs[: self.results], leaves)
+        finally:
+            let_go(held)
+        return self.result(outs[: self.results], self.origins(leaves))
 
     def is_over(self, leaves: Sequence[Any]) -> bool:
         """Whether state that it makes is there."""
@@ -266,9 +266,9 @@ class Version:
         inputs, written = self.late.program.inputs, self.code.written
         entry: Callable[[Sequence[Any]], Any] = entry_of(
             *(step, self.reach, self.reads, inputs, written, self.writes, self.results),
-            *(self.plain, self.exact),
+            *(self.result, self.origins if self.given else self.nodes, self.plain, self.exact),
         )
-        return np.errstate(all="ignore")(entry)  # half the time of `with`, 0.4 µs
+        return entry
 
     def held(self) -> int:
         """Bytes of arrays that are kept between calls, for each thread that was in it at once."""
@@ -285,23 +285,18 @@ class Version:
             [(rng, rng.bit_generator.state) for rng in self.drawing(leaves)] if self.draws else ()
         )
         try:
-            outs = entry(leaves)
+            found = entry(leaves)
         finally:
             self.free.append(entry)
-        if outs is CARE:
+        if found is CARE:
             for rng, state in before:
                 rng.bit_generator.state = state
-        if outs is OTHER or outs is CARE:
-            return outs
-        return self.answer(outs, leaves)
+        return found
 
-    def answer(self, outs: Sequence[Any], leaves: Sequence[Any]) -> Any:
-        """What the function returns, of the arrays of it."""
-        nodes = self.nodes
-        if self.given:
-            given = (leaves[i].node for i in self.given)
-            nodes = *nodes, *(n for n in given if n.requires_grad)
-        return self.result(outs, nodes)
+    def origins(self, leaves: Sequence[Any]) -> tuple[Node, ...]:
+        """The nodes that a result with a graph came from."""
+        given = (leaves[i].node for i in self.given)
+        return *self.nodes, *(n for n in given if n.requires_grad)
 
     def drawing(self, leaves: Sequence[Any]) -> list[np.random.Generator]:
         """The generators that would have drawn once too often if a check did not hold."""
@@ -416,7 +411,8 @@ def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., An
         if isinstance(data, (Tracer, np.ndarray, np.generic)):
             numbers.append(data.instruction if isinstance(data, Tracer) else data)
             graph = isinstance(x, Value) and x.requires_grad and x.node.op is not None
-            plan.append((cut if graph else whole if isinstance(x, Value) else bare, None))
+            kind = cut if graph else whole if isinstance(x, Value) else bare
+            plan.append((kind, len(numbers) - 1))
         elif isinstance(x, PLAIN) or id(x) in known or isinstance(x, types.FunctionType):
             plan.append((None, x))
         else:
@@ -426,27 +422,27 @@ def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., An
             )
 
     def make(found: Sequence[Any], nodes: tuple[Node, ...]) -> Any:
-        rest = iter(found)
-        made = [x if kind is None else kind(next(rest), nodes) for kind, x in plan]
+        made = [x if kind is None else kind(found, nodes, x) for kind, x in plan]
         return structure.unflatten(made)
 
     if numbers and leaves[0] is result:  # no container, the usual case
         ((kind, _),) = plan
-        return numbers, lambda found, nodes: kind(found[0], nodes)
+        return numbers, kind
     return numbers, make
 
 
-def bare(x: Any, nodes: tuple[Node, ...]) -> Any:
-    return x
+def bare(found: Sequence[Any], nodes: tuple[Node, ...], k: int = 0) -> Any:
+    return found[k]
 
 
-def whole(x: Any, nodes: tuple[Node, ...]) -> Value:
-    return Value.of(leaf(number_of(x)))
+def whole(found: Sequence[Any], nodes: tuple[Node, ...], k: int = 0) -> Value:
+    return Value.of(leaf(number_of(found[k])))
 
 
-def cut(x: Any, nodes: tuple[Node, ...]) -> Value:
+def cut(found: Sequence[Any], nodes: tuple[Node, ...], k: int = 0) -> Value:
     """A Value that says, to who differentiates by one of the nodes, that its graph is gone."""
-    return Value.of(record(SEVERED, nodes, (None,) * len(nodes), NO_PARAMS, number_of(x)))
+    none = (None,) * len(nodes)
+    return Value.of(record(SEVERED, nodes, none, NO_PARAMS, number_of(found[k])))
 
 
 def number_of(x: Any) -> Any:
@@ -504,15 +500,19 @@ class Compiled:
         vars(instance)[self.__name__] = made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        plain = recorder.get() is record and not observers.get()
-        inside = writing.get() is not None or differentiating.get() is not None  # with a graph
-        # a vmap, or what computes again, has arrays and a state of its own
-        if inside or running or keeper.get() is not replace_buffers:
+        plain, last = True, self.last
+        if copy_context():  # somebody set a variable: to ask each takes 0.3 µs
+            plain = recorder.get() is record and not observers.get()
+            inside = writing.get() is not None or differentiating.get() is not None  # with a graph
+            # what computes again has a state of its own
+            if inside or keeper.get() is not replace_buffers:
+                return self.f(*args, **kwargs)
+        if running:  # a vmap, with arrays of its own
             return self.f(*args, **kwargs)
         if errors.get(None) is not None and not RAISING.isdisjoint(np.geterr().values()):
             return self.f(*args, **kwargs)
-        if plain and not kwargs and self.last is not None and self.last.plain:
-            found = self.last.run(args)
+        if plain and not kwargs and last is not None and last.plain:
+            found = last.run(args)
             if found is not OTHER:
                 return self.f(*args) if found is CARE else found
         if not plain and watched():

@@ -1038,7 +1038,7 @@ def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
         w.data = w.data - x
 
     step(1.0)
-    run = step.last.free[0].__wrapped__  # type: ignore[union-attr]
+    run = step.last.free[0]  # type: ignore[union-attr]
     cell = dict(zip(run.__code__.co_freevars, run.__closure__))["step"]
     of_numbers = cell.cell_contents
     cell.cell_contents = lambda *xs: (signal.raise_signal(signal.SIGINT), of_numbers(*xs))[1]
