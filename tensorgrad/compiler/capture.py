@@ -779,7 +779,7 @@ class Capture:
             return found
         finally:
             self.restore()
-            self.program.known.clear()
+            self.program.alike.clear()
             met.discard(Tracer)
 
     def as_array(self, x: Any) -> Any:

@@ -31,7 +31,7 @@ from tensorgrad.compiler.capture import (
     sample,
 )
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of, errors, hold_back, let_go
-from tensorgrad.compiler.lives import views
+from tensorgrad.compiler.lives import Lives, views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
 from tensorgrad.compiler.program import Instruction, Loop, Program, draw, each, found_in, shares
@@ -62,6 +62,8 @@ MANY = 8
 SIGNATURES, HELD = 256, 1 << 30
 """For how many shapes and settings of arguments programs are kept, and how many bytes of theirs:
 those that came first go."""
+MUCH = 10_000
+"""What functions make of so many kinds of arguments is kept from one program to the next."""
 LONG = 20_000
 """How many operations are kept as they were written down: 300 bytes each."""
 RAISING = frozenset({"raise", "call", "log", "print"})
@@ -133,6 +135,7 @@ class Version:
         passes: Sequence[Pass],
         moving: Collection[tuple[int, Any]] = (),
         exact: bool = False,
+        outcomes: dict[Any, Any] | None = None,
         loops: bool = True,
     ) -> None:
         self.f, self.plan, self.exact = f, plan, exact
@@ -147,7 +150,7 @@ class Version:
                 "what a compiled function reaches is nested too deeply: a thousand lists in one "
                 "another, or objects that hold the next"
             ) from None
-        program = Program(exact=exact, loops=loops)
+        program = Program(exact=exact, loops=loops, known={} if outcomes is None else outcomes)
         capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan), program)
         known = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
         watch = Watch(program, f)
@@ -217,7 +220,8 @@ class Version:
             return OTHER
         given = [x for _, xs in read for x in xs]
         with np.errstate(all="ignore"):
-            outs = program.run(given, lambda x: bool(np.isfinite(x).all()))
+            taken = Lives(program, program.body).taken
+            outs = program.run(given, lambda x: bool(np.isfinite(x).all()), taken)
         if outs is None:
             for rng, state in generators:
                 rng.bit_generator.state = state
@@ -362,9 +366,10 @@ def apart(program: Program, results: int, passes: Sequence[Pass] = ()) -> Progra
     not."""
     before, spread = shown_by(program), [*map(is_spread, program.outputs)]
     program = simplified(program, passes)
+    after = shown_by(program) if passes else before
     inputs = set(program.inputs)
     held: dict[Instruction, list[set[Instruction]]] = {}  # by what outputs show, what they showed
-    for k, (shown, shown_before) in enumerate(zip(shown_by(program), before)):
+    for k, (shown, shown_before) in enumerate(zip(after, before)):
         x = program.outputs[k]
         others = [other for root in shown for other in held.get(root, ())]
         mixed = any(k >= results or not shown_before & other for other in others)
@@ -470,6 +475,7 @@ class Compiled:
         self.static_names = [p.name for i, p in enumerate(parameters_of(f)) if i in static_argnums]
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
+        self.known: dict[Any, Any] = {}  # what NumPy's functions make, for the next program
         self.compiled, self.moves = 0, True
         self.__name__ = type(f).__name__
         update_wrapper(self, f, updated=())
@@ -577,6 +583,8 @@ class Compiled:
                     self.moves = False
             return self.traced(leaves, plan)
         finally:
+            if len(self.known) > MUCH:
+                self.known.clear()
             if collecting:
                 gc.enable()
 
@@ -584,7 +592,7 @@ class Compiled:
         self, leaves: Sequence[Any], plan: Plan, moving: Collection[tuple[int, Any]] = ()
     ) -> Version:
         """A new program: a scan is a loop in it if its steps make only what they return."""
-        given = self.f, leaves, plan, self.passes, moving, self.exact
+        given = self.f, leaves, plan, self.passes, moving, self.exact, self.known
         try:
             return Version(*given)
         except Escaped:
@@ -696,7 +704,7 @@ class Compiled:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the programs: a copy, or another process, traces its own."""
-        return {**vars(self), "versions": {}, "last": None}
+        return {**vars(self), "versions": {}, "last": None, "known": {}}
 
     def __repr__(self) -> str:
         return f"<compiled {self.__name__}>"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,7 +78,8 @@ class Program:
     smaller than that, for the sum of all their squares must be finite. Then so is each product of
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
     is not the function's, which went on. `arguments`: how many of the inputs, the first, are the
-    caller's. While it is being written: `known`, what functions make;
+    caller's. While it is being written: `known`, what functions make; `alike`, by instruction, a
+    number that all of its kind have, of which functions make the same;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
     took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is
@@ -93,6 +94,7 @@ class Program:
     refused: Exception | None = None
     swept: list[tuple[int, Any]] = field(default_factory=list)
     known: dict[Any, Any] = field(default_factory=dict)
+    alike: dict[Instruction, int] = field(default_factory=dict)
     nonzero: set[Instruction] = field(default_factory=set)
     hoped: list[Instruction] | None = field(default_factory=list)
     exact: bool = False
@@ -139,14 +141,25 @@ class Program:
                 leads.update(i.operands)
         self.checks += [x for x in dict.fromkeys(self.hoped or ()) if x not in leads]
 
-    def run(self, given: Sequence[Any], holds: Function = bool) -> list[Any] | None:
+    def run(
+        self,
+        given: Sequence[Any],
+        holds: Function = bool,
+        taken: Collection[Instruction] = (),
+    ) -> list[Any] | None:
         """What it puts out of these inputs, one operation after the other; None where what is to be
-        finite does not hold. What nobody needs any more is let go."""
+        finite does not hold. What nobody needs any more is let go. `taken`: the writes that go into
+        the array itself."""
         made: dict[Instruction, Any] = dict(zip(self.inputs, given))
         last: dict[Instruction, Any] = {x: i for i in self.body for x in i.operands}
         last.update(dict.fromkeys((*found_in(self.outputs), *self.guards)))
         for i in self.body:
-            made[i] = i.function(*replaced(i.args, made), **replaced(i.kwargs, made))
+            args, kwargs = replaced(i.args, made), replaced(i.kwargs, made)
+            if i in taken and i.function is with_items:
+                made[i], index, value = args
+                made[i][index] = value
+            else:
+                made[i] = i.function(*args, **kwargs)
             for x in i.operands:
                 if last[x] is i:
                     made.pop(x, None)
@@ -261,7 +274,8 @@ def found_in(x: Any) -> list[Instruction]:
         if kind is Instruction:
             found.append(part)
         elif kind is slice:
-            found += found_in((part.start, part.stop, part.step))
+            ends = part.start, part.stop, part.step
+            found += [] if is_constant(part) else found_in(ends)
         elif kind is dict:
             found += found_in((*part.values(),))
         elif kind is tuple or kind is list:
@@ -269,13 +283,22 @@ def found_in(x: Any) -> list[Instruction]:
     return found
 
 
+ENDS = frozenset({int, type(None)})
+
+
+def is_constant(x: slice) -> bool:
+    """Whether its ends are numbers that stand in it."""
+    return type(x.start) in ENDS and type(x.stop) in ENDS and type(x.step) in ENDS
+
+
 def each(f: Callable[[Any], Any], kinds: Any, x: Any) -> Any:
-    """`x` with `f` of each object of `kinds` in it."""
+    """`x` with `f` of each object of `kinds` in it, which are no Python numbers."""
     kind = type(x)
     if kind not in NESTED:
         return f(x) if isinstance(x, kinds) else x
     if kind is slice:
-        return slice(*each(f, kinds, (x.start, x.stop, x.step)))
+        ends = x.start, x.stop, x.step
+        return x if is_constant(x) else slice(*each(f, kinds, ends))
     if kind is dict:
         return {key: each(f, kinds, part) for key, part in x.items()} if x else x
     return kind([each(f, kinds, part) for part in x])

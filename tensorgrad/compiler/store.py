@@ -116,8 +116,6 @@ class Words:
             return self.object(x)
         if isinstance(x, np.generic) and not x.dtype.hasobject:
             return f"{x.dtype!r} {x.tobytes().hex()}"
-        if not callable(x) or x.__hash__ is None:
-            raise Unknown
         return " ".join(reference(x))
 
     def object(self, x: Any) -> str:
@@ -184,13 +182,19 @@ def kernels_of(keys: Sequence[bytes], again: Callable[[], Program]) -> Sequence[
     return kernels
 
 
-@cache
 def reference(f: Any) -> tuple[str, str, str]:
     """The module, and the name there, by which Python finds a function or type; and the version of
     the package. Unknown, where that is not so."""
+    if not callable(f) or f.__hash__ is None:
+        raise Unknown
+    return found_as(f)
+
+
+@cache
+def found_as(f: Any) -> tuple[str, str, str]:
     owner = getattr(f, "__self__", None)
     if isinstance(owner, np.ufunc):
-        module, name, version = reference(owner)
+        module, name, version = found_as(owner)
         return module, f"{name}.{f.__name__}", version
     own = getattr(f, "__module__", None) or "numpy"
     called = str(getattr(f, "__qualname__", "") or getattr(f, "__name__", ""))

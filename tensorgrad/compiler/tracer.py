@@ -419,6 +419,11 @@ def stand_in_for(i: Any, other: bool = False) -> Any:
     return example(i.shape, i.dtype, i.order, other)
 
 
+def outlined(x: Any) -> Any:
+    """What tells of an array all but its numbers."""
+    return thin(x.instruction) if type(x) is Tracer and x.shape else stand_in(x)
+
+
 SHOWS = frozenset(
     {
         *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.matrix_transpose),
@@ -521,12 +526,13 @@ writing: ContextVar[Program | None] = ContextVar("writing", default=None)
 class Outcome(NamedTuple):
     """What a function makes of arguments of certain shapes and dtypes: what it `answers`, if it
     tells about arrays; or the shape, dtype and order of each result, the arguments that each may
-    show memory of, and what the results are held in.
+    show memory of, and what the results are held in. `kind`: the number of a single result's.
     """
 
     answer: Any
     results: Sequence[tuple[tuple[int, ...], Any, tuple[int, ...], tuple[int, ...]]] = ()
     held: Callable[[Sequence[Any]], Any] | None = None
+    kind: int = 0
 
 
 def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
@@ -539,20 +545,27 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
             "return it"
         )
     at = function is operator.getitem
-    basic = at and is_basic(args[1])
+    basic = (at or function is with_items) and is_basic(args[1])
     if not basic and (at or function is with_items) and chooses(args[1]):
         raise refused(BY_NUMBERS.format(function.__name__))
     inputs = instructions(tuple(args))
     params = instructions(kwargs) if kwargs else {}
-    like: Any = function, *map(likeness, inputs), *params, *map(likeness, params.values())
+    known, alike = program.known, program.alike
+    like: Any = (
+        function,
+        *[alike.get(x) or number(x) if type(x) is Instruction else likeness(x) for x in inputs],
+        *params,
+        *[number(x) if type(x) is Instruction else likeness(x) for x in params.values()],
+    )
     try:
-        outcome = program.known.get(like)
+        outcome = known.get(like)
     except TypeError:  # an argument that is not hashable
         like, outcome = None, None
     if outcome is None:
-        outcome = part_of(*inputs) if basic else outcome_of(function, args, kwargs)
+        outcome = None if params else of_shapes(function, inputs, basic)
+        outcome = outcome or outcome_of(function, args, kwargs)
         if like is not None:
-            program.known[like] = outcome
+            known[like] = outcome
     if function in ABOUT:
         return outcome.answer
     outer = recorder.get()
@@ -562,7 +575,11 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
         made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
         program.body.append(made)
         tracer = Tracer(made)
-        if basic and (shape or has_ellipsis(args[1])):  # without axes it is a number
+        if outcome.kind:
+            alike[made] = outcome.kind
+        elif like is not None:
+            known[like] = outcome._replace(kind=number(made))
+        if at and basic and (shape or has_ellipsis(args[1])):  # without axes it is a number
             tracer.is_part(*args)
         else:
             for position in shown:
@@ -580,6 +597,16 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     return outcome.held(found)
 
 
+def number(x: Instruction) -> int:
+    """The number of its kind in the program that is being written."""
+    program: Any = writing.get()
+    found = program.alike.get(x)
+    if found is None:
+        found = program.known.setdefault(likeness(x), len(program.known) + 1)
+        program.alike[x] = found
+    return found  # type: ignore[no-any-return]
+
+
 def has_ellipsis(index: Any) -> bool:
     return any(k is ... for k in (index if type(index) is tuple else [index]))
 
@@ -589,7 +616,11 @@ def instructions(x: Any) -> Any:
     if type(x) is tuple:
         return tuple(
             [
-                y.instruction if type(y) is Tracer else y if type(y) in SIMPLE else instructions(y)
+                (y.made if y.part is None else y.instruction)
+                if type(y) is Tracer
+                else y
+                if type(y) in SIMPLE
+                else instructions(y)
                 for y in x
             ]
         )
@@ -619,6 +650,9 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
     """What a function makes of stand-ins. Without a number of any tracer it must make arrays of the
     same shapes of others, too, or its results depend on numbers."""
     given = tuple(args), dict(kwargs)
+    if function in ABOUT:
+        tried = each(outlined, TRIED, given)
+        return Outcome(function(*tried[0], **tried[1]))
     setting = is_set(function, args, kwargs)
     with np.errstate(all="ignore"):
         alike = by_axes(function) or (function is np.where and len(args) == 3)
@@ -642,8 +676,6 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
             if "read-only" in str(error):
                 raise TypeError(WRITES.format(function.__name__)) from None
             raise
-        if function in ABOUT:
-            return Outcome(result)
         others = [] if is_shaped(function, args, kwargs) else [other_stand_in]
         for other in (*others, *map(stand_in_of, (0, -1, 2) if setting else ())):
             again = each(other, TRIED, given)
@@ -666,6 +698,31 @@ def fits(function: Any, given: Any, n: int) -> bool:
     except (ValueError, IndexError, ArithmeticError):
         return False
     return True
+
+
+NOTHING = bytearray(64)
+
+
+def thin(i: Instruction) -> Any:
+    """An array of the shape of what an instruction makes, in no memory."""
+    return np.ndarray(i.shape or (), i.dtype, NOTHING, 0, (0,) * len(i.shape or ()))
+
+
+def of_shapes(function: Any, inputs: Any, basic: bool) -> Outcome | None:
+    """What shapes alone tell, which are asked for again and again: of a view at an index, of a copy
+    with a value there, of a reshape."""
+    x, rest = inputs[0], inputs[1:]
+    if not basic and (function is not np.reshape or len(rest) != 1 or found_in(rest)):
+        return None
+    if not isinstance(x, Instruction) or not x.shape or x.order or looks_at(x) or spread(x):
+        return part_of(*inputs) if function is operator.getitem else None
+    if function is np.reshape:
+        return Outcome(None, [(np.reshape(thin(x), rest[0]).shape, x.dtype, (), (0,))])
+    shape = thin(x)[rest[0]].shape
+    if function is operator.getitem:
+        return Outcome(None, [(shape, x.dtype, (), ())])
+    fits = isinstance(rest[1], Instruction) and rest[1].shape == shape
+    return Outcome(None, [(x.shape, x.dtype, (), ())]) if fits else None
 
 
 def part_of(x: Instruction, index: Any) -> Outcome:
@@ -868,7 +925,7 @@ class Traced(Kind):
         outer = writing.get()
         if outer is None or not outer.loops or not all(map(is_written, (*carry, *xs))):
             return None
-        within = Program(known=outer.known, hoped=None, exact=outer.exact)
+        within = Program(known=outer.known, alike=outer.alike, hoped=None, exact=outer.exact)
         inputs = [
             Instruction(None, (), None, np.shape(x)[k:], np.dtype(x.dtype), name)
             for k, name, given in ((0, "carry", carry), (1, "x", xs))

@@ -133,6 +133,11 @@ def test_what_no_text_tells_from_others_is_made_each_time(made: list[Any], folde
     with pytest.raises(store.Unknown):
         words.text(training)
     assert words.text(np.add.reduce) != words.text(np.maximum.reduce)
+    turned = np.arange(6.0).reshape(2, 3).T  # lies otherwise in memory
+    with pytest.raises(store.Unknown):
+        words.recipe(turned)
+    words.text(turned)
+    assert words.recipe(turned) == ("given", 0)
     own = tg.primitive(np.exp, lambda g, out, x: g * out, name="own")
     for f in (own, np.exp):
         tg.compile(lambda x, f=f: f(x))(X)
