@@ -346,6 +346,34 @@ def converted(x: Any, dtype: Any, **how: Any) -> Any:
     return np.asarray(x).astype(dtype, **how)[()]
 
 
+def item(x: Any) -> Any:
+    """`x.item()`, a number of Python's."""
+    return x.item()
+
+
+def chosen(mask: bool, x: Any, y: Any) -> Any:
+    """`x if mask else y`."""
+    return x if mask else y
+
+
+def divided(x: float, y: float) -> float:
+    """x / y, where y is 0 as NumPy has it."""
+    return x / y if y else float(np.float64(x) / y)
+
+
+def root(x: float) -> float:
+    """√x, NaN where x is negative."""
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
+def power(x: float, n: int) -> float:
+    """xⁿ, where Python raises as NumPy has it."""
+    try:
+        return x**n
+    except ArithmeticError:
+        return float(np.float64(x) ** n)
+
+
 def viewed(x: Any, dtype: Any) -> Any:
     """`x.view(dtype)`."""
     return x.view(dtype)

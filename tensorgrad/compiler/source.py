@@ -32,7 +32,7 @@ from tensorgrad.compiler.lives import (
     views,
 )
 from tensorgrad.compiler.names import Part
-from tensorgrad.compiler.passes.rewrite import shape_of
+from tensorgrad.compiler.passes.rewrite import shape_of, uses
 from tensorgrad.compiler.program import (
     TURNS,
     Fused,
@@ -47,6 +47,7 @@ from tensorgrad.compiler.program import (
     is_elementwise,
     is_masked,
     is_part,
+    item,
     joined_in,
     nbytes,
     plus_product,
@@ -55,7 +56,7 @@ from tensorgrad.compiler.program import (
     vacant,
     with_items,
 )
-from tensorgrad.compiler.text import Text
+from tensorgrad.compiler.text import BINDS, NAME, Text
 from tensorgrad.compiler.threads import both
 from tensorgrad.engine.dtypes import spelt
 
@@ -75,7 +76,8 @@ class Code(NamedTuple):
     nbytes: int
 
 
-WIDTH = 100
+WIDTH, WITHIN = 100, 80
+"""How long a line is, and how long a number is that stands in the line of who reads it."""
 CHECK = -2
 """What a clock is told instead of the number of an instruction, after the look whether all is
 finite."""
@@ -150,6 +152,21 @@ def is_choice(i: Instruction) -> bool:
     return getattr(i.args[0], "dtype", None) == np.dtype(bool)
 
 
+def within_lines(program: Program) -> set[Instruction]:
+    """Python's numbers that are read once, by another one or to be returned, as part of whose line
+    they take half the time, and a fourth to compile."""
+    numbers = {i for i in program.body if isinstance(i.dtype, type) and i.function in BINDS}
+    if not numbers:
+        return numbers
+    read = uses(program)
+    read.update(program.guards)
+    back = {i for i in program.body if isinstance(i.function, type)}
+    readers = (i for i in program.body if i in numbers or i in back)
+    once = {x for i in readers for x in i.operands if read[x] == 1}
+    returned = {x for x in program.outputs if isinstance(x, Instruction) and read[x] == 1}
+    return (numbers & once) | (back & returned)
+
+
 class Writer(Text):
     """Writes the code of one program. `over`: the input whose new value an output is."""
 
@@ -173,7 +190,7 @@ class Writer(Text):
         self.free: dict[Any, list[Buffer]] = {}
         self.held: dict[Instruction, Buffer] = {}  # until it is read for the last time
         self.lies: dict[Instruction, Buffer] = {}  # in which one it was made
-        self.aims = aims_of(program, over)
+        self.aims, self.within = aims_of(program, over), within_lines(program)
         self.static: set[str] = set()  # names of buffers, and of views of them
         self.made: dict[str, str] = {}  # by their text, names of what is made once
         self.blocks: dict[Any, list[str]] = {}
@@ -339,10 +356,16 @@ class Writer(Text):
                 return f"{place}[{self.index(i.args[1])}] = {self.text(i.args[2])}"
             ufunc = self.function(i.args[0])
             return f"{ufunc}.at({place}, {self.arguments(i.args[2:], {})})"
-        if not self.buffers:
-            call, self.names[i] = self.expression(i), self.new(i.name or "v")
+        call = "" if i.function is plus_product and self.buffers else self.expression(i)
+        if i in self.within and not i.name and len(call) <= WITHIN:
+            self.names[i], self.binds[i] = call, BINDS.get(i.function, NAME)
+            return ""
+        if i.function is item and self.is_over(i.args[0], k, lives):
+            self.names[i] = self.names[i.args[0]]
             return f"{self.names[i]} = {call}"
-        call = "" if i.function is plus_product else self.expression(i)
+        if not self.buffers:
+            self.names[i] = self.new(i.name or "v")
+            return f"{self.names[i]} = {call}"
         source = self.over.get(i) if has_out(i) else None
         if source and self.may_write(i, source, k, checked, lives, self.owns(i, source, lives)):
             self.written.add(source)
@@ -377,6 +400,11 @@ class Writer(Text):
             copy = f"{self.names[i]} = np.copy({self.text(i.args[0])})"
             return f"{copy}\n{self.added(i, self.names[i])}"
         return f"{self.names[i]} = {call}"
+
+    def is_over(self, x: Instruction, k: int, lives: Lives) -> bool:
+        """Whether it is an input of which nobody but line `k` knows any more."""
+        known = x in lives.kept or x in lives.checked
+        return x.function is None and lives.last[x] == k and not known
 
     def into(self, i: Instruction, call: str) -> str:
         """The line that makes `i` in the array of its name."""

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from tensorgrad.compiler.program import Instruction, converted, draw, viewed
+from tensorgrad.compiler.program import Instruction, chosen, converted, draw, item, viewed
 from tensorgrad.engine.dtypes import spelt
 
 INFIX = {
@@ -35,6 +35,14 @@ INFIX = {
     operator.rshift: ">>",
 }
 PREFIX = {operator.neg: "-", operator.pos: "+", operator.invert: "~"}
+CHOICE, COMPARISON, SUM, PRODUCT, SIGN, POWER, NAME = range(7)
+"""What binds its operands how much."""
+BINDS: dict[Any, int] = {
+    **{chosen: CHOICE, operator.add: SUM, operator.sub: SUM, operator.mul: PRODUCT},
+    **{operator.truediv: PRODUCT, operator.neg: SIGN, operator.pow: POWER},
+    **{operator.gt: COMPARISON, operator.ge: COMPARISON, operator.lt: COMPARISON},
+    **{operator.le: COMPARISON, operator.eq: COMPARISON, operator.ne: COMPARISON},
+}
 
 
 class Text:
@@ -45,11 +53,23 @@ class Text:
 
     def __init__(self) -> None:
         self.names: dict[Instruction, str] = {}
-        self.taken = {"np", "math", "finite", "step", "make", "range", "slice", *keyword.kwlist}
+        self.taken = {
+            "np",
+            "math",
+            "finite",
+            "step",
+            "make",
+            "range",
+            "slice",
+            "float",
+            "abs",
+            *keyword.kwlist,
+        }
         self.last: dict[str, int] = {}  # by name, the number that its newest like has
         self.constants: dict[str, Any] = {}
         self.known: dict[Any, str] = {}
         self.setup: list[Any] = []
+        self.binds: dict[Instruction, int] = {}  # of what goes by no name, but by its text
 
     def new(self, name: str) -> str:
         """A name like that, which nothing has yet."""
@@ -82,8 +102,10 @@ class Text:
         return self.known[key]
 
     def function(self, f: Any) -> str:
-        """The name of a function, NumPy's or one that the code is given."""
+        """The name of a function, Python's, NumPy's or one that the code is given."""
         name = getattr(f, "__name__", "f")
+        if f is float or f is abs:
+            return name
         for module, prefix in ((np, "np"), (np.linalg, "np.linalg"), (np.fft, "np.fft")):
             if getattr(module, name, None) is f:
                 return f"{prefix}.{name}"
@@ -123,17 +145,29 @@ class Text:
             return ", ".join(map(self.index, x)) + ("," if len(x) == 1 else "")
         return self.text(x)
 
+    def operand(self, x: Any, least: int) -> str:
+        """An argument of an operator, in parentheses if it binds less than that."""
+        text = self.text(x)
+        bound = self.binds.get(x, NAME) if isinstance(x, Instruction) else NAME
+        bound = SIGN if text.startswith("-") and bound == NAME else bound
+        return text if bound >= least else f"({text})"
+
     def expression(self, i: Instruction) -> str:
         """The call, as NumPy code."""
         f, args = i.function, i.args
         if f is operator.getitem:
             return f"{self.text(args[0])}[{self.index(args[1])}]"
         if f in INFIX and not i.kwargs:
-            x, y = map(self.text, args)
-            x = f"({x})" if x.startswith("-") else x  # -2 ** y is -(2 ** y)
-            return f"{x} {INFIX[f]} {y}"
+            binds = BINDS.get(f, NAME)  # -2 ** y is -(2 ** y)
+            left, right = max(binds, SUM) if binds < POWER else NAME, min(binds + 1, SIGN)
+            return f"{self.operand(args[0], left)} {INFIX[f]} {self.operand(args[1], right)}"
         if f in PREFIX:
-            return f"{PREFIX[f]}{self.text(args[0])}"
+            return f"{PREFIX[f]}{self.operand(args[0], NAME)}"
+        if f is chosen:
+            mask, x, y = (self.operand(x, COMPARISON) for x in args)
+            return f"{x} if {mask} else {y}"
+        if f is item:
+            return f"{self.text(args[0])}.item()"
         if f is draw:
             return f"{self.text(args[0])}.{args[1]}({self.arguments(args[2:], i.kwargs)})"
         if f is viewed:

@@ -9,6 +9,7 @@ from typing import Any
 from tensorgrad.compiler.passes import (
     entries,
     factors,
+    floats,
     fusion,
     halves,
     loops,
@@ -25,7 +26,7 @@ from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
 
-EXACT: tuple[Pass, ...] = (loops.loops, *loops.TIDY, orders.orders, fusion.chains)
+EXACT: tuple[Pass, ...] = (loops.loops, *loops.TIDY, floats.floats, orders.orders, fusion.chains)
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
     loops.loops,  # what they make before a loop is simplified with the rest
@@ -38,7 +39,7 @@ PASSES: tuple[Pass, ...] = (
     *(products.layouts, products.accumulation),  # ... that is handed to BLAS
     *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
     *(tidy.dead_code, rematerialisation.rematerialisation),  # of what is left
-    *(orders.orders, fusion.fusion),  # last: nobody looks into a group
+    *(floats.floats, orders.orders, fusion.fusion),  # last: nobody looks into a group
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
 
