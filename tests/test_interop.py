@@ -666,6 +666,17 @@ def test_integers_have_no_gradient_and_results_may_be_such(library: str) -> None
 def test_in_a_compiled_function_the_border_is_refused() -> None:
     with pytest.raises(TypeError, match=r"call it outside of tg.compile"):
         tg.compile(from_torch(torch.sin))(X)
+    net, x = torch.nn.Linear(3, 2), np.ones((4, 3), np.float32)
+    ours = from_torch(net)
+    sgd, mse = tg.optim.SGD(ours.parameters(), lr=0.1), nn.functional.mse_loss
+    for call, said in (
+        (lambda: tg.compile(lambda x: ours(x) * 2)(x), r"ours \(Linear\) is PyTorch's"),
+        (lambda: tg.compile(net)(torch.ones(3)), r"PyTorch's, .* before and after it"),
+        (lambda: tg.compile(lambda x: x * net.bias.detach().numpy())(x), r"net \(Linear\) is"),
+        (lambda: tg.fit(ours, [(x, x)], mse, sgd, epochs=1, compile=True), "leave compile= out"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            call()
 
 
 # JAX.

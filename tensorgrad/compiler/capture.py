@@ -15,6 +15,7 @@ import linecache
 import math
 import os
 import random
+import re
 import sys
 import types
 import warnings
@@ -54,7 +55,9 @@ MADE_WITH = "_made_with"
 """What a Module remembers for its `repr` and for files, and no step reads."""
 STORE_GLOBAL = opmap["STORE_GLOBAL"]
 R = TypeVar("R")
-FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy"}
+PEERS = {"torch": "PyTorch", "jax": "JAX", "jaxlib": "JAX"}
+"""Packages that compute by themselves: nobody can write down what they do."""
+FOREIGN = sys.stdlib_module_names | {"numpy", "tensorgrad", "optree", "scipy", *PEERS}
 """Packages whose functions hold nothing of the user's."""
 CLOCKS = ["time", "perf_counter", "monotonic", "process_time", "thread_time"]
 FLEETING = {
@@ -434,8 +437,23 @@ class Reach:
         self.values.append((x, x.node, x.node.requires_grad, x.node.grad is None))
 
 
+@cache
+def peer(kind: type) -> str:
+    """Whose the arrays and models of a class are, or of one that it inherits from."""
+    owners = (PEERS.get(c.__module__.partition(".")[0], "") for c in kind.__mro__)
+    return next(filter(None, owners), "")
+
+
 def numpys(x: Any, name: str) -> None:
-    """TypeError for an array that is Dask's, or on a GPU: a program is one of NumPy's."""
+    """TypeError for an array that is Dask's, on a GPU, or another library's, and for a model of
+    such a one: a program is one of NumPy's."""
+    if owner := peer(type(x)):
+        held = re.split(r"(?:^|\.)_", name)[0] or "what it reaches"  # by a Module of ours
+        raise TypeError(
+            f"{held} ({type(x).__name__}) is {owner}'s, and a program is one of NumPy's: pass its "
+            "numbers, or do not compile what calls it (leave compile= out in tg.fit), but the "
+            "functions before and after it"
+        )
     if is_lazy(x):
         raise TypeError(
             f"{name} is an array of Dask, and a program is one of NumPy's: compile a step that "

@@ -456,9 +456,10 @@ def is_view(i: Instruction) -> bool:
 
 def strided(i: Instruction) -> Any:
     """An array that lies in memory as what an instruction makes, gaps between its rows as well."""
-    if not is_view(i):
+    if not (is_view(i) or (i.function is np.einsum and len(i.operands) == 1)):
         return example(i.shape or (), i.dtype, i.order)
-    return i.function(strided(i.args[0]), *i.args[1:], **i.kwargs)
+    args, kwargs = each(strided, Instruction, (i.args, i.kwargs))
+    return i.function(*args, **kwargs)
 
 
 def spread(i: Instruction) -> Instruction | None:

@@ -69,7 +69,8 @@ class Crossing:
             kinds = ", ".join(sorted({type(x).__name__ for x in xs if not is_numpy(x)}))
             raise TypeError(
                 f"{self.owner.name} computes with NumPy's arrays here, not with a {kinds}: call "
-                "it outside of tg.compile, on arrays that are computed, and v.to('numpy')"
+                "it outside of tg.compile, which writes down what is before and after it, on "
+                "arrays that are computed, and v.to('numpy')"
             )
         wanted = () if k else self.wanted
         with naming(self.name, self.owner.name):
