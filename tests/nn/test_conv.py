@@ -102,10 +102,12 @@ def test_rows_compute_what_the_formulas_say(call: str) -> None:
     params = {"stride": stride, "padding": tuple(pads), "dilation": dilation, "groups": groups}
     geo = ops.geometry(params, x=x, w=w)
     z = draw(x_shape[0], w_shape[0], *geo.result)
-    for columns, least in ((1, 1), (40, 1), (1 << 16, 256)):
+    for columns, least, small in ((1, 1, 0), (40, 1, 0), (40, 1, 200), (1 << 16, 256, 100)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ops, "COLUMNS", columns)
-            patch.setattr(ops, "LEAST", least)
+            for name, n in (("COLUMNS", columns), ("LEAST", least), ("SHORT", 1)):
+                patch.setattr(ops, name, n)
+            patch.setattr(ops, "piece", ops.piece.__wrapped__)
+            patch.setattr(ops, "small", lambda small=small: small)
             pairs = [
                 (ops.conv(x, w, **params), ops.correlated(x, w, geo)),
                 (ops.conv_transpose(z, w, **params), ops.spread(z, w, geo)),

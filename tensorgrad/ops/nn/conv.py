@@ -20,9 +20,11 @@ lies in rows again, so that a chain of layers moves nothing.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from math import prod
 from typing import Any, NamedTuple
 
@@ -180,6 +182,34 @@ def matched(x: Array, z: Array, geo: Geometry) -> Array:
 COLUMNS = 1 << 16  # entries of the columns of one product, 256 KB of float32
 LEAST = 512  # columns: with fewer BLAS is slow
 ROWS = 1 << 19  # entries of the columns of several rows along W
+SMALL = 10**6  # multiplications of a product of matrices that OpenBLAS takes as they lie, ...
+TURNED = 1200  # ... and entries of its result, if one matrix is turned
+SHORT = 16  # entries of a vector
+KERNELS = b"SkylakeX", b"Cooperlake", b"SapphireRapids"  # OpenBLAS's for AVX-512, that do so
+
+
+@cache
+def small() -> int:
+    """How many multiplications a product of matrices may have for BLAS to take them as they lie; 0
+    if it always packs them first. 40 kernels 5x5 of 20 channels run at 101 GFLOP/s in small
+    products, and at 75 in one; where all are packed, at 83 and 92."""
+    spec = find_spec("numpy._core._multiarray_umath")
+    library = ctypes.CDLL(spec.origin) if spec and spec.origin else None
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename"):
+        core = getattr(library, name, None)
+        if core is not None:
+            core.restype = ctypes.c_char_p
+            return SMALL if core() in KERNELS else 0
+    return 0
+
+
+@lru_cache(maxsize=128)
+def piece(n: int, others: int, entries: int = 0) -> int:
+    """How long pieces of an axis of `n` make small products, of which the other lengths multiply to
+    `others`; n where none do, or only short ones. `entries`: how many of the result belong to one
+    of the axis, if a matrix is turned."""
+    most = min(small() // others, n, TURNED // entries if entries else n)
+    return next((k for k in range(most, SHORT - 1, -1) if n % k == 0), n)
 
 
 def quick(*xs: Array) -> bool:
@@ -259,9 +289,9 @@ def matrices(w: Array, geo: Geometry, n: int) -> Array:
     return np.reshape(w, (*w.shape[:2], -1))
 
 
-def columns(x: Array, geo: Geometry) -> Iterator[tuple[Any, Array]]:
-    """Of parts of a result, where they are, and their columns: (groups, entries of a kernel, -1).
-    x is in rows.
+def columns(x: Array, geo: Geometry, filters: int = 0) -> Iterator[tuple[Any, Array]]:
+    """Of parts of a result, where they are, and their columns: (groups, 1, entries of a kernel,
+    -1), or several pieces of them, if so many `filters` meet each in a small product. x is in rows.
 
     Those of a long row are made along W alone, for several rows at once: what a row of the result
     meets are rows of that, one after the other, entries (kh, C/groups, kw). Others are
@@ -272,7 +302,7 @@ def columns(x: Array, geo: Geometry) -> Iterator[tuple[Any, Array]]:
     if not is_along_w(geo, n):
         met = windows(x, geo)
         for at in parts(geo, height, n):
-            yield at, np.reshape(met[at], (groups, height // groups, -1))
+            yield at, np.reshape(met[at], (groups, 1, height // groups, -1))
         return
     (high, wide), (kh, kw) = geo.result, geo.kernel
     stride, dilation = geo.stride[0], geo.dilation[0]
@@ -287,13 +317,26 @@ def columns(x: Array, geo: Geometry) -> Iterator[tuple[Any, Array]]:
         for w in range(0, wide, step):
             these = slice(h * stride, (min(h + rows, high) - 1) * stride + span)
             source = met[:, these, ..., w : w + step, :]
+            whole = source.shape[-2] * n
+            long = piece(whole, filters * height // groups) if filters else whole
+            if long == whole:
+                source = source[:, None]
+            else:
+                source = np.reshape(source, (*source.shape[:-2], -1, long))
+                source = np.moveaxis(source, -2, 1)
             made = np.reshape(held[: source.size], source.shape)
             made[...] = source
             for k in range(h, min(h + rows, high)):
                 first = (k - h) * stride
-                part = made[:, first : first + span : dilation]
+                part = made[:, :, first : first + span : dilation]
                 at = (..., slice(k, k + 1), slice(w, w + step), slice(None))
-                yield at, np.reshape(part, (groups, height // groups, -1))
+                yield at, np.reshape(part, (groups, -1, height // groups, long))
+
+
+def in_pieces(out: Array, met: Array) -> Array:
+    """A row of a result, (O, 1, W, N), seen as the products with each piece of its columns."""
+    groups, pieces, _, long = met.shape
+    return np.swapaxes(np.reshape(out, (groups, -1, pieces, long)), 1, 2)
 
 
 def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -305,10 +348,11 @@ def conv_rows(geo: Geometry, x: Array, w: Array, bias: Array | None = None) -> A
     shape = (*geo.result[:-1], filters, geo.result[-1], n)
     out = created(np.empty, shape, dtype, like=x)
     into = np.swapaxes(out, -4, -3)
-    for at, met in columns(x, geo):
+    w = w[:, None]
+    for at, met in columns(x, geo, filters // geo.groups):
         part = into[at]
         if part.shape[1] == 1:
-            np.matmul(w, met, out=np.reshape(part, (*w.shape[:2], -1)))
+            np.matmul(w, met, out=in_pieces(part, met))
         else:
             part[...] = np.reshape(w @ met, part.shape)
         if bias is not None:
@@ -373,13 +417,16 @@ def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
     w = w[(..., *[slice(None, None, -1)] * outer, slice(None))]
     order = (0, 2, w.ndim - 1, *range(3, w.ndim - 1), 1)
     w = np.ascontiguousarray(w.transpose(order), dtype)  # (groups, C/groups, kw, ..., kh, O/groups)
-    z = in_rows(z, dtype)
-    z = np.moveaxis(np.reshape(z, (*z.shape[:-3], groups, filters, *z.shape[-2:])), -4, 0)
     high = [m + a + b for m, (a, b) in zip(geo.size, geo.padding)]
     x = created(np.zeros, (*high[:-1], groups, channels, high[-1], n), dtype, like=z)
     taps, wide, stride, dilation = geo.kernel[-1], geo.result[-1], geo.stride[-1], geo.dilation[-1]
     height = channels * taps
     step = min(max(max(COLUMNS // (groups * height), LEAST) // n, 1), wide)
+    long = piece(step * n, height * prod(w.shape[3:]))
+    long = wide * n if wide % step or long == step * n else long
+    z = in_rows(z, dtype)
+    z = np.reshape(z, (*z.shape[:-3], groups, filters, -1, long))
+    z = np.ascontiguousarray(np.moveaxis(z, (-4, -2), (0, 1)))  # (groups, pieces, ..., H, O, -1)
     held = created(np.empty, groups * height * step * n, dtype, like=z)
     kernels: dict[Any, Array] = {}  # rows that are not near an edge have the same ones
     along = zip(high, geo.result, geo.kernel, geo.stride, geo.dilation)
@@ -388,20 +435,20 @@ def transposed_long(geo: Geometry, z: Array, w: Array) -> Array:
     ):
         at, met = zip(*place)
         entries, turned = zip(*met)
-        rows, row = z[(slice(None), *entries)], x[at]
+        rows, row = z[(slice(None), slice(None), *entries)], x[at]
         if not rows.size:
             continue
         if turned not in kernels:
             part = w[(slice(None), slice(None), slice(None), *(slice(*t) for t in turned))]
-            kernels[turned] = np.reshape(part, (groups, height, -1))
+            kernels[turned] = np.reshape(part, (groups, 1, height, -1))
         for low in range(0, wide, step):
             m = min(step, wide - low)
             made = np.reshape(held[: groups * height * m * n], (groups, height, m * n))
-            np.matmul(
-                kernels[turned],
-                np.reshape(rows[..., low : low + m, :], (groups, -1, m * n)),
-                out=made,
-            )
+            first, end = low * n, (low + m) * n
+            pieces = slice(first // long, -(-end // long))
+            met = rows[:, pieces, ..., first % long : (end - 1) % long + 1]
+            met = np.reshape(met, (*met.shape[:2], -1, met.shape[-1]))
+            np.matmul(kernels[turned], met, out=in_pieces(made, met))
             made = np.reshape(made, (groups, channels, taps, m, n))
             for k in range(taps):
                 first = k * dilation + low * stride
@@ -418,9 +465,11 @@ def weight_rows(geo: Geometry, x: Array, z: Array) -> Array:
     w: Any = None
     for at, met in columns(x, geo):
         # as wᵀ, for which BLAS takes 0.8 of the time
-        made = met @ np.swapaxes(np.reshape(z[at], (groups, filters // groups, -1)), 1, 2)
+        by = np.swapaxes(np.reshape(z[at], (groups, 1, filters // groups, -1)), 2, 3)
+        rows = piece(met.shape[2], prod(by.shape[2:]), by.shape[3])
+        made = np.reshape(met, (groups, -1, rows, met.shape[3])) @ by
         w = made if w is None else np.add(w, made, out=w)
-    w = np.swapaxes(w, 1, 2)
+    w = np.swapaxes(np.reshape(w, (groups, -1, filters // groups)), 1, 2)
     if is_along_w(geo, n):
         kh, kw = geo.kernel
         w = np.swapaxes(np.reshape(w, (groups, filters // groups, kh, channels, kw)), 2, 3)
