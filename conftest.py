@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
     "TENSORGRAD_CACHE", os.path.join(tempfile.gettempdir(), f"tensorgrad-{getpass.getuser()}")
 )
+# A process that a test starts finds the package compiled: from its source it takes twice as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from tensorgrad.engine.primitive import implementations, registry
 

@@ -1,7 +1,8 @@
 """What every test shares: the Hypothesis profiles, and where the data sets are.
 
-HYPOTHESIS_PROFILE chooses between `dev` (quick), `ci` (the same examples each time) and `nightly`
-(thorough); without it, `ci` where the environment variable CI is set, else `dev`.
+HYPOTHESIS_PROFILE chooses between `dev` (quick), `ci` (the same examples each time), `full` (of
+these, more) and `nightly` (thorough); without it, `ci` where the environment variable CI is set,
+else `dev`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from tensorgrad.engine.primitive import implementation_of, implementations, regi
 
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=SLOW)
-settings.register_profile(
-    "ci", settings.get_profile("dev"), max_examples=100, derandomize=True, print_blob=True
-)
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.register_profile("full", settings.get_profile("ci"), max_examples=100)
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")

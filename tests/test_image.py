@@ -92,7 +92,7 @@ def test_the_same_digit_arrives_in_every_style(style, tmp_path):
     assert np.abs(arrived - expected).mean() < 0.02
 
 
-@pytest.mark.parametrize("noise", [0, 0.05])
+@pytest.mark.parametrize("noise", [pytest.param(0, marks=pytest.mark.nightly), 0.05])
 def test_enlarged_test_digits_are_read_nearly_as_well_as_the_stored_ones(noise, model, tmp_path):
     direct = accuracy(predict(model, X_TEST[::2]), Y_TEST[::2])
     pictures = (STYLES["grey on grey"](paint(x, noise=noise)) for x in X_TEST[::2])
@@ -260,7 +260,7 @@ def framed(picture, width, inset=0, colour=0):
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("inset", [0, 4])
 @pytest.mark.parametrize("style", ["dark on light", "light on dark", "colours"])
-@pytest.mark.parametrize("layout", ["digits", "mnist"])
+@pytest.mark.parametrize("layout", ["digits", pytest.param("mnist", marks=pytest.mark.nightly)])
 def test_a_thin_frame_is_no_part_of_the_digit(style, inset, width, layout, tmp_path):
     inks = [paint(x, margin=(30, 15, 15, 45)) for x in X_TEST[:10]]
     colour = {"dark on light": 0, "light on dark": 255, "colours": (0, 0, 90)}[style]

@@ -16,6 +16,7 @@ import sympy
 
 import tensorgrad as tg
 from tensorgrad import Value
+from tests.families import one_of_each
 from tests.numerical import assert_gradient
 
 Array = Any
@@ -183,7 +184,7 @@ def test_it_agrees_with_numpy_and_its_derivatives_with_difference_quotients(call
     assert_gradient(f, *xs, order=2)
 
 
-@every_call
+@pytest.mark.parametrize("call", one_of_each(sorted(CALLS)))
 def test_complex_derivatives_agree_with_difference_quotients_along_both_axes(call: str) -> None:
     """Of f(x + iy) as a function of x and of y, at both orders."""
     f, xs = CALLS[call]

@@ -20,11 +20,14 @@ from tensorgrad.testing import check_rule
 from tensorgrad.testing.primitives import cases, has_rule
 from tests.numerical import Array, assert_gradient
 
+few = settings().max_examples // 3  # of those that take long
 
+
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", sorted(registry))
 def test_every_rule_is_the_derivative(name: str) -> None:
     """To second order, in reverse and forward mode, of real, complex and mixed operands."""
-    check_rule(registry[name], examples=settings().max_examples // 2)
+    check_rule(registry[name], few)
 
 
 @pytest.mark.parametrize("name", sorted(registry))
@@ -68,6 +71,7 @@ SEVERAL = [
 
 
 @pytest.mark.parametrize("name", SEVERAL)
+@settings(max_examples=few)
 @given(data=st.data(), whole=st.booleans())
 def test_mixed_second_derivatives_do_not_depend_on_the_order(
     name: str, data: st.DataObject, whole: bool

@@ -437,6 +437,7 @@ CHECKED = dict(checked())
 EXAMPLES = max(3, settings.default.max_examples // 12)  # the table above has the digits
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", CHECKED)
 @pytest.mark.filterwarnings("ignore:non-integer arg n:DeprecationWarning")  # bdtr in float32
 def test_every_rule_is_the_derivative(name: str) -> None:
