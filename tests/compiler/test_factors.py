@@ -23,6 +23,17 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], list[str]]] = {
     "a sum with a sign first": (lambda x, y: -x + y, ["subtract"]),
     "a difference from a sign": (lambda x, y: x - -y, ["add"]),
     "a sign in a product": (lambda x, y: x - (-x) * y, ["multiply", "add"]),
+    "two in a product": (lambda x, y: (x + 1) * (2 * y), ["add", "multiply", "multiply"]),
+    "one of a sum": (lambda x, y: 3 * x + 3 * y, ["add", "multiply"]),
+    "one of a sum, with another sign": (lambda x, y: -3 * x + 3 * y, ["subtract", "multiply"]),
+    "one of a product and another": (
+        lambda x, y: -2 * np.exp(x) - y * (2 * -np.exp(y)),
+        ["exp", "exp", "multiply", "subtract", "multiply"],
+    ),
+    "a sum that may be too large": (
+        lambda x, y: 0.5 * (x + 1.5e308) + 0.5 * (x + 1.6e308),
+        ["add", "multiply", "add", "multiply", "add"],
+    ),
     "too large": (lambda x, y: 1e200 * (1e200 * x), ["multiply", "multiply"]),
     "infinite": (lambda x, y: np.inf * (0.0 * x), ["multiply", "multiply"]),
     "two dtypes": (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten, uses
+from tensorgrad.compiler.passes.tidy import dead_code
 from tensorgrad.compiler.program import Instruction, Program, sum_of_slices, with_items
 
 Terms = dict[tuple[int, int], Any]
@@ -47,7 +48,7 @@ def sums_of_slices(program: Program) -> Program:
             terms[rows] = x if y is None else Instruction(np.add, both, None, x.shape, x.dtype)
         return changed(i, sum_of_slices, (i.shape, (*terms,), (*terms.values(),)), {})
 
-    return rewritten(program, rule, {np.add})
+    return dead_code(rewritten(program, rule, {np.add}))  # no more reads what was added up
 
 
 def zero(x: Any, like: Instruction) -> bool:
