@@ -205,7 +205,7 @@ class Writer(Text):
 
     def expression(self, i: Instruction) -> str:
         if i.function is np.vdot and self.buffers and all(map(self.is_flat, i.args)):
-            x, y = (self.view(f"{self.names[x]}.reshape(-1)") for x in i.args)
+            x, y = map(self.flat, i.args)
             return f"{x}.dot({y})"
         return super().expression(i)
 
@@ -451,6 +451,13 @@ class Writer(Text):
             x in self.held or self.is_whole(x) or free.isdisjoint(lives.roots(x))
             for x in i.operands
         )
+
+    def flat(self, x: Instruction) -> str:
+        """The name of a buffer as a vector."""
+        name = self.names[x]
+        if len(x.shape or ()) == 1:
+            return name
+        return self.view(f"{name}.reshape(-1)", f"{name}_flat")
 
     def is_flat(self, x: Any) -> bool:
         """Whether it is a buffer of real numbers, in C's order."""

@@ -215,3 +215,31 @@ def test_fit_makes_no_gradient_that_nobody_looks_at() -> None:
     assert seen == [True] * 6
     for end in ends[1:]:
         np.testing.assert_allclose(end, ends[0], rtol=1e-12)
+
+
+INNER: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+    "squares": (lambda x, y: np.sum(x**2), 1),
+    "a mean": (lambda x, y: np.mean((x - y) ** 2), 1),
+    "a product": (lambda x, y: np.sum(x * np.sin(y)), 1),
+    "a product with a number": (lambda x, y: np.sum(3 * (x * y)), 1),
+    "several": (lambda x, y: np.sum(100 * x**2 + (1 - y) ** 2 + x * y), 3),
+    "a difference, which may be small": (lambda x, y: np.sum(x**2 - y**2), 0),
+    "a product that others read": (lambda x, y: (lambda p: np.sum(p) + p)(x * y), 0),
+    "of what is broadcast": (lambda x, y: np.sum(x * y[0]), 0),
+    "of numbers": (lambda x, y: np.sum(x[0, 0] * y[0]), 0),
+    "of integers": (lambda x, y: np.sum(x.astype(int) ** 2), 0),
+}
+
+
+@pytest.mark.parametrize("case", INNER)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_sum_of_products_is_an_inner_product(case: str, dtype: str) -> None:
+    f, times = INNER[case]
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 7)).astype(dtype)
+    step = tg.compile(f)
+    found, wanted = step(x, y), f(x, y)
+    assert np.asarray(found).dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=1e-5 if dtype == "f4" else 1e-13)
+    assert step.source.count("vdot(") + step.source.count(".dot(") == times
+    turned = np.asfortranarray(x)
+    np.testing.assert_allclose(step(turned, y), wanted, rtol=1e-5 if dtype == "f4" else 1e-13)

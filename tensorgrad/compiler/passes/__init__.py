@@ -38,6 +38,7 @@ PASSES: tuple[Pass, ...] = (
     *(slices.sums_of_slices, factors.factors),  # numbers are arrays; one factor each is left, ...
     *(products.layouts, products.accumulation),  # ... that is handed to BLAS
     *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
+    products.inner_products,
     *(tidy.dead_code, rematerialisation.rematerialisation),  # of what is left
     *(floats.floats, orders.orders, fusion.fusion),  # last: nobody looks into a group
 )
@@ -51,7 +52,7 @@ def name_of(run: Pass) -> str:
 
 
 TAKEN_OVER = {
-    *(pooling.windows, products.sums, products.dots),
+    *(pooling.windows, products.sums, products.dots, products.inner_products),
     *(rematerialisation.rematerialisation, fusion.fusion),
 }
 """What machine code undoes, or is better at than BLAS and NumPy's slices and blocks."""

@@ -61,7 +61,7 @@ def follows(i: Instruction, x: Instruction) -> bool:
 def ends(i: Instruction) -> bool:
     """Whether it goes along the rows, so that nobody can go on before all of them are done."""
     if is_product(i):
-        return len(shape_of(i.args[0])) == 1
+        return i.function is np.vdot or len(shape_of(i.args[0])) == 1
     if i.function is sum_of_slices:
         return True
     return is_reduction(i.function) and 0 in axes_of(i)
@@ -81,7 +81,9 @@ def rows_of(i: Instruction) -> int:
 
 
 def is_product(i: Instruction) -> bool:
-    """Whether it is a product with a vector."""
+    """Whether it is a product with a vector, or of two arrays as vectors."""
+    if i.function is np.vdot:
+        return len({*map(shape_of, i.args)} - {()}) == 1 and not i.kwargs
     if i.function not in (np.matmul, np.dot, operator.matmul) or i.kwargs or len(i.args) != 2:
         return False
     x, y = map(shape_of, i.args)

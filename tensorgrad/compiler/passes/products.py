@@ -165,6 +165,43 @@ def axis_of(i: Instruction) -> int | None:
     return axis % 2 if type(axis) is int else None
 
 
+def inner_products(program: Program) -> Program:
+    """The sum of all entries of x y is one call of BLAS, and so is each of sums of several such
+    products: that of 100 x² + y² is 100 x·x + y·y."""
+    read = uses(program)
+    read.update(program.guards)
+
+    def terms(x: Any, c: float = 1.0) -> list[tuple[float, Any, Any]]:
+        """Numbers c, and arrays x and y, whose c x y add up to this; none if it is no such sum."""
+        if not isinstance(x, Instruction) or read[x] > 1 or x.kwargs or x.dtype not in REAL:
+            return []
+        if any(getattr(y, "shape", ()) not in ((), x.shape) for y in x.args):
+            return []
+        if x.function is np.add:
+            both = [terms(y, c) for y in x.args]
+            return sum(both, []) if all(both) else []
+        if x.function is np.square:
+            return [(c, *x.args, *x.args)]
+        s, y = scaled(x)
+        if isinstance(s, np.ndarray):
+            return terms(y, c * float(s))
+        factors = all(isinstance(y, Instruction) and y.shape == x.shape for y in x.args)
+        return [(c, *x.args)] if factors and x.function is np.multiply else []
+
+    def rule(i: Instruction) -> Any:
+        whole = i.function == np.add.reduce and not i.shape and len(i.args) == 1
+        found = terms(i.args[0]) if whole and i.dtype == i.args[0].dtype else []
+        total: Any = None
+        for c, x, y in found:
+            one = Instruction(np.vdot, (x, y), None, (), i.dtype)
+            one = one if c == 1 else Instruction(operator.mul, (c, one), None, (), i.dtype)
+            both = (total, one)
+            total = one if total is None else Instruction(operator.add, both, None, (), i.dtype)
+        return changed(i, total.function, total.args, {}) if found else i
+
+    return rewritten(program, rule, {np.add.reduce})
+
+
 def layouts(program: Program) -> Program:
     """A product that meets matrices which lie in memory by columns is made to lie so too, as
     (x y)ᵀ = yᵀ xᵀ: what runs along both takes half the time. Not where its transpose is then
