@@ -143,7 +143,8 @@ class Blocks:
     """How a group goes through its rows: how many at a time, and where each result goes.
 
     `slot`: the number of the block for the result of a member, which others use again;
-    `slots`: the shape of a row, and the dtype, of each.
+    `slots`: the shape of a row, and the dtype, of each; `sums`: by member, the sum of slices that
+    it is made in, to which others are added.
     """
 
     def __init__(self, fused: Fused) -> None:
@@ -155,8 +156,13 @@ class Blocks:
             self.n = self.program.body[0].shape[len(self.lead)]  # type: ignore[index]
         self.slots: list[tuple[tuple[int, ...], Any]] = []
         self.slot: dict[Instruction, int] = {}
+        self.sums: dict[Instruction, Instruction] = {}
+        for i in self.program.body:
+            if i.function is sum_of_slices and (part := self.made_in(i)):
+                self.sums[part] = i
         self.share()
         seen = [x for x in (*self.program.inputs, *self.program.outputs) if self.is_block(x)]
+        seen += [i for i in self.program.outputs if i.function is sum_of_slices]
         rows = [*((self.row(x), x.dtype) for x in seen), *self.slots]
         total = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in rows)
         count = max(1, min(self.n, BUDGET // max(1, total)))
@@ -183,6 +189,14 @@ class Blocks:
         """Whether an input, or an output, is an array that the loop takes rows of."""
         return x in self.by_rows if x.function is None else not ends(x)
 
+    def made_in(self, i: Instruction) -> Instruction | None:
+        """The part of a sum of slices that can be made there: the one that lies ahead of others, if
+        nobody reads it after these are added to it."""
+        part = latest(i)[1]
+        readers = [user for user in self.program.body if part in user.operands]
+        alone = part.function and has_slot(part) and i.operands.count(part) == 1
+        return part if alone and readers[-1] is i and part not in self.program.outputs else None
+
     def share(self) -> None:
         """Give a slot to each result that is not put out."""
         last = {x: k for k, i in enumerate(self.program.body) for x in i.operands}
@@ -193,7 +207,7 @@ class Blocks:
             if is_elementwise(i):  # over an operand that it is the last to read
                 for x in done:
                     free.setdefault(self.slots[self.slot[x]], []).append(self.slot[x])
-            if i not in outputs and has_slot(i):
+            if i not in outputs and i not in self.sums and has_slot(i):
                 key = self.row(i), i.dtype
                 if not free.get(key):
                     free[key] = [len(self.slots)]
@@ -225,7 +239,7 @@ class Blocks:
         body, after, before = [], [], []
         for i in program.body:
             if i.function is sum_of_slices:
-                first, last = self.slices(writer, i, put[i])
+                first, last = self.slices(writer, i, put[i], views)
                 before += first
                 body += last
             elif ends(i):
@@ -237,6 +251,9 @@ class Blocks:
                 after.append(f"{call}, out={name})" if i.shape else f"{name} = {call})")
             elif i in self.slot:
                 names[i] = slots[self.slot[i]]
+                body.append(written(writer, i))
+            elif i in self.sums:
+                names[i] = rows_in(writer, put[self.sums[i]], latest(self.sums[i])[0])
                 body.append(written(writer, i))
             elif i in put:
                 body.append(written(writer, i))
@@ -255,23 +272,38 @@ class Blocks:
             lines = [f"for at in np.ndindex{self.lead}:", *(f"    {line}" for line in lines)]
         return [*before, *lines, *after]
 
-    def slices(self, writer: Writer, i: Instruction, name: str) -> tuple[list[str], list[str]]:
-        """The lines before the loop, and in it, of a sum of slices. What a block adds to, beyond
-        what the block before it did, is 0 first."""
-        _, rows, parts = i.args
-        n, step, ahead = self.n, self.rows, max(first for first, _ in rows)
-        before, body = [], []
+    def slices(
+        self, writer: Writer, i: Instruction, name: str, views: dict[str, str]
+    ) -> tuple[list[str], list[str]]:
+        """The lines before the loop, and in it, of a sum of slices. Of the one that lies ahead of
+        all others each block is the first to write to its rows; no block does to others, which are
+        0."""
+        n, before, body = self.n, [], []
+        ahead, top = latest(i)
         if ahead:
             before.append(f"{name}[:{ahead}] = 0")
         if n + ahead < i.shape[0]:  # type: ignore[index]
             before.append(f"{name}[{n + ahead}:] = 0")
-        start = f"i + {ahead}" if ahead else "i"
-        body.append(f"{name}[{start}:{start} + {step}] = 0")
-        for (first, end), x in zip(rows, parts):
-            part = writer.local(f"{name}_{first}")
+        for (first, end), x in zip(i.args[1], i.args[2]):
+            part, r = writer.local(f"{name}_{first}"), rows_in(writer, name, first)
             before.append(f"{part} = {name}[{first}:{end}]")
-            body.append(f"{part}[r] += {writer.text(x)}")
+            views[r] = f"{part}[r]"
+            if first < ahead:
+                body.append(f"np.add({r}, {writer.text(x)}, {r})")
+            elif self.sums.get(top) is not i:
+                body.insert(0, f"{r}[...] = {writer.text(x)}")
         return before, body
+
+
+def latest(i: Instruction) -> tuple[int, Instruction]:
+    """Of a sum of slices, the part that begins with the last row, and that."""
+    (first, _), part = max(zip(i.args[1], i.args[2]), key=lambda pair: pair[0])
+    return first, part
+
+
+def rows_in(writer: Writer, name: str, first: int) -> str:
+    """What a block of a part that is added to an array is called there."""
+    return writer.local(f"{name}_{first}_r")
 
 
 def has_slot(i: Instruction) -> bool:

@@ -254,8 +254,18 @@ def neighbours(x: Any) -> Any:
     return np.sum(100 * d**2 + (1 - x[:-1]) ** 2) + np.sum(x[2:5] * x[:3]) + np.sum(x[3:] * x[:-3])
 
 
+def second_differences(x: Any) -> Any:
+    return np.sum(np.sin(x[2:] - 2 * x[1:-1] + x[:-2]))
+
+
 @pytest.mark.parametrize(
-    "f", [neighbours, lambda x: np.sum(x[:-3] * x[2:-1]), lambda x: np.sum((x[1:] - x[:-1]) ** 2)]
+    "f",
+    [
+        *(neighbours, second_differences, lambda x: np.sum(np.abs(x[1:] - x[:-1]))),
+        *(lambda x: np.sum(x[:-3] * x[2:-1]), lambda x: np.sum((x[1:] - x[:-1]) ** 2)),
+        lambda x: np.sum(np.exp(x[3:] * x[2:-1]) + x[1:-2] * np.sin(x[:-3])),
+        lambda x: np.sum(np.sin(x[2:] + x[1:-1] + x[:-2])),
+    ],
 )
 @pytest.mark.parametrize("shape", [(7,), (40,), (41, 3), ((1 << 17) + 3,)])
 def test_gradients_of_slices_are_added_in_one_array(f: Any, shape: tuple[int, ...]) -> None:

@@ -296,6 +296,18 @@ def test_what_makes_a_large_gradient_takes_its_squares() -> None:
     assert len(re.findall(r"^ *kernel\w*\(", compiled.source, re.M)) == 1
 
 
+@pytest.mark.parametrize("shape", [(7,), (5001,), (2100, 3)])  # some of several blocks
+def test_what_is_made_beside_a_sum_of_slices(shape: tuple[int, ...]) -> None:
+    def f(x: Any) -> Any:
+        curve = lambda x: np.sum(np.sin(x[2:] - 2 * x[1:-1] + x[:-2]))
+        d = x[1:] - x[:-1]
+        return *tg.value_and_grad(valley)(x), *tg.value_and_grad(curve)(x), d, np.sum(d, axis=-1)
+
+    x = rng.normal(size=shape)
+    for got, want in zip(tg.compile(f, backend="llvm")(x), f(x)):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
 def test_one_of_several_results_goes_into_a_kernel() -> None:
     f = lambda x: np.exp(np.split(x, 2)[1]) * 2 - np.frexp(x)[0][:2]
     x = single(4, 6)

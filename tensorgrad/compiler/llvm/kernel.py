@@ -621,12 +621,22 @@ class Nest:
             for made in later.values():
                 if cell not in made and not set(made).isdisjoint(cell.operands):
                     made.append(cell)
-        self.emit(
-            0, [c for c in part if not any(c in made for made in later.values())], [{**env[0]}]
+        rest = [c for c in part if not any(c in made for made in later.values())]
+        sums = [cell for cell in later if cell in part]
+        beside = rest if sums and self.go_along(rest, sums[0]) else []
+        if not beside:
+            self.emit(0, rest, [{**env[0]}])
+        for cell in sums:
+            self.add_slices(cell, later[cell][1:], beside if cell is sums[0] else [])
+
+    def go_along(self, cells: list[Cell], total: Cell) -> bool:
+        """Whether all these are made row by row as the first part of a sum of slices is, and none
+        is an array, of which other parts may read other rows."""
+        first = self.slices[total].parts[0][0]
+        return all(
+            span(c) == span(first) and (BLOCKS in c.over if c.over else c not in self.place)
+            for c in cells
         )
-        for cell, made in later.items():
-            if cell in part:
-                self.add_slices(cell, made[1:])
 
     @contextmanager
     def block(self) -> Iterator[None]:
@@ -750,9 +760,10 @@ class Nest:
 
     # slices
 
-    def add_slices(self, cell: Cell, later: list[Cell]) -> None:
+    def add_slices(self, cell: Cell, later: list[Cell], beside: list[Cell]) -> None:
         """Between rows where a part begins or ends, the same parts are added: a loop for each.
-        `later`: what is made of each number at once."""
+        `later`: what is made of each number at once; `beside`: what is made of the first part's
+        rows."""
         if any(span(x) != span(cell) for x in later):
             raise Refused("another loop over a sum of slices")
         row, parts = self.slices[cell]
@@ -761,23 +772,31 @@ class Nest:
         dims = [own, *(d for d in sorted(cell.dims) if d not in (own, BLOCKS))]
         for low, high in pairwise(ends):
             there = [part for part in parts if part[2] <= low and high <= part[3]]
-            self.add_rows(dims, low, high, [cell, *later], there)
+            self.add_rows(
+                dims, low, high, [cell, *later], there, beside if parts[0] in there else []
+            )
 
-    def add_rows(self, dims: list[int], low: int, high: int, cells: list[Cell], parts: Any) -> None:
+    def add_rows(self, dims: list[int], low: int, high: int, *what: Any) -> None:
         with self.loop(dims[0], low, high):
-            self.add_entries(dims[0], dims[1:], cells, parts)
+            self.add_entries(dims[0], dims[1:], *what)
 
-    def add_entries(self, row: int, dims: list[int], cells: list[Cell], parts: Any) -> None:
+    def add_entries(
+        self, row: int, dims: list[int], cells: list[Cell], parts: Any, beside: list[Cell]
+    ) -> None:
         if dims:
             with self.loop(dims[0]):
-                self.add_entries(row, dims[1:], cells, parts)
+                self.add_entries(row, dims[1:], cells, parts, beside)
             return
         cell, *later = cells
         sum_ = number(self.b, 0, cell.dtype)
         for part, axis, first, _ in parts:
             own = self.dim[axis.root()]
             self.at[own] = self.b.sub(self.at[row], ir.Constant(I64, first), flags=("nsw",))
-            sum_ = sum_ + self.again(part, {})
+            known: dict[Cell, Term] = {}
+            for x in beside:
+                self.compute(x, known)
+            beside = []  # that was the first part
+            sum_ = sum_ + self.again(part, known)
         self.store(cell, sum_)
         env = {cell: sum_}
         for x in later:
