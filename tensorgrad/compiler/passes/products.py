@@ -178,8 +178,8 @@ def inner_products(program: Program) -> Program:
         if any(getattr(y, "shape", ()) not in ((), x.shape) for y in x.args):
             return []
         if x.function is np.add:
-            both = [terms(y, c) for y in x.args]
-            return sum(both, []) if all(both) else []
+            first, second = (terms(y, c) for y in x.args)
+            return first + second if first and second else []
         if x.function is np.square:
             return [(c, *x.args, *x.args)]
         s, y = scaled(x)
