@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import runpy
 import tracemalloc
 import warnings
@@ -246,6 +247,23 @@ def test_a_program_with_blocks_and_results_used_again_is_saved(tmp_path: Path) -
     step.save(tmp_path / "step.py")
     found = runpy.run_path(str(tmp_path / "step.py"))["step"](x)
     np.testing.assert_array_equal(found, chain(x))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_matrix_is_in_the_cache_when_it_is_multiplied(dtype: str) -> None:
+    def f(w: Any, X: Any, y: Any) -> Any:
+        return np.mean(np.logaddexp(0, (2 * y - 1) * (X @ w)))
+
+    rng = np.random.default_rng(0)
+    w, X = rng.normal(size=3).astype(dtype), rng.normal(size=(101, 3)).astype(dtype)
+    y = np.zeros(101, dtype)
+    with small_blocks():
+        step = tg.compile(tg.value_and_grad(f))
+        for a, b in zip(step(w, X, y), tg.value_and_grad(f)(w, X, y)):
+            np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "f4" else 1e-12)
+    lines = [line.strip() for line in step.source.partition("for i in ")[2].splitlines()]
+    calls = [line for line in lines if "X_r" in line]
+    assert [re.findall(r"np\.(\w+)", line) for line in calls] == [[], ["vdot"], *[["matmul"]] * 2]
 
 
 def neighbours(x: Any) -> Any:
