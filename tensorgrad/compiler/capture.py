@@ -447,10 +447,11 @@ def peer(kind: type) -> str:
 def numpys(x: Any, name: str) -> None:
     """TypeError for an array that is Dask's, on a GPU, or another library's, and for a model of
     such a one: a program is one of NumPy's."""
-    if owner := peer(type(x)):
+    kind: Any = type(x)
+    if owner := peer(kind):
         held = re.split(r"(?:^|\.)_", name)[0] or "what it reaches"  # by a Module of ours
         raise TypeError(
-            f"{held} ({type(x).__name__}) is {owner}'s, and a program is one of NumPy's: pass its "
+            f"{held} ({kind.__name__}) is {owner}'s, and a program is one of NumPy's: pass its "
             "numbers, or do not compile what calls it (leave compile= out in tg.fit), but the "
             "functions before and after it"
         )

@@ -153,7 +153,7 @@ def settled(reach: Reach, lines: Lines) -> list[str]:
 
 
 FEW = 50
-"""So many questions are written one by one: each takes 10 ns, in a list 25, but 10 µs to compile."""
+"""So many questions are written one by one: each takes 10 ns, in a list 25, 10 µs to compile."""
 
 
 def answers(ask: str, xs: list[Any], wanted: list[Any], lines: Lines) -> list[str]:
@@ -231,8 +231,8 @@ def entry_of(
 
     `reads`: places, with what was there when the program was written; `inputs`: an instruction for
     each number there; `result`: what makes the function's result of the outputs, the first of which
-    are its, and of the nodes that it came from, or what tells these. `plain`: whether the leaves are
-    arrays that nobody has looked at yet.
+    are its, and of the nodes that it came from, or what tells these. `plain`: whether the leaves
+    are arrays that nobody has looked at yet.
     """
     lines = Lines()
     arguments = [place for place, _ in reads if isinstance(place, Argument)]  # which come first
