@@ -85,7 +85,8 @@ def is_private(path: Path) -> bool:
 
 
 def tidy(path: Path) -> None:
-    files = [*path.glob("?" * 64 + ".*")]
-    if len(files) > MOST:
+    names = [name for name in os.listdir(path) if len(name.partition(".")[0]) == 64]
+    if len(names) > MOST:
+        files = [path / name for name in names]
         for old in sorted(files, key=lambda x: x.stat().st_mtime)[: len(files) // 2]:
             old.unlink(missing_ok=True)

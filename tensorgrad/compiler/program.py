@@ -431,6 +431,12 @@ def plus_product(
     return beta * c + alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
 
 
+def sum_of_squares(*xs: Any) -> Any:
+    """Of arrays the squares, in double, and numbers themselves, added up."""
+    wide = (np.asarray(x, np.float64) for x in xs)
+    return sum([np.vdot(x, x) if x.shape else x for x in wide])
+
+
 IMPURE = frozenset({draw})
 """What must be done each time, in its place."""
 

@@ -29,6 +29,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     plus_product,
     shares,
+    sum_of_squares,
     takes,
     with_items,
 )
@@ -332,6 +333,8 @@ def flops(i: Instruction) -> int:
         return 2 * out * (shape_of(args[0]) or (1,))[-1]
     if f is np.vecdot or f is np.vdot:
         return 2 * max(math.prod(shape_of(x)) for x in args[:2])
+    if f is sum_of_squares:
+        return sum(2 * math.prod(x.shape or ()) for x in i.operands)
     if f is plus_product:
         inner = shape_of(args[2])[0 if i.kwargs.get("x_turned") else 1]
         return 2 * out * inner + 2 * out

@@ -16,7 +16,8 @@ from llvmlite import ir
 from tensorgrad.compiler.llvm.kernel import POINTER, Nest, arguments
 from tensorgrad.compiler.llvm.mathematics import BOOL, I64
 from tensorgrad.compiler.llvm.scatter import Scatter
-from tensorgrad.compiler.program import ROWS_ADDED, Instruction, Program
+from tensorgrad.compiler.llvm.squares import Squares
+from tensorgrad.compiler.program import ROWS_ADDED, Instruction, Program, sum_of_squares
 
 HEAD = object.__basicsize__
 """The bytes of an object before what is its own; the last of them say its type."""
@@ -149,7 +150,8 @@ def written(
     are. `layout`: the strides of each, in entries; `features`: what the processor has."""
     module = ir.Module()
     module.features = features
-    kind = Scatter if program.body and program.body[-1].function is ROWS_ADDED else Nest
+    last = program.body[-1].function if program.body else None
+    kind: Any = {ROWS_ADDED: Scatter, sum_of_squares: Squares}.get(last, Nest)
     nest = kind(program, layout, module, f"{name}.loops")
     function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64]), name)
     this, given, count = function.args

@@ -15,6 +15,7 @@ from tensorgrad.compiler.llvm.kernel import admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.llvm.scatter import scatters
+from tensorgrad.compiler.llvm.squares import is_dense
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rematerialisation import CHEAP, made_again
@@ -30,6 +31,7 @@ from tensorgrad.compiler.program import (
     is_reduction,
     nbytes,
     replaced,
+    sum_of_squares,
     users_of,
 )
 from tensorgrad.ops.nn.conv import by_rows, conv_rows
@@ -154,11 +156,14 @@ def watch(program: Program) -> None:
         return
     inputs = [Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in given]
     body: list[Instruction] = []
-    total: Any = 0.0
-    for x in inputs:
-        own = squares(x, body) if x.shape else x
-        total = added(body, np.add, (own, total))
-    total = added(body, converted, (total, narrow), (), narrow)
+    if all(map(is_dense, given, map(strides, given))):
+        total: Any = added(body, sum_of_squares, (*inputs,), (), narrow)
+    else:
+        total = 0.0
+        for x in inputs:
+            own = squares(x, body) if x.shape else x
+            total = added(body, np.add, (own, total))
+        total = added(body, converted, (total, narrow), (), narrow)
     fused = Fused(Program(inputs, body, [total]))
     i = Instruction(fused, tuple(given), None, (), narrow, "squares")
     program.body.append(i)

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from tensorgrad.compiler.cache import cached, kept
-from tensorgrad.compiler.llvm import call, kernel, mathematics, operations, scatter
+from tensorgrad.compiler.llvm import call, kernel, mathematics, operations, scatter, squares
 from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
 from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
 from tensorgrad.compiler.program import ROWS_ADDED, Fused, Halves, Instruction, Program
@@ -225,7 +225,7 @@ def described(program: Program) -> Iterator[str]:
 def depends() -> tuple[str, ...]:
     """What the code of a kernel depends on besides: this processor, LLVM, and these files."""
     begin()
-    files = mathematics, operations, kernel, scatter, call, sys.modules[__name__]
+    files = mathematics, operations, kernel, scatter, squares, call, sys.modules[__name__]
     sources = map(inspect.getsource, files)
     return (
         *(llvm.get_default_triple(), *here()),
