@@ -31,6 +31,7 @@ def test_every_rule_is_the_derivative(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(registry))
+@settings(max_examples=settings().max_examples // 2)
 @given(data=st.data())
 def test_vmap_is_a_loop(name: str, data: st.DataObject) -> None:
     """Of the forward and of every rule, over any of the operands."""

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import Value, nn
+from tensorgrad.commands import main
 from tensorgrad.formula.parse import ExpressionError, evaluate
 from tensorgrad.graph.paths import paths
 from tensorgrad.graph.replay import Replay
@@ -293,26 +295,40 @@ def test_what_cannot_be_taken_apart_says_so() -> None:
 # The command line.
 
 
-def command(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tensorgrad", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, cwd=cwd)
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command, in this process: its exit code, and what it says on both streams."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tensorgrad", *arguments])
+        return (main.run() or 0, *capsys.readouterr())
+
+    return call
 
 
-def test_the_command_explains_an_expression(tmp_path: Path) -> None:
+def test_the_command_explains_an_expression(tmp_path: Path, command: Any) -> None:
     page = tmp_path / "out.html"
-    run = command("explain", "(a+b)*(b+1)", "a=2", "b=1", "--wrt", "b", "--html", str(page))
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("∂f/∂b = 5\n")
+    code, said, wrong = command(
+        "explain", "(a+b)*(b+1)", "a=2", "b=1", "--wrt", "b", "--html", str(page)
+    )
+    assert code == 0, wrong
+    assert said.startswith("∂f/∂b = 5\n")
     assert "<math" in page.read_text()
-    run = command("explain", "µ*2", "µ=1", "b=2")
+    line = [sys.executable, "-m", "tensorgrad", "explain", "µ*2", "µ=1", "b=2"]
+    run = subprocess.run(line, capture_output=True, text=True)
     assert run.stdout.startswith("∂f/∂μ = 2\n"), run.stderr
-    run = command("explain", "sum(tanh(W @ x))", "W=[[1,2],[3,4]]", "x=[0.1,0.2]")
-    assert run.stdout.count("Derivatives, from f back to") == 2
+    _, said, _ = command("explain", "sum(tanh(W @ x))", "W=[[1,2],[3,4]]", "x=[0.1,0.2]")
+    assert said.count("Derivatives, from f back to") == 2
 
 
-def test_the_command_draws_an_expression(tmp_path: Path) -> None:
-    run = command("graph", "exp(-x**2)", "x=0.5", cwd=tmp_path)
-    assert (run.returncode, run.stdout) == (0, "graph.svg\n")
+def test_the_command_draws_an_expression(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said, _ = command("graph", "exp(-x**2)", "x=0.5")
+    assert (code, said) == (0, "graph.svg\n")
     assert "∂f/∂x" in (tmp_path / "graph.svg").read_text()
 
 
@@ -352,12 +368,12 @@ def test_the_command_draws_an_expression(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_expression_is_refused_with_place_and_reason(
-    arguments: list[str], said: str
+    arguments: list[str], said: str, command: Any
 ) -> None:
-    run = command("explain", *arguments)
-    assert run.returncode in (1, 2)
-    assert said in run.stderr
-    assert "Traceback" not in run.stderr
+    code, _, wrong = command("explain", *arguments)
+    assert code in (1, 2)
+    assert said in wrong
+    assert "Traceback" not in wrong
 
 
 def test_a_deep_expression_is_refused() -> None:
