@@ -539,7 +539,9 @@ def test_a_report_has_the_penalty_in_both_of_its_costs(here, monkeypatch):
         assert loss == pytest.approx(cost + penalty, rel=1e-4)
 
 
-@pytest.mark.parametrize("model", ["conv", "lstm", "gonn"])
+@pytest.mark.parametrize(
+    "model", ["conv", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("lstm", "gonn"))]
+)
 def test_the_report_of_each_model(model, things, here, tmp_path):
     (tmp_path / "mine").mkdir()
     as_pictures(*things, tmp_path / "mine")

@@ -61,7 +61,9 @@ def test_order_statistics(call: str) -> None:
 
 
 @pytest.mark.parametrize("method", [*STRAIGHT, *STEPS])
-@pytest.mark.parametrize("f", [np.quantile, np.nanquantile])
+@pytest.mark.parametrize(
+    "f", [np.quantile, pytest.param(np.nanquantile, marks=pytest.mark.nightly)]
+)
 def test_every_method_of_a_quantile_and_its_slope_by_q(f: Any, method: str) -> None:
     q = np.array([0.0, 0.07, 0.18, 0.43, 0.5, 0.78, 0.96, 1])
     for n in (1, 4, 5):
