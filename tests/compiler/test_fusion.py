@@ -109,9 +109,11 @@ def test_chains_in_blocks_change_no_bit(program: Program) -> None:
 @settings(max_examples=40)
 def test_sums_in_blocks_change_rounding(program: Program) -> None:
     args = drawn_for(program)
+    half = any(i.dtype == np.float16 for i in program.body)  # tanh of a comparison is one
+    near = {"rtol": 1e-2, "atol": 5e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
     for x, y in zip(run(program, *args), run(groups(program, joins), *args)):
         assert (np.shape(x), np.asarray(x).dtype) == (np.shape(y), np.asarray(y).dtype)
-        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(x, y, **near)
 
 
 def test_what_needs_a_sum_over_the_rows_is_in_another_group() -> None:
