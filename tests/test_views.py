@@ -490,3 +490,17 @@ def test_debug_finds_a_result_that_was_changed_through_its_data_before_it_is_use
         y[:1].data[0] = 100.0
         with pytest.raises(RuntimeError, match=r"result of exp .* before multiply .*np\.exp"):
             y * y
+
+
+@pytest.mark.parametrize("i", [(..., slice(1)), (0, ...), (slice(1), slice(2)), (..., 2), ...])
+@pytest.mark.parametrize(
+    "reshaped", [np.ravel, lambda x: x.reshape(-1), lambda x: x.reshape((*x.shape, 1)), np.squeeze]
+)
+def test_what_is_read_of_a_written_array_is_a_view_where_numpys_is(i: Any, reshaped: Any) -> None:
+    def seen(x: Any) -> Any:
+        x[0, 0] = 4.0
+        made = reshaped(x[i])
+        x[...] = 7.0
+        return made
+
+    np.testing.assert_array_equal(seen(Value(X) * 1.0).data, seen(X * 1.0))

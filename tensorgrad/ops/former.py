@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tensorgrad.engine.arrays import is_numpy, is_outline, outline
+from tensorgrad.engine.arrays import created, is_numpy, is_outline, outline
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.ops.index import setitem
 
@@ -35,7 +35,24 @@ def forget_whole(entries: Node) -> None:
     if whole is not None and whole.op is setitem and is_outline(whole.inputs[0]):
         entries.inputs = (whole.inputs[0],)
         if 2 * np.size(entries.data) < np.size(whole.data):
-            entries.data = entries.data.copy()
+            entries.data = copied_with_gaps(entries.data)
+
+
+def copied_with_gaps(x: Array) -> Array:
+    """A copy with gaps where `x` has them, so that NumPy's views and copies of it are the same;
+    `x` itself where its axes lie in another order.
+    """
+    if not np.ndim(x) or x.flags.c_contiguous:
+        return x.copy()
+    whole = *(n * step for n, step in zip(x.shape, x.strides)), x.itemsize
+    if any(step < inner for step, inner in zip(x.strides, whole[1:])):
+        return x
+    gaps = [step != inner for step, inner in zip(x.strides, whole[1:])]
+    room = (x.shape[0], *(n + gap for n, gap in zip((*x.shape[1:], 1), gaps)))
+    out: Array = created(np.empty, room, x.dtype, like=x)
+    out = out[(*map(slice, x.shape), 0)]
+    out[...] = x
+    return out
 
 
 def recall(nodes: Sequence[Node]) -> None:
