@@ -5,6 +5,9 @@ import struct
 import subprocess
 import sys
 import zlib
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -82,10 +85,15 @@ def read(pictures, folder, layout="digits"):
     return np.stack(rows)
 
 
+@cache
+def enlarged():
+    inks = [paint(x) for x in X_TEST[:20]]
+    return inks, np.stack([image.digits(image.crop(ink)).ravel() for ink in inks])
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_the_same_digit_arrives_in_every_style(style, tmp_path):
-    inks = [paint(x) for x in X_TEST[:20]]
-    expected = np.stack([image.digits(image.crop(ink)).ravel() for ink in inks])
+    inks, expected = enlarged()
     arrived = read(map(STYLES[style], inks), tmp_path)
     assert arrived.shape == (20, 64)
     np.testing.assert_allclose(arrived, expected, atol=0.2)
@@ -257,14 +265,20 @@ def framed(picture, width, inset=0, colour=0):
     return picture
 
 
+@cache
+def unframed(style, layout):
+    inks = [paint(x, margin=(30, 15, 15, 45)) for x in X_TEST[:10]]
+    with TemporaryDirectory() as folder:
+        return inks, read(map(STYLES[style], inks), Path(folder), layout)
+
+
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("inset", [0, 4])
 @pytest.mark.parametrize("style", ["dark on light", "light on dark", "colours"])
 @pytest.mark.parametrize("layout", ["digits", pytest.param("mnist", marks=pytest.mark.nightly)])
 def test_a_thin_frame_is_no_part_of_the_digit(style, inset, width, layout, tmp_path):
-    inks = [paint(x, margin=(30, 15, 15, 45)) for x in X_TEST[:10]]
+    inks, plain = unframed(style, layout)
     colour = {"dark on light": 0, "light on dark": 255, "colours": (0, 0, 90)}[style]
-    plain = read(map(STYLES[style], inks), tmp_path, layout)
     pictures = (framed(STYLES[style](ink), width, inset, colour) for ink in inks)
     np.testing.assert_allclose(read(pictures, tmp_path, layout), plain, atol=0.1)
 

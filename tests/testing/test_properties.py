@@ -145,7 +145,7 @@ def test_a_method_is_refused() -> None:
         property_gradcheck(lambda self, x: x)
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+@pytest.mark.parametrize("workers", [[], pytest.param(["-n", "2"], marks=pytest.mark.nightly)])
 def test_the_plugin_counts_what_was_checked(tmp_path: Path, workers: list[str]) -> None:
     if workers:
         pytest.importorskip("xdist")
