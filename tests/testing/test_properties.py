@@ -88,6 +88,7 @@ def test_points_at_kinks_are_drawn_anew_and_counted() -> None:
     assert report.rejected["whole point"] >= 1
 
 
+@pytest.mark.nightly  # Hypothesis tries for five seconds
 def test_a_property_that_rejects_everything_fails() -> None:
     with pytest.raises(GradientError, match="every drawn point was rejected"):
         property_gradcheck(np.abs, st.just(0.0), examples=10)()
