@@ -1030,6 +1030,23 @@ def test_a_schedule_that_moves_a_momentum_needs_no_new_program() -> None:
     assert step.compiled == 3  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("n", [3, 60])
+def test_one_of_few_or_of_many_objects_becomes_of_another_class_or_learns_something(n: int) -> None:
+    class Once:
+        times = 1.0
+
+    class Twice(Once):
+        times = 2.0
+
+    several = [Once() for _ in range(n)]
+    step = tg.compile(lambda x: x * sum(y.times for y in several))
+    assert step(1.0) == n
+    several[-1].__class__ = Twice
+    assert step(1.0) == n + 1
+    several[0].times = 5.0
+    assert step(1.0) == n + 5
+
+
 def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
     w = Value(np.ones(3))
 
@@ -1042,9 +1059,10 @@ def test_a_step_is_whole_before_ctrl_c_is_heard() -> None:
     cell = dict(zip(run.__code__.co_freevars, run.__closure__))["step"]
     of_numbers = cell.cell_contents
     cell.cell_contents = lambda *xs: (signal.raise_signal(signal.SIGINT), of_numbers(*xs))[1]
-    with pytest.raises(KeyboardInterrupt):
-        step(1.0)
-    assert w.data.tolist() == [-1, -1, -1]
+    for whole in (-1, -2):
+        with pytest.raises(KeyboardInterrupt):
+            step(1.0)
+        assert w.data.tolist() == [whole] * 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
