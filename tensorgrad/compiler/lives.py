@@ -187,10 +187,15 @@ def aims_of(program: Program, over: Collection[Instruction]) -> dict[Instruction
     aims: dict[Instruction, str] = {}
     for i in reversed(program.body):
         user, *others = users.get(i, [i])
+        if i.name or others or user in over or not is_elementwise(user):
+            continue
         same = (user.shape, user.dtype, user.scope) == (i.shape, i.dtype, i.scope)
         plain = not any(map(shares, user.operands))
-        plain &= not any(x.function and not x.name for x in user.operands if x is not i)
-        if not (i.name or others or user in over) and same and plain and is_elementwise(user):
+        if (
+            same
+            and plain
+            and not any(x.function and not x.name for x in user.operands if x is not i)
+        ):
             aims[i] = aims.get(user, user.name)
     return aims
 

@@ -811,8 +811,9 @@ def code_of(
 
 def wrapped(line: str) -> list[str]:
     """A line that lists names, in several where it is long."""
-    lists = line.lstrip().startswith(("def ", "return ", "if not ")) or "both(" in line
-    if len(line) <= WIDTH or not lists or "\n" in line:
+    if len(line) <= WIDTH or "\n" in line:
+        return [line]
+    if not (line.lstrip().startswith(("def ", "return ", "if not ")) or "both(" in line):
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 8)
     how: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}

@@ -69,6 +69,7 @@ def shapes(program: Program) -> Program:
     and so may the first of two reshapes; and what is broadcast decides no order of axes."""
     users = users_of(program)
     outputs = {x for x in program.outputs if isinstance(x, Instruction)}
+    spread = any(i.function is np.broadcast_to for i in program.body)
 
     def rule(i: Instruction) -> Any:
         x: Any
@@ -89,7 +90,7 @@ def shapes(program: Program) -> Program:
             x = x.args[0] if x.function is np.reshape and not x.kwargs else x
             same = is_array(x) and (x.shape, x.dtype) == (i.shape, i.dtype)
             return x if same else changed(i, np.reshape, (x, i.shape), {})
-        if not is_elementwise(i) and i.function is not np.where:
+        if not spread or (not is_elementwise(i) and i.function is not np.where):
             return i
         narrow = [source(x) for x in i.args]
         if all(x is y for x, y in zip(narrow, i.args)):
@@ -177,6 +178,8 @@ def numbers(program: Program) -> Program:
         if not (i.shape and i.function in ALIKE and len(i.args) == 2):
             return i
         x, y = i.args
+        if is_array(x) and is_array(y) and FILLED.keys().isdisjoint((x.function, y.function)):
+            return i
         x, y = number(x, y, i), number(y, x, i)
         array = x if isinstance(x, Instruction) else y
         if not is_array(array) or np.dtype(array.dtype).kind not in "fc":
