@@ -38,6 +38,19 @@ def start_of(x: Any) -> Any:
     return MEMORY.from_buffer(x) if x is not None and x.flags.carray else None
 
 
+def rows_at(step: int, char: str) -> Callable[[Any], Any]:
+    """What tells where a matrix lies whose rows begin so far apart; TypeError for another one."""
+    width = np.dtype(char).itemsize
+    strides = step * width, width
+
+    def at(x: Any) -> Any:
+        if x.strides != strides:
+            raise TypeError
+        return MEMORY.from_buffer(x[0])
+
+    return at
+
+
 @cache
 def routine(char: str) -> tuple[Any, Any]:
     """The routine for a dtype, and its type of sizes; None where there is none that multiplies."""
@@ -63,11 +76,14 @@ def adder(
     y_turned: bool = False,
     x: Any = None,
     y: Any = None,
+    x_step: int = 0,
+    y_step: int = 0,
 ) -> Callable[..., None]:
     """`add(c, alpha, x, y, beta=1)` for matrices of one kind: c, of this shape, becomes
     beta c + alpha x y, with x or y turned.
 
-    `inner`: the length that is summed over; `x`, `y`: arrays, if they are the same at each call.
+    `inner`: the length that is summed over; `x`, `y`: arrays, if they are the same at each call;
+    `x_step`, `y_step`: how far apart their rows begin, if they are part of wider matrices.
     NumPy's own BLAS does it, or SciPy's where that is not found. Where that is not there either,
     and where an array is not contiguous, or cannot be written into, NumPy multiplies and adds.
 
@@ -78,7 +94,8 @@ def adder(
            [-1., -1., -1.]])
     """
     char = np.dtype(dtype).char
-    return onto(*routine(char), shape, inner, char, x_turned, y_turned, x, y)
+    steps = x_step, y_step
+    return onto(*routine(char), shape, inner, char, x_turned, y_turned, x, y, steps)
 
 
 def onto(
@@ -91,6 +108,7 @@ def onto(
     y_turned: bool,
     always_x: Any = None,
     always_y: Any = None,
+    steps: tuple[int, int] = (0, 0),
 ) -> Callable[..., None]:
     """`adder` with this routine: what does not change is given to it once, 1.5 µs of each call."""
 
@@ -105,6 +123,8 @@ def onto(
     turned = (TURNED if x_turned else STRAIGHT), (TURNED if y_turned else STRAIGHT)
     start = partial(gemm, ROWS, *turned, rows, columns, k)
     x_step, y_step = rows if x_turned else k, k if y_turned else columns
+    x_start, y_start = (rows_at(n, char) if n else at for n in steps)
+    x_step, y_step = (size(n) if n else own for n, own in zip(steps, (x_step, y_step)))
     x_at, y_at = map(start_of, (always_x, always_y))
 
     def add(c: Any, alpha: Any, x: Any, y: Any, beta: Any = one) -> None:
@@ -113,8 +133,8 @@ def onto(
         if not (alpha and beta):  # BLAS forgets what it multiplies by 0, NaN included
             return plain(c, alpha, x, y, beta.value)
         try:
-            a = at(x) if x_at is None else x_at
-            b = at(y) if y_at is None else y_at
+            a = x_start(x) if x_at is None else x_at
+            b = y_start(y) if y_at is None else y_at
             start(real(alpha), a, x_step, b, y_step, beta, at(c), columns)
         except TypeError:  # no memory to give away
             plain(c, alpha, x, y, beta.value)

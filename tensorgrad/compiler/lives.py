@@ -17,6 +17,7 @@ from tensorgrad.compiler.program import (
     ROWS_ADDED,
     TURNS,
     Fused,
+    Halves,
     Instruction,
     Loop,
     Program,
@@ -71,7 +72,7 @@ QUIET = FRESH.union(TURNS, (np.reshape, np.broadcast_to, np.asarray, viewed, vac
 def may_raise(i: Instruction) -> bool:
     """Whether it raises for some numbers: an index out of range, a singular matrix."""
     f = i.function
-    if isinstance(f, Loop):
+    if isinstance(f, (Halves, Loop)):
         return any(map(may_raise, f.program.body))
     if isinstance(f, Fused):
         return any(x.function is ROWS_ADDED for x in f.program.body)

@@ -227,29 +227,23 @@ class Loop:
 
 class Halves:
     """A part of a program on both halves of a batch, in two threads, in place of a function that
-    answers all results in a tuple.
+    answers all results in a tuple: of each the first half's and then the second's.
 
     `program` is that of one half; `axes`: along which axis each argument is halved, or None where
-    both get the whole; `joins`: the same of what it puts out. Of what has None there, such as sums
-    over the batch, there are two results, the first half's and the second's.
+    both get the whole.
     """
 
-    __slots__ = ("axes", "joins", "program")
+    __slots__ = ("axes", "program")
     __name__ = "halves"
 
-    def __init__(
-        self, program: Program, axes: Sequence[int | None], joins: Sequence[int | None]
-    ) -> None:
-        self.program, self.axes, self.joins = program, axes, joins
+    def __init__(self, program: Program, axes: Sequence[int | None]) -> None:
+        self.program, self.axes = program, axes
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         """The plain reading, one half after the other."""
         given = ([half(x, axis, k) for x, axis in zip(args, self.axes)] for k in (0, 1))
         first, second = (self.program.run(xs) or [] for xs in given)
-        made: list[Any] = []
-        for x, y, axis in zip(first, second, self.joins):
-            made += [x, y] if axis is None else [np.concatenate([x, y], axis)]
-        return tuple(made)
+        return tuple(x for both in zip(first, second) for x in both)
 
 
 def half(x: Any, axis: int | None, k: int) -> Any:

@@ -53,6 +53,7 @@ from tensorgrad.compiler.program import (
     plus_product,
     shares,
     turned,
+    users_of,
     vacant,
     with_items,
 )
@@ -167,6 +168,33 @@ def within_lines(program: Program) -> set[Instruction]:
     return (numbers & once) | (back & returned)
 
 
+def gap(x: Instruction, axis: int | None) -> int:
+    """How far apart the rows of a half matrix lie, if the other half's entries are in between."""
+    if axis is None or len(x.shape or ()) != 2 or axis == (*x.order, 0)[0]:
+        return 0
+    return 2 * x.shape[axis]  # type: ignore[index]
+
+
+def is_of_halves(i: Instruction) -> bool:
+    """Whether it joins what two halves made."""
+    xs: Any = i.args[0] if i.function is np.concatenate else ()
+    return len(xs) == 2 and all(is_part(x) and isinstance(x.args[0].function, Halves) for x in xs)
+
+
+def takes_half(i: Instruction, x: Instruction, axis: int) -> bool:
+    """Whether it is in halves, of which each takes its half of an array along this axis alone."""
+    return isinstance(i.function, Halves) and all(
+        along == axis for y, along in zip(i.args, i.function.axes) if y is x
+    )
+
+
+def is_told(i: Instruction) -> bool:
+    """Whether what it makes can be written where others want it."""
+    return bool(i.shape) and (
+        has_out(i) or is_masked(i) or is_part(i) or isinstance(i.function, Fused)
+    )
+
+
 class Writer(Text):
     """Writes the code of one program. `over`: the input whose new value an output is."""
 
@@ -197,6 +225,9 @@ class Writer(Text):
         self.locals: dict[str, str] = {}
         self.kinds: dict[str, Any] = {}
         self.parts: dict[Instruction, dict[int, Instruction]] = {}
+        self.joins: dict[Instruction, Instruction] = {}  # by the first half, what joins both
+        self.apart: set[int] = set()  # by id, what of that is in halves for all who read it
+        self.steps: dict[Instruction, int] = {}  # how far apart the rows of half a matrix lie
         for i in program.body:
             if is_part(i):
                 self.parts.setdefault(i.args[0], {})[i.args[1]] = i
@@ -217,6 +248,7 @@ class Writer(Text):
         lives = Lives(self.program, order)
         self.homes = homes_of(order, lives, self.over) if self.buffers else {}
         self.homed = {whole for whole, _ in self.homes.values()}
+        self.join(order, lives)
         ends = lives.ends(checks)
         self.returned = self.whose(lives)
         lines: list[str] = []
@@ -343,10 +375,10 @@ class Writer(Text):
         if isinstance(i.function, Loop):
             return self.scan(i, ends)
         if isinstance(i.function, Halves):
-            text = "\n".join(self.halves(i, lives))
+            text = "\n".join(self.halves(i, k, checked, lives))
             self.release(ends)
             return text
-        if is_part(i):  # which was made with the others
+        if is_part(i) or i in self.joins.values():  # which was made with the others
             self.release(ends)
             return ""
         if i in lives.taken and self.buffers:
@@ -366,7 +398,7 @@ class Writer(Text):
         if not self.buffers:
             self.names[i] = self.new(i.name or "v")
             return f"{self.names[i]} = {call}"
-        source = self.over.get(i) if has_out(i) else None
+        source = self.over.get(i) if has_out(i) or is_masked(i) else None
         if source and self.may_write(i, source, k, checked, lives, self.owns(i, source, lives)):
             self.written.add(source)
             self.names[i] = self.names[source]
@@ -421,6 +453,8 @@ class Writer(Text):
             return f"np.copyto({name}, {c})\n" * (c != name) + self.added(i, name)
         if i.function is np.dot:  # as a method it is called 0.2 µs earlier
             x, y = map(self.text, i.args)
+            if self.over.get(i) in self.steps:
+                return f"np.matmul({x}, {y}, {name})"
             return f"{x}.dot({y}, {name})"
         positional = isinstance(i.function, np.ufunc) and not i.kwargs
         positional = positional and i.function not in (np.maximum, np.minimum)  # deprecated there
@@ -436,8 +470,11 @@ class Writer(Text):
         inner = math.prod(x.shape) // i.shape[0]  # type: ignore[index]
         kind = f"{i.shape}, {inner}, {spelt(np.dtype(i.dtype))!r}"
         kind += ", x_turned=True" * x_turned + ", y_turned=True" * y_turned
-        factors = ("x", self.base(x)), ("y", self.base(y))
-        kind += "".join(f", {name}={z}" for name, z in factors if z in self.static)
+        for name_of, z in ("x", x), ("y", y):
+            if self.base(z) in self.static:
+                kind += f", {name_of}={self.base(z)}"
+            if z in self.steps:
+                kind += f", {name_of}_step={self.steps[z]}"
         add = self.once(f"{self.constant(adder, 'adder')}({kind})", "add_product")
         rest = [name, self.text(alpha), self.base(x), self.base(y), *map(self.text, beta)]
         return f"{add}({', '.join(rest)})"
@@ -561,89 +598,129 @@ class Writer(Text):
         self.release(ends)
         return "\n".join(lines)
 
-    def halves(self, i: Instruction, lives: Lives) -> list[str]:
-        """The lines that run both halves of a batch. What a half makes is written into its half of
-        an array, as far as it can be told where, or into an array of its own that is added up."""
-        halves, results = i.function, self.parts.get(i, {})
-        program, made = halves.program, halves.program.outputs
-        places = {
-            x: Instruction(None, (), None, x.shape, x.dtype, "out", order=x.order)
-            for x in made
-            if x.shape
-        }
-        inputs = [*program.inputs, *places.values()]
-        inside = Program(inputs, program.body, made)
+    def join(self, order: list[Instruction], lives: Lives) -> None:
+        """See what joins both halves of something, and what of it need not be done, as those who
+        read it are in halves as well."""
+        users = users_of(self.program)
+        for i in filter(is_of_halves, order):
+            halves: Any = i.args[0]
+            self.joins[halves[0]] = i
+            axis, readers = i.kwargs["axis"], users.get(i, ())
+            seen = i in lives.kept or i in lives.checked
+            if not seen and all(takes_half(user, i, axis) for user in readers):
+                self.apart.add(id(i))
+                for x in halves:
+                    lives.last[x] = max(lives.last[x], lives.last[i])
+
+    def halves(self, i: Instruction, k: int, checked: bool, lives: Lives) -> list[str]:
+        """The lines that run both halves of a batch, or of parameters. What a half makes is written
+        into its half of an array, an input's that it is the new value of, or another one, or into
+        an array of its own; what cannot be told where is answered."""
+        program, results = i.function.program, self.parts.get(i, {})
+        inputs = [*zip(program.inputs, i.args, i.function.axes)]
+        given = [[self.part_of(x, axis, h) for _, x, axis in inputs] for h in (0, 1)]
+        steps = {p: gap(p, axis) for p, x, axis in inputs if id(x) not in self.apart}
+        places: dict[Instruction, Instruction] = {}
+        lines, answered = list[str](), list[Instruction]()
+        after, answers = list[str](), self.new("halves")
+        for n, x in enumerate(program.outputs):
+            parts = [results[2 * n + h] for h in (0, 1) if 2 * n + h in results]
+            whole = self.joins.get(parts[0]) if parts else None
+            whole = None if id(whole) in self.apart else whole
+            source = whole and self.replaced(whole, inputs, k, checked, lives)
+            if source:
+                places[x] = source
+            elif whole or (parts and is_told(x)):
+                axis: int | None = whole.kwargs["axis"] if whole else None
+                places[x] = Instruction(None, (), None, x.shape, x.dtype, "out", order=x.order)
+                steps[places[x]] = gap(x, axis)
+                for part in [whole] if whole else parts:
+                    self.result_of(part, lives, lines)
+                for h in (0, 1):
+                    given[h].append(self.part_of(whole or parts[h], axis, h))
+            elif parts:
+                for h, part in enumerate(parts):
+                    self.names[part] = self.new(part.name or "v")
+                    after.append(f"{self.names[part]} = {answers}[{h}][{len(answered)}]")
+                answered.append(x)
+        new = [x for x in places.values() if x not in program.inputs]
+        inside = Program([*program.inputs, *new], program.body, program.outputs)
         inner = Writer(inside, places if self.buffers else {}, self.buffers, 0)
-        first, second = self.half(inner, inside)
-        lines, after, k = list[str](), list[str](), 0
-        given: tuple[list[str], list[str]] = ([], [])
-        for x, axis in zip(i.args, halves.axes):
-            for h in (0, 1):
-                given[h].append(self.part_of(self.text(x), shape_of(x), axis, h))
-        answers = self.new("halves")
-        for n, (x, axis) in enumerate(zip(made, halves.joins)):
-            several = [results.get(k + h) for h in range(2 if axis is None else 1)]
-            k += len(several)
-            shape = tuple(m * 2 if a == axis else m for a, m in enumerate(x.shape))
-            names = [self.result_of(part, x, shape, lives, lines) for part in several]
-            for h in (0, 1):
-                name = names[h % len(names)]
-                if x not in places:
-                    after.append(f"{name} = {answers}[{h}][{n}]")
-                    continue
-                given[h].append(self.part_of(name, shape, axis, h))
-                if places[x] not in inner.written:
-                    at = ... if axis is None else half_index(x.shape[axis], axis, h)
-                    after.append(f"{name}[{self.index(at)}] = {answers}[{h}][{n}]")
-        xs, ys = (f"({', '.join(names)}{',' * (len(names) == 1)})" for names in given)
-        call = f"{self.constant(both, 'both')}({first}, {second}, {xs}, {ys})"
+        inner.steps = {x: step for x, step in steps.items() if step}
+        names = self.half(inner, inside, places, answered)
+        xs, ys = (f"({', '.join(several)}{',' * (len(several) == 1)})" for several in given)
+        call = f"{self.constant(both, 'both')}({names[0]}, {names[1]}, {xs}, {ys})"
         return [*lines, f"{answers} = {call}" if after else call, *after]
 
-    def half(self, inner: Writer, program: Program) -> tuple[str, str]:
+    def replaced(
+        self, i: Instruction, inputs: Any, k: int, checked: bool, lives: Lives
+    ) -> Instruction | None:
+        """The input of a half that its half of `i` is written over, if both halves of that are of
+        an array whose new value it is."""
+        source = self.over.get(i) if self.buffers else None
+        if source is None or may_raise(i.args[0][0].args[0]):
+            return None
+        reads = [
+            (x, axis)
+            for _, x, axis in inputs
+            if isinstance(x, Instruction) and source in lives.roots(x)
+        ]
+        if reads != [(source, i.kwargs["axis"])]:
+            return None
+        if not self.may_write(i, source, k, checked, lives, True):
+            return None
+        self.written.add(source)
+        self.names[i] = self.names[source]
+        found: Instruction = next(p for p, x, _ in inputs if x is source)
+        return found
+
+    def half(
+        self, inner: Writer, program: Program, places: Mapping[Any, Any], answered: list[Any]
+    ) -> tuple[str, str]:
         """The names of two functions, with buffers of their own, of the program of a half."""
         inner.taken, inner.last, inner.known = self.taken, self.last, dict(self.known)
         inner.constants = self.constants
         for x in program.inputs:
             inner.names[x] = inner.new(x.name or "x")
         body = inner.body(state=False)
+        body += [
+            f"{inner.names[place]}[...] = {inner.text(x)}"
+            for x, place in places.items()
+            if place not in inner.written
+        ]
         inner.pack()
         self.nbytes += 2 * inner.nbytes
         make, half = self.new("make_half"), self.new("half")
-        answer = "".join(f"{inner.text(x)}, " for x in program.outputs)
+        answer = "".join(f"{inner.text(x)}, " for x in answered)
         self.setup += [
             f"def {make}():",
             *(f"    {line}" for x in inner.setup for line in str(x).splitlines()),
             f"    def {half}({', '.join(inner.names[x] for x in program.inputs)}):",
             *(f"        {line}".rstrip() for x in body for line in x.splitlines()),
-            f"        return ({answer.strip()})",
+            *([f"        return ({answer.strip()})"] if answered else []),
             f"    return {half}",
         ]
         first, second = self.new("first_half"), self.new("second_half")
         self.setup.append(f"{first}, {second} = {make}(), {make}()")
         return first, second
 
-    def part_of(self, text: str, shape: tuple[int, ...], axis: int | None, h: int) -> str:
+    def part_of(self, x: Any, axis: int | None, h: int) -> str:
         """The first or second half of an array, or all of it, as it is written."""
+        if id(x) in self.apart:
+            return self.names[x.args[0][h]]
         if axis is None:
-            return text
-        return self.view(f"{text}[{self.index(half_index(shape[axis] // 2, axis, h))}]")
+            return self.text(x)
+        return self.view(
+            f"{self.text(x)}[{self.index(half_index(shape_of(x)[axis] // 2, axis, h))}]"
+        )
 
-    def result_of(
-        self,
-        part: Instruction | None,
-        x: Instruction,
-        shape: tuple[int, ...],
-        lives: Lives,
-        lines: list[str],
-    ) -> str:
-        """The name of one of the results of halves, with an array for it if it has axes."""
-        i = part or Instruction(None, (), None, shape, x.dtype)  # which nobody reads
-        if shape and part and i not in lives.kept and self.buffers:
+    def result_of(self, i: Instruction, lives: Lives, lines: list[str]) -> None:
+        """Give one of the results of halves a name, and an array."""
+        if i not in lives.kept and self.buffers:
             self.names[i] = self.home(i)
         else:
             self.names[i] = self.new(i.name or "v")
-            lines += [self.result(i)] * bool(shape)
-        return self.names[i]
+            lines.append(self.result(i))
 
     def block(self, shape: tuple[int, ...], dtype: Any, name: str = "block") -> str:
         """A block that no group around it uses."""

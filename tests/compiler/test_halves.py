@@ -31,7 +31,8 @@ rng = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """However little work it is."""
-    monkeypatch.setattr(halves, "ENOUGH", 0.0)
+    for name in ("ENOUGH", "STOP"):
+        monkeypatch.setattr(halves, name, 0.0)
 
 
 def is_halved(step: Any) -> bool:
@@ -71,9 +72,16 @@ def convolutional(seed: int) -> Any:
     return nn.Sequential(*layers, nn.Linear(16, 3, rng=seed))
 
 
+def normalized(seed: int) -> Any:
+    """Statistics of the batch, for which both halves wait."""
+    layers = nn.Conv2d(2, 4, 3, rng=seed), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+    return nn.Sequential(*layers, nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3, rng=seed))
+
+
 NETS = {
     "dense": (dense, rng.normal(size=(8, 5))),
     "convolutional": (convolutional, rng.normal(size=(8, 2, 6, 6))),
+    "normalized": (normalized, rng.normal(size=(8, 2, 6, 6))),
     "recurrent": (Last, rng.normal(size=(8, 4, 3))),
     "transformer": (Letters, rng.integers(0, 7, (8, 5))),
 }
@@ -102,8 +110,8 @@ def test_two_halves_train_as_the_whole_batch_does(kind: str, backend: str) -> No
     for _ in range(4):
         assert eager(x, LABELS).item() == pytest.approx(compiled(x, LABELS).item(), rel=1e-5)
     assert is_halved(compiled)
-    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
-        np.testing.assert_allclose(q.data, p.data, rtol=1e-4, atol=1e-5)
+    for p, q in zip(*(model.state_dict().values() for model in models), strict=True):
+        np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
 
 
 def swapped(x: Any) -> Any:
@@ -144,7 +152,7 @@ OPERATIONS = {  # of arrays (6, 3, 4), most of them to such an array
 
 @given(
     names=st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, max_size=4),
-    cheap=st.sampled_from([0.0, 0.3]),
+    cheap=st.sampled_from([0.0, 50.0]),
 )
 def test_any_operations_of_two_halves(names: list[str], cheap: float) -> None:
     def loss(x: Any) -> Any:
@@ -162,12 +170,50 @@ def test_any_operations_of_two_halves(names: list[str], cheap: float) -> None:
                 np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_what_a_batch_decides_together_ends_the_halves() -> None:
-    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3, rng=0))
-    step = training(model, threads=2)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_halves_meet_for_what_a_batch_decides_and_go_on(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "CHEAP", 0.0)
+    make, x = NETS["normalized"]
+    models = [make(3), make(3)]
+    eager, compiled = training(models[0]), training(models[1], threads=2, backend=backend)
     for _ in range(3):
-        step(NETS["dense"][1], LABELS)
-    assert not is_halved(step)
+        assert eager(x, LABELS).item() == pytest.approx(compiled(x, LABELS).item(), rel=1e-5)
+    assert compiled.source.count("both(") > 5
+    for p, q in zip(*(model.state_dict().values() for model in models), strict=True):
+        np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_parameters_are_updated_in_halves_once_all_is_known_to_be_finite(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "CHEAP", 0.0)
+    models = [
+        nn.Sequential(nn.Linear(6, 8, rng=1), nn.Tanh(), nn.Linear(8, 4, rng=2)) for _ in (0, 1)
+    ]
+    eager, compiled = training(models[0]), training(models[1], threads=2, backend=backend)
+    x = rng.normal(size=(8, 6))
+    for _ in range(4):
+        eager(x, LABELS)
+        compiled(x, LABELS)
+    before, _, update = compiled.source.rpartition("return None")
+    assert all("both(" in text for text in (before, update))
+    x[:, 0] = np.inf  # which the gradients of some weights are not
+    with np.errstate(all="ignore"):
+        eager(x, LABELS)
+        compiled(x, LABELS)
+    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        np.testing.assert_allclose(q.data, p.data, rtol=1e-5)
+    assert np.isfinite(models[1].parameters()[0].data).any()
+
+
+def test_half_of_the_columns_of_a_result() -> None:
+    step = tg.compile(lambda x, w: w @ x.T, threads=2)
+    x, w = rng.normal(size=(8, 5)), rng.normal(size=(3, 5))
+    np.testing.assert_allclose(step(x, w), w @ x.T, rtol=1e-12)
+    assert is_halved(step)
 
 
 def tanh_of_rows(x: Any, w: Any) -> Any:

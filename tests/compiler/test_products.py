@@ -41,6 +41,17 @@ def test_a_product_is_added_in_place(
             np.testing.assert_allclose(array, wanted, rtol=1e-5 if dtype == "f4" else 1e-13)
 
 
+@pytest.mark.parametrize("x_turned", [False, True])
+def test_a_product_of_parts_of_wider_matrices_is_added(x_turned: bool) -> None:
+    wide = RNG.normal(size=(3, 8) if x_turned else (2, 8))
+    x, y, c = wide[:, 4:6] if x_turned else wide[:, 4:7], RNG.normal(size=(3, 9))[:, 4:], 1.5
+    add = blas.adder((2, 5), 3, "f8", x_turned, x_step=8, y_step=9)
+    for new in (x, x.copy(), np.asfortranarray(x)):  # and what lies otherwise than was said
+        out = np.full((2, 5), c)
+        add(out, 0.5, new, y)
+        np.testing.assert_allclose(out, c + 0.5 * ((x.T if x_turned else x) @ y), rtol=1e-13)
+
+
 def test_numpys_own_blas_is_found() -> None:
     config: Any = np.show_config("dicts")
     if config["Build Dependencies"]["blas"]["name"] == "scipy-openblas":

@@ -186,7 +186,8 @@ def squares(x: Instruction, body: list[Instruction]) -> Instruction:
 
 def squares_beside(program: Program, x: Instruction) -> Instruction | None:
     """The sum of squares of a large array, if a kernel makes it, which then makes both."""
-    if nbytes(x) < LARGE or not (isinstance(x.function, Fused) or is_part(x)):
+    made = x.args[0] if is_part(x) else x
+    if nbytes(x) < LARGE or not isinstance(made.function, Fused):
         return None
     if not is_part(x):  # it is the only result, and one of two from now on
         whole = Instruction(x.function, x.args, None, None, scope=x.scope)

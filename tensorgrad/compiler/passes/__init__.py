@@ -56,7 +56,7 @@ TAKEN_OVER = {
     *(rematerialisation.rematerialisation, fusion.fusion),
 }
 """What machine code undoes, or is better at than BLAS and NumPy's slices and blocks."""
-AFTER_HALVES = PASSES[[*PASSES].index(products.layouts) :]
+AFTER_HALVES = {products.layouts, *PASSES[[*PASSES].index(products.sums) :]}
 """What the program of half a batch goes through by itself, too."""
 
 
@@ -79,8 +79,9 @@ def chosen(
         passes = (*(run for run in passes if run not in TAKEN_OVER), machine_code)
     passes = tuple(run for run in passes if name_of(run) not in without)
     if threads > 1 and not exact and "halves" not in without:
-        at = sum(run not in AFTER_HALVES and run is not machine_code for run in passes)
-        passes = (*passes[:at], partial(halves.halves, rest=passes[at:]), *passes[at:])
+        rest = tuple(run for run in passes if run in AFTER_HALVES or run is machine_code)
+        first = (run for run in passes if run not in rest)
+        passes = (*first, partial(halves.halves, rest=rest), *rest)
     return passes
 
 

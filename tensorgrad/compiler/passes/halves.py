@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler.names import UPDATE
 from tensorgrad.compiler.passes import tidy
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
 from tensorgrad.compiler.passes.rewrite import shape_of
@@ -32,6 +33,7 @@ from tensorgrad.compiler.program import (
     is_basic,
     is_elementwise,
     is_reduction,
+    plus_product,
     replaced,
     sum_of_slices,
     turned,
@@ -42,8 +44,10 @@ from tensorgrad.ops.nn.conv import by_rows, conv_rows, transposed_rows, weight_r
 
 ENOUGH = 1000.0
 """Microseconds of work that are worth two threads: a step of 400 took 1 to 1.3 of its time so."""
-CHEAP = 0.05
-"""The part of all work that may be done before, by one thread, for the rest to be done by two."""
+STOP = 200.0
+"""As many in one go: a thread that waits needs 20 to 50 to go on."""
+CHEAP = 50.0
+"""As many may be spent before, by one thread, for the rest to be done without a stop."""
 Labels = tuple[Any, ...]
 
 
@@ -93,6 +97,12 @@ def reading(i: Instruction) -> Reading | None:
         return Reading(args[:1], [along(args[0])], out, False, lambda xs, to: ((xs[0], to), {}))
     if f in (np.matmul, np.dot, operator.matmul):
         return product(i, plain)
+    if f is plus_product:
+        rows, inner, columns = "rows", "inner", "columns"
+        xs = (inner, rows) if kwargs.get("x_turned") else (rows, inner)
+        ys = (columns, inner) if kwargs.get("y_turned") else (inner, columns)
+        several: list[Labels] = [(rows, columns), (), xs, ys, ()]
+        return Reading(args, several[: len(args)], (rows, columns), False, plain)
     if is_reduction(f) and len(args) == 1 and not kwargs.keys() - {"axis", "keepdims", "dtype"}:
         x = (*range(len(shape_of(args[0]))),)
         gone, kept = axes_of(i), kwargs.get("keepdims", False)
@@ -338,31 +348,58 @@ def work(i: Instruction) -> float:
 
 
 def halves(program: Program, rest: Sequence[Callable[[Program], Program]] = ()) -> Program:
-    """Most of the work of a batch is done for its two halves at once. `rest`: the passes that
-    follow, through which the program of a half goes too."""
+    """What is done for each example is done for both halves of the batch at once, and then the
+    update for both halves of each parameter. `rest`: the passes that follow, through which the
+    program of a half goes too."""
     program = tidy.dead_code(program)
-    cost = {i: work(i) for i in program.body}
-    total = sum(cost.values())
-    most, best = max(ENOUGH, total / 2), None
     given = [x for x in program.inputs[: program.arguments] if x.shape]
-    for n in dict.fromkeys(x.shape[0] for x in given if x.shape):
-        if n and n % 2 == 0:
-            seeds = {x: Place(0) for x in given if x.shape and x.shape[0] == n}
-            region = region_of(program, seeds, cost, CHEAP * total)
-            shared = sum(cost[i] for i in region)
-            if shared > most:
-                most, best = shared, region
-    return parted(program, best, rest) if best else program
+    batches = [
+        {x: Place(0) for x in given if x.shape and x.shape[0] == n}
+        for n in dict.fromkeys(x.shape[0] for x in given if x.shape)
+        if n and n % 2 == 0
+    ]
+    if len(batches) > 1:
+        batches.sort(key=lambda seeds: sum(map(work, region_of(program, seeds))))
+    for seeds in batches[-1:]:
+        program = in_regions(program, seeds, rest)
+    state = program.inputs[program.arguments :]
+    halfway = {x: Place(x.order[0] if x.order else 0) for x in state if x.shape}
+    seeds = {x: at for x, at in halfway.items() if (x.shape or ())[at.axis] % 2 == 0}
+    others = {i for i in program.body if i.scope is None or i.scope.step != UPDATE}
+    return in_regions(program, seeds, rest, others)
+
+
+def in_regions(
+    program: Program,
+    seeds: dict[Instruction, Place],
+    rest: Sequence[Callable[[Program], Program]],
+    others: Collection[Instruction] = (),
+) -> Program:
+    """The program with what is made of the seeds in halves, and of what that made, and so on, such
+    as what follows the statistics of a batch; but for `others`."""
+    for parts in (False, True):
+        total, along, done = 0.0, seeds, {*others}
+        while region := region_of(program, along, done):
+            made = {i: split.place for i, split in region.items() if split.place}
+            done.update(region)
+            if (shared := sum(map(work, region))) > STOP:
+                total += shared
+                if parts:
+                    program, made = parted(program, region, rest)
+            along = {**along, **made}
+        if total <= ENOUGH:
+            break
+    return program
 
 
 def region_of(
-    program: Program, seeds: dict[Instruction, Place], cost: dict[Instruction, float], cheap: float
+    program: Program, seeds: dict[Instruction, Place], done: Collection[Instruction] = ()
 ) -> dict[Instruction, Split]:
-    """What is made for each half of the seeds, and how."""
-    before: set[Instruction] = set()  # which is made of the whole, before
+    """What is made for each half of the seeds, and how, if it is not `done`."""
+    before = {*done}  # which is made of the whole, before
     price: dict[Instruction, float] = {}
     for i in program.body:
-        price[i] = min(cost[i] + sum(price.get(x, 0) for x in {*i.operands}), 2 * cheap)
+        price[i] = work(i) + sum(price.get(x, 0) for x in {*i.operands})
     while True:
         along, later, region = dict(seeds), set[Instruction](), dict[Instruction, Split]()
         ends = []
@@ -370,7 +407,13 @@ def region_of(
             if not later.isdisjoint(i.operands):
                 later.add(i)
                 continue
-            if i in before or along.keys().isdisjoint(i.operands):
+            if i in before:
+                if not region.keys().isdisjoint(i.operands):
+                    later.add(i)
+                continue
+            if i in seeds or isinstance(i.function, Halves):
+                continue
+            if along.keys().isdisjoint(i.operands):
                 continue
             split = split_of(i, along)
             if split is not None:
@@ -380,7 +423,7 @@ def region_of(
                 ends.append(i)
             else:
                 along[i] = split.place
-        new = {i for i in ends if price[i] <= cheap}
+        new = {i for i in ends if price[i] <= CHEAP}
         if not new:
             return region
         for i in reversed(program.body):
@@ -391,8 +434,8 @@ def region_of(
 
 def parted(
     program: Program, region: dict[Instruction, Split], rest: Sequence[Callable[..., Program]]
-) -> Program:
-    """The program with this region in halves."""
+) -> tuple[Program, dict[Instruction, Place]]:
+    """The program with this region in halves, and where what they make is split."""
     body = program.body
     read = {x for i in body if i not in region for x in i.operands}
     read.update((*found_in(program.outputs), *program.guards))
@@ -402,7 +445,7 @@ def parted(
         if not later.isdisjoint(i.operands):
             later.add(i)
     if not outs or any(i.function in IMPURE and i in later for i in body):
-        return program
+        return program, {}
     half = Half(region, later)
     for i, split in region.items():
         xs = [half.part(x, place) for x, place in zip(split.arrays, split.needs)]
@@ -413,26 +456,26 @@ def parted(
     half_program = Program(half.inputs, half.body, ends)
     for run in rest:
         half_program = run(half_program)
-    joins = [place and place.axis + (place.blocks > 1) for place in (region[i].place for i in outs)]
-    both = Instruction(Halves(half_program, half.axes, joins), (*half.args,), None, None)
+    both = Instruction(Halves(half_program, half.axes), (*half.args,), None, None)
     made, whole = [both], dict[Instruction, Any]()
-    k = 0
+    places: dict[Instruction, Place] = {}
 
-    def new(i: Instruction, f: Any, args: Any, shape: Any) -> Instruction:
-        made.append(Instruction(f, args, None, shape, i.dtype, i.name, i.scope))
+    def new(i: Instruction, f: Any, args: Any, shape: Any, order: Any = (), **how: Any) -> Any:
+        made.append(Instruction(f, args, how, shape, i.dtype, i.name, i.scope, order))
         return made[-1]
 
-    for i in outs:
-        place = region[i].place
-        shape = in_blocks(i.shape or (), place)
-        several = [new(i, operator.getitem, (both, k + n), shape) for n in range(2 - bool(place))]
-        k += len(several)
+    for n, (i, end) in enumerate(zip(outs, half_program.outputs)):
+        place, order = region[i].place, getattr(end, "order", ())
+        parts = [new(i, operator.getitem, (both, 2 * n + k), shape_of(end), order) for k in (0, 1)]
         if place is None:
-            whole[i] = new(i, np.add, (*several,), i.shape)
-        else:
-            whole[i] = several[0]
-            if place.blocks > 1:
-                whole[i] = new(i, np.reshape, (several[0], i.shape), i.shape)
+            whole[i] = new(i, np.add, (*parts,), i.shape)
+            continue
+        axis, shape = place.axis + (place.blocks > 1), in_blocks(i.shape or (), place)
+        whole[i] = new(i, np.concatenate, (parts,), shape, order, axis=axis)
+        places[whole[i]] = Place(axis)
+        if place.blocks > 1:
+            whole[i] = new(i, np.reshape, (whole[i], i.shape), i.shape)
+            places[whole[i]] = place
     needed = {*both.operands} | {i for i in body if i.function in IMPURE}
     needed.update(x for i in half.before for x in i.operands)
     for i in reversed(body):
@@ -442,7 +485,7 @@ def parted(
     last = [i for i in body if i not in needed and i not in region]
     for i in last:
         i.call(i.function, replaced(i.args, whole), replaced(i.kwargs, whole))
-    return program.with_body([*first, *made, *last], whole)
+    return program.with_body([*first, *made, *last], whole), places
 
 
 class Half:

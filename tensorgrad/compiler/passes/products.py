@@ -208,8 +208,10 @@ def layouts(program: Program) -> Program:
     multiplied by what lies by columns: BLAS is a third slower with rows times rows."""
     slow: set[Instruction] = set()
     for i in program.body:
-        if i.function is np.matmul and getattr(i.args[1], "order", ()) == (1, 0):
-            slow.update(x for x in straight(i.args[0])[:1] if isinstance(x, Instruction))
+        factors = i.args[2:4] if i.function is plus_product else i.args
+        plain = i.function in (np.matmul, plus_product) and not i.kwargs.get("y_turned")
+        if plain and getattr(factors[1], "order", ()) == (1, 0):
+            slow.update(x for x in straight(factors[0])[:1] if isinstance(x, Instruction))
     meets: dict[Instruction, bool] = {}  # whether all that it meets lie by columns
     for user in program.body:
         if is_along(user):
