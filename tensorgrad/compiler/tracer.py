@@ -313,6 +313,7 @@ class Tracer:
         return f"Tracer(shape={self.shape}, dtype={self.instruction.dtype or 'a number'})"
 
 
+OWN = np.ndarray, np.generic
 KNOWN = Tracer, np.ndarray, np.generic, int, float, complex
 ORDERED = {np.ravel: 1, np.reshape: 2}
 """Functions that may be told an order, as which argument: it is a keyword of theirs in programs."""
@@ -973,7 +974,17 @@ class Traced(Kind):
         for x in inputs:
             if has_short(x):
                 return computed(op, inputs, params)
-        return op.forward(*inputs, **params)
+        program = writing.get()
+        if program is None or not any(issubclass(type(x), OWN) for x in inputs):
+            return op.forward(*inputs, **params)
+        before, refused = len(program.body), program.refused
+        try:
+            return op.forward(*inputs, **params)
+        except (TypeError, ValueError):  # NumPy's own take no index and no items that are traced
+            del program.body[before:]
+            program.refused = refused
+            traced = [write(np.asarray, (x,)) if issubclass(type(x), OWN) else x for x in inputs]
+            return op.forward(*traced, **params)
 
     def between(self, x: Array) -> tuple[Reading, ...]:
         return (WIDENED,) if x.dtype.char in SHORT else ()

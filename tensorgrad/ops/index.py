@@ -222,6 +222,8 @@ def each_along(axis: int | None, indices: Any, shape: Shape) -> Any:
 def take_rule(
     g: Array, out: Array, x: Array, indices: Any = (), axis: int | None = None, mode: Any = "raise"
 ) -> Array:
+    if not g.size:  # of an array without entries NumPy takes any
+        return 0.0
     shape = (x.size,) if axis is None or not x.shape else x.shape  # a number may have an axis 0
     last = shape[axis or 0] - 1
     if mode == "wrap":

@@ -147,9 +147,13 @@ def pad(array: Array, pad_width: Any, mode: Any = "constant", **options: Any) ->
         return pad_constant(array, pad_width=width, constant_values=option)
     if not is_inexact(array.dtype) and mode != "constant":
         return np.pad(data_of(array), width, mode, **as_param(options))  # rounded
+    if not np.any(width):
+        return np.copy(array)
     for axis, ends in enumerate(width):
         size = array.shape[axis]
-        if not size and any(ends) and mode != "constant":
+        if not any(ends):
+            continue
+        if not size and mode != "constant":
             raise ValueError(f"pad: mode {mode!r} cannot extend axis {axis}, which is empty")
         if mode in BEYOND:
             values = np.broadcast_to(option, (array.ndim, 2))

@@ -16,7 +16,7 @@ from tensorgrad.engine.dtypes import finfo
 from tensorgrad.engine.node import Array, Handle, data_of
 from tensorgrad.engine.primitive import Primitive, implements, primitive
 from tensorgrad.ops.elementwise import astype, share
-from tensorgrad.ops.index import scatter_add
+from tensorgrad.ops.index import getitem, scatter_add
 
 
 @implements(np.polyval)
@@ -176,11 +176,12 @@ def polyfit(
 
 
 def entries(a: Array, i: Array) -> Array:
-    """`a[i]`. Inside vmap `i` is a Value, an index for each example; an array does not take it."""
+    """`a[i]`. Inside vmap `i` is a Value, an index for each example; an array does not take it, and
+    none that is traced."""
     if isinstance(i, Handle) and not isinstance(a, Handle):
         value: Any = type(i)
         a = value(a, requires_grad=False)
-    return a[i]
+    return getitem(a, index=i)
 
 
 def place(x: Array, xp: Array) -> tuple[Array, Array, Array]:
