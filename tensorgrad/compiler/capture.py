@@ -771,8 +771,14 @@ class Capture:
         happens."""
 
         def traced() -> tuple[R, list[tuple[Place, Any, bool]]]:
-            with observing(watch):
-                result = call(self.given)
+            try:
+                with observing(watch):
+                    result = call(self.given)
+            except Exception as error:
+                self.tell_the_line(error)
+                if self.program.refused not in (None, error):  # NumPy says less about it
+                    raise self.program.refused from error
+                raise
             if self.program.refused is not None:
                 raise self.program.refused
             return made(result), [*self.changes()]
@@ -800,6 +806,20 @@ class Capture:
             self.restore()
             self.program.alike.clear()
             met.discard(Tracer)
+
+    @staticmethod
+    def tell_the_line(error: Exception) -> None:
+        """Add which line of the function led to an error, where that is not its own."""
+        from tensorgrad.graph.debug import INTERNAL, quoted
+
+        trace, line, own = error.__traceback__, "", True
+        while trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            own = not file.startswith(INTERNAL)
+            line = quoted(file, trace.tb_lineno) if own else line
+            trace = trace.tb_next
+        if line and not own:
+            error.add_note(f"while tg.compile wrote down {line}")
 
     def as_array(self, x: Any) -> Any:
         """What is an array stays one, also without axes, where an operation makes a number."""

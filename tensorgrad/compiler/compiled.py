@@ -44,6 +44,7 @@ from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
+from tensorgrad.engine.dtypes import is_numeric
 from tensorgrad.engine.node import (
     NO_PARAMS,
     Node,
@@ -418,6 +419,11 @@ def result_of(result: Any, known: set[int]) -> tuple[list[Any], Callable[..., An
             graph = isinstance(x, Value) and x.requires_grad and x.node.op is not None
             kind = cut if graph else whole if isinstance(x, Value) else bare
             plan.append((kind, len(numbers) - 1))
+        elif isinstance(x, str) and "Tracer(shape=" in x:
+            raise TypeError(
+                "a compiled function returns a text of numbers that it has not yet: return the "
+                "arrays, and write the text outside"
+            )
         elif isinstance(x, PLAIN) or id(x) in known or isinstance(x, types.FunctionType):
             plan.append((None, x))
         else:
@@ -735,8 +741,9 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
     """What kind of argument it is, and what of it a program depends on: an `exact` one on the order
     of its axes in memory, in which a sum adds."""
     if type(x) in (np.ndarray, np.memmap) or isinstance(x, np.generic):
-        if x.dtype.hasobject:
-            raise TypeError("a compiled function takes arrays of numbers, not of Python objects")
+        if not is_numeric(x.dtype):
+            of = "Python objects" if x.dtype.hasobject else f"dtype {x.dtype}"
+            raise TypeError(f"a compiled function takes arrays of numbers, not of {of}")
         return "array", (x.shape, x.dtype, exact and order_of(x))
     if isinstance(x, Value):
         if has_graph(x):
@@ -818,8 +825,8 @@ def compile(
     """
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     without = (without,) if isinstance(without, str) else without
-    if f is None:
-        return partial(
+    if f is None or isinstance(f, (staticmethod, classmethod)):
+        wrap = partial(
             compile,
             static_argnums=numbers,
             exact=exact,
@@ -827,8 +834,14 @@ def compile(
             backend=backend,
             threads=threads,
         )
+        return wrap if f is None else type(f)(wrap(f.__func__))
     if not callable(f) or isinstance(f, type):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
+    if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
+        raise TypeError(
+            f"compile takes a function that returns arrays, and {f.__name__} is a generator or a "
+            "coroutine: compile what it calls"
+        )
     if any(type(i) is not int or i < 0 for i in numbers):
         raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
     if backend not in ("numpy", "llvm"):

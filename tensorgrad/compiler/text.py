@@ -174,6 +174,8 @@ class Text:
             return f"{self.text(args[0])}.view({self.text(args[1])})"
         if f is converted and i.shape:
             return f"{self.text(args[0])}.astype({self.arguments(args[1:], i.kwargs)})"
+        if not args or isinstance(getattr(args[0], "dtype", int), type):  # Python's have no methods
+            return f"{self.function(f)}({self.arguments(args, i.kwargs)})"
         if f is np.reshape and not i.kwargs:
             return f"{self.text(args[0])}.reshape({self.text(args[1])})"
         if f is np.transpose and not i.kwargs and all(x is None for x in args[1:]):

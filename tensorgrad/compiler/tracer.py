@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from tensorgrad.engine.primitive import Primitive
 
 ABOUT = frozenset(
-    {np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast}
+    {
+        *(np.shape, np.ndim, np.size, np.result_type, np.common_type, np.can_cast),
+        *(np.iscomplexobj, np.isrealobj),
+    }
 )
 """Functions that tell of an array what a tracer knows."""
 DRAWS = frozenset(
@@ -166,25 +169,34 @@ class Tracer:
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
-    def numbers(self, *args: Any, **kwargs: Any) -> Any:
-        raise refused(
-            "a compiled function was asked for a number while it is traced, and has none yet: "
-            "choose with np.where instead of if, compute with NumPy instead of math and float, "
-            "pass arrays instead of lists, and name what is a setting in static_argnums"
-        )
-
     def __bool__(self) -> bool:
         program = writing.get()
-        known = program is not None and self.instruction in program.nonzero
-        return known or self.numbers()
+        if program is not None and self.instruction in program.nonzero:
+            return True
+        raise refused(ASKED + "choose with np.where instead of if, np.maximum instead of max")
 
-    __float__ = __int__ = __index__ = __complex__ = item = tolist = numbers
+    def __index__(self) -> int:
+        raise refused(ASKED + "name in static_argnums what is a setting: a length, an axis")
+
+    def numbers(self, *args: Any, **kwargs: Any) -> Any:
+        raise refused(
+            ASKED + "choose with np.where instead of if, compute with NumPy instead of math and "
+            "float, and return what is to be shown or kept; pass arrays instead of lists, and name "
+            "what is a setting in static_argnums"
+        )
+
+    __float__ = __int__ = __complex__ = item = tolist = __reduce_ex__ = numbers
+
+    def __hash__(self) -> int:
+        raise refused(ASKED + "a set, a key of a dict, functools.cache take one that is there")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise refused(
-            "np.array, np.asarray and a write into an array of NumPy's own take numbers, of which "
-            "a compiled function has none while it is traced: use np.stack, np.concatenate or "
-            "x.copy(), write into np.zeros(shape, like=x), and pass arrays instead of lists"
+            "np.array, np.asarray, an index into an array of NumPy's own and a write into one take "
+            "numbers, of which a compiled function has none while it is traced: use np.stack, "
+            "np.concatenate or x.copy(), write into np.zeros(shape, like=x) or np.full(shape, x, "
+            "like=x), pass arrays instead of lists, and make a table that x is an index of a "
+            "variable or an argument"
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -208,6 +220,11 @@ class Tracer:
             args, kwargs["order"] = args[:order], args[order]
         if function is np.copyto:
             return self.copyto(*args, **kwargs)
+        if function in AT_ONCE:
+            raise refused(
+                f"np.{function.__name__} is not compiled: it would run now, while the function is "
+                "traced, and never after: return the arrays, and call it outside"
+            )
         result = write(function, args, kwargs)
         return result if out is None else written(out, result)
 
@@ -253,8 +270,6 @@ class Tracer:
         if self.part is None:
             Tracer.writes += 1
 
-    __hash__ = object.__hash__
-
     def __getitem__(self, index: Any) -> Any:
         return write(operator.getitem, (self, index))
 
@@ -286,6 +301,11 @@ class Tracer:
     def copy(self, order: Any = "C") -> Any:
         return np.copy(self, order) if self.shape else self.astype(self.dtype)
 
+    def __copy__(self, memo: Any = None) -> Any:
+        return self.copy()
+
+    __deepcopy__ = __copy__
+
     def flatten(self) -> Any:
         return np.copy(np.ravel(self))
 
@@ -300,6 +320,8 @@ class Tracer:
         return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "flat":
+            raise TypeError("x.flat is not compiled: use np.ravel(x), or an index for a write")
         if not callable(getattr(np.ndarray, name, None)) or not hasattr(np, name):
             raise AttributeError(f"an array of a compiled function has no {name!r}")
         if name in ("partition", "put", "resize"):
@@ -357,6 +379,8 @@ def defined(function: Any, turned: bool) -> Callable[..., Any]:
 
 for name in vars(np.lib.mixins.NDArrayOperatorsMixin):  # Python's operators, and their likes
     straight, turned = (getattr(operator, n, None) for n in (name, name.replace("__r", "__", 1)))
+    if name == "__hash__":  # a module has one, too
+        continue
     if callable(straight or turned) and (name == "__invert__" or not name.startswith("__i")):
         setattr(Tracer, name, defined(straight or turned, turned=straight is None))
 
@@ -637,7 +661,9 @@ def likeness(x: Any) -> Any:
     kind = type(x)
     if kind is Instruction:
         narrow = spread(x)
-        known = stand_in_for(x).strides if looks_at(x) else narrow and (narrow.shape, narrow.order)
+        known: Any = narrow and (narrow.shape, narrow.order)
+        if looks_at(x):
+            known = getattr(stand_in_for(x), "strides", None)
         return x.shape, x.dtype, x.order, known
     if kind is slice:
         return kind, x.start, x.stop, x.step
@@ -774,6 +800,11 @@ def made_of(
     return Outcome(None, results, (lambda xs: kind(*xs)) if hasattr(kind, "_fields") else kind)
 
 
+ASKED = "a compiled function was asked for a number while it is traced, and has none yet: "
+AT_ONCE = frozenset(
+    {np.save, np.savez, np.savez_compressed, np.savetxt, np.may_share_memory, np.shares_memory}
+)
+"""Functions that look at the arrays that are there when they are called."""
 WRITES = (
     "{} is not compiled, as it writes into its argument: assign to items, x[index] = value, choose "
     "with np.where, or use a function that returns a new array"

@@ -215,5 +215,9 @@ def source_line() -> str:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(INTERNAL):
         frame = frame.f_back
-    file, line = frame.f_code.co_filename, frame.f_lineno
+    return quoted(frame.f_code.co_filename, frame.f_lineno)
+
+
+def quoted(file: str, line: int) -> str:
+    """Where a line is, and what it says."""
     return f"{file}, line {line}: {linecache.getline(file, line).strip() or '(no source)'}"

@@ -589,6 +589,9 @@ LEAKED: list[Any] = []
 NOTE = {"calls": 0}
 
 
+NOWHERE = "/no folder/x.npy"
+
+
 def counts(x: Any) -> Any:
     NOTE["calls"] += 1
     return x
@@ -616,6 +619,14 @@ def overwrites(x: Any) -> Any:
         (lambda x: x, Value(2.0) * 3, "detach"),
         (lambda x: x, iter([1]), "not list_iterator"),
         (lambda x: x, np.array([1.0, None]), "not of Python objects"),
+        (lambda x: x, np.array(["a", "b"]), "arrays of numbers, not of dtype <U1"),
+        (lambda n: np.zeros(n), 3, "name in static_argnums"),
+        (lambda x: {x: 1}, 2.0, "a key of a dict"),
+        (lambda x: f"{x:.2f}", 2.0, "return the arrays, and write the text outside"),
+        (lambda x: np.save(NOWHERE, x), X, r"np.save is not compiled: .* call it outside"),
+        (lambda x: np.shares_memory(x, x), X, "shares_memory is not compiled"),
+        (lambda x: np.arange(6.0)[x], np.array([1, 2]), "make a table"),
+        (lambda x: x.flat[0], X, "x.flat is not compiled: use np.ravel"),
     ],
 )
 def test_what_cannot_be_compiled_says_why_and_changes_nothing(f: Any, x: Any, said: str) -> None:
@@ -623,6 +634,54 @@ def test_what_cannot_be_compiled_says_why_and_changes_nothing(f: Any, x: Any, sa
         tg.compile(f)(x)
     assert NOTE == {"calls": 0}
     assert LEAKED == []
+
+
+def test_an_error_says_which_line_was_written_down() -> None:
+    def f(x: Any) -> Any:
+        y = x * 2
+        return y if np.max(y) > 0 else x  # this line
+
+    with pytest.raises(TypeError, match=r"np\.maximum instead of max") as error:
+        tg.compile(f)(X)
+    assert error.value.__notes__[0].endswith("# this line")
+    with pytest.raises(KeyError) as own:
+        tg.compile(lambda x: {}[1])(X)
+    assert not hasattr(own.value, "__notes__")
+
+
+def test_methods_of_classes_generators_and_coroutines() -> None:
+    class Model:
+        by = 3.0
+
+        @tg.compile
+        @staticmethod
+        def twice(x: Any) -> Any:
+            return x * 2
+
+        @tg.compile
+        @classmethod
+        def scaled(cls, x: Any) -> Any:
+            return x * cls.by
+
+    for model in (Model, Model()):
+        assert_same(model.twice(X), X * 2)
+        assert_same(model.scaled(X), X * 3.0)
+
+    def parts(x: Any) -> Any:
+        yield x
+
+    async def later(x: Any) -> Any:
+        return x
+
+    for f in (parts, later):
+        with pytest.raises(TypeError, match=f"{f.__name__} is a generator or a coroutine"):
+            tg.compile(f)
+
+
+@pytest.mark.parametrize("x", [2, 2.0, 2j, True, np.float32(2), np.array(2.0)])
+def test_functions_of_numbers_that_are_methods_of_arrays(x: Any) -> None:
+    for f in (np.ravel, np.transpose, np.squeeze, np.real, lambda x: np.reshape(x, (1, 1))):
+        assert_same(tg.compile(f)(x), f(x))
 
 
 def test_what_is_kept_beyond_its_call_says_so() -> None:

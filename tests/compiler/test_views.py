@@ -17,7 +17,7 @@ from tests.test_views import SHARES, program, weighted
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 Y = X[0]
-REFUSED = "may be a view|not compiled|has no .flat"
+REFUSED = "may be a view|not compiled"
 
 # Of an array of one axis: what shows one entry of it, or has one of its own; and what is written.
 
