@@ -34,10 +34,19 @@ from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of, errors, hold
 from tensorgrad.compiler.lives import Lives, views
 from tensorgrad.compiler.names import Watch, describe
 from tensorgrad.compiler.passes import Pass, chosen, name_of, simplified
-from tensorgrad.compiler.program import Instruction, Loop, Program, draw, each, found_in, shares
+from tensorgrad.compiler.program import (
+    Instruction,
+    Loop,
+    Program,
+    draw,
+    each,
+    found_in,
+    nbytes,
+    shares,
+)
 from tensorgrad.compiler.report import Report, report, results_of
 from tensorgrad.compiler.save import save
-from tensorgrad.compiler.source import Code, code_of, function_of
+from tensorgrad.compiler.source import LARGE, Code, code_of, function_of, give_back
 from tensorgrad.compiler.store import stored
 from tensorgrad.compiler.threads import counts
 from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
@@ -239,6 +248,8 @@ class Version:
                 n += count
         finally:
             let_go(held)
+        if any(i.shape and nbytes(i) >= LARGE for i in program.body):
+            give_back()
         return self.result(outs[: self.results], self.origins(leaves))
 
     def is_over(self, leaves: Sequence[Any]) -> bool:

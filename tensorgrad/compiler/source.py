@@ -8,12 +8,14 @@ what is needed until when, text.py writes calls, blocks.py the groups that run a
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
 import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -901,4 +903,22 @@ def function_of(code: Code, name: str) -> Any:
     """The step, with buffers of its own."""
     defined: dict[str, Any] = {}
     exec(binary(code.source, f"<compiled {name}>"), defined)
+    if code.nbytes >= LARGE:
+        give_back()  # what it took to get here, before the buffers are made
     return defined["make"](np, *code.constants.values())
+
+
+@cache
+def trimming() -> Any:
+    """What gives freed memory back to the system, where the C library is glibc."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, in a millisecond or two: glibc keeps it, and
+    what comes next may lie elsewhere."""
+    if trim := trimming():
+        trim(0)

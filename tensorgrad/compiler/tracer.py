@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
+from mmap import mmap
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
@@ -401,6 +402,10 @@ for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "o
     setattr(Tracer, f"__i{name}__", in_place(function))
 
 
+LARGE = 1 << 16
+"""Bytes of an array to try a function on."""
+
+
 @lru_cache(maxsize=512)
 def example(
     shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] = (), other: bool = False
@@ -408,18 +413,26 @@ def example(
     """An array to try a function on: 0 is an index of everything, and no matrix is singular.
     Nothing can be written into it. `other`: one of other numbers, some of them 0.
     """
-    x: Any
-    real = is_inexact(dtype)
+    real, turned = is_inexact(dtype), [*order] or [*range(len(shape))]
+    x: Any = blank(tuple([shape[axis] for axis in turned]), dtype).transpose(np.argsort(turned))
     if other:
-        x = (np.arange(math.prod(shape)) + (not real)).reshape(shape) % 2
-    else:
-        x = np.full(shape, 0.5 if real else 0, dtype)
-        if real and len(shape) > 1 and shape[-1] == shape[-2]:
+        x[...] = (np.arange(x.size) + (not real)).reshape(shape) % 2
+    elif real:
+        if x.nbytes < LARGE:
+            x += 0.5
+        if len(shape) > 1 and shape[-1] == shape[-2]:
             x += np.eye(shape[-1], dtype=dtype)
-    turned = [*order] or [*range(len(shape))]
-    x = np.asarray(x).transpose(turned).astype(dtype, order="C", copy=False)
     x.flags.writeable = False
-    return x.transpose(np.argsort(turned))[()]
+    return x[()]
+
+
+def blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """An array of 0. A large one takes no memory as long as nobody looks at its numbers, and most
+    functions do not."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < LARGE:
+        return np.zeros(shape, dtype)
+    return np.ndarray(shape, dtype, mmap(-1, nbytes))
 
 
 NUMBERS: dict[type, Any] = {bool: True, int: 1, float: 0.5, complex: 0.5 + 0j}
@@ -697,7 +710,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
                 return made_of(function, args, tried[0], result, {n: k for k, n in sizes.items()})
         tried = each(stand_in, TRIED, given)
         try:
-            result = (fitting if function is with_items else function)(*tried[0], **tried[1])
+            result = UNTOUCHED.get(function, function)(*tried[0], **tried[1])
         except (ValueError, IndexError) as error:
             if setting and any(fits(function, given, n) for n in (0, -1, 2)):
                 raise refused(BY_NUMBERS.format(function.__name__)) from None
@@ -708,7 +721,7 @@ def outcome_of(function: Any, args: Sequence[Any], kwargs: Any) -> Outcome:
         for other in (*others, *map(stand_in_of, (0, -1, 2) if setting else ())):
             again = each(other, TRIED, given)
             try:
-                found = function(*again[0], **again[1])
+                found = UNTOUCHED.get(function, function)(*again[0], **again[1])
             except (ValueError, IndexError, ArithmeticError):
                 continue
             if shapes(found) != shapes(result):
@@ -777,6 +790,10 @@ def fitting(x: Any, index: Any, value: Any) -> Any:
     except (ValueError, IndexError, AttributeError):
         return with_items(x, index, value)
     return np.empty_like(x)
+
+
+UNTOUCHED = {with_items: fitting, np.zeros: np.empty, np.ones: np.empty}
+"""What makes an array like those of a function, and writes no numbers into its memory."""
 
 
 def made_of(

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
 import warnings
 import weakref
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
+from tensorgrad.compiler import source, tracer
 from tensorgrad.compiler.lives import packed
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
@@ -953,6 +955,31 @@ def test_buffers_that_are_never_in_use_at_once_share_memory() -> None:
     assert_same(step(X[1]), f(X[1]), bits=False)
     assert "memory = np.empty" in step.source
     assert step.last.code.nbytes < 2.1 * 8 * 600_000
+
+
+@pytest.mark.parametrize("order", [(), (1, 0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_a_function_is_tried_on_arrays_that_take_no_memory(dtype: Any, order: Any) -> None:
+    tracemalloc.start()
+    x = tracer.example((3000, 2000), np.dtype(dtype), order)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 16
+    assert not x.any()
+    assert x.flags.f_contiguous == bool(order)
+    with pytest.raises(ValueError, match="read-only"):
+        x[0] = 1
+
+
+def test_what_compiling_took_is_given_back_before_large_buffers_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(source, "trimming", lambda: calls.append)
+    for n, times in (100, 0), (1_000_000, 1):
+        f = tg.compile(lambda x: np.sum(np.exp(x) * x), without=["fusion"])
+        f(np.ones(n))
+        assert len(calls) == times
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 255)), max_size=12))
