@@ -114,6 +114,16 @@ def test_two_halves_train_as_the_whole_batch_does(kind: str, backend: str) -> No
         np.testing.assert_allclose(q, p, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_large_gradient_by_the_batch_is_looked_at_once_it_is_whole(backend: Any) -> None:
+    w = rng.normal(size=(300, 20)).astype(np.float32)
+    slope = tg.grad(lambda x: np.sum(np.tanh(x @ w) ** 2))
+    step = tg.compile(lambda x: slope(x), threads=2, backend=backend)
+    x = rng.normal(size=(128, 300)).astype(np.float32)
+    np.testing.assert_allclose(step(x), slope(x), rtol=1e-4, atol=1e-5)
+    assert is_halved(step)
+
+
 def swapped(x: Any) -> Any:
     return np.swapaxes(x, 0, 1)
 
