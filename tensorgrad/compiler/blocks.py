@@ -21,6 +21,8 @@ from tensorgrad.compiler.program import (
     is_elementwise,
     is_masked,
     is_reduction,
+    of_matrices,
+    plus_product,
     sum_of_slices,
 )
 from tensorgrad.engine.dtypes import spelt
@@ -103,7 +105,7 @@ def kernel(writer: Writer, i: Instruction, places: list[str]) -> list[str]:
         meaning.append(f"#     {writer.names[x]} = {writer.expression(x)}")
     if i in writer.program.checks:
         meaning = ["#     the sum of the squares of all that is to be finite"]
-    name = writer.constant(run, "kernel")
+    name = writer.constant(run, "product" if of_matrices(program.body[-1]) else "kernel")
     return [f"{name}({', '.join([*given, *arrays])})", *meaning, *after]
 
 
@@ -129,6 +131,8 @@ def each_alone(program: Program, out: Instruction, x: Instruction) -> bool:
     and nothing reads the input elsewhere: the number is read before it is written over."""
     shown = {*program.outputs}
     for i in program.body:
+        if of_matrices(i):
+            return i.function is plus_product and x is i.args[0] and x not in i.args[2:4]
         if i.operands and shown.issuperset(i.operands):  # it reads results alone
             shown.add(i)
         elif i.shape != x.shape or is_reduction(i.function) or i.function is ROWS_ADDED:

@@ -425,6 +425,12 @@ def plus_product(
     return beta * c + alpha * ((x.T if x_turned else x) @ (y.T if y_turned else y))
 
 
+def of_matrices(i: Instruction) -> bool:
+    """Whether it is a product of matrices, by itself or added to one."""
+    both = i.function in (np.matmul, np.dot) and len(i.shape or ()) == 2
+    return both or i.function is plus_product
+
+
 def sum_of_squares(*xs: Any) -> Any:
     """Of arrays the squares, in double, and numbers themselves, added up."""
     wide = (np.asarray(x, np.float64) for x in xs)

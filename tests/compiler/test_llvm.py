@@ -648,3 +648,53 @@ def test_kernels_of_an_older_processor_are_right_and_are_not_taken_for_those_of_
     assert own
     assert len(older) >= 2 * len(own)
     assert all((tmp_path / name).read_bytes() == code for name, code in own.items())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_small_matrices_are_calls_of_blas(dtype: Any) -> None:
+    c, x, y = (rng.random(shape).astype(dtype) for shape in ((5, 3), (5, 7), (7, 3)))
+    cases: list[Callable[..., Any]] = [
+        lambda c, x, y, s: (x @ y, y.T @ x.T, x.T @ c, c @ c.T, (x @ y) @ c.T),
+        lambda c, x, y, s: (c - s * (x @ y), c * 0.5 + x @ y),
+        lambda c, x, y, s: (c.T + y.T @ x.T, s * c - 2 * (x @ y)),
+    ]
+    for f in cases:
+        g = tg.compile(f, backend="llvm")
+        ways: list[Callable[[Any], Any]] = [
+            *(np.array, np.asfortranarray, lambda z: np.repeat(z, 2, axis=0)[::2]),
+            lambda z: z[::-1, ::-1].copy()[::-1, ::-1],
+        ]
+        for how in ways:
+            for s in (0.5, 0.0):
+                given = how(c), how(x), how(y), s
+                for got, wanted in zip(g(*given), f(c, x, y, s), strict=True):
+                    assert got.dtype == wanted.dtype
+                    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+        assert "product(" in g.source
+        x[0, 0], c[0, 0] = np.inf, np.nan  # what 0 times these is, BLAS forgets
+        for got, wanted in zip(g(c, x, y, 0.0), f(c, x, y, 0.0), strict=True):
+            np.testing.assert_equal(np.isnan(got), np.isnan(wanted))
+        x[0, 0], c[0, 0] = 1, 1
+
+
+def test_a_product_is_written_over_what_it_is_added_to_and_over_no_factor() -> None:
+    start = rng.random((4, 4))
+    x = rng.random((4, 4))
+    changes: list[Callable[[Any], Any]] = [
+        *(lambda w: w @ w / 4, lambda w: w - 0.1 * (x @ w), lambda w: w - 0.1 * (w @ w)),
+        *(lambda w: x @ w / 4, lambda w: w - 0.1 * (x @ x)),
+    ]
+    for change in changes:
+        w = Value(start)
+
+        @partial(tg.compile, backend="llvm")
+        def step(w: Any = w, change: Any = change) -> None:
+            w.data = change(w.data)
+
+        wanted = start
+        for _ in range(3):
+            step()
+            wanted = change(wanted)
+            np.testing.assert_allclose(w.data, wanted, rtol=1e-12)
+        assert "product(" in step.source  # type: ignore[attr-defined]

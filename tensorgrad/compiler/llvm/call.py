@@ -15,9 +15,16 @@ from llvmlite import ir
 
 from tensorgrad.compiler.llvm.kernel import POINTER, Nest, arguments
 from tensorgrad.compiler.llvm.mathematics import BOOL, I64
+from tensorgrad.compiler.llvm.products import Gemm
 from tensorgrad.compiler.llvm.scatter import Scatter
 from tensorgrad.compiler.llvm.squares import Squares
-from tensorgrad.compiler.program import ROWS_ADDED, Instruction, Program, sum_of_squares
+from tensorgrad.compiler.program import (
+    ROWS_ADDED,
+    Instruction,
+    Program,
+    of_matrices,
+    sum_of_squares,
+)
 
 HEAD = object.__basicsize__
 """The bytes of an object before what is its own; the last of them say its type."""
@@ -152,6 +159,7 @@ def written(
     module.features = features
     last = program.body[-1].function if program.body else None
     kind: Any = {ROWS_ADDED: Scatter, sum_of_squares: Squares}.get(last, Nest)
+    kind = Gemm if program.body and of_matrices(program.body[-1]) else kind
     nest = kind(program, layout, module, f"{name}.loops")
     function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64]), name)
     this, given, count = function.args

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from tensorgrad.compiler.llvm.kernel import admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
+from tensorgrad.compiler.llvm.products import multiplies
 from tensorgrad.compiler.llvm.scatter import scatters
 from tensorgrad.compiler.llvm.squares import is_dense
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
@@ -56,7 +57,8 @@ def machine_code(program: Program) -> Program:
     program = biases(program)
     program = groups(program, joins_of(program), is_worth_it)
     watch(program)
-    program = rewritten(program, lambda i: one_of([i], [i], {})[0] if scatters(i) else i)
+    alone = {i for i in program.body if scatters(i) or multiplies(i)}
+    program = rewritten(program, lambda i: one_of([i], [i], {})[0] if i in alone else i)
     found = [i for i in program.body if isinstance(i.function, Fused)]
     for i in found:
         with_numbers(i)

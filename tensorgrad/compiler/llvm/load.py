@@ -15,11 +15,20 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+from tensorgrad.compiler.blas import TYPES as REALS
 from tensorgrad.compiler.cache import cached, kept
-from tensorgrad.compiler.llvm import call, kernel, mathematics, operations, scatter, squares
+from tensorgrad.compiler.llvm import (
+    call,
+    kernel,
+    mathematics,
+    operations,
+    products,
+    scatter,
+    squares,
+)
 from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
 from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
-from tensorgrad.compiler.program import ROWS_ADDED, Fused, Halves, Instruction, Program
+from tensorgrad.compiler.program import ROWS_ADDED, Fused, Halves, Instruction, Program, of_matrices
 
 FASTCALL = 0x80  # METH_FASTCALL
 
@@ -225,10 +234,11 @@ def described(program: Program) -> Iterator[str]:
 def depends() -> tuple[str, ...]:
     """What the code of a kernel depends on besides: this processor, LLVM, and these files."""
     begin()
-    files = mathematics, operations, kernel, scatter, squares, call, sys.modules[__name__]
+    rooms = mathematics, operations, kernel, products, scatter, squares, call
+    files = *rooms, sys.modules[__name__]
     sources = map(inspect.getsource, files)
     return (
-        *(llvm.get_default_triple(), *here()),
+        *(llvm.get_default_triple(), *here(), *(str(products.bits(char)) for char in REALS)),
         *(llvmlite.__version__, hashlib.sha256("".join(sources).encode()).hexdigest()),
     )
 
@@ -267,7 +277,8 @@ class Others:
         for x, i in zip(given, expected):
             if np.shape(x) != (i.shape or ()) or np.result_type(x) != i.dtype:
                 raise ValueError(f"{i!r} is expected, not {x!r:.60}")
-        if any(i.function is ROWS_ADDED for i in self.program.body):  # with a number of no row
+        alone = lambda i: i.function is ROWS_ADDED or of_matrices(i)
+        if any(map(alone, self.program.body)):  # with a number of no row, or with 0
             plain(self.program, *given)
             return
         layout = [*map(layout_of, given)]
