@@ -180,7 +180,10 @@ def gap(x: Instruction, axis: int | None) -> int:
 def is_of_halves(i: Instruction) -> bool:
     """Whether it joins what two halves made."""
     xs: Any = i.args[0] if i.function is np.concatenate else ()
-    return len(xs) == 2 and all(is_part(x) and isinstance(x.args[0].function, Halves) for x in xs)
+    return len(xs) == 2 and all(
+        isinstance(x, Instruction) and is_part(x) and isinstance(x.args[0].function, Halves)
+        for x in xs
+    )
 
 
 def takes_half(i: Instruction, x: Instruction, axis: int) -> bool:
