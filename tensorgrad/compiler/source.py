@@ -59,6 +59,7 @@ from tensorgrad.compiler.program import (
     vacant,
     with_items,
 )
+from tensorgrad.compiler.repeats import Names, folded
 from tensorgrad.compiler.text import BINDS, NAME, Text
 from tensorgrad.compiler.threads import both
 from tensorgrad.engine.dtypes import spelt
@@ -846,6 +847,14 @@ class Writer(Text):
                 buffer.free(self.now)
                 self.free.setdefault(buffer.key, []).append(buffer)
 
+    def fold(self, body: list[str], answer: str) -> list[str]:
+        """The lines of the step, with calls of functions for what comes again and again."""
+        numbers = {name for i, name in self.names.items() if not i.shape}
+        static = {"np", *self.static, *self.made.values(), *self.known.values(), *self.kinds}
+        functions, body = folded(body, answer, Names(numbers, static, self.new))
+        self.setup += functions
+        return body
+
     def pack(self) -> None:
         """Lay large buffers into one array, those that are never in use at once in the same place,
         if that spares much."""
@@ -877,7 +886,10 @@ def code_of(
     body = writer.body()
     writer.pack()
     returned = "".join(f"{writer.text(x)}, " for x in program.outputs)
-    body.append(f"return ({returned.strip()})")
+    answer = f"return ({returned.strip()})"
+    if buffers and clock is None:
+        body = writer.fold(body, answer)
+    body.append(answer)
     inputs = tuple(writer.names[i] for i in program.inputs)
     lines = [
         *FINITE * bool(program.guards),
@@ -895,11 +907,18 @@ def wrapped(line: str) -> list[str]:
     """A line that lists names, in several where it is long."""
     if len(line) <= WIDTH or "\n" in line:
         return [line]
-    if not (line.lstrip().startswith(("def ", "return ", "if not ")) or "both(" in line):
+    lists = line.lstrip().startswith(("def ", "return ", "if not "))
+    if not (lists or re.search(r"\b(both|update|part)(_\d+)?\(", line)):
         return [line]
-    indent = " " * (len(line) - len(line.lstrip()) + 8)
-    how: Any = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
-    return textwrap.wrap(line, WIDTH, drop_whitespace=True, **how)
+    left = " " * (len(line) - len(line.lstrip()))
+    targets, equals, call = line.strip().partition(" = ")
+    if equals and not lists:  # nobody breaks a line there
+        line = f"{left}({targets})" if "," in targets else f"{left}{targets}"
+        line += f"\0=\0{call}"
+    how: Any = {"break_long_words": False, "break_on_hyphens": False}
+    how["subsequent_indent"] = left + " " * 8
+    found = textwrap.wrap(line, WIDTH, drop_whitespace=True, **how)
+    return [x.replace("\0", " ") for x in found]
 
 
 def function_of(code: Code, name: str) -> Any:
