@@ -25,7 +25,7 @@ pytest.importorskip("llvmlite")
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
 from tensorgrad.compiler import cache
-from tensorgrad.compiler.llvm import kernel, load
+from tensorgrad.compiler.llvm import call, kernel, load
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
 from tensorgrad.compiler.program import Fused, Instruction, Program, replaced
 from tensorgrad.nn import functional as F
@@ -208,6 +208,16 @@ def test_a_chain_is_numpys() -> None:
     as_numpy(f, single(8), np.array(3, np.float32))  # the same code
     as_numpy(f, single(8), 3.5)
     as_numpy(f, rng.normal(size=8), single(8))
+
+
+@pytest.mark.parametrize(("n", "times"), [(1000, 0), (kernel.MANY + 7, 1)])
+def test_a_long_chain_is_made_of_several_vectors_at_once(n: int, times: int) -> None:
+    f = lambda do, x: do(np.tanh, do(np.exp, do(np.sin, x)))
+    x = np.linspace(-3, 3, n)
+    as_numpy(f, x, rtol=1e-14)
+    program = program_of(f, x)
+    text = call.written(program, [*map(kernel.strides_of, kernel.arguments(program))], "f")
+    assert text.count("llvm.loop.interleave.count") == times
 
 
 def test_softmax_along_any_axis() -> None:
