@@ -26,7 +26,10 @@ with suppress(ImportError):  # their primitives are checked too, where there is 
     import tensorgrad.scipy.special  # noqa: F401
 
 SOME = settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=settings().max_examples // 10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -41,6 +44,7 @@ def others(case: Case) -> list[Any]:
     ]
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("name", sorted(name for name, op in registry.items() if checkable(op)))
 def test_the_text_of_each_rule_computes_what_the_rule_computes(name: str) -> None:
     op = registry[name]
