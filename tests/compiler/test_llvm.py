@@ -27,7 +27,8 @@ from tensorgrad import Value, nn, optim
 from tensorgrad.compiler import cache
 from tensorgrad.compiler.llvm import call, kernel, load
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
-from tensorgrad.compiler.program import Fused, Instruction, Program, replaced
+from tensorgrad.compiler.program import Fused, Instruction, Program, replaced, sum_of_squares
+from tensorgrad.compiler.tracer import order_of
 from tensorgrad.nn import functional as F
 
 rng = np.random.default_rng(0)
@@ -304,6 +305,26 @@ def test_what_makes_a_large_gradient_takes_its_squares() -> None:
             for got, want in zip(compiled(scale * x), both(scale * x)):
                 np.testing.assert_allclose(got, want, rtol=1e-12)
     assert len(re.findall(r"^ *kernel\w*\(", compiled.source, re.M)) == 1
+
+
+def test_squares_of_many_arrays_are_added_up_by_one_loop_for_each_dtype() -> None:
+    single, double = rng.normal(size=(5, 7)).astype(np.float32), rng.normal(size=33)
+    turned, number = rng.normal(size=(3, 4)).T, np.float64(2.5)
+    xs = (single, double, turned, number)
+    inputs = [Instruction(None, (), None, x.shape, x.dtype, order=order_of(x)) for x in xs]
+    for dtype in (np.float32, np.float64):
+        whole = Instruction(sum_of_squares, (*inputs,), None, (), np.dtype(dtype))
+        program = Program(inputs, [whole], [whole])
+        for extra in (1.0, np.inf, np.nan, 1e200):
+            double[7] = extra
+            with np.errstate(over="ignore"):
+                (got,) = run(program, *xs)
+                want = dtype(sum_of_squares(*xs))
+            np.testing.assert_allclose(got, want, rtol=1e-6)
+        gaps = np.ones((5, 14), np.float32)[:, ::2]  # read as NumPy reads it
+        (got,) = run(program, gaps, *xs[1:3], np.float64(2.5))
+        with np.errstate(over="ignore"):
+            np.testing.assert_allclose(got, dtype(sum_of_squares(gaps, *xs[1:])), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(7,), (5001,), (2100, 3)])  # some of several blocks

@@ -135,3 +135,16 @@ def test_a_line_is_broken_within_brackets() -> None:
         lines = source.wrapped(f"    {line}")
         assert max(map(len, lines)) <= source.WIDTH
         compile("\n".join(x[4:] for x in lines), "lines", "exec")
+
+
+def test_a_number_that_the_next_block_needs_is_returned() -> None:
+    body = ["# --- update"]
+    for k in range(4):
+        body += [f"n{k + 1} = n{k} + 1", *["np.multiply(a0, 2.0, a0)"] * 5]
+        body.append(f"np.add(a0, n{k}, a0)")
+    functions, shorter = folded(body, "return (a0,)", Names(NUMBERS, STATIC, lambda name: name))
+    assert functions[-1].strip().startswith("return")
+    got, want = (
+        run(f, lines, "return (a0,)")[0] for f, lines in ((functions, shorter), ([], body))
+    )
+    np.testing.assert_array_equal(got, want)
