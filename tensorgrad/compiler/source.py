@@ -910,14 +910,13 @@ def wrapped(line: str) -> list[str]:
     lists = line.lstrip().startswith(("def ", "return ", "if not "))
     if not (lists or re.search(r"\b(both|update|part)(_\d+)?\(", line)):
         return [line]
-    left = " " * (len(line) - len(line.lstrip()))
-    targets, equals, call = line.strip().partition(" = ")
+    left, line = " " * (len(line) - len(line.lstrip())), line.strip()
+    targets, equals, call = line.partition(" = ")
     if equals and not lists:  # nobody breaks a line there
-        line = f"{left}({targets})" if "," in targets else f"{left}{targets}"
+        line = f"({targets})" * ("," in targets) or targets
         line += f"\0=\0{call}"
-    how: Any = {"break_long_words": False, "break_on_hyphens": False}
-    how["subsequent_indent"] = left + " " * 8
-    found = textwrap.wrap(line, WIDTH, drop_whitespace=True, **how)
+    how: Any = {"break_long_words": False, "break_on_hyphens": False, "initial_indent": left}
+    found = textwrap.wrap(line, WIDTH, subsequent_indent=left + " " * 8, **how)
     return [x.replace("\0", " ") for x in found]
 
 

