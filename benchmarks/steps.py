@@ -392,19 +392,18 @@ def measured(row: Row, rounds: int, env: dict[str, str]) -> Iterator[Result]:
         )
     for name, most in ((COMPILED, TRACED), (LLVM, FUSED)):
         if name in found:
-            yield compilation(row, name, costs[name], quartiles(times[name])[1], most)
-    if LLVM in found:
-        again = Apart(row.makers[LLVM], env=env)
-        again.ask("answers", 3)
-        seconds = quartiles(times[LLVM])[1]
-        yield compilation(row, LLVM, again.ask("costs"), seconds, TRACED, ", again")
+            seconds = quartiles(times[name])[1]
+            yield compilation(row, name, costs[name], seconds, most)
+            again = Apart(row.makers[name], env=env)
+            again.ask("answers", 3)
+            yield compilation(row, name, again.ask("costs"), seconds, TRACED, ", again")
 
 
 def compilation(
     row: Row, name: str, costs: Any, seconds: float, most: float, again: str = ""
 ) -> Result:
     """How long the first calls took longer than others, and what is held between calls; `again`: in
-    a process that finds the kernels of another one."""
+    a process that finds what another one has compiled."""
     calls, held = costs
     longest = max(calls) - seconds
     return Result(
