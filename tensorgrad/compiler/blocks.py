@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorgrad.compiler.passes.fusion import added_by, ends, follows, is_product, rows_of
+from tensorgrad.compiler.passes.parts import Region
 from tensorgrad.compiler.passes.products import REAL
 from tensorgrad.compiler.program import (
     ROWS_ADDED,
@@ -205,10 +206,12 @@ class Blocks:
     def made_in(self, i: Instruction) -> Instruction | None:
         """The part of a sum of slices that can be made there: the one that lies ahead of others, if
         nobody reads it after these are added to it."""
-        part = latest(i)[1]
+        place = last_place(i)
+        part = i.args[2][i.args[1].index(place)]
         readers = [user for user in self.program.body if part in user.operands]
         alone = part.function and has_slot(part) and i.operands.count(part) == 1
-        return part if alone and readers[-1] is i and part not in self.program.outputs else None
+        alone = alone and is_whole(i, place) and part not in self.program.outputs
+        return part if alone and readers[-1] is i else None
 
     def share(self) -> None:
         """Give a slot to each result that is not put out."""
@@ -269,7 +272,8 @@ class Blocks:
                 names[i] = slots[self.slot[i]]
                 body.append(written(writer, i))
             elif i in self.sums:
-                names[i] = rows_in(writer, put[self.sums[i]], latest(self.sums[i])[0])
+                total = self.sums[i]
+                names[i] = names_of(writer, put[total], total, last_place(total))[1]
                 body.append(written(writer, i))
             elif i in put:
                 body.append(written(writer, i))
@@ -295,31 +299,40 @@ class Blocks:
         all others each block is the first to write to its rows; no block does to others, which are
         0."""
         n, before, body = self.n, [], []
-        ahead, top = latest(i)
+        latest = last_place(i)
+        ahead, fills = latest[0][0], is_whole(i, latest)
         if ahead:
             before.append(f"{name}[:{ahead}] = 0")
         if n + ahead < i.shape[0]:  # type: ignore[index]
             before.append(f"{name}[{n + ahead}:] = 0")
-        for (first, end), x in zip(i.args[1], i.args[2]):
-            part, r = writer.local(f"{name}_{first}"), rows_in(writer, name, first)
-            before.append(f"{part} = {name}[{first}:{end}]")
+        if not fills:
+            start = f"i + {ahead}" if ahead else "i"
+            body.append(f"{name}[{start}:{start} + {self.rows}] = 0")
+        for place, x in zip(i.args[1], i.args[2]):
+            part, r = names_of(writer, name, i, place)
+            before.append(f"{part} = {name}[{', '.join(f'{a}:{b}' for a, b in place)}]")
             views[r] = f"{part}[r]"
-            if first < ahead:
+            if not fills or place != latest:
                 body.append(f"np.add({r}, {writer.text(x)}, {r})")
-            elif self.sums.get(top) is not i:
+            elif self.sums.get(x) is not i:
                 body.insert(0, f"{r}[...] = {writer.text(x)}")
         return before, body
 
 
-def latest(i: Instruction) -> tuple[int, Instruction]:
-    """Of a sum of slices, the part that begins with the last row, and that."""
-    (first, _), part = max(zip(i.args[1], i.args[2]), key=lambda pair: pair[0])
-    return first, part
+def is_whole(i: Instruction, place: Region) -> bool:
+    """Whether these are whole rows of a sum of slices."""
+    return place[1:] == tuple((0, n) for n in (i.shape or ())[1:])
 
 
-def rows_in(writer: Writer, name: str, first: int) -> str:
-    """What a block of a part that is added to an array is called there."""
-    return writer.local(f"{name}_{first}_r")
+def last_place(i: Instruction) -> Region:
+    """The place of a sum of slices that begins with the last row, of whole rows if there are."""
+    return max(i.args[1], key=lambda place: (place[0][0], is_whole(i, place)))
+
+
+def names_of(writer: Writer, name: str, i: Instruction, place: Region) -> tuple[str, str]:
+    """What a place of a sum of slices is called, and what a block of it is."""
+    part = f"{name}_{i.args[1].index(place)}"
+    return writer.local(part), writer.local(f"{part}_r")
 
 
 def has_slot(i: Instruction) -> bool:

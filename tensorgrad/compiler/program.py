@@ -374,12 +374,12 @@ def viewed(x: Any, dtype: Any) -> Any:
 
 
 def sum_of_slices(
-    shape: tuple[int, ...], rows: tuple[tuple[int, int], ...], parts: tuple[Any, ...]
+    shape: tuple[int, ...], places: tuple[tuple[tuple[int, int], ...], ...], parts: tuple[Any, ...]
 ) -> Any:
-    """An array of 0, to the rows of which, from the first to the last, these parts are added."""
+    """An array of 0, to which parts are added, each at its place: from where to where, by axis."""
     x = np.zeros(shape, parts[0].dtype)
-    for (first, end), part in zip(rows, parts):
-        x[first:end] += part
+    for place, part in zip(places, parts):
+        x[tuple([slice(first, end) for first, end in place])] += part
     return x
 
 

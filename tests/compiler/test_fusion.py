@@ -299,6 +299,39 @@ def test_gradients_of_slices_are_added_in_one_array(f: Any, shape: tuple[int, ..
         np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
+def bent(u: Any) -> Any:
+    """Laplace's operator in differences."""
+    across = u[2:, 1:-1] + u[:-2, 1:-1]
+    along = u[1:-1, 2:] + u[1:-1, :-2]
+    return np.sum(np.sin(across + along - 4 * u[1:-1, 1:-1]))
+
+
+def variation(u: Any) -> Any:
+    return np.sum(np.abs(u[1:] - u[:-1])) + np.sum(np.abs(u[:, 1:] - u[:, :-1]))
+
+
+GRIDS = [
+    *(bent, variation, lambda u: np.sum(np.tanh(u[..., 1:] * u[..., :-1]))),
+    lambda u: np.sum(u[1:-1] * np.sin(u[2:] * u[1:-1])) + np.sum(u[:-2, 1:] * np.exp(u[1:-1, :-1])),
+]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize("f", GRIDS)
+@pytest.mark.parametrize("shape", [(5, 4), (41, 3), (37, 6, 2)])
+def test_slices_along_several_axes(f: Any, shape: tuple[int, ...], backend: Any) -> None:
+    if backend == "llvm":
+        pytest.importorskip("llvmlite")
+    u = np.random.default_rng(0).normal(size=shape)
+    with small_blocks():
+        step = tg.compile(tg.value_and_grad(f), backend=backend)
+        step(u + 1)
+        found, wanted = step(u), tg.value_and_grad(f)(u)
+    assert "with_items" not in step.source
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 FORMS: dict[str, Callable[[Any], Any]] = {
     "Fortran's order": np.asfortranarray,
     "every second": lambda x: np.repeat(x, 2, axis=1)[:, ::2],

@@ -127,11 +127,11 @@ class Cell:
 
 
 class Slices(NamedTuple):
-    """What a cell without `make` is: its rows are sums of rows of others, `parts`: those from
-    `first` to `end`, along `row`, are all rows of a part, along its own."""
+    """A part of a cell without `make`, which is a sum of such: `cuts`, along which axis of the sum
+    the entries from `first` to `end` are all those of the part, along an axis of its own."""
 
-    row: Axis
-    parts: tuple[tuple[Cell, Axis, int, int], ...]
+    part: Cell
+    cuts: tuple[tuple[Axis, Axis, int, int], ...]
 
 
 class Place:
@@ -243,7 +243,8 @@ class Plan:
     def __init__(self, program: Program, layouts: Sequence[tuple[int, ...]]) -> None:
         self.cells: list[Cell] = []
         self.shown: dict[Instruction, tuple[Cell, Axes]] = {}
-        self.slices: dict[Cell, Slices] = {}
+        self.slices: dict[Cell, list[Slices]] = {}
+        self.apart: set[Axis] = set()
         self.rows: list[Axis] = []
         self.bands = False
         self.inputs = [self.read(i) for i in program.inputs]
@@ -390,19 +391,23 @@ class Plan:
         return made, axes
 
     def sum_of_slices(self, i: Instruction) -> tuple[Cell, Axes]:
-        assert i.shape is not None
-        own: list[Axis | None] = [Axis(n) if n > 1 else None for n in i.shape]
+        shape, places = i.shape or (), i.args[1]
+        cut = [any(place[k] != (0, n) for place in places) for k, n in enumerate(shape)]
+        own: list[Axis | None] = [Axis(n) if n > 1 else None for n in shape]
         parts = []
-        for x, (first, end) in zip(i.args[2], i.args[1]):
+        for x, place in zip(i.args[2], places):
             cell, axes = self.shown[x]
-            own[1:] = [merged(a, b) for a, b in zip(own[1:], axes[1:])]
-            if not axes[0] or not own[0]:
-                raise Refused("a slice of one row")
-            parts.append((cell, axes[0], first, end))
+            own = [a if sliced else merged(a, b) for a, b, sliced in zip(own, axes, cut)]
+            cuts = [(*pair, *ends) for *pair, ends, there in zip(own, axes, place, cut) if there]
+            if any(None in of for of in cuts) or not (own[0] and axes[0]):
+                raise Refused("a slice of one entry")
+            parts.append(Slices(cell, tuple(cuts)))
+            self.rows.append(axes[0])
+            self.apart.update(axis for pair in cuts for axis in pair[:2])
         assert own[0] is not None
-        self.rows += [own[0], *(axis for _, axis, *_ in parts)]
-        made = self.add(i.dtype, own, None, [cell for cell, *_ in parts])
-        self.slices[made] = Slices(own[0], tuple(parts))
+        self.rows.append(own[0])
+        made = self.add(i.dtype, [*own], None, [cell for cell, _ in parts])
+        self.slices[made] = parts
         return made, tuple(own)
 
     def in_order(self, layouts: Sequence[tuple[int, ...]]) -> list[Axis]:
@@ -525,8 +530,10 @@ class Nest:
     def dims(self, plan: Plan, given: Sequence[dict[Axis, int]]) -> list[int]:
         """The sizes of the dims; gives the cells theirs."""
         parts: list[list[Axis]] = []
+        apart = {axis.root() for axis in plan.apart}
         for axis in plan.axes:
-            if parts and joined(parts[-1][-1], axis, plan, given):
+            near = bool(parts) and apart.isdisjoint((parts[-1][-1], axis))
+            if near and joined(parts[-1][-1], axis, plan, given):
                 parts[-1].append(axis)
             else:
                 parts.append([axis])
@@ -644,7 +651,7 @@ class Nest:
     def go_along(self, cells: list[Cell], total: Cell) -> bool:
         """Whether all these are made row by row as the first part of a sum of slices is, and none
         is an array, of which other parts may read other rows."""
-        first = self.slices[total].parts[0][0]
+        first = self.slices[total][0].part
         return all(
             span(c) == span(first) and (BLOCKS in c.over if c.over else c not in self.place)
             for c in cells
@@ -778,32 +785,40 @@ class Nest:
         rows."""
         if any(span(x) != span(cell) for x in later):
             raise Refused("another loop over a sum of slices")
-        row, parts = self.slices[cell]
-        ends = sorted({0, row.size, *(n for *_, first, end in parts for n in (first, end))})
-        own = self.dim[row.root()]
-        dims = [own, *(d for d in sorted(cell.dims) if d not in (own, BLOCKS))]
-        for low, high in pairwise(ends):
-            there = [part for part in parts if part[2] <= low and high <= part[3]]
-            self.add_rows(
-                dims, low, high, [cell, *later], there, beside if parts[0] in there else []
+        parts = [
+            (
+                part,
+                {self.dim[own.root()]: (self.dim[axis.root()], *ends) for own, axis, *ends in cuts},
             )
+            for part, cuts in self.slices[cell]
+        ]
+        self.add_along(sorted(cell.dims - {BLOCKS}), [cell, *later], parts, beside)
 
-    def add_rows(self, dims: list[int], low: int, high: int, *what: Any) -> None:
-        with self.loop(dims[0], low, high):
-            self.add_entries(dims[0], dims[1:], *what)
-
-    def add_entries(
-        self, row: int, dims: list[int], cells: list[Cell], parts: Any, beside: list[Cell]
-    ) -> None:
-        if dims:
-            with self.loop(dims[0]):
-                self.add_entries(row, dims[1:], cells, parts, beside)
+    def add_along(self, dims: list[int], cells: list[Cell], parts: Any, beside: list[Cell]) -> None:
+        """The loops over these dims, in which parts are added."""
+        if not dims:
+            self.add_entries(cells, parts, beside)
             return
+        dim, *inner = dims
+        cuts = [cut[1:] for _, places in parts for own, cut in places.items() if own == dim]
+        ends = sorted({0, self.sizes[dim], *(n for cut in cuts for n in cut)})
+        for low, high in pairwise(ends):
+            there = [
+                (part, places)
+                for part, places in parts
+                if dim not in places or (places[dim][1] <= low and high <= places[dim][2])
+            ]
+            first = beside if there[:1] == parts[:1] else []
+            with self.loop(dim, low, high):
+                self.add_along(inner, cells, there, first)
+
+    def add_entries(self, cells: list[Cell], parts: Any, beside: list[Cell]) -> None:
         cell, *later = cells
         sum_ = number(self.b, 0, cell.dtype)
-        for part, axis, first, _ in parts:
-            own = self.dim[axis.root()]
-            self.at[own] = self.b.sub(self.at[row], ir.Constant(I64, first), flags=("nsw",))
+        for part, places in parts:
+            for own, (dim, first, _) in places.items():
+                at = self.b.sub(self.at[own], ir.Constant(I64, first), flags=("nsw",))
+                self.at[dim] = at
             known: dict[Cell, Term] = {}
             for x in beside:
                 self.compute(x, known)

@@ -367,7 +367,7 @@ SUMS = frozenset({np.add, np.multiply, np.maximum, np.minimum, np.logical_or, np
 def is_summed(i: Instruction) -> bool:
     """Whether it is a sum, or the like, of what the cache may hold in part."""
     if i.function is sum_of_slices:
-        return is_plain(i) and len({end - first for first, end in i.args[1]}) == 1
+        return is_plain(i) and len({shape_of(x)[0] for x in i.args[2]}) == 1
     if is_product(i):
         return is_plain(i) and all(isinstance(x, (Instruction, np.ndarray)) for x in i.args)
     sums = is_reduction(i.function) and i.function.__self__ in SUMS

@@ -131,8 +131,10 @@ def reading(i: Instruction) -> Reading | None:
             *([args[0], args[2]], [labels, written], labels, False),
             lambda xs, _: ((xs[0], args[1], xs[1]), kwargs),
         )
-    if f is sum_of_slices:  # along the first axis
-        each = (None, *range(1, len(shape)))
+    if f is sum_of_slices:
+        each = tuple(
+            k if all(place[k] == (0, n) for place in args[1]) else None for k, n in enumerate(shape)
+        )
         return Reading(
             *(args[2], [each] * len(args[2]), each, False),
             lambda xs, to: ((to, args[1], (*xs,)), kwargs),
