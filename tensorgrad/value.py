@@ -31,6 +31,7 @@ from tensorgrad.engine.arrays import (
     is_known,
     is_numpy,
     kind_of,
+    met,
     place_of,
     same_shape,
     spread,
@@ -55,8 +56,14 @@ from tensorgrad.engine.node import (
 )
 from tensorgrad.engine.primitive import Primitive, apply, implementation_of, implementations
 from tensorgrad.engine.short import kept
-from tensorgrad.engine.sparse import Declines, as_object, is_asked_by_operator, is_asked_by_sparse
-from tensorgrad.engine.strangers import called, is_asked_by_dask, is_foreign, way_out
+from tensorgrad.engine.sparse import (
+    Declines,
+    as_object,
+    is_asked_by_operator,
+    is_asked_by_sparse,
+    is_sparse,
+)
+from tensorgrad.engine.strangers import called, is_asked_by_dask, is_foreign, note, way_out
 from tensorgrad.engine.words import ARGUMENTS, ATTRIBUTES, Instead, as_in_pytorch
 from tensorgrad.ops import complex as complex_
 from tensorgrad.ops import elementwise, index, linalg, rounding, shape, sparse
@@ -91,6 +98,24 @@ def method(name: str) -> Callable[..., Any]:
 def in_place(operation: Operator) -> Operator:
     """`v += x`, of the operation `v + x`."""
     return lambda self, other: self._in_place(operation(self, other))
+
+
+def comparison(ufunc: np.ufunc) -> Operator:
+    """`v < x`, a plain array: of sparse ones, where another library's operator would ask for the
+    numbers, as of NumPy's function."""
+    operation = getattr(operator, SHORT[ufunc])
+
+    def compare(self: Value, other: Any) -> Any:
+        if met and is_sparse(self):
+            return implementations[ufunc](self, other)
+        return plain(operation(self.data, data_of(other)))
+
+    return compare
+
+
+SHORT: dict[Any, str] = {np.equal: "eq", np.not_equal: "ne", np.less: "lt", np.less_equal: "le"}
+SHORT |= {np.greater: "gt", np.greater_equal: "ge"}
+"""What Python calls NumPy's comparisons."""
 
 
 def both_orders(function: Callable[..., Any]) -> tuple[Operator, Operator]:
@@ -406,23 +431,9 @@ class Value(Handle):
 
     __hash__ = object.__hash__
 
-    def __eq__(self, other: object) -> Any:
-        return plain(self.data == data_of(other))
-
-    def __ne__(self, other: object) -> Any:
-        return plain(self.data != data_of(other))
-
-    def __lt__(self, other: Array) -> Any:
-        return plain(self.data < data_of(other))
-
-    def __le__(self, other: Array) -> Any:
-        return plain(self.data <= data_of(other))
-
-    def __gt__(self, other: Array) -> Any:
-        return plain(self.data > data_of(other))
-
-    def __ge__(self, other: Array) -> Any:
-        return plain(self.data >= data_of(other))
+    __eq__, __ne__ = comparison(np.equal), comparison(np.not_equal)
+    __lt__, __le__ = comparison(np.less), comparison(np.less_equal)
+    __gt__, __ge__ = comparison(np.greater), comparison(np.greater_equal)
 
     # Bits, of masks.
 
@@ -859,7 +870,11 @@ def ones_like(data: Any) -> Any:
 
 
 def in_place_of(old: Any, new: Any, what: str) -> Any:
-    """`new`, to be set in a Value that holds `old`. TypeError for an array at another place."""
+    """`new`, to be set in a Value that holds `old`. TypeError for an array at another place, or for
+    a dense one instead of a sparse one."""
+    if met and is_sparse(new) != is_sparse(old) and (what == "data" or is_sparse(new)):
+        kind, other = ("sparse", "dense") if is_sparse(new) else ("dense", "sparse")
+        raise TypeError(f"{what} is {kind}, and the Value's is {other}: make another Value of it")
     if not (elsewhere(new) or elsewhere(old)) or kind_of(new) is kind_of(innermost(old)):
         return new
     if np.ndim(new):
@@ -905,7 +920,11 @@ def as_data(data: Any) -> Any:
             "is, v.copy(), or v.detach() for a constant"
         )
     data = data_of(data)
-    array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
+    try:
+        array = copied(data if is_numpy(data) else ordinary(data, "a Value"))
+    except Exception as error:
+        note(error, "a Value", data)
+        raise
     dtype = getattr(array, "dtype", None) if is_known(array) else None  # no copy of a stranger
     if dtype is None or not is_numeric(dtype):
         of = f" of dtype {dtype}" if dtype else ""

@@ -603,3 +603,15 @@ def test_every_primitive_works_in_chunks_or_is_refused_by_name(name: str) -> Non
 
     each()
     assert bool(done) is (name not in REFUSED)
+
+
+def test_pictures_say_of_chunked_numbers_that_they_are_to_be_computed() -> None:
+    v = Value(da.ones((4, 3), chunks=2), name="v")
+    some = v[da.from_array(np.array([True, False, True, True]), chunks=2)]
+    for loss in ((v * da.ones(3, chunks=2)).sum(), (some * 2).sum()):
+        loss.backward()
+        assert "to be computed" in tg.viz.graph(loss).plain
+    tg.viz.stepper(v.sum())
+    assert "float64 ?×3" in tg.viz.graph((some * 2).sum()).plain
+    with pytest.raises(TypeError, match="chunked data have not yet"):
+        tg.viz.zoom(v.sum(), ())

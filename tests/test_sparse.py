@@ -574,7 +574,42 @@ def test_linear_operators() -> None:
             call()
 
 
+@pytest.mark.parametrize("layout", ["csr", "COO"])
+def test_questions_are_answered_where_zero_says_no_and_refused_by_name_elsewhere(
+    layout: str,
+) -> None:
+    a = Value(LAYOUTS[layout](D))
+    for ask in (np.isnan, np.isinf, lambda x: x > 0, lambda x: x == D.max(), lambda x: x > 0.1):
+        assert not isinstance(ask(a), Value)
+        np.testing.assert_array_equal(dense(ask(a)), ask(D))
+    refused: list[tuple[str, Any]] = [
+        *[("isfinite", np.isfinite), ("any", np.any), ("all", lambda x: x.all())],
+        *[("allclose", lambda x: np.allclose(x, x)), ("equal", lambda x: x == x)],
+        *[("less", lambda x: x < D), ("greater", lambda x: x > D), ("less", lambda x: x < 1)],
+        *[("count_nonzero", np.count_nonzero), ("zeros_like", np.zeros_like)],
+        ("array_equal", lambda x: np.array_equal(x, D)),
+    ]
+    for name, ask in refused:
+        with pytest.raises(NotImplementedError, match=rf"^{name} .*write (v|x)\.todense"):
+            ask(a)
+    assert np.shape(a) == D.shape
+
+
+def test_data_stay_sparse_or_dense() -> None:
+    a, v = Value(sp.csr_array(D)), Value(D)
+    for x, new, said in ((a, D, "data is dense"), (v, a.data, "data is sparse")):
+        before = x.data
+        with pytest.raises(TypeError, match=said):
+            x.data = new
+        assert x.data is before
+    with pytest.raises(TypeError, match="grad is sparse"):
+        v.grad = a.data
+
+
 def test_compile_refuses_them() -> None:
+    held = Value(sp.csr_array(D))
+    with pytest.raises(TypeError, match=r"tg\.compile writes no sparse arrays down"):
+        tg.compile(lambda x: held @ x)(X)
     s = sp.csr_array(D)
     for f in (lambda x: s @ x, tg.grad(lambda x: np.sum(s @ x)), lambda x: Value(s) @ x):
         with pytest.raises(TypeError, match=r"tg\.compile writes no sparse arrays down"):

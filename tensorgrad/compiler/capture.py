@@ -39,13 +39,14 @@ import numpy as np
 
 from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
-from tensorgrad.compiler.tracer import Drawing, Tracer, order_of, outline, refused, writing
+from tensorgrad.compiler.tracer import SPARSE, Drawing, Tracer, order_of, outline, refused, writing
 from tensorgrad.engine.arrays import elsewhere, is_lazy, kind_of, met
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
 from tensorgrad.engine.primitive import Primitive
 from tensorgrad.engine.rules import Each
 from tensorgrad.engine.short import ShortArray
+from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.random import default
 from tensorgrad.transforms.tree import is_module
 from tensorgrad.value import Value
@@ -455,6 +456,8 @@ def numpys(x: Any, name: str) -> None:
             "numbers, or do not compile what calls it (leave compile= out in tg.fit), but the "
             "functions before and after it"
         )
+    if isinstance(x, Value) and is_sparse(x):
+        raise TypeError(SPARSE)
     if is_lazy(x):
         raise TypeError(
             f"{name} is an array of Dask, and a program is one of NumPy's: compile a step that "

@@ -49,7 +49,7 @@ from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import LARGE, Code, code_of, function_of, give_back
 from tensorgrad.compiler.store import stored
 from tensorgrad.compiler.threads import counts
-from tensorgrad.compiler.tracer import Tracer, example, order_of, writing
+from tensorgrad.compiler.tracer import SPARSE, Tracer, example, order_of, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
@@ -63,6 +63,7 @@ from tensorgrad.engine.node import (
     recorder,
 )
 from tensorgrad.engine.short import ShortArray, kept
+from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.extras import missing
 from tensorgrad.transforms.tree import is_module, loaded
 from tensorgrad.value import Value
@@ -762,7 +763,7 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
                 "a compiled function does not go on with a graph: detach() the argument"
             )
         data, grad = x.node.data, x.node.grad
-        numpys(data, "an argument")
+        numpys(x, "an argument")
         order = exact and order_of(data)
         return "value", (np.shape(data), data.dtype, order, x.requires_grad, grad is None)
     if type(x) in (int, float, complex):
@@ -774,6 +775,8 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
     if x is None or isinstance(x, (bool, str, bytes, type, Enum)) or callable(x):
         return "setting", typed(x)
     numpys(x, "an argument")
+    if is_sparse(x):
+        raise TypeError(SPARSE)
     if hasattr(x, "__array__") or not hasattr(x, "__dict__"):
         raise TypeError(
             f"a compiled function takes arrays, numbers, Values, Modules and settings, not "

@@ -544,14 +544,17 @@ def asked_by_sparse() -> bool:
     return False
 
 
+SPARSE = (
+    "tg.compile writes no sparse arrays down: leave this function to NumPy, or compute the "
+    "products with them outside and pass these"
+)
+
+
 def refused(why: str) -> TypeError:
     """An error, which the function may catch, but is not compiled then."""
     program = writing.get()
     if asked_by_sparse():
-        why = (
-            "tg.compile writes no sparse arrays down: leave this function to NumPy, or compute "
-            "the products with them outside and pass these"
-        )
+        why = SPARSE
     error = TypeError(why)
     if program is not None:
         program.refused = error

@@ -255,7 +255,7 @@ def brief(x: Array) -> str:
 
 def shown(x: Array) -> bool:
     """Whether `brief` writes the entries of an array."""
-    return np.ndim(x) in (1, 2) and 0 not in np.shape(x)[1:] and np.size(x) <= SMALL
+    return np.ndim(x) in (1, 2) and 0 not in np.shape(x)[1:] and x.size <= SMALL
 
 
 def marked(text: str, *parts: str) -> str:

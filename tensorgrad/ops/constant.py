@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import defaults
+from tensorgrad.engine.arrays import kind_of, met
 from tensorgrad.engine.batching import (
     Batched,
     BatchingRule,
@@ -31,6 +32,10 @@ def on_data(function: Callable[..., Any], batch: BatchingRule | None = None) -> 
 
     def compute(*args: Any, **params: Any) -> Any:
         data, named = [*map(data_of, args)], {k: data_of(v) for k, v in params.items()}
+        for x in data if met else ():
+            instead = None if function in OF_PATTERNS else kind_of(x).instead(op)
+            if instead is not None:
+                return data_of(instead(op, args, named))
         if not levels_of(*data, *named.values()):
             return function(*data, **named)
         if function in ABOUT_SHAPES:
@@ -109,6 +114,8 @@ ABOUT_SHAPES = {
     *named(ANSWERS["shapes and types"]),
     *named(ANSWERS["new arrays of a shape"]),
 }
+OF_PATTERNS = {*named(ANSWERS["shapes and types"] + " nonzero argwhere argmax argmin")}
+"""What sparse arrays themselves answer."""
 batching = {function: rule for rule, names in BATCHED.items() for function in named(names)}
 for function in CONSTANTS:
     implementations[function] = on_data(function, batching.get(function))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.backprop import cotangents
 from tensorgrad.engine.node import Array, Node, data_of, within
 from tensorgrad.engine.primitive import registry
@@ -88,6 +89,8 @@ def zoom(value: Value, index: Any = (), wrt: Any = None, names: Names = None) ->
     Value(1.0, op=add, name='V1[0, 1]')
     """
     node = replayable(value).node
+    if is_lazy(node.data):
+        raise TypeError("zoom looks at numbers, which chunked data have not yet: value.compute()")
     if node.op is None:
         raise ValueError("a leaf was made by no operation: there is nothing to take apart")
     probe = np.empty(value.shape, bool)[index]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler import Compiled
+from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.node import Array, Node, data_of
 from tensorgrad.formula.text import brief
 from tensorgrad.formula.writing import TEXT
@@ -233,7 +234,7 @@ class Drawing(NamedTuple):
         _, title, nodes, _ = self.groups[i]
         made = sum(node.op is not None for node in nodes)
         leaves = [node for node in nodes if node.op is None]
-        size = sum(np.size(node.data) for node in leaves)
+        size = sum(node.data.size for node in leaves)
         rows = [Row(title, self.theme.text, bold=True)]
         rows += [Row(counted(made, "operation"), self.theme.faint)] if made else []
         more = f"{counted(len(leaves), 'leaf', 'leaves')}, {counted(size, 'number')}"
@@ -283,7 +284,7 @@ class Drawing(NamedTuple):
             if key not in places:
                 places[key] = f"c{len(places)}"
                 rows = [Row(name, theme.text, bold=True)] if name else []
-                rows += value_rows(np.asarray(data), None, theme)
+                rows += value_rows(data if is_lazy(data) else np.asarray(data), None, theme)
                 yield "  " + self.box(places[key], "input" if array else "constant", rows)
             if (places[key], i) not in arrows:
                 arrows.add((places[key], i))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tensorgrad.engine.arrays import entries_in
+from tensorgrad.engine.arrays import entries_in, is_lazy, sizes
 from tensorgrad.engine.node import Array
 from tensorgrad.formula.text import brief, number
 from tensorgrad.formula.writing import TEXT
@@ -64,9 +64,12 @@ def shown(text: str) -> str:
 
 def value_rows(x: Array, gradient: Array | None, theme: Theme) -> list[Row]:
     """A number; or dtype and shape, how many entries are not finite, and heat maps."""
-    if not np.ndim(x):
+    if not np.ndim(x) and not is_lazy(x):
         return [Row(brief(x), theme.text)]
-    rows = [Row(f"{x.dtype} {'×'.join(map(str, x.shape))}", theme.text)]
+    shape = "×".join("?" if n is None else f"{n}" for n in sizes(x))
+    rows = [Row(f"{x.dtype} {shape}".rstrip(), theme.text)]
+    if is_lazy(x):
+        return [*rows, Row("to be computed", theme.faint)]
     x, gradient = entries_in(x), entries_in(gradient)
     nan, infinite = np.count_nonzero(np.isnan(x)), np.count_nonzero(np.isinf(x))
     if nan or infinite:
@@ -79,17 +82,21 @@ def gradient_row(what: str, gradient: Array | None, theme: Theme) -> Row:
     """A derivative: a number, the norm of an array, or that nobody computed it."""
     if gradient is None:
         return Row(f"{what}: not computed", theme.faint)
+    if is_lazy(gradient):
+        return Row(f"{what}: to be computed", theme.gradient)
     if np.ndim(gradient):
         return Row(TEXT.equal([f"‖{what}‖", norm(gradient)]), theme.gradient)
     return Row(TEXT.equal([what, brief(gradient)]), theme.gradient)
 
 
 def norm(x: Array) -> str:
-    sizes = np.abs(np.asarray(x, complex))
-    largest = np.max(sizes, initial=0)
+    moduli = np.abs(np.asarray(x, complex))
+    largest = np.max(moduli, initial=0)
     if not 0 < largest < np.inf:
         return number(largest)
-    return number(largest * np.sqrt(np.sum((sizes / largest) ** 2)))  # its squares may be too large
+    return number(
+        largest * np.sqrt(np.sum((moduli / largest) ** 2))
+    )  # its squares may be too large
 
 
 def blocks(x: Array, side: int) -> list[list[Array]]:

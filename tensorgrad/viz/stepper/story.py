@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.engine.arrays import is_lazy
 from tensorgrad.engine.node import Array, Node
 from tensorgrad.formula.latex import to_mathml
 from tensorgrad.formula.text import Rounded, brief, number
@@ -85,7 +86,7 @@ def story(
     for sweep in sweeps.derivatives[2:]:
         if sum(map(len, [*shared[1:], sweep])) <= share.forward:
             shared.append(sweep)
-    sizes = [np.size(node.data) for node in sweeps.inputs]  # a sweep by each number
+    sizes = [node.data.size for node in sweeps.inputs]  # a sweep by each number
     counts = [reached(sweeps, sweeps.nodes[node]) for node in sweeps.inputs]
     return {
         "nodes": [
@@ -215,7 +216,7 @@ def about(x: Array) -> str:
 def grid(x: Array, side: int) -> list[list[str]] | None:
     """An array as a table of at most `side` rows and columns: its entries, or of blocks the largest
     ones."""
-    if not np.ndim(x) or not np.size(x) or not side:
+    if is_lazy(x) or not np.ndim(x) or not np.size(x) or not side:
         return None
     x = np.abs(x) if np.iscomplexobj(x) else np.asarray(x, float)
     return [[f"{largest(block):.3g}" for block in line] for line in blocks(x, side)]
