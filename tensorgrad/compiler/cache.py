@@ -52,13 +52,16 @@ def cached(source: str, make: Callable[[], bytes], ending: str = ".o") -> bytes:
 def binary(source: str, name: str) -> CodeType:
     """What Python makes of some code, in a file of this name; from the disk if it is long."""
 
+    made: list[CodeType] = []
+
     def packed() -> bytes:
-        return marshal.dumps(compile(source, name, "exec"))
+        made.append(compile(source, name, "exec"))
+        return marshal.dumps(made[0])
 
     if len(source) < LONG:
         return compile(source, name, "exec")
-    code: CodeType = marshal.loads(cached("\n".join((sys.version, name, source)), packed, ".code"))
-    return code
+    data = cached("\n".join((sys.version, name, source)), packed, ".code")
+    return made[0] if made else marshal.loads(data)
 
 
 def kept(key: bytes, ending: str = ".o") -> bytes:

@@ -10,6 +10,7 @@ on a sum over the rows, with which a group may end.
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -342,15 +343,12 @@ def in_blocks(program: Program, joins: Joins) -> Program:
     large = {x for x in (*program.inputs, *program.body) if nbytes(x) > SMALL}
     seen = {i for i in program.body if not large.isdisjoint((i, *i.operands)) and joins(i)}
     rows = {*map(rows_of, seen)}
-    return (
-        program
-        if not seen
-        else groups(
-            program,
-            lambda i: rows_of(i) in rows and joins(i),
-            lambda members: several(members) and not seen.isdisjoint(members),
-        )
-    )
+    members = {i for i in program.body if rows_of(i) in rows and joins(i)} if seen else {*seen}
+    met = Counter(x for i in members for x in {i, *i.operands})
+    if not any(met[x] > 1 for i in seen for x in (i, *i.operands)):  # each is alone
+        return program
+    worth = lambda those: several(those) and not seen.isdisjoint(those)
+    return groups(program, members.__contains__, worth)
 
 
 def is_chained(i: Instruction) -> bool:
