@@ -5,7 +5,7 @@ Module it was written; and names of what it makes, after the user's variables an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -91,18 +91,18 @@ def describe(
     `modules`: what Modules are called, by their ids; `new`: what is written where something was
     read, by what that is called.
     """
-    parts_of(program, modules)
+    users = users_of(program)
+    parts_of(program, modules, users)
     for name, x in new:
         call(f"new.{name}", made_by(x))
     for name, x in watch.variables().items():
         if isinstance(x, (Value, Tracer)):
             call(name, made_by(x))
-    users = users_of(program)
     last: dict[Any, Instruction] = {}
     for i in program.body:
-        within = all(user.scope == i.scope for user in users.get(i, []))
-        if i.shape and i.scope.step == FORWARD and i.scope.module and not (within and i in users):
-            last[i.scope] = i
+        if i.shape and i.scope.step == FORWARD and i.scope.module:
+            within = i in users and all(user.scope == i.scope for user in users[i])
+            last.update({} if within else {i.scope: i})
     for part, i in last.items():
         call(part.module, original(i))
     for x, g in watch.cotangents:
@@ -116,7 +116,11 @@ def call(name: str, i: Instruction | None) -> None:
         i.name = name
 
 
-def parts_of(program: Program, modules: Mapping[int, str]) -> None:
+def parts_of(
+    program: Program,
+    modules: Mapping[int, str],
+    users: Mapping[Instruction, Sequence[Instruction]],
+) -> None:
     """In place of the calls of Modules, the parts of the step."""
     steps = [FORWARD] * len(program.body)
     homes: list[Any] = [i.scope for i in program.body]
@@ -127,7 +131,6 @@ def parts_of(program: Program, modules: Mapping[int, str]) -> None:
             steps[start:end] = [BACKWARD] * (end - start)
             homes[start:end] = [node.scope] * (end - start)
     backward = {i for i, step in zip(program.body, steps) if step == BACKWARD}
-    users = users_of(program)
     after = ""
     for k in reversed(range(len(steps))):  # the seed
         i = program.body[k]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -452,11 +453,11 @@ def urgent(program: Program) -> set[Instruction]:
 
 def users_of(program: Program) -> dict[Instruction, list[Instruction]]:
     """Who reads what, in order."""
-    users: dict[Instruction, list[Instruction]] = {}
+    users = defaultdict[Instruction, list[Instruction]](list)
     for i in program.body:
         for x in i.operands:
-            users.setdefault(x, []).append(i)
-    return users
+            users[x].append(i)
+    return dict(users)
 
 
 UFUNCS: dict[Function, np.ufunc] = {

@@ -67,9 +67,9 @@ def shapes(program: Program) -> Program:
 
     An exact program keeps what NumPy would lay otherwise in memory: `ravel` copies what has gaps,
     and so may the first of two reshapes; and what is broadcast decides no order of axes."""
-    users = users_of(program)
-    outputs = {x for x in program.outputs if isinstance(x, Instruction)}
     spread = any(i.function is np.broadcast_to for i in program.body)
+    users = users_of(program) if spread else {}
+    outputs = {x for x in program.outputs if isinstance(x, Instruction)}
 
     def rule(i: Instruction) -> Any:
         x: Any
