@@ -5,7 +5,7 @@ Module it was written; and names of what it makes, after the user's variables an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -91,18 +91,19 @@ def describe(
     `modules`: what Modules are called, by their ids; `new`: what is written where something was
     read, by what that is called.
     """
-    users = users_of(program)
-    parts_of(program, modules, users)
+    parts_of(program, modules)
     for name, x in new:
         call(f"new.{name}", made_by(x))
     for name, x in watch.variables().items():
         if isinstance(x, (Value, Tracer)):
             call(name, made_by(x))
+    arrays = [i for i in program.body if i.shape and i.scope.step == FORWARD and i.scope.module]
+    users = users_of(program) if arrays else {}
     last: dict[Any, Instruction] = {}
-    for i in program.body:
-        if i.shape and i.scope.step == FORWARD and i.scope.module:
-            within = i in users and all(user.scope == i.scope for user in users[i])
-            last.update({} if within else {i.scope: i})
+    for i in arrays:
+        within = all(user.scope == i.scope for user in users.get(i, []))
+        if not (within and i in users):
+            last[i.scope] = i
     for part, i in last.items():
         call(part.module, original(i))
     for x, g in watch.cotangents:
@@ -116,11 +117,7 @@ def call(name: str, i: Instruction | None) -> None:
         i.name = name
 
 
-def parts_of(
-    program: Program,
-    modules: Mapping[int, str],
-    users: Mapping[Instruction, Sequence[Instruction]],
-) -> None:
+def parts_of(program: Program, modules: Mapping[int, str]) -> None:
     """In place of the calls of Modules, the parts of the step."""
     steps = [FORWARD] * len(program.body)
     homes: list[Any] = [i.scope for i in program.body]
@@ -130,14 +127,13 @@ def parts_of(
         if node is not None:
             steps[start:end] = [BACKWARD] * (end - start)
             homes[start:end] = [node.scope] * (end - start)
-    backward = {i for i, step in zip(program.body, steps) if step == BACKWARD}
-    after = ""
+    after, read, elsewhere = "", set[Instruction](), set[Instruction]()  # by backward, by others
     for k in reversed(range(len(steps))):  # the seed
         i = program.body[k]
-        if backward.issuperset(users.get(i, [i])) and after == BACKWARD:
+        if after == BACKWARD and i in read and i not in elsewhere:
             steps[k] = BACKWARD
-            backward.add(i)
         after = steps[k]
+        (read if after == BACKWARD else elsewhere).update(i.operands)
     plain = [home is None and i not in valued for i, home in zip(program.body, homes)]
     later: set[Instruction] = set()  # than a sweep
     for k, i in enumerate(program.body):
@@ -146,7 +142,8 @@ def parts_of(
         if steps[k] != FORWARD:
             later.add(i)
     forward: set[Instruction] = set()  # what it needs
-    for k, i in reversed([*enumerate(program.body)]):
+    for k in reversed(range(len(steps))):
+        i = program.body[k]
         if steps[k] == FORWARD and plain[k] and later and i not in forward:
             steps[k] = UPDATE
         if steps[k] != UPDATE:

@@ -45,10 +45,14 @@ class Instruction:
         name: str = "",
         scope: Any = None,
         order: tuple[int, ...] = (),
+        operands: list[Instruction] | None = None,
     ) -> None:
         self.shape, self.dtype, self.name, self.scope = shape, dtype, name, scope
         self.order = order
-        self.call(function, args, kwargs or {})
+        if operands is None:
+            self.call(function, args, kwargs or {})
+        else:
+            self.function, self.args, self.kwargs, self.operands = function, args, {}, operands
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """What it calls from now on."""
@@ -136,11 +140,13 @@ class Program:
 
     def check_what_was_hoped(self) -> None:
         """But for what leads to something that is checked already, which would not be finite."""
+        if not self.hoped:
+            return
         leads = set(self.checks)
         for i in reversed(self.body):
             if i in leads:
                 leads.update(i.operands)
-        self.checks += [x for x in dict.fromkeys(self.hoped or ()) if x not in leads]
+        self.checks += [x for x in dict.fromkeys(self.hoped) if x not in leads]
 
     def run(
         self,
@@ -155,7 +161,7 @@ class Program:
         last: dict[Instruction, Any] = {x: i for i in self.body for x in i.operands}
         last.update(dict.fromkeys((*found_in(self.outputs), *self.guards)))
         for i in self.body:
-            args, kwargs = replaced(i.args, made), replaced(i.kwargs, made)
+            args, kwargs = replaced(i.args, made), i.kwargs and replaced(i.kwargs, made)
             if i in taken and i.function is with_items:
                 made[i], index, value = args
                 made[i][index] = value

@@ -133,11 +133,11 @@ class Tracer:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.instruction.shape or ()
+        return (self.made if self.part is None else self.instruction).shape or ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.instruction.dtype)
+        return np.dtype((self.made if self.part is None else self.instruction).dtype)
 
     @property
     def weak(self) -> bool:
@@ -590,12 +590,13 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     basic = (at or function is with_items) and is_basic(args[1])
     if not basic and (at or function is with_items) and chooses(args[1]):
         raise refused(BY_NUMBERS.format(function.__name__))
-    inputs = instructions(tuple(args))
+    inputs, operands = given(args)
     params = instructions(kwargs) if kwargs else {}
     known, alike = program.known, program.alike
+    other = of_operand if function in UFUNCS else likeness
     like: Any = (
         function,
-        *[alike.get(x) or number(x) if type(x) is Instruction else likeness(x) for x in inputs],
+        *[alike.get(x) or number(x) if type(x) is Instruction else other(x) for x in inputs],
         *params,
         *[number(x) if type(x) is Instruction else likeness(x) for x in params.values()],
     )
@@ -614,7 +615,8 @@ def write(function: Any, args: Sequence[Any], kwargs: Any = None) -> Any:
     scope = scope_of(outer) if outer else None
     if outcome.held is None:
         ((shape, dtype, order, shown),) = outcome.results
-        made = Instruction(function, inputs, params, shape, dtype, "", scope, order)
+        operands = None if params else operands
+        made = Instruction(function, inputs, params, shape, dtype, "", scope, order, operands)
         program.body.append(made)
         tracer = Tracer(made)
         if outcome.kind:
@@ -653,6 +655,19 @@ def has_ellipsis(index: Any) -> bool:
     return any(k is ... for k in (index if type(index) is tuple else [index]))
 
 
+def given(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[Instruction] | None]:
+    """The arguments of an instruction, and its operands, if it is plain which these are."""
+    inputs, operands, plain = [], [], True
+    for x in args:
+        if type(x) is Tracer:
+            x = x.made if x.part is None else x.instruction
+            operands.append(x)
+        elif type(x) not in SIMPLE:
+            x, plain = instructions(x), False
+        inputs.append(x)
+    return tuple(inputs), operands if plain else None
+
+
 def instructions(x: Any) -> Any:
     """An argument with instructions where there are tracers."""
     if type(x) is tuple:
@@ -670,6 +685,11 @@ def instructions(x: Any) -> Any:
 
 
 SIMPLE = frozenset({int, float, bool, str, type(None), type(...)})
+
+
+def of_operand(x: Any) -> Any:
+    """The same for an operator, to which all floats are one: a program may have thousands."""
+    return float if type(x) is float else likeness(x)
 
 
 def likeness(x: Any) -> Any:

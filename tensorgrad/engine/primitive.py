@@ -124,7 +124,7 @@ def apply(op: Primitive, operands: Sequence[Array], params: Mapping[str, Any]) -
             plain = all(type(x) in PLAIN for x in inputs) and not (running or kinds_in(params))
     if not plain:
         for x in inputs:
-            if hasattr(x, "__primitive__"):
+            if hasattr(type(x), "__primitive__"):
                 return x.__primitive__(op, operands, params)
         for x in inputs:
             instead = kind_of(x).instead(op)

@@ -75,10 +75,13 @@ def is_scalar(i: Instruction) -> bool:
 def rates(program: Program, scalars: Container[Instruction]) -> set[Instruction]:
     """Numbers of Python's, such as 1 - βᵗ in Adam's step of each parameter, which go into doubles
     alone, and so may be entries of a vector of these."""
-    users, found = users_of(program), set[Instruction]()
+    found = set[Instruction]()
     kept = {x for x in program.outputs if isinstance(x, Instruction)}
-    for i in reversed(program.body):
-        if i.dtype in (float, int, bool) and is_vectorised(i.function) and i not in kept:
+    weak = (i for i in program.body if isinstance(i.dtype, type) and i.dtype is not complex)
+    numbers = [i for i in weak if is_vectorised(i.function)]
+    users = users_of(program) if numbers else {}
+    for i in reversed(numbers):
+        if i not in kept:
             doubles = (
                 x in found or (x in scalars and x.dtype in DOUBLES) for x in users.get(i, ())
             )
