@@ -52,7 +52,8 @@ class Instruction:
         if operands is None:
             self.call(function, args, kwargs or {})
         else:
-            self.function, self.args, self.kwargs, self.operands = function, args, {}, operands
+            self.function, self.args, self.kwargs = function, args, kwargs or {}
+            self.operands = operands
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """What it calls from now on."""
@@ -352,6 +353,11 @@ def item(x: Any) -> Any:
     return x.item()
 
 
+def entries(x: Any) -> list[Any]:
+    """The entries of a vector, as numbers of NumPy's."""
+    return [*x.flat]
+
+
 def chosen(mask: bool, x: Any, y: Any) -> Any:
     """`x if mask else y`."""
     return x if mask else y
@@ -493,7 +499,7 @@ FRESH = frozenset(
         *(np.max, np.min, np.prod, np.var, np.std, np.cumsum, np.argmax, np.argmin, np.take),
         *(np.take_along_axis, np.sort, np.argsort, np.clip, np.any, np.all),
         *(np.copy, np.zeros_like, np.ones_like, with_items, added_at, converted, draw),
-        *(plus_product, sum_of_slices),
+        *(plus_product, sum_of_slices, entries),
         *(np.zeros, np.ones, np.empty, np.full, np.eye, np.arange, np.tri, np.fromiter),
     }
 )

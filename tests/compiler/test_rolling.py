@@ -236,3 +236,13 @@ def test_an_optimiser_of_many_scalars_rolls_as_plain_descent_does(rule: Any) -> 
     alone = re.findall(r"= .* (?:\*\*|[*/-]) |= np.sqrt", code)
     assert len(alone) < 40
     assert step.compiled <= 2  # type: ignore[attr-defined]
+
+
+def test_many_entries_of_a_vector_are_taken_out_at_once_and_are_numbers() -> None:
+    compiled = tg.compile(lambda xs, y: [np.tanh(x * y) for x in xs])
+    given = [np.float64(k) for k in range(20)], np.float64(0.3)
+    found, again = compiled(*given), compiled(given[0], np.float64(7))
+    assert compiled.source.count(".flat]") == 1
+    assert {*map(type, found)} == {np.float64}
+    np.testing.assert_array_equal(found, np.tanh(0.3 * np.arange(20)))
+    assert again[1] != found[1]

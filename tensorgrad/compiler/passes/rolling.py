@@ -34,6 +34,7 @@ from tensorgrad.compiler.program import (
     Instruction,
     Program,
     converted,
+    entries,
     replaced,
     users_of,
 )
@@ -252,7 +253,7 @@ class Roll:
                 self.vectors[kind] = self.elementwise(kind, members)
         outputs = [self.alone(x) for x in before.outputs]
         checks = [*self.checks(before)]
-        self.program = replace(before, body=self.body, outputs=outputs, checks=checks)
+        self.program = replace(before, body=apart(self.body), outputs=outputs, checks=checks)
 
     def checks(self, before: Program) -> Iterator[Instruction]:
         """What must be finite: a vector, if all its entries must."""
@@ -471,6 +472,27 @@ class Roll:
             return None
         args = self.at(x, rows), self.at(y, others.T)
         return self.flat(self.write(np.matmul, args, (len(rows), len(others))))
+
+
+def apart(body: Sequence[Instruction]) -> list[Instruction]:
+    """The body, in which a vector is taken apart at once, where most of its entries are taken out:
+    in a third of the time."""
+    taken = {i: i.args[0] for i in body if is_part_of_vector(i)}
+    counts, lists, found = Counter(taken.values()), dict[Instruction, Instruction](), []
+    for i in body:
+        vector = taken.get(i)
+        if vector and counts[vector] >= max(MANY, math.prod(vector.shape or ()) // 2):
+            if vector not in lists:
+                lists[vector] = Instruction(entries, (vector,), None, None, scope=i.scope)
+                found.append(lists[vector])
+            i.call(operator.getitem, (lists[vector], i.args[1]), {})
+        found.append(i)
+    return found
+
+
+def is_part_of_vector(i: Instruction) -> bool:
+    taken = i.function is operator.getitem and type(i.args[1]) is int
+    return taken and len(i.args[0].shape or ()) == 1
 
 
 def dtype_of(x: Any) -> Any:
