@@ -480,12 +480,17 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+FIRST = ("arithmetic", "elementwise", "shapes")
+REST = [pytest.param(name, marks=pytest.mark.nightly) for name in FAMILIES if name not in FIRST]
+
+
+@pytest.mark.parametrize("family", [*FIRST, *REST])
 def test_expressions_contain_primitives_of_every_family(family: str) -> None:
     found = occurs(expressions(), lambda c: any(s in repr(c[0]) for s in FAMILIES[family]))
     assert_gradient(found[0], *found[1])
 
 
+@pytest.mark.nightly
 def test_expressions_share_and_need_all_their_arguments() -> None:
     f, _ = smallest(expressions(primitives=["tanh", "multiply"]), lambda c: ":=" in repr(c[0]))
     assert repr(f) in (

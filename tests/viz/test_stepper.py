@@ -331,7 +331,9 @@ def test_playing_is_not_read_out_step_by_step(show, graph):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["rev", "fwd", "both"])
+@pytest.mark.parametrize(
+    "view", ["both", *(pytest.param(view, marks=pytest.mark.nightly) for view in ("rev", "fwd"))]
+)
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 720}, PHONE], ids=["wide", "phone"])
 def test_it_is_accessible(show, graph, accessible, page, scheme, view, size):
     page.emulate_media(color_scheme=scheme)
