@@ -14,13 +14,14 @@ from numpy.lib.stride_tricks import as_strided
 from tensorgrad.compiler.llvm.kernel import admits, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
-from tensorgrad.compiler.llvm.products import multiplies
+from tensorgrad.compiler.llvm.products import multiplies, turned
 from tensorgrad.compiler.llvm.scatter import scatters
 from tensorgrad.compiler.llvm.squares import is_dense
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rematerialisation import CHEAP, made_again
 from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
+from tensorgrad.compiler.passes.tidy import dead_code
 from tensorgrad.compiler.program import (
     TURNS,
     Fused,
@@ -58,7 +59,8 @@ def machine_code(program: Program) -> Program:
     program = groups(program, joins_of(program), is_worth_it)
     watch(program)
     alone = {i for i in program.body if scatters(i) or multiplies(i)}
-    program = rewritten(program, lambda i: one_of([i], [i], {})[0] if i in alone else i)
+    program = rewritten(program, lambda i: one_of([*turned(i), i], [i], {})[0] if i in alone else i)
+    program = dead_code(program)  # what is turned there
     found = [i for i in program.body if isinstance(i.function, Fused)]
     for i in found:
         with_numbers(i)

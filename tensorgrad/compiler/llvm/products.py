@@ -58,6 +58,15 @@ def is_real(s: Any) -> bool:
     return not np.ndim(s) and np.asarray(s).dtype.kind in "if"
 
 
+def turned(i: Instruction) -> list[Instruction]:
+    """The operands that are transposes: BLAS is told so, and no view is made."""
+    return [
+        x
+        for x in dict.fromkeys(i.operands)
+        if x.function is np.transpose and len(x.operands) == len(x.args) == 1 and not x.kwargs
+    ]
+
+
 def steps(x: Instruction, strides: Sequence[int]) -> tuple[bool, int]:
     """How a matrix lies: whether turned, and from where to where its rows are, or its columns."""
     (m, n), (a, b) = x.shape or (), strides
@@ -75,9 +84,10 @@ class Gemm:
     def __init__(
         self, program: Program, layouts: Sequence[tuple[int, ...]], module: Any, name: str
     ) -> None:
-        (i,) = program.body
+        *views, i = program.body
         given = arguments(program)
         strides, plus = dict(zip(given, layouts)), i.function is plus_product
+        strides |= {x: strides[x.args[0]][::-1] for x in views}
         c, alpha, x, y, *beta = i.args if plus else (i, 1.0, *i.args, 0.0)
         if not strides[i] == strides[c] == strides_of(i):
             raise Refused("a result that does not lie in rows")
@@ -97,10 +107,10 @@ class Gemm:
             self.copied(pointers[c], pointers[i], m * n * dtype.itemsize)
         settings, factors = [ir.Constant(I32, IN_ROWS.value)], []
         for z, name in ((x, "x_turned"), (y, "y_turned")):
-            turned, step = steps(z, strides[z])
-            how = TURNED if turned != i.kwargs.get(name, False) else STRAIGHT
+            lies_turned, step = steps(z, strides[z])
+            how = TURNED if lies_turned != i.kwargs.get(name, False) else STRAIGHT
             settings.append(ir.Constant(I32, how.value))
-            factors += [pointers[z], ir.Constant(size, step)]
+            factors += [pointers[z.args[0] if z in views else z], ir.Constant(size, step)]
         settings += [ir.Constant(size, length) for length in (m, n, k)]
         of = [*settings, numbers[0], *factors, numbers[1], pointers[i], ir.Constant(size, n)]
         kind = ir.FunctionType(ir.VoidType(), [s.type for s in of])
