@@ -39,7 +39,16 @@ import numpy as np
 
 from tensorgrad.compiler.names import Watch
 from tensorgrad.compiler.program import Instruction, Program
-from tensorgrad.compiler.tracer import SPARSE, Drawing, Tracer, order_of, outline, refused, writing
+from tensorgrad.compiler.tracer import (
+    SPARSE,
+    Drawing,
+    Tracer,
+    gaps_in,
+    order_of,
+    outline,
+    refused,
+    writing,
+)
 from tensorgrad.engine.arrays import elsewhere, is_lazy, kind_of, met
 from tensorgrad.engine.backprop import observing
 from tensorgrad.engine.node import Node, data_of
@@ -732,6 +741,8 @@ class Capture:
         instruction = Instruction(None, (), None, shape, dtype, place.name, order=order)
         self.program.inputs.append(instruction)
         self.reads.append(place)
+        if gaps_in(x) if isinstance(place, Argument) else place.shared:
+            self.program.gaps.add(instruction)
         return instruction
 
     def stand_for(self, place: Place, x: Any) -> Any:

@@ -49,7 +49,7 @@ from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import LARGE, Code, code_of, function_of, give_back
 from tensorgrad.compiler.store import stored
 from tensorgrad.compiler.threads import counts
-from tensorgrad.compiler.tracer import SPARSE, Tracer, example, order_of, writing
+from tensorgrad.compiler.tracer import SPARSE, Tracer, example, gaps_in, order_of, writing
 from tensorgrad.engine.backprop import observers
 from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
@@ -207,7 +207,7 @@ class Version:
         """Make code of the program, or find it on the disk."""
         settings = self.results, self.over
         self.code = stored(self.late.program, self.passes, settings, self.made, self.late)
-        self.plain = self.eager and self.plan.plain()
+        self.plain = self.eager and self.plan.plain() and not self.exact  # else by their gaps, too
         self.free = [self.entry()]
         self.pending = False
 
@@ -756,7 +756,7 @@ def described(x: Any, exact: bool) -> tuple[str, Any]:
         if not is_numeric(x.dtype):
             of = "Python objects" if x.dtype.hasobject else f"dtype {x.dtype}"
             raise TypeError(f"a compiled function takes arrays of numbers, not of {of}")
-        return "array", (x.shape, x.dtype, exact and order_of(x))
+        return "array", (x.shape, x.dtype, exact and (order_of(x), gaps_in(x)))
     if isinstance(x, Value):
         if has_graph(x):
             raise ValueError(

@@ -84,8 +84,9 @@ class Program:
     smaller than that, for the sum of all their squares must be finite. Then so is each product of
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
     is not the function's, which went on. `arguments`: how many of the inputs, the first, are the
-    caller's. While it is being written: `known`, what functions make; `alike`, by instruction, a
-    number that all of its kind have, of which functions make the same;
+    caller's; `gaps`: inputs that may lie in memory with gaps. While it is being written: `known`,
+    what functions make; `alike`, by instruction, a number that all of its kind have, of which
+    functions make the same;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
     took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is
@@ -106,6 +107,7 @@ class Program:
     exact: bool = False
     loops: bool = True
     arguments: int = 0
+    gaps: set[Instruction] = field(default_factory=set)
 
     def copy(self) -> Program:
         """The same calls of the same inputs once more, for passes to change."""
@@ -134,10 +136,8 @@ class Program:
             for xs in (self.checks, self.factors)
         )
         outputs = [replaced(x, made) for x in self.outputs]
-        exact, arguments = self.exact, self.arguments
-        return Program(
-            self.inputs, body, outputs, checks, factors, exact=exact, arguments=arguments
-        )
+        kept = {"exact": self.exact, "arguments": self.arguments, "gaps": self.gaps}
+        return Program(self.inputs, body, outputs, checks, factors, **kept)  # type: ignore[arg-type]
 
     def check_what_was_hoped(self) -> None:
         """But for what leads to something that is checked already, which would not be finite."""

@@ -151,7 +151,8 @@ class Tracer:
     T = property(lambda self: np.transpose(self))
     real = property(lambda self: np.real(self))
     imag = property(lambda self: np.imag(self))
-    flags = property(lambda self: np.empty(self.shape, self.dtype).flags)
+    flags = property(lambda self: strided(self.instruction).flags)
+    strides = property(lambda self: strided(self.instruction).strides)
     base = None
 
     @property  # type: ignore[misc]
@@ -902,6 +903,14 @@ def order_of(x: Any) -> tuple[int, ...]:
                 place = k + 1
         order.insert(place, axis)
     return () if order == [*range(x.ndim)] else tuple(order)
+
+
+def gaps_in(x: Any) -> tuple[int, ...]:
+    """The strides of an array that does not fill its memory; () of others."""
+    if not isinstance(x, np.ndarray) or not x.size or x.flags.forc:
+        return ()
+    whole = x.transpose(order_of(x) or range(x.ndim))
+    return () if whole.flags.c_contiguous else x.strides
 
 
 def outline(x: Any) -> tuple[tuple[int, ...], Any]:

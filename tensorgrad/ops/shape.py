@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.arguments import as_param
-from tensorgrad.engine.arrays import as_array, created
+from tensorgrad.engine.arrays import as_array, created, kind_of
 from tensorgrad.engine.batching import moving
 from tensorgrad.engine.domain import Domain, Shape, one_axis
 from tensorgrad.engine.node import Array, data_of
@@ -127,9 +127,15 @@ roll = primitive(
 
 
 def definite(order: str, a: Array) -> str:
-    """The order that is meant: "C" or "F"."""
-    flags = getattr(data_of(a), "flags", None)
-    return {"A": "F" if flags is not None and flags.fnc else "C"}.get(order.upper(), order.upper())
+    """The order that is meant: "C" or "F"; or "K". TypeError where nobody knows of a program."""
+    order, x = order.upper(), data_of(a)
+    if order in "AK" and kind_of(x).writes and not kind_of(x).in_order():
+        raise TypeError(
+            f"order={order!r} asks how an array lies in memory, which a compiled function does not "
+            "ask: write 'C' or 'F', or compile it with exact=True"
+        )
+    flags = getattr(x, "flags", None)
+    return {"A": "F" if flags is not None and flags.fnc else "C"}.get(order, order)
 
 
 @implements(np.reshape)
@@ -142,10 +148,10 @@ def reshape_in_order(a: Array, shape: Any, order: str = "C", *, copy: bool | Non
 @implements(np.ravel)
 def ravel_in_order(a: Array, order: str = "C") -> Array:
     """`np.ravel`: the entries in one axis."""
-    if order in "Kk":
+    order = definite(order, a)
+    if order == "K":
         strides = getattr(data_of(a), "strides", (0,) * a.ndim)
         a, order = np.transpose(a, np.argsort(-np.abs(strides), kind="stable")), "C"
-    order = definite(order, a)
     return ravel(a) if order == "C" else ravel(a, order=order)
 
 

@@ -240,3 +240,37 @@ def test_what_is_made_like_an_array_in_another_shape() -> None:
     f = lambda x: np.zeros_like(x, shape=(2, 7)) + np.ones_like(x, shape=2)[:, None] * x[0, 0]
     x = np.arange(36.0).reshape(6, 6)
     assert_same(tg.compile(f)(x), f(x))
+
+
+GAPS: dict[str, Any] = {
+    "einsum": lambda v: np.einsum("...i,...i->...", v, v),
+    "a product": lambda v: v @ v.T,
+    "of two copies": lambda v: v @ Value(v.data).T,
+    "columns": lambda v: v[:, ::2] @ Value(v.data[:, ::2]).T,
+    "in one row": lambda v: np.sum(np.reshape(v, (-1, 2), order="A") * 3, axis=1),
+    "as it lies": lambda v: np.cumsum(np.ravel(v, "K")),
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_what_lies_in_memory_with_gaps_or_twice_rounds_as_the_functions(name: str) -> None:
+    f = lambda x: GAPS[name](Value(x)).data
+    compiled, rng = tg.compile(f, exact=True), np.random.default_rng(0)
+    for _ in range(3):
+        x = rng.normal(size=(20, 30))
+        wide = np.repeat(x, 2, axis=1)
+        for y in (
+            x,
+            wide[:, ::2],
+            np.asfortranarray(x),
+            np.repeat(x, 2, axis=0)[::2],
+            wide[:, 30:],
+        ):
+            assert compiled(y).tobytes() == f(y).tobytes()
+
+
+def test_a_program_of_any_order_does_not_ask_for_the_order_in_memory() -> None:
+    for order in "AK":
+        f = tg.compile(lambda x, order=order: np.ravel(Value(x), order))
+        with pytest.raises(TypeError, match="write 'C' or 'F', or compile it with exact=True"):
+            f(np.ones((2, 3)))

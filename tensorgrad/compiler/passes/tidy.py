@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from tensorgrad.compiler.program import (
     nbytes,
     users_of,
 )
+from tensorgrad.compiler.tracer import gaps_in, strided
 
 SMALL = 1 << 12
 """The bytes up to which a constant is kept, instead of being made anew at each call."""
@@ -223,13 +225,21 @@ def constants(program: Program) -> Program:
 
 def common_subexpressions(program: Program) -> Program:
     """What was computed before is not computed again, also where a reduced axis stays; and
-    conversions to the same dtype, which copy, are not made."""
+    conversions to the same dtype, which copy, are not made.
+
+    In an exact program they are where NumPy would add or round otherwise: a copy has no gaps in
+    memory, and x @ x.T is made in another way than a product of two copies of x."""
     first: dict[Any, Instruction] = {}
+    uses = Counter(x for i in program.body for x in i.operands) if program.exact else Counter()
 
     def rule(i: Instruction) -> Any:
         plain = i.function is converted and (i.shape or makes_number(i.args[0]))
         source = i.args[0] if plain else None
         if isinstance(source, Instruction) and (source.shape, source.dtype) == (i.shape, i.dtype):
+            alone = uses[source] == 1 and source not in program.gaps
+            if program.exact and not (alone and not gaps_in(strided(source))):
+                return i
+            uses[source] += uses[i] - 1
             return source
         if i.function in IMPURE:
             return i
