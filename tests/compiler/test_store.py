@@ -126,6 +126,7 @@ def test_another_program_is_not_taken_for_it(made: list[Any]) -> None:
     assert len(made) == len(DIFFERENT) + 4
 
 
+@pytest.mark.usefixtures("own_primitives")
 def test_what_no_text_tells_from_others_is_made_each_time(made: list[Any], folder: Path) -> None:
     words = store.Words()
     with pytest.raises(store.Unknown):
