@@ -312,6 +312,7 @@ def variation(u: Any) -> Any:
 
 GRIDS = [
     *(bent, variation, lambda u: np.sum(np.tanh(u[..., 1:] * u[..., :-1]))),
+    lambda u: np.sum(np.tanh(u[:2] * u[1:3] + sum(u[k : k + 2] for k in range(4)))),  # of 2 rows
     lambda u: np.sum(u[1:-1] * np.sin(u[2:] * u[1:-1])) + np.sum(u[:-2, 1:] * np.exp(u[1:-1, :-1])),
 ]
 

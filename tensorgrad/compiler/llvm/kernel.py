@@ -61,6 +61,10 @@ LATE, MANY, VECTORS = 24, 1 << 16, 4
 """From what price on a loop over so many numbers does several vectors at once. Each function waits
 for the one before, and a processor looks no further ahead than a vector of such a loop: one of 5
 functions takes 1.7 ns for a float32, not 2.8, and 15 ms longer to compile."""
+FEW = 6
+"""How many slices a kernel adds up: there is a loop between each two of their ends, in which all of
+them are made again. (Of 16 that are a tanh each it takes 3 s to compile, and ten times as long as
+NumPy to run.)"""
 LONG = 1 << 12
 """Sums of more float32 than these are taken in double."""
 
@@ -162,7 +166,8 @@ def admits(i: Instruction) -> bool:
         real = np.dtype(i.dtype).kind == "f" and len({x.dtype for x in arrays}) == 1
         return real and len(i.operands) == len(i.args) and side_by_side(i)
     if f is programs.sum_of_slices:
-        return all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args[2])
+        few = len(i.args[2]) <= FEW
+        return few and all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args[2])
     if is_product(i):
         real = np.dtype(i.dtype).kind == "f"
         return real and all(isinstance(x, Instruction) and x.dtype == i.dtype for x in i.args)
