@@ -16,6 +16,9 @@ import numpy as np
 
 LEAST, MOST, TIMES = 6, 80, 3
 """How many lines a function has, and how often it is called at least."""
+LONG = 10_000
+"""From so many lines on, as of a graph of thousands of scalars, none are looked for: for each
+function all lines after it are read."""
 NAME = re.compile(r"(?<![\w.'])([^\W\d]\w*)(?![\w'=])")
 SEVERAL = re.compile(r"[^(\[]*(, .* = | [^\s\w=<>!]+= )")  # targets, or what is added to one
 CALL = re.compile(r"\w\(")
@@ -35,6 +38,8 @@ class Names(NamedTuple):
 def folded(lines: Sequence[str], after: str, names: Names) -> tuple[list[str], list[str]]:
     """Lines that define functions, and these lines, where they are called. `after`: the line that
     stands after all of them."""
+    if len(lines) > LONG:
+        return [], [*lines]
     functions: list[str] = []
     body: list[str] = []
     heading, done = "", 0
