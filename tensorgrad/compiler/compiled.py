@@ -13,7 +13,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from enum import Enum
 from functools import cache, partial, update_wrapper
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -404,10 +404,10 @@ class Late:
 
     def __init__(self, program: Program, results: int, passes: Sequence[Pass]) -> None:
         self.program, self.results, self.passes = program, results, passes
-        self.done = False
+        self.done, self.making = False, Lock()
 
     def __call__(self) -> Program:
-        with TRACING:
+        with self.making:  # not TRACING: the first call has that, and waits for the second thread
             if not self.done:
                 self.program = apart(self.program, self.results, self.passes)
                 self.done = True

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import nn, optim
 from tensorgrad.compiler import threads
+from tensorgrad.compiler.compiled import TRACING, Late
 from tensorgrad.compiler.passes import halves
+from tensorgrad.compiler.program import Program
 from tensorgrad.nn import functional as F
 
 BACKENDS = ["numpy", pytest.param("llvm", marks=pytest.mark.filterwarnings("ignore:llvmlite"))]
@@ -337,6 +339,15 @@ def test_a_forked_process_has_a_second_thread_of_its_own() -> None:
             os._exit(1)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_half_may_ask_for_a_program_while_the_first_call_waits_for_it() -> None:
+    late = Late(Program(), 0, ())
+    with TRACING:
+        thread = threading.Thread(target=late, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert late.done
 
 
 def test_the_dividing_by_zero_of_a_half_is_silent() -> None:

@@ -8,7 +8,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any
 
 import llvmlite
@@ -266,7 +266,7 @@ class Others:
         self.key, self.find, self.held = key, program, held
         self.known: dict[Any, Run] = {}
 
-    @cached_property
+    @property
     def program(self) -> Program:
         return self.find()
 
