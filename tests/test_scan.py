@@ -266,3 +266,29 @@ def test_mistakes(f: Any, init: Any, xs: Any, error: Any, says: str, compiled: b
 def test_a_length_is_that_of_xs(length: Any) -> None:
     with pytest.raises(ValueError, match="length"):
         tg.scan(lambda c, x: (c, c), H, XS, length=length)
+
+
+def test_what_is_handed_on_as_another_carry_is_not_written_over() -> None:
+    def f(x: Any) -> Any:
+        start = np.exp(x), np.sin(x)
+        last, ys = tg.scan(lambda c, t: ((c[1] * t + 1, c[0]), c[0] - c[1]), start, np.arange(4.0))
+        return np.sqrt(last[0] * last[0]) + last[1], ys * 2
+
+    x = np.linspace(0.0, 1.0, 5)
+    step = tg.compile(f)
+    for _ in range(2):
+        for found, wanted in zip(step(x), f(x), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert "for t in" in step.source
+
+
+def test_a_carry_that_nobody_else_reads_is_added_up_where_it_begins() -> None:
+    def f(x: Any) -> Any:
+        last, _ = tg.scan(lambda c, t: (c + np.tanh(t * x), t), np.exp(x), np.arange(4.0))
+        return np.sqrt(last) * 2
+
+    x = np.linspace(0.0, 1.0, 5)
+    step = tg.compile(f)
+    for _ in range(2):
+        np.testing.assert_allclose(step(x), f(x), rtol=1e-12)
+    assert "copy()" not in step.source

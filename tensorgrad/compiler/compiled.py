@@ -806,6 +806,7 @@ def compile(
     without: Collection[str] = (),
     backend: Literal["numpy", "llvm"] = "numpy",
     threads: int = 1,
+    microbatches: int = 1,
 ) -> Any:
     """`f` as straight-line NumPy: traced at its first call, then run without the graph.
 
@@ -822,6 +823,8 @@ def compile(
     the last place. It needs llvmlite (the extra `jit`); where that is missing NumPy runs, and a
     warning says so. `threads`: with 2, what is done for each example is done for both halves of
     the batch at once, in two threads, where that is most of the work, and enough of it.
+    `microbatches`: with 2, for one half after the other, whose gradients are added up: what is kept
+    for the backward pass takes half of the memory.
 
     Values that `f` returns have no graph. Where a gradient is not finite `f` itself is called
     instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
@@ -847,6 +850,7 @@ def compile(
             without=without,
             backend=backend,
             threads=threads,
+            microbatches=microbatches,
         )
         return wrap if f is None else type(f)(wrap(f.__func__))
     if not callable(f) or isinstance(f, type):
@@ -860,12 +864,20 @@ def compile(
         raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
     if backend not in ("numpy", "llvm"):
         raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
-    if type(threads) is not int or threads not in (1, 2):
+    for name, n in ("threads", threads), ("microbatches", microbatches):
+        if type(n) is not int or n not in (1, 2):
+            raise ValueError(
+                f"compile: {name} is 1, or 2 for the two halves of a batch, not {n!r:.60}"
+            )
+        if exact and n == 2:
+            raise ValueError(
+                f"exact=True is for {name}=1: two halves of a batch are added otherwise"
+            )
+    if threads == microbatches == 2:
         raise ValueError(
-            f"compile: threads is 1, or 2 for the two halves of a batch, not {threads!r:.60}"
+            "threads=2 has both halves of a batch in memory at once, microbatches=2 one after the "
+            "other: choose one of them"
         )
-    if exact and threads == 2:
-        raise ValueError("exact=True is for threads=1: two halves of a batch are added otherwise")
     if exact and backend == "llvm":
         raise ValueError('exact=True is for backend="numpy": machine code rounds otherwise')
     if threads == 2 and counts()[0] is None:
@@ -876,4 +888,4 @@ def compile(
         )
         threads = 1
     machine_code = llvm() if backend == "llvm" else None
-    return Compiled(f, numbers, chosen(without, exact, machine_code, threads), exact)
+    return Compiled(f, numbers, chosen(without, exact, machine_code, threads, microbatches), exact)

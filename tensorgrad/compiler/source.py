@@ -379,7 +379,7 @@ class Writer(Text):
         if isinstance(i.function, Fused):
             return group(self, i, k, checked, ends, lives)
         if isinstance(i.function, Loop):
-            return self.scan(i, ends)
+            return self.scan(i, ends, lives)
         if isinstance(i.function, Halves):
             text = "\n".join(self.halves(i, k, checked, lives))
             self.release(ends)
@@ -553,7 +553,7 @@ class Writer(Text):
                 return self.names[x]
         return None
 
-    def scan(self, i: Instruction, ends: list[Instruction]) -> str:
+    def scan(self, i: Instruction, ends: list[Instruction], lives: Lives) -> str:
         """The lines of a loop, whose step is written by a writer that knows all names."""
         scan, results = i.function, self.parts.get(i, {})
         program = scan.program
@@ -571,16 +571,24 @@ class Writer(Text):
         inner.taken, inner.last, inner.known = self.taken, self.last, self.known
         inner.constants, inner.setup = self.constants, self.setup
         inner.names = dict(zip(reads, given))
-        names = [self.new("carry") for _ in carried]
+        own: dict[int, Instruction] = {}  # by number, what is in a buffer that nobody else reads
+        for k, (x, start) in enumerate(zip(handed, scan.parted(i.args)[1])):
+            there = isinstance(start, Instruction) and start in self.held and start in ends
+            sole = there and i.operands.count(start) == 1 and not shown[carried[k]]
+            if sole and x in over and k in results and results[k] not in lives.kept:
+                own[k] = start
+        names = [carry[k] if k in own else self.new("carry") for k in range(len(carried))]
         inner.names.update(zip(carried, names))
         inner.names.update((x, self.new("x")) for x in entries)
         t = self.new("t")
         body = [f"{inner.names[x]} = {table}[{t}]" for x, table in zip(entries, tables)]
         body += inner.body(state=False)
+        inner.pack()
         self.nbytes += inner.nbytes
         lines = [
             f"{name} = {x}.copy()" if before in inner.written else f"{name} = {x}"
             for name, x, before in zip(names, carry, carried)
+            if name != x
         ]
         stacked = []
         for k, y in enumerate(program.outputs[scan.carry :], start=scan.carry):
@@ -591,6 +599,8 @@ class Writer(Text):
                 lines.append(f"{name} = np.empty({shape!r}, {spelt(np.dtype(y.dtype))!r})")
                 body.append(f"{name}[{t}] = {inner.text(y)}")
         pairs = [(name, inner.text(x)) for name, x in zip(names, handed) if name != inner.text(x)]
+        body += [f"{name}[...] = {x}" for name, x in pairs if name in carry]
+        pairs = [(name, x) for name, x in pairs if name not in carry]
         if pairs:
             body.append(" = ".join(", ".join(several) for several in zip(*pairs)))
         steps = f"range({scan.steps})" + "[::-1]" * scan.reverse
@@ -598,7 +608,9 @@ class Writer(Text):
         for k, name in enumerate([*names, *stacked]):
             if k in results:
                 self.names[results[k]] = name
-                owned = k >= scan.carry or carried[k] in inner.written
+                owned = k >= scan.carry or k in own or carried[k] in inner.written
+                if k in own:
+                    self.held[results[k]] = self.held.pop(own[k])
                 if not owned and np.shape(program.outputs[k]):
                     lines.append(f"{name} = {name}.copy()")
         self.release(ends)

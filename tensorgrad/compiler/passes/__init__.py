@@ -13,6 +13,7 @@ from tensorgrad.compiler.passes import (
     fusion,
     halves,
     loops,
+    microbatches,
     orders,
     parts,
     pooling,
@@ -65,11 +66,13 @@ def chosen(
     exact: bool = False,
     machine_code: Pass | None = None,
     threads: int = 1,
+    batches: int = 1,
 ) -> tuple[Pass, ...]:
     """The passes to make; ValueError for a name that none has. `machine_code`: the last one, if a
-    back end has its own; `threads`: how many, 1 or 2."""
+    back end has its own; `threads`, `batches`: how many, 1 or 2, and one of them 1."""
     last = (machine_code,) if machine_code else ()
-    every = [*dict.fromkeys(map(name_of, (*PASSES, halves.halves, *EXACT, *last)))]
+    parted = halves.halves, microbatches.microbatches
+    every = [*dict.fromkeys(map(name_of, (*PASSES, *parted, *EXACT, *last)))]
     unknown = {*without}.difference(every)
     if unknown:
         names = ", ".join(every)
@@ -78,10 +81,14 @@ def chosen(
     if machine_code:
         passes = (*(run for run in passes if run not in TAKEN_OVER), machine_code)
     passes = tuple(run for run in passes if name_of(run) not in without)
-    if threads > 1 and not exact and "halves" not in without:
-        rest = tuple(run for run in passes if run in AFTER_HALVES or run is machine_code)
-        first = (run for run in passes if run not in rest)
-        passes = (*first, partial(halves.halves, rest=rest), *rest)
+    for run, many, after in (
+        (halves.halves, threads, AFTER_HALVES),
+        (microbatches.microbatches, batches, AFTER_HALVES | {products.accumulation}),
+    ):
+        if many > 1 and not exact and name_of(run) not in without:
+            rest = tuple(x for x in passes if x in after or x is machine_code)
+            first = (x for x in passes if x not in rest)
+            passes = (*first, partial(run, rest=rest), *rest)
     return passes
 
 

@@ -408,6 +408,8 @@ def region_of(
         for i in program.body:
             if not later.isdisjoint(i.operands):
                 later.add(i)
+                if i not in before and i.function in LINEAR and {*i.operands} <= region.keys():
+                    region[i] = sum_of_sum(i)
                 continue
             if i in before:
                 if not region.keys().isdisjoint(i.operands):
@@ -434,19 +436,21 @@ def region_of(
         before |= new
 
 
+LINEAR = np.add.reduce, np.reshape
+"""What makes of a sum the sum of what it makes of each of two."""
+
+
+def sum_of_sum(i: Instruction) -> Split:
+    """What is made of each half's sum, to be added up itself."""
+    return Split(None, i.args[:1], [None], lambda xs, _: ((*xs, *i.args[1:]), i.kwargs))
+
+
 def parted(
     program: Program, region: dict[Instruction, Split], rest: Sequence[Callable[..., Program]]
 ) -> tuple[Program, dict[Instruction, Place]]:
     """The program with this region in halves, and where what they make is split."""
-    body = program.body
-    read = {x for i in body if i not in region for x in i.operands}
-    read.update((*found_in(program.outputs), *program.guards))
-    outs = [i for i in body if i in region and i in read]
-    later = set(region)
-    for i in body:
-        if not later.isdisjoint(i.operands):
-            later.add(i)
-    if not outs or any(i.function in IMPURE and i in later for i in body):
+    outs, later = ends_of(program, region)
+    if not outs:
         return program, {}
     half = Half(region, later)
     for i, split in region.items():
@@ -478,16 +482,43 @@ def parted(
         if place.blocks > 1:
             whole[i] = new(i, np.reshape, (whole[i], i.shape), i.shape)
             places[whole[i]] = place
-    needed = {*both.operands} | {i for i in body if i.function in IMPURE}
-    needed.update(x for i in half.before for x in i.operands)
+    return instead(program, region, [*half.before, *made], whole), places
+
+
+def ends_of(
+    program: Program, region: Collection[Instruction]
+) -> tuple[list[Instruction], set[Instruction]]:
+    """What others read of a region, and all that depends on it; nothing where what is drawn does,
+    which stays in its order."""
+    body = program.body
+    read = {x for i in body if i not in region for x in i.operands}
+    read.update((*found_in(program.outputs), *program.guards))
+    later = set(region)
+    for i in body:
+        if not later.isdisjoint(i.operands):
+            later.add(i)
+    drawn = any(i.function in IMPURE and i in later for i in body)
+    return [] if drawn else [i for i in body if i in region and i in read], later
+
+
+def instead(
+    program: Program,
+    region: Collection[Instruction],
+    made: Sequence[Instruction],
+    whole: dict[Instruction, Any],
+) -> Program:
+    """The program with what was `made` in place of a region, whose ends are `whole` now."""
+    body, own = program.body, {*made}
+    needed = {i for i in body if i.function in IMPURE}
+    needed.update(x for i in made for x in i.operands if x not in own)
     for i in reversed(body):
         if i in needed:
             needed.update(i.operands)
-    first = [*(i for i in body if i in needed), *half.before]
+    first = [i for i in body if i in needed]
     last = [i for i in body if i not in needed and i not in region]
     for i in last:
         i.call(i.function, replaced(i.args, whole), replaced(i.kwargs, whole))
-    return program.with_body([*first, *made, *last], whole), places
+    return program.with_body([*first, *made, *last], whole)
 
 
 class Half:

@@ -11,7 +11,7 @@ from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.passes.rewrite import changed
 from tensorgrad.compiler.program import Function, Instruction, Program, found_in, nbytes, replaced
 
-LARGE = 1 << 18
+LARGE = 1 << 17
 """The bytes of an array that is worth it."""
 SMALL = 16
 """What is so many times smaller may be kept for it."""
