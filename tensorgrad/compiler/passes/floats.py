@@ -22,6 +22,7 @@ from tensorgrad.compiler.program import (
     converted,
     divided,
     item,
+    makes_number,
     power,
     replaced,
     root,
@@ -113,8 +114,8 @@ def is_pythons(i: Instruction) -> bool:
         number, constant = args if isinstance(args[0], Instruction) else args[::-1]
         plain = isinstance(number, Instruction) and not isinstance(constant, Instruction)
         return plain and is_double(number) and is_double(constant) and constant == constant
-    if f is operator.pow and type(args[1]) is not int:
-        return False
+    if f is operator.pow and not (type(args[1]) is int and makes_number(args[0])):
+        return False  # NumPy has another power for arrays
     times = f is operator.mul  # by a mask
     known = f in FUNCTIONS and all(is_double(x) or (times and is_mask(x)) for x in args)
     return known and any(isinstance(x, Instruction) and isinstance(x.dtype, np.dtype) for x in args)
