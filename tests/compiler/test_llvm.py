@@ -729,3 +729,13 @@ def test_a_product_is_written_over_what_it_is_added_to_and_over_no_factor() -> N
             wanted = change(wanted)
             np.testing.assert_allclose(w.data, wanted, rtol=1e-12)
         assert "product(" in step.source  # type: ignore[attr-defined]
+
+
+def test_a_layer_norm_is_one_kernel() -> None:
+    x, w, b = (rng.random(n).astype(np.float32) for n in ((6, 20, 40), 40, 40))
+    norm = lambda x, w, b: F.layer_norm(x, (40,), w, b)
+    step = tg.compile(norm, backend="llvm")
+    np.testing.assert_allclose(step(x, w, b), norm(x, w, b), rtol=1e-4, atol=1e-5)
+    calls = step.source.partition("def step")[2]
+    assert calls.count("kernel(") == 1
+    assert not re.search(r"^ +np\.", calls, re.MULTILINE)

@@ -20,7 +20,7 @@ from tensorgrad.compiler.llvm.squares import is_dense
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rematerialisation import CHEAP, made_again
-from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten
+from tensorgrad.compiler.passes.rewrite import changed, is_array, rewritten, shape_of
 from tensorgrad.compiler.passes.tidy import dead_code
 from tensorgrad.compiler.program import (
     TURNS,
@@ -53,7 +53,7 @@ def is_worth_it(members: Sequence[Instruction]) -> bool:
 def machine_code(program: Program) -> Program:
     """Operations on arrays entry by entry, and sums, run in groups as machine code."""
     program = made_again(program, CHEAP | {np.exp, np.square}, 8)
-    program = rewritten(program, as_sum)
+    program = dead_code(rewritten(program, as_sum))
     program = rewritten(program, lambda i: i if admits(i) else as_slices(i))
     program = biases(program)
     program = groups(program, joins_of(program), is_worth_it)
@@ -130,14 +130,33 @@ def joins_of(program: Program) -> Joins:
 
 
 def as_sum(i: Instruction) -> Instruction:
-    """A product of two arrays as vectors is a sum, which may be part of a group."""
-    if i.function is not np.vdot or i.kwargs or not all(map(is_array, i.args)):
+    """A product of two arrays as vectors, or of their rows, is a sum, which may be part of a group,
+    as all of a layer norm then is; so is one whose rows are to have an axis of length 1."""
+    rows: Any = i.args[0] if i.function is np.reshape else None
+    added = isinstance(rows, Instruction) and rows.function == np.add.reduce
+    if added and rows.kwargs == {"axis": -1} and i.shape == (*(rows.shape or ()), 1):
+        return changed(i, np.add.reduce, rows.args, {"axis": -1, "keepdims": True})
+    if i.function is np.vecdot and i.shape:
+        return summed(i, i, {"axis": -1})
+    if i.function is np.vdot and shape_of(i.args[0]) == shape_of(i.args[1]):
+        return summed(i, i, {"axis": None})
+    return i
+
+
+def summed(i: Instruction, product: Instruction, how: Any) -> Instruction:
+    """The sum, along an axis, of the products of the entries of two arrays; of one of them if the
+    other is full of ones."""
+    if product.kwargs or len(product.args) != 2:
         return i
-    x, y = i.args
-    if x.shape != y.shape or x.dtype.kind != "f" or not x.dtype == y.dtype == i.dtype:
+    x, y = product.args
+    if not is_array(x) or x.dtype.kind != "f" or not x.dtype == y.dtype == i.dtype:
+        return i
+    if isinstance(y, np.ndarray) and y.shape == x.shape[-1:] and (y == 1).all():
+        return changed(i, np.add.reduce, (x,), how)
+    if not is_array(y) or x.shape != y.shape:
         return i
     products = Instruction(np.multiply, (x, y), None, x.shape, x.dtype, scope=i.scope)
-    return changed(i, np.add.reduce, (products,), {"axis": None})
+    return changed(i, np.add.reduce, (products,), how)
 
 
 LARGE = 1 << 17
