@@ -130,10 +130,10 @@ def rows(
 def set_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
     x, value = xs
     out = in_place(copied(full(x, batch)))
-    shape = out.shape[len(batch) :]
-    flat, where, values = rows(out, fitting(value, out), shape, params["index"], batch)
-    flat[where] = values
-    return np.reshape(flat, out.shape)
+    whole = out.shape  # and no other name of the array: a program refuses writes into one of two
+    out, where, values = rows(out, fitting(value, out), whole[len(batch) :], params["index"], batch)
+    out[where] = values
+    return np.reshape(out, whole)
 
 
 def add_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[str, Any]) -> Array:
@@ -142,9 +142,9 @@ def add_examples(op: Primitive, batch: Shape, xs: list[Array], params: Mapping[s
     if is_basic(params["index"]):
         out[(slice(None),) * len(batch) + as_tuple(params["index"])] = g
         return out
-    flat, where, values = rows(out, g, shape, params["index"], batch)
-    np.add.at(flat, where, values)
-    return np.reshape(flat, out.shape)
+    out, where, values = rows(out, g, shape, params["index"], batch)
+    np.add.at(out, where, values)
+    return np.reshape(out, (*batch, *shape))
 
 
 def as_tuple(index: Any) -> tuple[Any, ...]:

@@ -116,3 +116,23 @@ def test_names_show_what_they_show_in_the_function(backend: str, steps: Any) -> 
 @given(steps=test_views.steps)
 def test_the_gradient_follows(steps: Any) -> None:
     check(lambda x: [tg.grad(lambda x: weighted(program(x, steps)))(x)], X)
+
+
+def test_views_in_a_vmap_a_hessian_and_a_scan() -> None:
+    def f(x: Any) -> Any:
+        v = x * 2.0
+        row, flat = v[0], v.reshape(-1)
+        row *= row
+        v.T[1] = 3.0
+        flat[2:5] += v[1, 0]
+        return (v**2).sum() + row.sum()
+
+    def step(carry: Any, x: Any) -> Any:
+        v = carry * 1.0
+        first = v[0:1]
+        first += x[0]
+        return v * 0.9, first.sum()
+
+    check(lambda x: [tg.vmap(tg.grad(f))(np.stack([x, x + 1]))], X)
+    check(lambda x: [tg.hessian(f)(x)], X)
+    check(lambda x: [tg.scan(step, Value(x[0]), x)[1]], X)
