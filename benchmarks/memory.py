@@ -8,21 +8,27 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from result import Result
-from steps import COMPILED, HAND, LLVM, OURS, ROWS, TORCH, Row
+from steps import COMPILED, HAND, LLVM, OURS, ROWS, TORCH, Row, transformer
 from timing import ONE_THREAD, Apart
 
 STEPS = 10_000
 TARGETS = {COMPILED: (1.0, OURS), LLVM: (1.0, OURS)}
 """How much of whose memory."""
-BACKENDS = {COMPILED: "numpy", LLVM: "llvm"}
-OF_TRANSFORMER = {OURS: (1.5, TORCH), COMPILED: (0.5, OURS), LLVM: (0.5, OURS)}
+HALVES = ", microbatches=2"
+BACKENDS = {
+    name + halves: backend
+    for name, backend in ((COMPILED, "numpy"), (LLVM, "llvm"))
+    for halves in ("", HALVES)
+}
+OF_TRANSFORMER = {OURS: (1.5, TORCH), **dict.fromkeys(BACKENDS, (0.5, OURS))}
 
 
 def resident() -> int:
@@ -73,20 +79,34 @@ class Peak:
         return float(int(highest) * 1024 - before)
 
 
+def in_halves(backend: str) -> Any:
+    """The transformer's step, of one half of the batch after the other."""
+    import tensorgrad as tg
+    from contestants.transformer import tensorgrad as make
+
+    return make(*transformer(), wrap=partial(tg.compile, backend=backend, microbatches=2))
+
+
 def peak(rounds: int) -> Iterator[Result]:
     """Of each step and contestant in a process of its own, with kernels that are on the disk: the
     first time LLVM takes 40 MiB to compile them."""
-    for name in "medium", "large", "convolution", "lstm", "transformer":
-        yield from peaks_of(ROWS[name], OF_TRANSFORMER if name == "transformer" else TARGETS)
+    for name in "medium", "large", "convolution", "lstm":
+        yield from peaks_of(ROWS[name], ROWS[name].makers, TARGETS)
+    row = ROWS["transformer"]
+    halves = {name: partial(in_halves, BACKENDS[name]) for name in BACKENDS if HALVES in name}
+    yield from peaks_of(row, {**row.makers, **halves}, OF_TRANSFORMER)
 
 
-def peaks_of(row: Row, targets: dict[str, tuple[float, str]]) -> Iterator[Result]:
+def peaks_of(
+    row: Row, makers: Mapping[str, Callable[[], Any]], targets: dict[str, tuple[float, str]]
+) -> Iterator[Result]:
     peaks: dict[str, float] = {}
+    names = [name for name in (HAND, OURS, *BACKENDS, TORCH) if name in makers]
     with TemporaryDirectory() as folder:
         env = {**ONE_THREAD, "TENSORGRAD_CACHE": folder}
-        for name in (HAND, OURS, COMPILED, LLVM, LLVM, TORCH):
+        for name in sorted(names + [x for x in names if "llvm" in x], key=names.index):
             try:
-                runner = Apart(Peak, row.makers[name], BACKENDS.get(name), env=env)
+                runner = Apart(Peak, makers[name], BACKENDS.get(name), env=env)
                 (peaks[name],) = runner.ask("answers", 1)
             except (ImportError, EOFError, NotImplementedError) as error:
                 print(f"  without {name}: {error or 'did not start'}", file=sys.stderr)
