@@ -81,8 +81,9 @@ class Peak:
 
 def in_halves(backend: str) -> Any:
     """The transformer's step, of one half of the batch after the other."""
-    import tensorgrad as tg
     from contestants.transformer import tensorgrad as make
+
+    import tensorgrad as tg
 
     return make(*transformer(), wrap=partial(tg.compile, backend=backend, microbatches=2))
 
