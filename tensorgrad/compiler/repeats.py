@@ -19,7 +19,8 @@ LEAST, MOST, TIMES = 6, 80, 3
 LONG = 10_000
 """From so many lines on, as of a graph of thousands of scalars, none are looked for: for each
 function all lines after it are read."""
-NAME = re.compile(r"(?<![\w.'])([^\W\d]\w*)(?![\w'=])")
+NAME = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?<![\w.])[^\W\d]\w*(?![\w=]))""")
+"""What may differ from block to block: names, but for attributes and keywords, and whole texts."""
 SEVERAL = re.compile(r"[^(\[]*(, .* = | [^\s\w=<>!]+= )")  # targets, or what is added to one
 CALL = re.compile(r"\w\(")
 SPECIAL = "for ", "if ", "def ", "with ", "return ", "#", " "
@@ -63,7 +64,12 @@ def is_plain(line: str) -> bool:
 
 def names_in(lines: Sequence[str]) -> list[str]:
     """The names in some code, from left to right."""
-    return [x for line in lines for x in NAME.findall(line) if not keyword.iskeyword(x)]
+    return [x for line in lines for x in NAME.findall(line) if is_name(x)]
+
+
+def is_name(x: str) -> bool:
+    """Whether it is none of Python's words, nor a text."""
+    return x.isidentifier() and not keyword.iskeyword(x)
 
 
 def numbers_first(run: Sequence[str], numbers: Collection[str]) -> list[str]:
@@ -166,9 +172,9 @@ def function_of(
         )
     ]
     same = [x for x in own if len({*x}) == 1]
-    known = {x: x[0] for x in same if x[0] in names.static or keyword.iskeyword(x[0])}
+    known = {x: x[0] for x in same if x[0] in names.static or not is_name(x[0])}
     given = [x for x in own if x not in known and not made.get(x)]
-    taken = {*known.values(), "range", "slice"}
+    taken = {*known.values(), *keyword.kwlist, "range", "slice"}
     for x in own:
         if x not in known:
             known[x] = free(called(x, "p" if wish == "update" else "x"), taken)

@@ -92,6 +92,22 @@ def deep() -> Any:
     return nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 2, rng=1))
 
 
+class Inward(nn.Module):
+    """Its weight's name ends in a word of Python's, and names axes in a text."""
+
+    def __init__(self) -> None:
+        self.w_in = tg.Value(np.eye(3) / 2)
+
+    def forward(self, x: Any) -> Any:
+        for _ in range(9):
+            x = np.tanh(np.einsum("bi,ij->bj", x, self.w_in))
+        return x
+
+
+def inward() -> Any:
+    return nn.Sequential(*(Inward() for _ in range(3)))
+
+
 def recurrent() -> Any:
     rnn = nn.LSTM(3, 4, batch_first=True, rng=np.random.default_rng(0))
     return lambda_module(lambda x: rnn(x)[0], rnn)
@@ -109,7 +125,8 @@ def lambda_module(f: Any, inner: Any) -> Any:
 
 
 def test_an_update_is_a_function_that_is_called_for_each_parameter(monkeypatch: Any) -> None:
-    for kind, x in ((deep, np.ones((2, 3))), (recurrent, np.ones((2, 6, 3)))):
+    rows = np.ones((2, 3))
+    for kind, x in ((deep, rows), (inward, rows), (recurrent, np.ones((2, 6, 3)))):
         text, losses, parameters = trained(kind, x)
         assert text.count("def update(") == 1
         assert text.count("update(") == 1 + len(parameters)
