@@ -90,7 +90,8 @@ class Words:
             how = text(i.kwargs) if i.kwargs else ""
             yield f"{i.name!r} {kinds[kind]} {functions[i.function]} {text(i.args)} {how}"
         yield text((program.outputs, program.checks, program.factors))
-        yield f"{program.exact} {program.arguments}"
+        gaps = [n for n, x in enumerate(program.inputs) if x in program.gaps]
+        yield f"{program.exact} {program.arguments} {gaps}"
 
     def text(self, x: Any) -> str:
         """An argument as text."""

@@ -124,6 +124,10 @@ def test_another_program_is_not_taken_for_it(made: list[Any]) -> None:
     for x in (X[1:], X.astype(np.float64)):
         tg.compile(f)(x)
     assert len(made) == len(DIFFERENT) + 4
+    wide = np.repeat(X, 2, axis=1)
+    for x in (X, wide[:, ::2]):  # with gaps in memory, of which a copy has none
+        tg.compile(lambda x: np.sum(x.astype(np.float32)), exact=True)(x)
+    assert len(made) == len(DIFFERENT) + 6
 
 
 @pytest.mark.usefixtures("own_primitives")
