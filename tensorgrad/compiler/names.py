@@ -28,7 +28,8 @@ class Part(NamedTuple):
     kind: str = ""
 
     def __repr__(self) -> str:
-        return f"{self.module} ({self.kind})" if self.module else ""
+        words = f"{self.module} ({self.kind})".split()  # in one line, for comments
+        return " ".join(words) if self.module else ""
 
 
 def part_of_all(members: Iterable[Instruction]) -> Part | None:

@@ -155,6 +155,13 @@ def test_names_that_python_reads_otherwise(name: str) -> None:
     assert tg.compile(lambda x: x + a * 2 - b * c)(np.ones(3)).data.tolist() == [-3.0] * 3
 
 
+def test_a_modules_name_of_several_lines_stays_in_its_comment() -> None:
+    layers = {"a\nb": nn.Linear(3, 2, rng=0)}
+    step = tg.compile(lambda x: [layer(x) for layer in layers.values()])
+    assert step(np.ones((2, 3)))[0].shape == (2, 2)
+    assert "# layers.a b (Linear)" in step.source
+
+
 if __name__ == "__main__":
     for name, made in STEPS.items():
         golden(name).write_text(made().source, "utf8")
