@@ -48,12 +48,12 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
             helpers.append(inspect.getsource(x).rstrip())
             constants.append(name)
         elif isinstance(x, np.random.Generator):
-            constants.append(f"drawing({x.bit_generator.state!r})")
+            constants.append(f"drawing({literal(x.bit_generator.state)})")
         elif isinstance(x, (np.ndarray, np.generic)):
             arrays[f"constant_{name}"] = x
             constants.append(f"arrays.pop('constant_{name}')")
-        elif not callable(x) and eval_same(x):
-            constants.append(repr(x))
+        elif x is None or type(x) in (bool, int, float, str, complex):
+            constants.append(literal(x))
         else:
             called = getattr(x, "__name__", x)
             instead = ': backend="numpy" makes one that is' if called == "kernel" else ""
@@ -75,7 +75,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
         arrays=target.with_suffix(".npz").name,
         helpers="\n\n\n".join(dict.fromkeys(helpers)) + "\n\n\n" * bool(helpers),
         code=code.source.removeprefix("import math\n\nimport numpy as np\n\n\n"),
-        numbers=numbers,
+        numbers=literal(numbers),
         constants=", ".join(constants),
         arguments=", ".join(arguments),
         given=", ".join(given),
@@ -103,9 +103,17 @@ def alone(module: Any) -> str:
     return "\n".join(x for x in lines if not x.startswith("from tensorgrad"))
 
 
-def eval_same(x: Any) -> bool:
-    """Whether Python reads `repr(x)` as x."""
-    return x is None or type(x) in (bool, int, float, str, complex)
+def literal(x: Any) -> str:
+    """What Python, with NumPy, reads as x: `repr(inf)` is a name that it does not know."""
+    if type(x) is dict:
+        return f"{{{', '.join([f'{key!r}: {literal(y)}' for key, y in x.items()])}}}"
+    if type(x) is complex and not np.isfinite(x):
+        return f"complex({literal(x.real)}, {literal(x.imag)})"
+    if type(x) is float and not np.isfinite(x):
+        return f"float('{x}')"
+    if isinstance(x, np.ndarray):
+        return f"np.array({x.tolist()}, '{x.dtype}')"
+    return repr(x)
 
 
 TEMPLATE = '''"""{name}(), compiled: NumPy alone."""

@@ -782,6 +782,22 @@ def test_a_transformer_is_saved_for_numpy_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.SFC64])
+def test_numbers_that_are_not_finite_and_any_generator_are_saved(tmp_path: Path, bits: Any) -> None:
+    rng = np.random.Generator(bits(3))
+
+    @tg.compile
+    def f(x: Any) -> Any:
+        x = np.where(x > 0.5, np.inf, np.where(x < -0.5, complex(-np.inf, np.nan), x))
+        return np.where(x == 0, np.nan, x) + rng.random(4)
+
+    x = np.array([1.0, -1.0, 0.0, 0.1])
+    f(x)
+    f.save(tmp_path / "f.py")
+    code = f"import numpy as np; from f import step; print(step(np.array({x.tolist()})))"
+    assert run_alone(tmp_path, code).strip() == str(f(x))
+
+
 def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
     f = tg.compile(power)
     with pytest.raises(ValueError, match="call the function once"):

@@ -707,6 +707,11 @@ def test_products_of_small_matrices_are_calls_of_blas(dtype: Any) -> None:
         for got, wanted in zip(g(c, x, y, 0.0), f(c, x, y, 0.0), strict=True):
             np.testing.assert_equal(np.isnan(got), np.isnan(wanted))
         x[0, 0], c[0, 0] = 1, 1
+        for m, n, k in ((0, 3, 7), (5, 0, 7), (5, 3, 0)):
+            few = c[:m, :n], x[:m, :k], y[:k, :n], 0.5
+            for got, wanted in zip(g(*few), f(*few), strict=True):
+                assert got.shape == wanted.shape
+                np.testing.assert_allclose(got, wanted, rtol=1e-5)
 
 
 def test_a_product_is_written_over_what_it_is_added_to_and_over_no_factor() -> None:

@@ -44,7 +44,8 @@ def multiplies(i: Instruction) -> bool:
     matrices = (x, y, *i.args[:plus])
     if any(not isinstance(z, Instruction) or z.dtype != i.dtype for z in matrices):
         return False
-    if any(len(z.shape or ()) != 2 or 1 in z.shape for z in matrices) or (i.kwargs and not plus):
+    shapes = [z.shape or () for z in matrices]
+    if any(len(s) != 2 or min(s) < 2 for s in shapes) or (i.kwargs and not plus):
         return False
     real = all(is_real(s) for s in numbers)
     cost = math.prod(i.shape or ()) * math.prod(x.shape) // (i.shape or ())[0]
