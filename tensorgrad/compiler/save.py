@@ -27,17 +27,23 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
         raise ValueError("a program that computes in bfloat16 is not for NumPy alone")
     check_writable(target)
     check_writable(target.with_suffix(".npz"))
-    code, arguments = version.code, []
+    code = version.code
+    arguments: dict[str, str] = {}  # by name, what the file makes of them
+    parameters = []
     arrays: dict[str, Any] = {}
     numbers: dict[str, Any] = {}
-    names = iter(code.inputs)
+    names, read = iter(code.inputs), iter(version.late.program.inputs)
     for place, x in version.reads:
         if isinstance(place, Argument):
-            arguments.append(next(names))
+            name, i = next(names), next(read)
+            dtype = i.dtype.__name__ if isinstance(i.dtype, type) else str(np.dtype(i.dtype))
+            parameters.append(name + "_" * (name in ("given", "run", "state")))  # the file's own
+            arguments[name] = f"given({parameters[-1]}, {name!r}, {i.shape}, {dtype!r})"
             if place.key or isinstance(x, np.random.Generator):
                 raise ValueError("a program is saved that takes arrays and numbers, no Values")
             continue
         for part in parts(place.read(())):
+            next(read)
             keep(next(names), part, arrays, numbers)
     helpers, constants = [], []
     for name, x in code.constants.items():
@@ -68,7 +74,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
             )
         written += [f"    state[{name!r}] = out[{n + k}]" for k, name in enumerate(inputs)]
         n += count
-    given = [name if name in arguments else f"state[{name!r}]" for name in code.inputs]
+    given = [arguments.get(name, f"state[{name!r}]") for name in code.inputs]
     result = "out[0]" if version.results == 1 else f"out[:{version.results}]"
     text = TEMPLATE.format(
         name=version.name,
@@ -77,7 +83,7 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
         code=code.source.removeprefix("import math\n\nimport numpy as np\n\n\n"),
         numbers=literal(numbers),
         constants=", ".join(constants),
-        arguments=", ".join(arguments),
+        parameters=", ".join(parameters),
         given=", ".join(given),
         written="\n".join(written) or "    pass",
         result=result,
@@ -134,13 +140,23 @@ def drawing(state):
     return rng
 
 
+def given(x, name, shape, dtype):
+    array = np.asarray(x)
+    if array.shape != shape or not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise ValueError(
+            f"{{name}} has shape {{array.shape}} and dtype {{array.dtype}}: this program is for "
+            f"{{shape}} and {{dtype}}"
+        )
+    return array.astype(dtype, copy=False) if array.ndim else x
+
+
 {helpers}{code}
 
 run = make(np, {constants})
 state = {{**arrays, **{numbers}}}
 
 
-def step({arguments}):
+def step({parameters}):
     out = run({given})
     if out is None:
         raise FloatingPointError("a gradient is not finite")

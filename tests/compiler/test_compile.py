@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -796,6 +797,25 @@ def test_numbers_that_are_not_finite_and_any_generator_are_saved(tmp_path: Path,
     f.save(tmp_path / "f.py")
     code = f"import numpy as np; from f import step; print(step(np.array({x.tolist()})))"
     assert run_alone(tmp_path, code).strip() == str(f(x))
+
+
+def test_a_saved_step_refuses_what_it_was_not_made_for(tmp_path: Path) -> None:
+    """BLAS would read other shapes and dtypes beyond the end of their memory."""
+    W = tg.Value(np.zeros((3, 5), np.float32), name="W")
+
+    @tg.compile
+    def hebbian(state: Any, y: Any, rate: float) -> None:
+        W.data = W.data + rate * (state.T @ y)
+
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 5), np.float32)
+    hebbian(x, y, 1.0)
+    hebbian.save(tmp_path / "step.py")
+    saved = runpy.run_path(str(tmp_path / "step.py"))
+    saved["step"](x.astype(np.float64), y.tolist(), 2)
+    assert (saved["state"]["W"] == 12).all()
+    for wrong, words in (x[:2], r"\(2, 3\).* for \(4, 3\)"), (x * 1j, "complex64.* float32"):
+        with pytest.raises(ValueError, match=rf"^state has shape .*{words}"):
+            saved["step"](wrong, y, 1.0)
 
 
 def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
