@@ -862,6 +862,13 @@ def compile(
         )
     if any(type(i) is not int or i < 0 for i in numbers):
         raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
+    parameters = parameters_of(f)
+    several = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if parameters and not several and max(numbers, default=0) >= len(parameters):
+        raise ValueError(
+            f"static_argnums counts arguments from 0 on, and of {len(parameters)} none is number "
+            f"{max(numbers)}"
+        )
     if backend not in ("numpy", "llvm"):
         raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
     for name, n in ("threads", threads), ("microbatches", microbatches):

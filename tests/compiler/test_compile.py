@@ -514,6 +514,8 @@ def test_compiled_within_compiled_and_static_arguments() -> None:
         inner(2.0, [3])
     with pytest.raises(TypeError, match="counts arguments"):
         tg.compile(power, static_argnums=-1)
+    with pytest.raises(ValueError, match="of 1 none is number 2"):
+        tg.compile(power, static_argnums=2)
 
 
 def power(x: Any) -> Any:
