@@ -121,8 +121,13 @@ class Report(Sheet):
             f"{self.gemm / 1e9:.0f} GFLOP/s and {self.copy / 1e9:.0f} GB/s",
             f"{held} held between calls, {peak} at most in one",
             "the longest:",
-            *(f"  {duration(x.seconds):>8}  {x.code}" for x in longest),
+            *(f"  {duration(x.seconds):>8}  {in_short(x.code)}" for x in longest),
         ]
+
+
+def in_short(code: str) -> str:
+    """A line of code as a table has room for it; one that goes on says so."""
+    return f"{code[:79]}…" if len(code) > 80 or code.endswith(",") else code
 
 
 def duration(seconds: float) -> str:
@@ -295,7 +300,7 @@ def lines_of(source: str) -> dict[int, str]:
             kernels = [x for x in lines if x.startswith("kernel")]
             found[int(text[6:-1])] = "".join(loops[:1] + (kernels or lines)[-1:])
             lines = []
-        elif text.startswith("if not ") or (
+        elif text.startswith(("if not ", "kernel")) or (
             text and not text.startswith(("#", "return")) and text[-1] not in ",:"
         ):
             lines.append(text)

@@ -905,7 +905,7 @@ def code_of(
     inputs = tuple(writer.names[i] for i in program.inputs)
     lines = [
         *FINITE * bool(program.guards),
-        f"def make({', '.join(['np', *writer.constants])}):",
+        *wrapped(f"def make({', '.join(['np', *writer.constants])}):"),
         *(x for line in writer.setup for x in wrapped(f"    {line}".rstrip())),
         *wrapped(f"    def step({', '.join(inputs)}):"),
         *(x for line in body for x in wrapped(f"        {line}".rstrip())),
@@ -920,7 +920,7 @@ def wrapped(line: str) -> list[str]:
     if len(line) <= WIDTH or any(x in line for x in "\n'\""):  # no text is broken
         return [line]
     lists = line.lstrip().startswith(("def ", "return ", "if not "))
-    if not (lists or re.search(r"\b(both|update|part)(_\d+)?\(", line)):
+    if not (lists or re.search(r"\b(both|kernel|update|part)(_\d+)?\(", line)):
         return [line]
     left, line = " " * (len(line) - len(line.lstrip())), line.strip()
     targets, equals, call = line.partition(" = ")

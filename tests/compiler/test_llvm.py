@@ -494,7 +494,9 @@ def test_a_training_takes_the_steps_of_the_numpy_back_end() -> None:
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4)
     assert "kernel(" in step.source
     assert re.search(r"#     \w+ = np.exp\(", step.source)  # what it means
-    assert any(x.code.startswith("kernel") for x in step.report().operations)
+    report = step.report()
+    assert any(x.code.startswith("kernel") for x in report.operations)
+    assert all(len(x) <= 100 for text in (step.source, str(report)) for x in text.splitlines())
     with pytest.raises(ValueError, match="kernel"):
         step.save("step.py")
 

@@ -72,7 +72,7 @@ def test_a_report_is_a_table_of_parts_and_modules_and_names_what_takes_longest(s
     assert checked.code.startswith("if not ")
     assert checked.bytes == 4 * (6 * 5 + 5 + 5 * 2 + 2)
     assert "GFLOP/s" in text.splitlines()[0]
-    assert max(report.operations, key=lambda x: x.seconds).code in text
+    assert max(report.operations, key=lambda x: x.seconds).code[:79] in text
     pytest.importorskip("rich")
     assert report.__rich__()
 
