@@ -228,6 +228,22 @@ def test_half_of_the_columns_of_a_result() -> None:
     assert is_halved(step)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_of_the_columns_of_slices_that_are_added_up(backend: Any) -> None:
+    """Each half fills its columns, and writes into nothing beyond them."""
+    slope = tg.value_and_grad(
+        lambda x, w: np.sum(x[:4] @ w) - np.sum(x[4:] * w[:4]), argnums=(0, 1)
+    )
+    x, w = rng.normal(size=(2, 8, 8))
+    step = tg.compile(slope, threads=2, backend=backend)
+    for _ in range(3):
+        (loss, found), (wanted_loss, wanted) = step(x, w), slope(x, w)
+        np.testing.assert_allclose(loss, wanted_loss, rtol=1e-12)
+        for got, want in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12)
+    assert is_halved(step)
+
+
 def tanh_of_rows(x: Any, w: Any) -> Any:
     return np.tanh(x @ w)
 

@@ -137,7 +137,7 @@ def reading(i: Instruction) -> Reading | None:
         )
         return Reading(
             *(args[2], [each] * len(args[2]), each, False),
-            lambda xs, to: ((to, args[1], (*xs,)), kwargs),
+            lambda xs, to: ((to, within(args[1], each, to), (*xs,)), kwargs),
         )
     if f is np.take_along_axis and type(axis_at := [*args[2:], *kwargs.values()][0]) is int:
         blocked = tuple(None if k == axis_at % len(out) else k for k in out)
@@ -205,6 +205,14 @@ def item(i: Instruction, plain: Any) -> Reading | None:
                 lambda xs, _: ((xs[0], (numbers, xs[1])), {}),
             )
     return None
+
+
+def within(places: Any, whole: Labels, shape: tuple[int, ...]) -> Any:
+    """Places in half an array, which end where that does along an axis that all of them fill."""
+    return tuple(
+        tuple(at if k is None else (0, n) for at, k, n in zip(place, whole, shape))
+        for place in places
+    )
 
 
 def view(ndim: int, several: Sequence[Any]) -> tuple[Labels, Labels]:
