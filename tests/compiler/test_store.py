@@ -188,6 +188,12 @@ def test_kernels_that_are_gone_are_made_again_and_those_found_take_other_layouts
         path.unlink()
     np.testing.assert_allclose(g[2](X), f(X), rtol=1e-6)
     assert len(made) == 2
+    total, wide = lambda x: np.sum(np.exp(x) * np.tanh(x)), np.tile(X, (250, 20))
+    for step in [tg.compile(total, backend="llvm", microbatches=2) for _ in range(2)]:
+        step(wide[:, :50].copy())
+        assert "for t in range(2)" in step.source
+        np.testing.assert_allclose(step(wide[:, ::2]), total(wide[:, ::2]), rtol=1e-5)
+    assert len(made) == 3
     assert [*folder.glob("*.o")]
 
 

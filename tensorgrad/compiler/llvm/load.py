@@ -28,7 +28,15 @@ from tensorgrad.compiler.llvm import (
 )
 from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
 from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
-from tensorgrad.compiler.program import ROWS_ADDED, Fused, Halves, Instruction, Program, of_matrices
+from tensorgrad.compiler.program import (
+    ROWS_ADDED,
+    Fused,
+    Halves,
+    Instruction,
+    Loop,
+    Program,
+    of_matrices,
+)
 
 FASTCALL = 0x80  # METH_FASTCALL
 
@@ -180,7 +188,7 @@ def program_of(key: bytes, again: Callable[[], Program]) -> Program:
             others = getattr(getattr(f, "run", None), "__self__", None)
             if isinstance(others, Others) and others.key == key:
                 return f.program  # type: ignore[no-any-return]
-            waiting += [f.program] if isinstance(f, Halves) else []
+            waiting += [f.program] if isinstance(f, (Halves, Loop)) else []
     raise RuntimeError("a program of kernels became another one than it was")
 
 
