@@ -25,6 +25,7 @@ from tensorgrad.compiler.program import (
     Fused,
     Halves,
     Instruction,
+    Loop,
     Program,
     is_reduction,
     plus_product,
@@ -332,8 +333,9 @@ def flops(i: Instruction) -> int:
     out = math.prod(i.shape or ())
     if isinstance(f, Fused):
         return sum(map(flops, f.program.body))
-    if isinstance(f, Halves):
-        return 2 * sum(map(flops, f.program.body))
+    if isinstance(f, (Halves, Loop)):
+        times = f.steps if isinstance(f, Loop) else 2
+        return times * sum(map(flops, f.program.body))
     if f in (np.matmul, operator.matmul, np.dot):
         return 2 * out * (shape_of(args[0]) or (1,))[-1]
     if f is np.vecdot or f is np.vdot:

@@ -98,6 +98,7 @@ def test_a_report_changes_nothing_and_does_not_stop_who_traces_memory(step: Any)
         (lambda x, y: np.exp(x).T, 8 * 6),
         (lambda x, y: np.sum(x, axis=0), 8 * 6),
         (lambda x, y: np.concatenate([x, x]), 0),
+        (lambda x, y: tg.scan(lambda c, row: (c + row @ y, None), y[0], x)[0], 8 * (2 * 6 * 4 + 4)),
     ],
 )
 def test_floating_point_operations(call: Any, count: int) -> None:
