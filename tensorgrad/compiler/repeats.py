@@ -74,7 +74,7 @@ def is_name(x: str) -> bool:
 
 def numbers_first(run: Sequence[str], numbers: Collection[str]) -> list[str]:
     """The lines, those first that compute a number of numbers from before: the first of several
-    updates makes what all need."""
+    updates makes what all need. A name stands for one number in all lines."""
     given = {line: x for line in run if not line.startswith("np.") and (x := GIVEN.fullmatch(line))}
     ready = {*numbers}.difference(x[1] for x in given.values())
     several = Counter(NAME.sub("", line) for line in given)
