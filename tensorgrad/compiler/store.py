@@ -117,6 +117,8 @@ class Words:
             return self.object(x)
         if isinstance(x, np.generic) and not x.dtype.hasobject:
             return f"{x.dtype!r} {x.tobytes().hex()}"
+        if isinstance(x, tuple):  # with names for its parts
+            return f"{self.text(kind)} {self.text((*x,))}"
         return " ".join(reference(x))
 
     def object(self, x: Any) -> str:
@@ -144,6 +146,8 @@ class Words:
             return "given", self.known[id(x)]
         if type(x) in PLAIN:
             return "plain", x
+        if isinstance(x, tuple) and all(map(is_plain, x)):
+            return "tuple", (*x,), *reference(type(x))[:2]
         array = type(x) is np.ndarray and x.flags.c_contiguous
         if (array or isinstance(x, np.generic)) and x.dtype.isbuiltin == 1:
             return "array" if array else "number", x.tobytes(), x.dtype.str, x.shape
@@ -164,11 +168,17 @@ class Words:
             elif kind in ("array", "number"):
                 x = np.frombuffer(x, rest[0]).reshape(rest[1])
                 x = x.copy() if kind == "array" else x[()]
+            elif kind == "tuple":
+                x = found(*rest)(*x)
             elif kind != "plain":
                 x = next(kernels) if kind == "kernel" else found(x, *rest)
             constants[name] = x
         own = frozenset([inputs[k] for k in written])
         return Code(source, names, constants, own, nbytes)
+
+
+def is_plain(x: Any) -> bool:
+    return type(x) in PLAIN or (type(x) is tuple and all(map(is_plain, x)))
 
 
 def kernels_of(keys: Sequence[bytes], again: Callable[[], Program]) -> Sequence[Any]:
