@@ -94,9 +94,8 @@ def norm(x: Array) -> str:
     largest = np.max(moduli, initial=0)
     if not 0 < largest < np.inf:
         return number(largest)
-    return number(
-        largest * np.sqrt(np.sum((moduli / largest) ** 2))
-    )  # its squares may be too large
+    # Its squares may be too large.
+    return number(largest * np.sqrt(np.sum((moduli / largest) ** 2)))
 
 
 def blocks(x: Array, side: int) -> list[list[Array]]:
