@@ -84,8 +84,8 @@ def save(version: Version, path: str | os.PathLike[str]) -> None:
         numbers=literal(numbers),
         constants=", ".join(constants),
         parameters=", ".join(parameters),
-        given=", ".join(given),
-        written="\n".join(written) or "    pass",
+        given="".join(f"        {x},\n" for x in given),
+        written="".join(f"{x}\n" for x in written),
         result=result,
     )
     packed = BytesIO()
@@ -157,9 +157,9 @@ state = {{**arrays, **{numbers}}}
 
 
 def step({parameters}):
-    out = run({given})
+    out = run(
+{given}    )
     if out is None:
         raise FloatingPointError("a gradient is not finite")
-{written}
-    return {result}
+{written}    return {result}
 '''
