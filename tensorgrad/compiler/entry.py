@@ -68,6 +68,7 @@ def hold_back() -> bool:
 
 def arrived(signum: int, frame: Any) -> None:
     if PRESSED:
+        exchange(SIGINT, default_int_handler)  # it may come where nobody lets go any more
         raise KeyboardInterrupt
     PRESSED.append(signum)
 

@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
-from tensorgrad.compiler import source, tracer
+from tensorgrad.compiler import entry, source, tracer
 from tensorgrad.compiler.lives import packed
 from tensorgrad.engine.primitive import registry
 from tensorgrad.nn import functional as F
@@ -1029,3 +1030,11 @@ def test_arrays_that_are_in_use_at_once_lie_apart(arrays: list[tuple[int, int]])
         memory[[k for k in range(8) if lines >> k & 1], start : start + n] += 1
         assert 0 <= start <= end - n
     assert memory.max(initial=0) <= 1
+
+
+def test_a_second_ctrl_c_leaves_pythons_own_handler_behind() -> None:
+    assert entry.hold_back()
+    entry.arrived(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        entry.arrived(signal.SIGINT, None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
