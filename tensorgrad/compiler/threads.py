@@ -36,6 +36,7 @@ class Job:
         self.f, self.xs = f, xs
         self.result: Any = None
         self.error: BaseException | None = None
+        self.done = False
         self.context = contextvars.copy_context()  # what NumPy does where it divides by 0
         self.free, self.running = threading.Lock(), threading.Lock()
         self.running.acquire()
@@ -49,12 +50,13 @@ class Job:
         except BaseException as error:
             self.error = error
         finally:
+            self.done = True  # a Ctrl-C may take the lock from who waits, and have him wait again
             self.running.release()
 
     def end(self) -> None:
         """Wait until it is made, or see that nobody will: it writes into arrays of the caller."""
         pressed: BaseException | None = None
-        while not self.free.acquire(blocking=False):
+        while not self.done and not self.free.acquire(blocking=False):
             try:
                 self.running.acquire()
                 break

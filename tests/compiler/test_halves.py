@@ -228,6 +228,14 @@ def test_half_of_the_columns_of_a_result() -> None:
     assert is_halved(step)
 
 
+def test_a_wait_that_a_ctrl_c_ends_just_as_the_work_is_done_is_not_begun_again() -> None:
+    job = threads.Job(lambda: 1, ())
+    job.run()
+    job.running.acquire()  # the lock was had, and the Ctrl-C came before anything else
+    job.end()
+    assert job.result == 1
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_half_of_the_columns_of_slices_that_are_added_up(backend: Any) -> None:
     """Each half fills its columns, and writes into nothing beyond them."""
