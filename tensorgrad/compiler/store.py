@@ -12,6 +12,7 @@ import marshal
 import operator
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,8 @@ LEAST, MOST = 64, 20_000
 a file, and the instructions of a larger one would be held for who asks what became of them."""
 PACKAGES = frozenset({"numpy", "scipy", "tensorgrad", "_operator", "builtins"})
 """Whose functions are what their names say."""
+LOADED = time.time_ns()
+"""When the files of this package were read."""
 PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type(...)})
 
 
@@ -99,7 +102,7 @@ class Words:
         if kind is Instruction:
             return self.names[x]
         if kind in PLAIN:
-            return repr(x)
+            return repr(x) if x == x else f"{kind} {np.array(x).tobytes().hex()}"  # NaN has signs
         if kind is tuple or kind is list:
             names, text = self.names, self.text
             parts = [names[y] if type(y) is Instruction else text(y) for y in x]
@@ -236,6 +239,8 @@ def depends(passes: tuple[str, ...]) -> tuple[str, ...]:
                     folders.append(x.path)
                 elif x.name.endswith(".py"):
                     there = x.stat()
+                    if there.st_mtime_ns > LOADED:
+                        raise Unknown  # another release was installed since: this one runs here
                     files.append(f"{x.path} {there.st_mtime_ns} {there.st_size}")
     below: tuple[str, ...] = ()
     if "machine code" in passes:

@@ -97,6 +97,8 @@ DIFFERENT: list[Callable[[Any], Any]] = [
     lambda x: np.sum(np.exp(x) * 2),
     lambda x: np.sum(np.exp(x) * -0.0),
     lambda x: np.sum(np.exp(x) * 0.0),
+    lambda x: np.exp(x) * np.nan,
+    lambda x: np.exp(x) * -np.nan,
     lambda x: np.sum(np.exp(x), axis=0),
     lambda x: np.sum(np.exp(x), axis=(0,)),
     lambda x: (np.exp(x), np.sin(x)),
@@ -118,6 +120,7 @@ def test_another_program_is_not_taken_for_it(made: list[Any]) -> None:
             got, want = tg.compile(f)(X), f(X)
             for x, y in zip(got, want) if isinstance(got, tuple) else [(got, want)]:
                 np.testing.assert_array_equal(x, y)
+                np.testing.assert_array_equal(np.signbit(x), np.signbit(y))
                 assert np.asarray(x).dtype == np.asarray(y).dtype
             assert len(made) == n
     f = DIFFERENT[0]
@@ -161,6 +164,17 @@ def test_a_file_that_was_changed_is_not_run(rubbish: Any, made: list[Any], folde
     assert tg.compile(f)(X) == f(X)
     assert len(made) == 2
     assert path.read_bytes() == whole
+
+
+def test_a_package_that_was_replaced_while_it_runs_keeps_nothing(
+    made: list[Any], folder: Path, monkeypatch: Any
+) -> None:
+    store.depends.cache_clear()
+    monkeypatch.setattr(store, "LOADED", 0)
+    for _ in range(2):
+        tg.compile(DIFFERENT[0])(X)
+    assert len(made) == 2
+    assert not folder.exists()
 
 
 def test_a_folder_of_others_or_none_is_no_error(made: list[Any], folder: Path) -> None:
