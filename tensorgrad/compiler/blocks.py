@@ -252,9 +252,9 @@ class Blocks:
         if n % step:  # the last block is shorter
             slots = [writer.local(f"t_{k}" if k else "t") for k in range(len(blocks))]
             views |= {t: f"{block}[:{n} - i]" for t, block in zip(slots, blocks)}
-        body = [
-            f"np.vdot({names[x]}, {names[x]})  # into the cache, in order" for x in self.matrices()
-        ]
+        # Two threads would wait for each other, for Python's lock, between short calls.
+        matrices = self.matrices() if writer.alone else ()
+        body = [f"np.vdot({names[x]}, {names[x]})  # into the cache, in order" for x in matrices]
         after, before = [], []
         for i in program.body:
             if i.function is sum_of_slices:

@@ -215,6 +215,7 @@ class Writer(Text):
         super().__init__()
         self.program, self.over, self.buffers, self.results = program, over, buffers, results
         self.clock = clock
+        self.alone = True  # no other thread runs beside this code
         self.risk = -1  # the last line that may raise: no state is written before
         if any(isinstance(i.function, Fused) for i in program.body):
             self.taken |= {"i", "r", "at"}  # of loops
@@ -697,7 +698,7 @@ class Writer(Text):
     ) -> tuple[str, str]:
         """The names of two functions, with buffers of their own, of the program of a half."""
         inner.taken, inner.last, inner.known = self.taken, self.last, dict(self.known)
-        inner.constants = self.constants
+        inner.constants, inner.alone = self.constants, False
         for x in program.inputs:
             inner.names[x] = inner.new(x.name or "x")
         body = inner.body(state=False)

@@ -282,6 +282,17 @@ def test_rows_of_a_table_that_is_a_constant() -> None:
     assert is_halved(step)
 
 
+def test_short_calls_of_one_thread_alone_read_a_matrix_in_advance() -> None:
+    def slope(w: Any, X: Any) -> Any:
+        return tg.grad(lambda w: np.sum(np.log1p(np.exp(-(X @ w)))))(w)
+
+    w, X = np.zeros(100), np.ones((40_000, 100))
+    for n, there in (1, True), (2, False):
+        compiled = tg.compile(slope, threads=n)
+        np.testing.assert_allclose(compiled(w, X), np.full(100, -20_000.0), rtol=1e-12)
+        assert ("in order" in compiled.source, "both(" in compiled.source) == (there, not there)
+
+
 def test_results_are_the_callers() -> None:
     step = tg.compile(tanh_of_rows, threads=2)
     w = rng.normal(size=(5, 4))
