@@ -156,7 +156,8 @@ def targets(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
         for name, result in row.items():
             if result["met"] is not None and "to compile" not in name:
                 met = "met" if result["met"] else "**missed**"
-                first = result["ratio"].split(" ")[0]
+                r = result["numbers"]["ratio"]
+                first = f"{r:.2f}x" if r >= 0.01 else f"1/{1 / r:,.0f}"
                 yield f"| {title} | {name}, {first} | {result['target']} | {met} |"
 
 
