@@ -462,10 +462,7 @@ def parted(
         return program, {}
     half = Half(region, later)
     for i, split in region.items():
-        xs = [half.part(x, place) for x, place in zip(split.arrays, split.needs)]
-        shape = halved(i.shape or (), split.place)
-        args, kwargs = split.call(xs, shape)
-        half.made[i] = half.add(i, args, kwargs, shape)
+        half.take(i, split)
     ends = [half.end(i, region[i].place) for i in outs]
     half_program = Program(half.inputs, half.body, ends)
     for run in rest:
@@ -541,6 +538,14 @@ class Half:
         self.body: list[Instruction] = []
         self.before: list[Instruction] = []
         self.made: dict[Any, Any] = {}
+
+    def take(self, i: Instruction, split: Split) -> Instruction:
+        """What it is for a half."""
+        xs = [self.part(x, place) for x, place in zip(split.arrays, split.needs)]
+        shape = halved(i.shape or (), split.place)
+        args, kwargs = split.call(xs, shape)
+        self.made[i] = new = self.add(i, args, kwargs, shape)
+        return new
 
     def add(self, i: Instruction, args: Any, kwargs: Any, shape: Any, f: Any = None) -> Instruction:
         order = () if f else i.order

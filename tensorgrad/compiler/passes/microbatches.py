@@ -61,12 +61,9 @@ def in_turn(
     before_it, totals = dict(zip(sums, carry)), dict[Instruction, Instruction]()
     half = Half(region, later)
     for i, split in region.items():
-        xs = [half.part(x, place) for x, place in zip(split.arrays, split.needs)]
-        shape = halved(i.shape or (), split.place)
-        args, kwargs = split.call(xs, shape)
-        half.made[i] = half.add(i, args, kwargs, shape)
+        made = half.take(i, split)
         if i in before_it:  # added up at once: what it is made of is free then
-            totals[i] = half.add(i, (before_it[i], half.made[i]), {}, i.shape, np.add)
+            totals[i] = half.add(i, (before_it[i], made), {}, i.shape, np.add)
     given = [*zip(half.inputs, half.args, half.axes)]
     reads = [x for x, _, axis in given if axis is None]
     tables = [x for x, _, axis in given if axis is not None]
@@ -79,11 +76,11 @@ def in_turn(
     entries = [in_two(x, axis, before) for _, x, axis in given if axis is not None]
     args = *(x for _, x, axis in given if axis is None), *zeros, *entries
     loop = Instruction(Loop(step, len(reads), len(carry), 2, False), args, None, None)
-    made, whole = [loop], dict[Instruction, Any]()
+    after, whole = [loop], dict[Instruction, Any]()
 
     def new(i: Instruction, f: Any, args: Any, shape: Any) -> Instruction:
-        made.append(Instruction(f, args, None, shape, i.dtype, i.name, i.scope))
-        return made[-1]
+        after.append(Instruction(f, args, None, shape, i.dtype, i.name, i.scope))
+        return after[-1]
 
     for k, i in enumerate([*sums, *stacked]):
         place, shape = region[i].place, i.shape or ()
@@ -98,7 +95,7 @@ def in_turn(
         if axis:
             x = new(i, np.moveaxis, (x, 0, axis), (*part[:axis], 2, *part[axis:]))
         whole[i] = new(i, np.reshape, (x, shape), shape)
-    return instead(program, region, [*before, *made], whole)
+    return instead(program, region, [*before, *after], whole)
 
 
 def zero(i: Instruction, before: list[Instruction]) -> Any:
