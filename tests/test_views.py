@@ -165,16 +165,21 @@ SHARES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def written_both_ways(name: str, x: Any) -> tuple[Any, Any]:
+    """What is seen of a write into an array in what shows it, and the other way round."""
+    x = x * 1.0
+    made = SHARES[name](x)
+    x[...] = 7.0
+    after, made = made * 1.0, SHARES[name](x)
+    made[...] = 8.0
+    made += 1.0
+    return after, x
+
+
 @pytest.mark.parametrize("name", SHARES)
 def test_who_shares_memory_in_numpy_shares_numbers(name: str) -> None:
     def both_ways(x: Any) -> tuple[Any, Any]:
-        x = x * 1.0
-        made = SHARES[name](x)
-        x[...] = 7.0
-        after, made = made * 1.0, SHARES[name](x)
-        made[...] = 8.0
-        made += 1.0
-        return after, x
+        return written_both_ways(name, x)
 
     expected = both_ways(X)
     for found in (both_ways(Value(X)), tg.vmap(both_ways)(X[None])):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 import tensorgrad as tg
 from tensorgrad import Value
 from tests import test_views
-from tests.test_views import SHARES, program, weighted
+from tests.test_views import SHARES, program, weighted, written_both_ways
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 Y = X[0]
@@ -91,14 +91,8 @@ def test_a_view_of_one_entry(name: str, kind: Any) -> None:
 
 @pytest.mark.parametrize("name", SHARES)
 def test_who_shares_memory_in_numpy_shares_numbers(name: str) -> None:
-    def both_ways(x: Any) -> Any:
-        x = Value(x) * 1.0
-        made = SHARES[name](x)
-        x[...] = 7.0
-        after, made = made * 1.0, SHARES[name](x)
-        made[...] = 8.0
-        made += 1.0
-        return after, x
+    def both_ways(x: Any) -> tuple[Any, Any]:
+        return written_both_ways(name, Value(x))
 
     for exact in (False, True):
         for found, wanted in zip(tg.compile(both_ways, exact=exact)(X), both_ways(X), strict=True):
