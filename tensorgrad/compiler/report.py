@@ -38,7 +38,7 @@ from tensorgrad.compiler.source import CHECK, code_of, function_of
 from tensorgrad.nn.summary import MULTIPLY_ADDS, Sheet, size
 
 if TYPE_CHECKING:
-    from tensorgrad.compiler.compiled import Version
+    from tensorgrad.compiler.version import Version
 
 SECONDS, RUNS = 0.1, 100
 """How long a step is run for its times, and how often at most."""

@@ -15,7 +15,7 @@ from tensorgrad.compiler.capture import Argument, parts
 from tensorgrad.io.files import check_writable, write
 
 if TYPE_CHECKING:
-    from tensorgrad.compiler.compiled import Version
+    from tensorgrad.compiler.version import Version
 
 
 def save(version: Version, path: str | os.PathLike[str]) -> None:

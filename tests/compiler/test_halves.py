@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 import tensorgrad as tg
 from tensorgrad import nn, optim
 from tensorgrad.compiler import threads
-from tensorgrad.compiler.compiled import TRACING, Late
+from tensorgrad.compiler.compiled import TRACING
 from tensorgrad.compiler.passes import halves
 from tensorgrad.compiler.program import Program
+from tensorgrad.compiler.version import Late
 from tensorgrad.nn import functional as F
 
 BACKENDS = ["numpy", pytest.param("llvm", marks=pytest.mark.filterwarnings("ignore:llvmlite"))]

@@ -14,7 +14,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
-from tensorgrad.compiler import compiled, store
+from tensorgrad.compiler import store, version
 
 X, Y = np.random.default_rng(0).random((2, 8, 5), dtype=np.float32)
 BACKENDS = "numpy", pytest.param("llvm", marks=pytest.mark.filterwarnings("ignore:.*llvmlite"))
@@ -32,11 +32,11 @@ def made(monkeypatch: Any) -> list[Any]:
     """The programs whose code was made, not found."""
     programs: list[Any] = []
 
-    def code_of(program: Any, *args: Any, f: Any = compiled.code_of, **kwargs: Any) -> Any:
+    def code_of(program: Any, *args: Any, f: Any = version.code_of, **kwargs: Any) -> Any:
         programs.append(program)
         return f(program, *args, **kwargs)
 
-    monkeypatch.setattr(compiled, "code_of", code_of)
+    monkeypatch.setattr(version, "code_of", code_of)
     return programs
 
 
