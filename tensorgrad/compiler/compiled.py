@@ -286,7 +286,7 @@ def llvm() -> Pass | None:
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         why = f"llvmlite is missing or does not fit ({error})"
         said = str(missing(f'{why}: backend="llvm" runs on NumPy', "jit"))
-        warnings.warn(said, stacklevel=3)
+        warnings.warn(said, stacklevel=4)
         return None
     return machine_code
 
@@ -333,19 +333,17 @@ def compile(
     >>> "tanh" in slope.source
     True
     """
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    without = (without,) if isinstance(without, str) else without
-    if f is None or isinstance(f, (staticmethod, classmethod)):
-        wrap = partial(
-            compile,
-            static_argnums=numbers,
-            exact=exact,
-            without=without,
-            backend=backend,
-            threads=threads,
-            microbatches=microbatches,
-        )
-        return wrap if f is None else type(f)(wrap(f.__func__))
+    passes = passes_for(without, exact, backend, threads, microbatches)
+    wrap = partial(compiled_of, static_argnums=static_argnums, passes=passes, exact=exact)
+    return wrap if f is None else wrap(f)
+
+
+def compiled_of(
+    f: Any, static_argnums: int | tuple[int, ...], passes: tuple[Pass, ...], exact: bool
+) -> Any:
+    """`f` compiled by these passes, if it is a function that returns arrays."""
+    if isinstance(f, (staticmethod, classmethod)):
+        return type(f)(compiled_of(f.__func__, static_argnums, passes, exact))
     if not callable(f) or isinstance(f, type):
         raise TypeError(f"compile takes a function, not {f!r:.60}")
     if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
@@ -353,6 +351,7 @@ def compile(
             f"compile takes a function that returns arrays, and {f.__name__} is a generator or a "
             "coroutine: compile what it calls"
         )
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     if any(type(i) is not int or i < 0 for i in numbers):
         raise TypeError(f"static_argnums counts arguments from 0 on, unlike {static_argnums!r:.60}")
     parameters = parameters_of(f)
@@ -362,6 +361,13 @@ def compile(
             f"static_argnums counts arguments from 0 on, and of {len(parameters)} none is number "
             f"{max(numbers)}"
         )
+    return Compiled(f, numbers, passes, exact)
+
+
+def passes_for(
+    without: Collection[str], exact: bool, backend: str, threads: int, microbatches: int
+) -> tuple[Pass, ...]:
+    """The passes that these settings of `compile` ask for, if they go together."""
     if backend not in ("numpy", "llvm"):
         raise ValueError(f'compile: backend is "numpy" or "llvm", not {backend!r:.60}')
     for name, n in ("threads", threads), ("microbatches", microbatches):
@@ -384,8 +390,9 @@ def compile(
         warnings.warn(
             "threads=2 needs a NumPy with OpenBLAS, as its wheels have: another BLAS may start "
             "threads of its own beside them, so one runs",
-            stacklevel=2,
+            stacklevel=3,
         )
         threads = 1
+    without = (without,) if isinstance(without, str) else without
     machine_code = llvm() if backend == "llvm" else None
-    return Compiled(f, numbers, chosen(without, exact, machine_code, threads, microbatches), exact)
+    return chosen(without, exact, machine_code, threads, microbatches)
