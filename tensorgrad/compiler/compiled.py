@@ -62,7 +62,7 @@ class Compiled:
         self.versions: dict[Any, list[Version]] = {}
         self.last: Version | None = None
         self.known: dict[Any, Any] = {}  # what NumPy's functions make, for the next program
-        self.compiled, self.moves = 0, True
+        self.compiled, self.moves, self.assumes = 0, True, True
         self.__name__ = type(f).__name__
         update_wrapper(self, f, updated=())
 
@@ -155,9 +155,9 @@ class Compiled:
         """A new program: a scan is a loop in it if its steps make only what they return."""
         given = self.f, leaves, plan, self.passes, moving, self.exact, self.known
         try:
-            return Version(*given)
+            return Version(*given, assumes=self.assumes)
         except Escaped:
-            return Version(*given, loops=False)
+            return Version(*given, loops=False, assumes=self.assumes)
 
     @staticmethod
     def keep(new: Version, versions: list[Version]) -> None:
@@ -184,7 +184,10 @@ class Compiled:
 
     def tried(self, versions: list[Version], leaves: Sequence[Any]) -> Any:
         """What the first program answers for which all is as it was. The one that ran last is
-        asked first."""
+        asked first, and what was in vain taken to hold is not asked any more."""
+        if any(v.doubtful for v in versions):
+            self.assumes = False
+            versions[:] = [v for v in versions if not v.doubtful]
         for version in [v for v in versions if not v.pending]:
             found = version.run(leaves)
             if found is not OTHER:

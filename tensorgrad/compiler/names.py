@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from tensorgrad.compiler.program import Instruction, Program, converted, users_of
+from tensorgrad.compiler.program import Instruction, Program, converted, is_count, users_of
 from tensorgrad.compiler.tracer import Tracer
 from tensorgrad.engine.backprop import Sweep
 from tensorgrad.engine.node import Array, Node, Scope, data_of
@@ -123,6 +123,7 @@ def parts_of(program: Program, modules: Mapping[int, str]) -> None:
     steps = [FORWARD] * len(program.body)
     homes: list[Any] = [i.scope for i in program.body]
     valued = {made_by(node.data) for _, node in program.swept if node is not None}
+    valued.update(i for i in program.checks if is_count(i))
     ends = [*(start for start, _ in program.swept[1:]), len(program.body)]
     for (start, node), end in zip(program.swept, ends):
         if node is not None:

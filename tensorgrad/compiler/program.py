@@ -80,7 +80,8 @@ fields = operator.attrgetter(*Instruction.__slots__)
 class Program:
     """`inputs` are read in this order, `outputs` (instructions, or constants) are returned.
 
-    `checks`: what must be finite, or the program is not to be believed; `factors`: what must be
+    `checks`: what must be finite, or a count that must be 0, or the program is not to be believed;
+    `factors`: what must be
     smaller than that, for the sum of all their squares must be finite. Then so is each product of
     two of these matrices: no entry of x y is above |x| |y| <= (|x|² + |y|²) / 2. `refused`: why it
     is not the function's, which went on. `arguments`: how many of the inputs, the first, are the
@@ -89,7 +90,8 @@ class Program:
     functions make the same;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
-    took to be finite, or None where that cannot be checked, in a loop; `exact`, whether all is
+    took to be finite, or None where that cannot be checked, in a loop; `assumes`, whether it may be
+    taken that a condition holds nowhere, and `assumed`, whether it was; `exact`, whether all is
     added in the function's order; `loops`, whether a scan is one.
     """
 
@@ -104,6 +106,8 @@ class Program:
     alike: dict[Instruction, int] = field(default_factory=dict)
     nonzero: set[Instruction] = field(default_factory=set)
     hoped: list[Instruction] | None = field(default_factory=list)
+    assumes: bool = True
+    assumed: bool = False
     exact: bool = False
     loops: bool = True
     arguments: int = 0
@@ -152,11 +156,10 @@ class Program:
     def run(
         self,
         given: Sequence[Any],
-        holds: Function = bool,
         taken: Collection[Instruction] = (),
     ) -> list[Any] | None:
-        """What it puts out of these inputs, one operation after the other; None where what is to be
-        finite does not hold. What nobody needs any more is let go. `taken`: the writes that go into
+        """What it puts out of these inputs, one operation after the other; None where a check does
+        not hold. What nobody needs any more is let go. `taken`: the writes that go into
         the array itself."""
         made: dict[Instruction, Any] = dict(zip(self.inputs, given))
         last: dict[Instruction, Any] = {x: i for i in self.body for x in i.operands}
@@ -171,7 +174,7 @@ class Program:
             for x in i.operands:
                 if last[x] is i:
                     made.pop(x, None)
-        if not all(holds(made[x]) for x in self.guards):
+        if any(made[x] if is_count(x) else not np.isfinite(made[x]).all() for x in self.guards):
             return None
         return [replaced(x, made) for x in self.outputs]
 
@@ -179,6 +182,11 @@ class Program:
     def guards(self) -> tuple[Instruction, ...]:
         """What is looked at before anything is written."""
         return *self.checks, *self.factors
+
+
+def is_count(check: Instruction) -> bool:
+    """Whether a check is of a number that must be 0."""
+    return not check.shape and np.dtype(check.dtype).kind in "iu"
 
 
 class Fused:

@@ -301,7 +301,7 @@ def lines_of(source: str) -> dict[int, str]:
             kernels = [x for x in lines if x.startswith("kernel")]
             found[int(text[6:-1])] = "".join(loops[:1] + (kernels or lines)[-1:])
             lines = []
-        elif text.startswith(("if not ", "kernel")) or (
+        elif text.startswith(("if ", "kernel")) or (
             text and not text.startswith(("#", "return")) and text[-1] not in ",:"
         ):
             lines.append(text)

@@ -160,6 +160,9 @@ def step({parameters}):
     out = run(
 {given}    )
     if out is None:
-        raise FloatingPointError("a gradient is not finite")
+        raise FloatingPointError(
+            "a gradient is not finite, or an argument is none that this program takes, such as the "
+            "number of a class that there is not"
+        )
 {written}    return {result}
 '''

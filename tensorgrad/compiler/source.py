@@ -46,6 +46,7 @@ from tensorgrad.compiler.program import (
     half_index,
     has_out,
     is_basic,
+    is_count,
     is_elementwise,
     is_masked,
     is_part,
@@ -82,6 +83,7 @@ class Code(NamedTuple):
 
 WIDTH, WITHIN = 100, 80
 """How long a line is, and how long a number is that stands in the line of who reads it."""
+CARE = "    return None  # to be made with care"
 CHECK = -2
 """What a clock is told instead of the number of an instruction, after the look whether all is
 finite."""
@@ -258,6 +260,7 @@ class Writer(Text):
         self.join(order, lives)
         ends = lives.ends(checks)
         self.returned = self.whose(lives)
+        counts = {*filter(is_count, self.program.checks)}
         lines: list[str] = []
         part: Any = None
         for k, i in enumerate(order):
@@ -269,6 +272,8 @@ class Writer(Text):
                 part = i.scope
             line = self.line(i, k, k >= checks, ends.get(k, []), lives)
             lines += self.timed(line.splitlines(), k)  # none where a view is made once
+            if i in counts:  # before what raises where it is not 0, such as an index
+                lines += [f"if {self.base(i)}:", CARE]
         return lines + (self.timed(self.checking(), CHECK) if checks == len(order) else [])
 
     def timed(self, lines: list[str], k: int) -> list[str]:
@@ -312,19 +317,17 @@ class Writer(Text):
         then all else."""
         program, added = self.program, list[str]()
         numbers = {x for x in program.checks if not x.shape and np.dtype(x.dtype).kind == "f"}
-        looked = [*program.checks, *program.factors]
+        looked = [x for x in (*program.checks, *program.factors) if not is_count(x)]
         if self.buffers:
             beside = self.side_by_side()
             factors = dict.fromkeys(map(self.base, program.factors))
             added = [beside.get(x, f"np.vdot({x}, {x})") for x in factors]
             added += [self.base(x) for x in program.checks if x in numbers]
-            looked = [x for x in program.checks if x not in numbers]
+            looked = [x for x in program.checks if x not in numbers and not is_count(x)]
         lines = [f"if not math.isfinite({' + '.join(dict.fromkeys(added))}):"] * bool(added)
         names = ", ".join(dict.fromkeys(map(self.base, looked)))
         lines += [f"if not finite({names}):"] * bool(looked)
-        return [
-            text for line in lines for text in (line, "    return None  # to be made with care")
-        ]
+        return [text for line in lines for text in (line, CARE)]
 
     def side_by_side(self) -> dict[str, str]:
         """Lay the factors that are buffers into one array for each dtype; the squares of these, by

@@ -980,6 +980,22 @@ class Traced(Kind):
         program.hoped.append(x.instruction)
         return True
 
+    def deny(self, condition: Array) -> bool:
+        program = writing.get()
+        if program is None or program.hoped is None:
+            return False
+        if condition.size:
+            count: Any = np.count_nonzero(condition)
+            program.checks.append(count.instruction)
+        return True
+
+    def taken_as_nowhere(self, condition: Array) -> bool:
+        program = writing.get()
+        if program is None or not program.assumes:
+            return False
+        program.assumed = self.deny(condition) or program.assumed
+        return program.hoped is not None
+
     def as_one(
         self, function: Callable[..., Array], args: Sequence[Any], params: Mapping[str, Any]
     ) -> Array:

@@ -57,6 +57,7 @@ class Version:
         exact: bool = False,
         outcomes: dict[Any, Any] | None = None,
         loops: bool = True,
+        assumes: bool = True,
     ) -> None:
         self.f, self.plan, self.exact = f, plan, exact
         self.name = getattr(f, "__name__", "step")
@@ -70,12 +71,13 @@ class Version:
                 "what a compiled function reaches is nested too deeply: a thousand lists in one "
                 "another, or objects that hold the next"
             ) from None
-        program = Program(exact=exact, loops=loops, known={} if outcomes is None else outcomes)
+        known = {} if outcomes is None else outcomes
+        program = Program(exact=exact, loops=loops, known=known, assumes=assumes)
         capture = Capture(self.reach, leaves, plan.kinds, names_of(f, plan), program)
-        known = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
+        held = {id(x) for x in (*leaves, *plan.settled, *self.reach.held)}
         watch = Watch(program, f)
         (outs, self.result), changes = capture.run(
-            lambda given: plan.call(f, given), lambda result: result_of(result, known), watch
+            lambda given: plan.call(f, given), lambda result: result_of(result, held), watch
         )
         new = ((capture.names_of(place, x), parts(x)) for place, x, _ in changes)
         describe(program, watch, self.reach.called, [pair for n, xs in new for pair in zip(n, xs)])
@@ -100,6 +102,7 @@ class Version:
         self.written = program.kept() if len(program.body) <= LONG else None
         self.late, self.passes = Late(program, self.results, passes), passes
         self.eager = recorder.get() is record
+        self.assumed, self.doubtful = program.assumed, False
         self.steps: list[Any] = []
         self.nodes = tuple(n for n in self.reach.nodes if n.requires_grad)
         self.given = [i for i, kind in enumerate(plan.kinds) if kind == "value"]
@@ -141,10 +144,11 @@ class Version:
         given = [x for _, xs in read for x in xs]
         with np.errstate(all="ignore"):
             taken = Lives(program, program.body).taken
-            outs = program.run(given, lambda x: bool(np.isfinite(x).all()), taken)
+            outs = program.run(given, taken)
         if outs is None:
             for rng, state in generators:
                 rng.bit_generator.state = state
+            self.doubt()
             return CARE
         held = hold_back()
         try:
@@ -217,7 +221,13 @@ class Version:
         if found is CARE:
             for rng, state in before:
                 rng.bit_generator.state = state
+            self.doubt()
         return found
+
+    def doubt(self) -> None:
+        """A check did not hold: perhaps that of something that was taken to hold nowhere."""
+        if self.assumed:
+            self.doubtful, self.plain = True, False
 
     def origins(self, leaves: Sequence[Any]) -> tuple[Node, ...]:
         """The nodes that a result with a graph came from."""

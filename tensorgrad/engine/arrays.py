@@ -156,6 +156,14 @@ class Kind:
         """Whether a forward may take all entries to be finite."""
         return self.finite(x)
 
+    def deny(self, condition: Array) -> bool:
+        """See to it that a condition holds nowhere once there are numbers; whether that is done."""
+        return False
+
+    def taken_as_nowhere(self, condition: Array) -> bool:
+        """Whether a forward may take it that a condition holds nowhere."""
+        return self.numbers and not anywhere(condition)
+
     def take_care(self, rule: Any, function: Any, args: list[Any], params: Any) -> Array:
         """What a care rule answers, one of whose args is `Careful`; see `care.py`."""
         return rule(function, args, params)
@@ -529,6 +537,16 @@ def taken_as_finite(x: Any) -> bool:
     return kind_of(x).taken_as_finite(x)
 
 
+def taken_as_nowhere(condition: Any) -> bool:
+    """Whether a forward may take it that `condition` holds nowhere. A program that is written down
+    does so, looks at each call, and is written anew, without that, where it was not so."""
+    condition = innermost(condition)
+    return kind_of(condition).taken_as_nowhere(condition)
+
+
 def wrong(condition: Any) -> bool:
-    """Whether a check finds that `condition` holds anywhere; it lets pass what has no numbers."""
+    """Whether a check finds that `condition` holds anywhere. It lets pass what has no numbers: a
+    program that is written down looks at each call."""
+    condition = innermost(condition)
+    kind_of(condition).deny(condition)
     return anywhere(condition, unknown=False)

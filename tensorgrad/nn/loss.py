@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import anywhere, as_array, beside, same_shape, to_numbers, wrong
+from tensorgrad.engine.arrays import (
+    anywhere,
+    as_array,
+    beside,
+    same_shape,
+    taken_as_nowhere,
+    to_numbers,
+    wrong,
+)
 from tensorgrad.engine.dtypes import is_floating
 from tensorgrad.engine.primitive import apply
 from tensorgrad.nn.linear import Linear, linear
@@ -146,7 +154,7 @@ def _those_that_count(z: Any, y: Any, ignore_index: int) -> tuple[Any, Any]:
     """The class numbers, 0 where they are `ignore_index`, and where they count: True for all."""
     classes = z.shape[1 if z.ndim > 1 else 0] if z.ndim else 0
     outside = y // classes if classes else y == y  # 0 for 0..classes-1 alone
-    if not anywhere(outside) and not 0 <= ignore_index < classes:
+    if not 0 <= ignore_index < classes and taken_as_nowhere(outside):
         return y, True
     counts = y != ignore_index
     if wrong(np.where(counts, outside, 0)):

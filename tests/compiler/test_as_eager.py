@@ -27,6 +27,7 @@ import pytest
 import tensorgrad as tg
 from tensorgrad import Value, nn, optim
 from tensorgrad.compiler import Compiled, version
+from tensorgrad.nn import functional as F
 from tests.compiler.test_compile import assert_same, pair
 
 X = np.random.default_rng(0).normal(size=(4, 3))
@@ -1183,3 +1184,66 @@ def test_random_programs_on_arrays_of_all_kinds(seed: int) -> None:
         kept.append((found, copy.deepcopy(found)))
     for found, then in kept:
         assert_same(found, then)
+
+
+P = np.array([0.2, 0.5, 0.9])
+Y = np.array([0, 1, 2, 0])
+NONE_SUCH: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+    "a negative class": (F.cross_entropy, (X, Y), (X, Y - 1)),
+    "a class too many": (F.cross_entropy, (X, Y), (X, Y + 1)),
+    "no class at all": (F.cross_entropy, (X, Y), (X, Y * 0 - 100)),
+    "a row too many": (F.embedding, (np.array([0, 3]), X), (np.array([0, 4]), X)),
+    "a negative row": (F.embedding, (np.array([0, 3]), X), (np.array([0, -1]), X)),
+    "one hot": (lambda y: F.one_hot(y, 4), (np.array([0, 3]),), (np.array([0, 4]),)),
+    "no probability": (F.binary_cross_entropy, (P, P), (P + 1, P)),
+    "a negative variance": (lambda m, v: F.gaussian_nll_loss(m, m, v), (X, X**2), (X, X)),
+    "no quantile": (lambda q: np.quantile(X, q), (np.array(0.5),), (np.array(1.5),)),
+    "no weight": (lambda w: np.average(X, 0, w), (P[Y],), (np.zeros(4),)),
+}
+
+
+@pytest.mark.parametrize("name", NONE_SUCH)
+def test_numbers_that_the_function_refuses_are_refused_in_its_words(name: str) -> None:
+    f, good, bad = NONE_SUCH[name]
+    g = tg.compile(f)
+    assert_same([g(*good), g(*good)], [f(*good)] * 2, bits=False)
+    with pytest.raises((ValueError, ArithmeticError)) as wanted:
+        f(*bad)
+    for _ in range(2):
+        with pytest.raises(type(wanted.value)) as found:
+            g(*bad)
+        assert str(found.value) == str(wanted.value)
+    assert_same([g(*good)], [f(*good)], bits=False)
+
+
+def test_a_step_on_classes_that_do_not_exist_changes_nothing() -> None:
+    model = nn.Linear(3, 5, rng=0)
+    optimizer = optim.Adam(model.parameters())
+
+    @tg.compile
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step(X, np.array([0, 1, 2, 4]))
+    before = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"classes -1\.\.2, but there are 5 logits"):
+        step(X, np.array([0, 1, 2, -1]))
+    assert_same((model.state_dict(), optimizer.state_dict()), before)
+
+
+def test_that_no_target_is_left_out_is_taken_once() -> None:
+    """A program takes it that all targets count; where some do not it is written anew, for all."""
+    f, loss = tg.compile(F.cross_entropy), F.cross_entropy
+    some = np.array([0, -100, 2, 0])
+    assert_same([f(X, Y)], [loss(X, Y)], bits=False)
+    assert "where" not in f.source
+    f(X, some)  # by the function itself
+    f(X, some)  # written anew
+    f.f = lambda *args: pytest.fail("the function itself was called")
+    for y in (some, Y, some):
+        assert_same([f(X, y)], [loss(X, y)], bits=False)

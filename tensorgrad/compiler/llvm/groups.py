@@ -29,6 +29,7 @@ from tensorgrad.compiler.program import (
     Program,
     converted,
     is_basic,
+    is_count,
     is_part,
     is_reduction,
     nbytes,
@@ -166,7 +167,8 @@ would take longer than a kernel with one result more."""
 
 def watch(program: Program) -> None:
     """See that what is to be finite is so by kernels, which take the sum of all squares."""
-    guards = [*dict.fromkeys(program.guards)]
+    counts = [x for x in program.checks if is_count(x)]
+    guards = [x for x in dict.fromkeys(program.guards) if x not in counts]
     kinds = {np.dtype(x.dtype) for x in guards}
     if not guards or not kinds <= {np.dtype(np.float32), np.dtype(np.float64)}:
         return
@@ -175,7 +177,7 @@ def watch(program: Program) -> None:
     narrow = min(kinds, key=lambda dtype: dtype.itemsize)
     given = [squares_beside(program, x) or x for x in guards]
     if len(given) == 1 and not given[0].shape and given[0].dtype == narrow:
-        program.checks, program.factors = given, []
+        program.checks, program.factors = [*counts, *given], []
         return
     inputs = [Instruction(None, (), None, x.shape, x.dtype, x.name, order=x.order) for x in given]
     body: list[Instruction] = []
@@ -190,7 +192,7 @@ def watch(program: Program) -> None:
     fused = Fused(Program(inputs, body, [total]))
     i = Instruction(fused, tuple(given), None, (), narrow, "squares")
     program.body.append(i)
-    program.checks, program.factors = [i], []
+    program.checks, program.factors = [*counts, i], []
 
 
 def added(
