@@ -184,7 +184,7 @@ def is_plain(x: Any) -> bool:
     return type(x) in PLAIN or (type(x) is tuple and all(map(is_plain, x)))
 
 
-def kernels_of(keys: Sequence[bytes], again: Callable[[], Program]) -> Sequence[Any]:
+def kernels_of(keys: Sequence[Any], again: Callable[[], Program]) -> Sequence[Any]:
     """Machine code that is on disk. Unknown, where some of it is gone."""
     if not keys:
         return ()

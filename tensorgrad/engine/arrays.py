@@ -544,6 +544,13 @@ def taken_as_nowhere(condition: Any) -> bool:
     return kind_of(condition).taken_as_nowhere(condition)
 
 
+def outside(numbers: Array, n: int) -> Array:
+    """Where whole numbers are none of 0..n-1: not 0 there. One division, if n is one of these."""
+    if n and numbers.dtype.itemsize > 2:
+        return numbers // n
+    return (numbers < 0) | (numbers >= n)
+
+
 def wrong(condition: Any) -> bool:
     """Whether a check finds that `condition` holds anywhere. It lets pass what has no numbers: a
     program that is written down looks at each call."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tensorgrad.engine.arrays import as_array, created, wrong
+from tensorgrad.engine.arrays import as_array, created, outside, wrong
 from tensorgrad.nn.linear import Linear
 from tensorgrad.nn.module import Module
 from tensorgrad.ops.nn.cost import class_numbers
@@ -74,7 +74,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise ValueError(f"features of shape {x.shape} and class numbers of shape {y.shape}")
         if not y.size:
             raise ValueError("the mean of no losses: the batch is empty")
-        if wrong((y < 0) | (y >= n)):
+        if wrong(outside(y, n)):
             raise ValueError(f"classes {y.min()}..{y.max()}, but there are {n}")
         cluster = np.searchsorted(created(np.array, self.cutoffs, like=y), y, side="right")
         entry = np.where(cluster == 0, y, self.cutoffs[0] + cluster - 1)

@@ -21,6 +21,7 @@ from tensorgrad.engine.arrays import (
     anywhere,
     as_array,
     beside,
+    outside,
     same_shape,
     taken_as_nowhere,
     to_numbers,
@@ -153,11 +154,11 @@ CrossEntropyLoss = module_of("CrossEntropyLoss", cross_entropy, 2)
 def _those_that_count(z: Any, y: Any, ignore_index: int) -> tuple[Any, Any]:
     """The class numbers, 0 where they are `ignore_index`, and where they count: True for all."""
     classes = z.shape[1 if z.ndim > 1 else 0] if z.ndim else 0
-    outside = y // classes if classes else y == y  # 0 for 0..classes-1 alone
-    if not 0 <= ignore_index < classes and taken_as_nowhere(outside):
+    no_class = outside(y, classes)
+    if not 0 <= ignore_index < classes and taken_as_nowhere(no_class):
         return y, True
     counts = y != ignore_index
-    if wrong(np.where(counts, outside, 0)):
+    if wrong(np.where(counts, no_class, 0)):
         way = ": of one logit for two classes binary_cross_entropy_with_logits" * (classes == 1)
         way = ops.cost.way_to_fit(z.shape, y.shape) or way
         found = np.where(counts, y, 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, created, total, wrong
+from tensorgrad.engine.arrays import as_array, created, outside, total, wrong
 from tensorgrad.engine.node import data_of, detached
 from tensorgrad.nn.module import Function, dimensions, layers
 from tensorgrad.nn.shape import pad
@@ -257,7 +257,7 @@ def _max_unpool(
                 f"max_unpool{n}d: output_size={tuple(output_size)} is not within a stride of {size}"
             )
         size = given
-    if wrong((indices < 0) | (indices >= math.prod(size))):
+    if wrong(outside(indices, math.prod(size))):
         raise ValueError(f"max_unpool{n}d: indices {indices.min()}..{indices.max()} for {size}")
     before = x.shape[:-n]
     rows = np.reshape(x, (math.prod(before), total(x.shape[-n:])))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, total, wrong
+from tensorgrad.engine.arrays import as_array, outside, total, wrong
 from tensorgrad.engine.node import data_of
 from tensorgrad.nn.module import Module, module_of
 from tensorgrad.ops import nn as ops
@@ -342,7 +342,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         if not x.size:
             raise ValueError("one_hot of no class numbers: give num_classes=")
         num_classes = int(x.max()) + 1
-    if wrong((x < 0) | (x >= num_classes)):
+    if wrong(outside(x, num_classes)):
         raise ValueError(f"classes {x.min()}..{x.max()}, but there are {num_classes}")
     return ops.cost.one_hot(x, num_classes).astype(int)
 

@@ -554,7 +554,7 @@ def double(x: Any) -> Any:
 
 
 def test_machine_code_on_disk_is_checked(tmp_path: Path, monkeypatch: Any) -> None:
-    load.shared()  # once in a process
+    load.entry()  # once in a process
     compiled = []
     monkeypatch.setattr(load, "made", lambda *args, f=load.made: compiled.append(1) or f(*args))
     monkeypatch.setenv("TENSORGRAD_CACHE", str(tmp_path / "kernels"))
@@ -577,7 +577,7 @@ def test_machine_code_on_disk_is_checked(tmp_path: Path, monkeypatch: Any) -> No
 
 
 def test_a_folder_of_others_or_none_is_not_read(tmp_path: Path, monkeypatch: Any) -> None:
-    load.shared()  # once in a process
+    load.entry()  # once in a process
     compiled = []
     monkeypatch.setattr(load, "made", lambda *args, f=load.made: compiled.append(1) or f(*args))
     monkeypatch.setenv("TENSORGRAD_CACHE", str(tmp_path))

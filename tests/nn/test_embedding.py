@@ -183,3 +183,21 @@ def test_layers_are_saved_copied_pickled_and_differentiated(
 def test_mistakes_are_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("n", [1, 200, 40_000])
+@pytest.mark.parametrize("dtype", "bBhHiIqQ")
+def test_numbers_of_rows_come_in_any_dtype_whatever_the_table(dtype: str, n: int) -> None:
+    """Also where the length of the table is no number of that dtype."""
+    table, largest = np.arange(float(n))[:, None], int(np.iinfo(dtype).max)
+    found = F.embedding(np.array([0, min(n - 1, largest)], dtype), table)
+    np.testing.assert_array_equal(found, [[0], [min(n - 1, largest)]])
+    logits = np.zeros((1, n), np.float32)
+    right = np.array([min(n - 1, largest)], dtype)
+    np.testing.assert_allclose(F.cross_entropy(logits, right), np.log(n), rtol=1e-5, atol=1e-6)
+    for number in ([n] if n <= largest else []) + [-1] * (dtype in "bhiq"):
+        wrong = np.array([number], dtype)
+        with pytest.raises(ValueError, match="rows"):
+            F.embedding(wrong, table)
+        with pytest.raises(ValueError, match="classes"):
+            F.cross_entropy(logits, wrong)

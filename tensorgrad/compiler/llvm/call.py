@@ -1,8 +1,8 @@
-"""The function that Python calls, around the loops of a kernel.
+"""The function that Python calls, for all kernels one.
 
 It is one of Python's own kind: called in 30 ns, where ctypes takes 250 and would have to be given
-pointers. It reads from each array where its numbers are, and sees that they lie as they did when it
-was written; if not, it calls a Python function with the same arguments.
+pointers. It reads from each array where its numbers are, and sees that they lie as they did when
+the kernel was written; if not, it calls a Python function with the same arguments.
 """
 
 from __future__ import annotations
@@ -30,22 +30,15 @@ HEAD = object.__basicsize__
 """The bytes of an object before what is its own; the last of them say its type."""
 LARGE = 30_000
 """From so many operations on other threads run meanwhile."""
-FUNCTIONS = {
-    "PyObject_Vectorcall": (POINTER, [POINTER, POINTER, I64, POINTER]),
-    "PyEval_SaveThread": (POINTER, []),
-    "PyEval_RestoreThread": (ir.VoidType(), [POINTER]),
-    "Py_IncRef": (ir.VoidType(), [POINTER]),
-}
+PYTHONS = "PyObject_Vectorcall", "PyEval_SaveThread", "PyEval_RestoreThread", "Py_IncRef"
 """What the code calls of Python."""
-
-
 TYPES = (*np.typecodes["AllInteger"], *"?efd")
 """Dtypes of which NumPy has numbers that kernels are given."""
-SHARED = "tensorgrad_arguments"
-ARGUMENTS = f"""
+ENTRY = "tensorgrad_entry"
+ENTRY_CODE = f"""
 @types = global [{len(TYPES)} x ptr] zeroinitializer
 
-define i1 @{SHARED}(ptr %given, ptr %table, i64 %count, ptr %pointers) {{
+define internal i1 @arguments(ptr %given, ptr %table, i64 %count, ptr %pointers) {{
 entry:
   br label %argument
 argument:
@@ -132,11 +125,66 @@ yes:
 no:
   ret i1 false
 }}
+
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare void @Py_IncRef(ptr)
+
+define ptr @{ENTRY}(ptr %this, ptr %given, i64 %count) {{
+entry:
+  %slot = getelementptr i8, ptr %this, i64 {HEAD}
+  %places = load ptr, ptr %slot
+  %places.at = getelementptr i8, ptr %places, i64 {HEAD}
+  %kernel.at = load ptr, ptr %places.at
+  %table.at = getelementptr ptr, ptr %kernel.at, i64 1
+  %kernel = load ptr, ptr %kernel.at
+  %table = load ptr, ptr %table.at
+  %n = load i64, ptr %table
+  %large.at = getelementptr i64, ptr %table, i64 1
+  %large = load i64, ptr %large.at
+  %length.at = getelementptr i64, ptr %table, i64 2
+  %length = load i64, ptr %length.at
+  %rows = getelementptr i64, ptr %table, i64 3
+  %as.many = icmp eq i64 %count, %n
+  br i1 %as.many, label %some, label %other
+some:
+  %pointers = alloca ptr, i64 %n
+  %found = call i1 @arguments(ptr %given, ptr %rows, i64 %n, ptr %pointers)
+  br i1 %found, label %right, label %other
+right:
+  %quick = icmp eq i64 %large, 0
+  br i1 %quick, label %alone, label %beside
+alone:
+  %done.alone = call i1 %kernel(ptr %pointers, i64 %length)
+  br label %after
+beside:
+  %state = call ptr @PyEval_SaveThread()
+  %done.beside = call i1 %kernel(ptr %pointers, i64 %length)
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %after
+after:
+  %done = phi i1 [%done.alone, %alone], [%done.beside, %beside]
+  br i1 %done, label %yes, label %other
+yes:
+  call void @Py_IncRef(ptr %this)
+  ret ptr %this
+other:
+  %answer = call ptr @PyObject_Vectorcall(ptr %this, ptr %given, i64 %count, ptr null)
+  ret ptr %answer
+}}
 """
-"""Of all kernels: whether arguments lie as a `table` says, and where their numbers are. Its rows:
-how many axes an argument has, -1 for a Python float; the size of its numbers less 1; then size and
-step of each axis, or, where there is none, which one of `TYPES` it is of. In a function of its own
-LLVM reads it once, not half its time for each kernel."""
+"""What Python calls. `this` has, in its first slot, an array: where a kernel is, and its `table`:
+how many arguments it has, whether other threads run meanwhile, and how long its loop is if it has
+one for arrays of any size; then of each argument how many axes it has, -1 for a Python float; the
+size of its numbers less 1; and size and step of each axis, or, where there is none, which one of
+`TYPES` it is of."""
+
+
+def table_of(program: Program, layout: Sequence[tuple[int, ...]], cost: int, length: int) -> Any:
+    """The table of a kernel. `cost`: of all that it does."""
+    rows = [x for i, steps in zip(arguments(program), layout) for x in row(i, steps)]
+    return np.array([len(layout), cost > LARGE, length, *rows], np.int64)
 
 
 def row(i: Instruction, strides: Sequence[int]) -> list[int]:
@@ -153,52 +201,30 @@ def row(i: Instruction, strides: Sequence[int]) -> list[int]:
 def written(
     program: Program, layout: Sequence[tuple[int, ...]], name: str, features: Collection[str] = ()
 ) -> str:
-    """The module of a kernel: a function of that name, of itself, the arguments, and how many they
-    are. `layout`: the strides of each, in entries; `features`: what the processor has."""
+    """The module of a kernel: a function of that name, of an array of pointers to the arguments and
+    of the length of its loop, which answers whether it is done; and what it costs.
+
+    `layout`: the strides of each argument, in entries; `features`: what the processor has."""
     module = ir.Module()
     module.features = features
     last = program.body[-1].function if program.body else None
     kind: Any = {ROWS_ADDED: Scatter, sum_of_squares: Squares}.get(last, Nest)
     kind = Gemm if program.body and of_matrices(program.body[-1]) else kind
     nest = kind(program, layout, module, f"{name}.loops")
-    function = ir.Function(module, ir.FunctionType(POINTER, [POINTER, POINTER, I64]), name)
-    this, given, count = function.args
+    function = ir.Function(module, ir.FunctionType(BOOL, [POINTER, I64]), name)
+    pointers, length = function.args
     b = ir.IRBuilder(function.append_basic_block())
-    some, right, other = (function.append_basic_block() for _ in range(3))
-    n = ir.Constant(I64, len(layout))
-    rows = [x for i, steps in zip(arguments(program), layout) for x in row(i, steps)]
-    numbers = ir.ArrayType(I64, len(rows))
-    table = ir.GlobalVariable(module, numbers, f"{name}.table")
-    table.initializer, table.global_constant = ir.Constant(numbers, rows), True
-    pointers = b.alloca(POINTER, n)
-    b.cbranch(b.icmp_unsigned("==", count, n), some, other)
-    b.position_at_end(some)
-    looks = ir.FunctionType(ir.IntType(1), [POINTER, POINTER, I64, POINTER])
-    found = b.call(ir.Function(module, looks, SHARED), [given, table, n, pointers])
-    b.cbranch(found, right, other)
-    b.position_at_end(right)
     places = [
         b.gep(pointers, [ir.Constant(I64, k)], source_etype=POINTER) for k in range(len(layout))
     ]
-    large = nest.cost > LARGE
-    if large:
-        state = b.call(python(module, "PyEval_SaveThread"), [])
-    done = b.call(nest.function, [b.load(place, typ=POINTER) for place in places])
-    if large:
-        b.call(python(module, "PyEval_RestoreThread"), [state])
-    if done.type == BOOL:
-        there = function.append_basic_block()
-        b.cbranch(done, there, other)
-        b.position_at_end(there)
-    b.call(python(module, "Py_IncRef"), [this])
-    b.ret(this)
-    b.position_at_end(other)
-    null = ir.Constant(POINTER, None)
-    b.ret(b.call(python(module, "PyObject_Vectorcall"), [this, given, count, null]))
+    given = [*(b.load(place, typ=POINTER) for place in places), length]
+    done = b.call(nest.function, given[: len(nest.function.args)])
+    b.ret(done if done.type == BOOL else ir.Constant(BOOL, 1))
+    cost = ir.GlobalVariable(module, I64, cost_of(name))
+    cost.initializer, cost.global_constant = ir.Constant(I64, nest.cost), True
     return str(module)
 
 
-def python(module: Any, name: str) -> Any:
-    """One of `FUNCTIONS`."""
-    found = module.globals.get(name)
-    return found or ir.Function(module, ir.FunctionType(*FUNCTIONS[name]), name)
+def cost_of(name: str) -> str:
+    """What the cost of a kernel is called in its module."""
+    return f"{name}.cost"

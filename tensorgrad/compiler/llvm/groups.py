@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tensorgrad.compiler.llvm.kernel import admits, strides_of
+from tensorgrad.compiler.llvm.kernel import admits, is_dense, strides_of
 from tensorgrad.compiler.llvm.load import layout_of, loaded
 from tensorgrad.compiler.llvm.operations import price
 from tensorgrad.compiler.llvm.products import multiplies, turned
 from tensorgrad.compiler.llvm.scatter import scatters
-from tensorgrad.compiler.llvm.squares import is_dense
 from tensorgrad.compiler.passes.fusion import Joins, groups, is_product, one_of
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST, as_slices
 from tensorgrad.compiler.passes.rematerialisation import CHEAP, made_again

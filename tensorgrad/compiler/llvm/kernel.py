@@ -41,7 +41,7 @@ from tensorgrad.compiler.llvm.operations import (
 )
 from tensorgrad.compiler.passes.fusion import is_product
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
-from tensorgrad.compiler.program import Instruction, Program, is_reduction
+from tensorgrad.compiler.program import Instruction, Program, is_elementwise, is_reduction
 
 POINTER = ir.PointerType()
 BLOCKS = -1
@@ -488,9 +488,39 @@ def strides_of(i: Instruction) -> tuple[int, ...]:
     return tuple(strides)
 
 
+def is_dense(x: Instruction, strides: Sequence[int]) -> bool:
+    """Whether its numbers fill memory from where it begins, in whatever order."""
+    step = 1
+    for axis_step, n in sorted((s, n) for s, n in zip(strides, x.shape or ()) if n > 1):
+        if axis_step != step:
+            return False
+        step *= n
+    return True
+
+
+WHOLE = 64
+"""What the length of a loop for any length is a multiple of: so many numbers are whole vectors, and
+none are left over."""
+
+
+def is_one_loop(program: Program, layouts: Sequence[tuple[int, ...]]) -> bool:
+    """Whether it goes entry by entry through arrays of one size that lie alike, without gaps: its
+    code is for all lengths then, such as that of an optimiser's update for all parameters."""
+    given, shape = arguments(program), program.outputs[0].shape
+    if not shape or math.prod(shape) % WHOLE or math.prod(shape) == 0:
+        return False
+    steps = {strides for i, strides in zip(given, layouts) if i.shape}
+    if len(steps) > 1 or not is_dense(program.outputs[0], *steps):
+        return False
+    each = (np.where, programs.converted)
+    return all(i.shape in (shape, ()) for i in (*given, *program.body)) and all(
+        is_elementwise(i) or i.function in each for i in program.body
+    )
+
+
 class Nest:
-    """Writes the loops of a program into a function of the pointers to its inputs and outputs.
-    `layouts`: the strides of each, in entries."""
+    """Writes the loops of a program into a function of the pointers to its inputs and outputs, and
+    of how long they are if that is one loop. `layouts`: the strides of each, in entries."""
 
     def __init__(
         self, program: Program, layouts: Sequence[tuple[int, ...]], module: Any, name: str
@@ -503,14 +533,17 @@ class Nest:
         self.blocks(plan, given)
         self.place: dict[Cell, Place] = {}
         self.scratch = 0
-        self.function = function = ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [POINTER] * len(arrays)), name
-        )
+        one_loop = is_one_loop(program, layouts)
+        kinds = [POINTER] * len(arrays) + [I64] * one_loop
+        self.function = function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        for argument in function.args:
+        for argument in function.args[: len(arrays)]:
             argument.add_attribute("noalias")
         self.top = ir.IRBuilder(function.append_basic_block())
+        self.end: Any = None  # of the one loop
+        if one_loop:
+            self.end = self.top.and_(function.args[-1], ir.Constant(I64, -WHOLE))
         self.b = ir.IRBuilder(function.append_basic_block())
         work = plan.cells
         for (cell, _), argument, strides in zip(arrays, function.args, given):
@@ -527,8 +560,8 @@ class Nest:
         self.emit(BLOCKS if self.rows else 0, work, [{}])
         self.b.ret_void()
         self.top.branch(function.blocks[1])
-        self.cost = sum(
-            cell.price * math.prod(self.sizes[d] for d in span(cell) if d >= 0)
+        self.cost = sum(  # of one loop what each entry costs
+            cell.price * (1 if one_loop else math.prod(self.sizes[d] for d in span(cell) if d >= 0))
             for cell in plan.cells
         )
 
@@ -677,7 +710,7 @@ class Nest:
 
     def bounds(self, dim: int, first: int, end: int) -> tuple[Any, Any]:
         """From where to where a loop goes; of rows, in the block."""
-        low, high = ir.Constant(I64, first), ir.Constant(I64, end)
+        low, high = ir.Constant(I64, first), self.end or ir.Constant(I64, end)
         if self.first is None or dim not in self.rows or isinstance(self.first, ir.Constant):
             return low, high
         after = self.b.add(self.first, ir.Constant(I64, self.most), flags=("nuw", "nsw"))

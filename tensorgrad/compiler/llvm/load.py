@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import inspect
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +27,18 @@ from tensorgrad.compiler.llvm import (
     scatter,
     squares,
 )
-from tensorgrad.compiler.llvm.call import ARGUMENTS, FUNCTIONS, HEAD, SHARED, TYPES, written
-from tensorgrad.compiler.llvm.kernel import Refused, arguments, strides_of
+from tensorgrad.compiler.llvm.call import (
+    ENTRY,
+    ENTRY_CODE,
+    HEAD,
+    PYTHONS,
+    TYPES,
+    cost_of,
+    table_of,
+    written,
+)
+from tensorgrad.compiler.llvm.kernel import MANY as MANY_AT_ONCE
+from tensorgrad.compiler.llvm.kernel import WHOLE, Refused, arguments, is_one_loop, strides_of
 from tensorgrad.compiler.program import (
     ROWS_ADDED,
     Fused,
@@ -36,6 +47,7 @@ from tensorgrad.compiler.program import (
     Loop,
     Program,
     of_matrices,
+    replaced,
 )
 
 FASTCALL = 0x80  # METH_FASTCALL
@@ -69,12 +81,13 @@ def begin() -> None:
         and field(2.5, 0, ctypes.c_double) == 2.5
         and (ctypes.c_int64 * 2).from_address(field(x, 16, ctypes.c_void_p))[:] == [2, 3]
         and (ctypes.c_int64 * 2).from_address(field(x, 24, ctypes.c_void_p))[:] == [12, 4]
+        and field(Kernel(x), 0, ctypes.c_void_p) == id(x)
     )
     if not found or sys.byteorder != "little":
         raise RuntimeError("arrays of this NumPy lie otherwise in memory")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for name in FUNCTIONS:
+    for name in PYTHONS:
         function = getattr(ctypes.pythonapi, name)
         llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
 
@@ -123,6 +136,8 @@ def made(text: Callable[[], str]) -> bytes:
 
 
 Run = Callable[..., None]
+Key = tuple[bytes, bytes]
+"""By which a kernel is found again: the key of its code on disk, and its table."""
 
 
 def kernels(programs: Sequence[Program]) -> list[Run]:
@@ -131,23 +146,23 @@ def kernels(programs: Sequence[Program]) -> list[Run]:
 
 
 @cache
-def shared() -> Any:
-    """What holds the code that all kernels call."""
+def entry() -> tuple[Any, Any]:
+    """The function that Python calls, of all kernels, and what holds its code."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
-    code = cached("\n".join([ARGUMENTS, *depends()]), partial(made, lambda: ARGUMENTS))
+    code = cached("\n".join([ENTRY_CODE, *depends()]), partial(made, lambda: ENTRY_CODE))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     types = (ctypes.c_void_p * len(TYPES)).from_address(engine.get_global_value_address("types"))
     types[:] = [id(np.dtype(char).type) for char in TYPES]
-    llvm.add_symbol(SHARED, engine.get_function_address(SHARED))
-    return engine
+    return Method(b"kernel", engine.get_function_address(ENTRY), FASTCALL, None), engine
 
 
 def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
     """Functions of programs, for arrays of these strides."""
     code: dict[bytes, bytes] = {}
     keys = []
-    for program, layout in kernels:
+    for given in kernels:
+        program, layout = of_any_length(*given)
         text = "\n".join([*described(program), str(layout), *depends()])
         key = hashlib.sha256(text.encode()).digest()
         keys.append(key)
@@ -163,24 +178,50 @@ def loaded(kernels: Sequence[tuple[Program, Sequence[Any]]]) -> list[Run]:
             code[key] = b""
     engine = holding(code)
     return [
-        function_of(engine, key, lambda program=program: program)  # type: ignore[misc]
+        function_of(engine, (key, table_in(engine, key, program, layout)), lambda p=program: p)  # type: ignore[misc]
         if code[key]
         else partial(plain, program)
-        for (program, _), key in zip(kernels, keys)
+        for (program, layout), key in zip(kernels, keys)
     ]
 
 
-def reloaded(keys: Sequence[bytes], again: Callable[[], Program]) -> list[Run]:
+def table_in(engine: Any, key: bytes, program: Program, layout: Sequence[Any]) -> bytes:
+    """The table of a kernel whose code is there."""
+    cost = ctypes.c_int64.from_address(engine.get_global_value_address(cost_of(name_of(key)))).value
+    length = math.prod(program.outputs[0].shape) if is_one_loop(program, layout) else 0
+    table: bytes = table_of(program, layout, cost * (length or 1), length).tobytes()
+    return table
+
+
+def of_any_length(
+    program: Program, layout: Sequence[tuple[int, ...]]
+) -> tuple[Program, Sequence[tuple[int, ...]]]:
+    """The same of vectors, of one of two lengths, if it is one loop: one so long that its code is
+    another, or a shorter one."""
+    if not is_one_loop(program, layout):
+        return program, layout
+    size = math.prod(program.outputs[0].shape)
+    length = MANY_AT_ONCE if size >= MANY_AT_ONCE else WHOLE
+    made: dict[Instruction, Any] = {}
+    for i in (*program.inputs, *program.body):
+        args, kwargs = replaced(i.args, made), replaced(i.kwargs, made)
+        made[i] = Instruction(i.function, args, kwargs, (length,) if i.shape else (), i.dtype)
+    body = [made[i] for i in program.body]
+    flat = Program([made[i] for i in program.inputs], body, replaced(program.outputs, made))
+    return flat, [(1,) if i.shape else () for i in arguments(program)]
+
+
+def reloaded(keys: Sequence[Key], again: Callable[[], Program]) -> list[Run]:
     """Functions of kernels that are on disk; none if one of them is gone. `again()`: the program
     that they are in."""
-    code = {key: kept(key) for key in keys}
+    code = {key: kept(key) for key, _ in keys}
     if not all(code.values()):
         return []
     engine = holding(code)
     return [function_of(engine, key, partial(program_of, key, again)) for key in keys]
 
 
-def program_of(key: bytes, again: Callable[[], Program]) -> Program:
+def program_of(key: Key, again: Callable[[], Program]) -> Program:
     """The program of a kernel, one of those that a program is made of."""
     waiting = [again()]
     for program in waiting:
@@ -199,7 +240,6 @@ def name_of(key: bytes) -> str:
 def holding(code: Mapping[bytes, bytes]) -> Any:
     """What has these kernels in memory."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine(*here()))
-    shared()
     for x in filter(None, code.values()):
         engine.add_object_file(llvm.ObjectFileRef.from_data(x))
     engine.finalize_object()
@@ -251,13 +291,15 @@ def depends() -> tuple[str, ...]:
     )
 
 
-def function_of(engine: Any, key: bytes, program: Callable[[], Program]) -> Run:
+def function_of(engine: Any, key: Key, program: Callable[[], Program]) -> Run:
     """The function, which holds the engine that it is in."""
-    method = Method(b"kernel", engine.get_function_address(name_of(key)), FASTCALL, None)
-    others = Others(key, program, (engine, method))
+    code, table = key[0], np.frombuffer(key[1], np.int64)
+    places = [engine.get_function_address(name_of(code)), table.ctypes.data]
+    method, _ = entry()
     new = ctypes.pythonapi.PyCFunction_NewEx
     new.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     new.restype = ctypes.py_object
+    others = Others(np.array(places, np.int64), key, program, (engine, table))
     run: Run = new(ctypes.addressof(method), others, None)
     return run
 
@@ -266,11 +308,22 @@ MANY = 4
 """For so many layouts there is code of their own; others are copied."""
 
 
-class Others:
-    """Runs a kernel's program on arrays that lie otherwise than it expects. `key`: of its code on
-    disk."""
+class Kernel:
+    """Where a kernel is, and its table, as the code that Python calls finds it."""
 
-    def __init__(self, key: bytes, program: Callable[[], Program], held: Any) -> None:
+    __slots__ = ("places",)
+
+    def __init__(self, places: Any) -> None:
+        self.places = places
+
+
+class Others(Kernel):
+    """Runs a kernel's program on arrays that lie otherwise than it expects."""
+
+    __slots__ = ("find", "held", "key", "known")
+
+    def __init__(self, places: Any, key: Key, program: Callable[[], Program], held: Any) -> None:
+        super().__init__(places)
         self.key, self.find, self.held = key, program, held
         self.known: dict[Any, Run] = {}
 

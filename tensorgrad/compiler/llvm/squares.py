@@ -9,23 +9,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from tensorgrad.compiler.llvm.kernel import POINTER, Refused, arguments
+from tensorgrad.compiler.llvm.kernel import POINTER, Refused, arguments, is_dense
 from tensorgrad.compiler.llvm.mathematics import I64
 from tensorgrad.compiler.llvm.operations import kind_of
-from tensorgrad.compiler.program import Instruction, Program
+from tensorgrad.compiler.program import Program
 
 DOUBLE = ir.DoubleType()
 ANY_ORDER = "reassoc", "contract"
-
-
-def is_dense(x: Instruction, strides: Sequence[int]) -> bool:
-    """Whether its numbers fill memory from where it begins, in whatever order."""
-    step = 1
-    for axis_step, n in sorted((s, n) for s, n in zip(strides, x.shape or ()) if n > 1):
-        if axis_step != step:
-            return False
-        step *= n
-    return True
 
 
 class Squares:

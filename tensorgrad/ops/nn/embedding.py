@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorgrad.engine.arrays import as_array, created, is_numpy, whole, wrong
+from tensorgrad.engine.arrays import as_array, created, is_numpy, outside, whole, wrong
 from tensorgrad.engine.batching import full
 from tensorgrad.engine.domain import Domain, Shape
 from tensorgrad.engine.node import Array
@@ -21,7 +21,7 @@ def row_numbers(indices: Array, n: int) -> Array:
     indices = as_array(indices)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"numbers of rows are integers, not {indices.dtype}: write x.astype(int)")
-    if wrong((indices < 0) | (indices >= n)):
+    if wrong(outside(indices, n)):
         raise ValueError(
             f"rows {indices.min()}..{indices.max()} of a table of {n}: 0..{n - 1} are there"
         )
