@@ -13,6 +13,7 @@ import builtins
 import io
 import linecache
 import math
+import operator
 import os
 import random
 import re
@@ -138,6 +139,36 @@ class Attribute(Place):
 
     def write(self, x: Any, leaves: Sequence[Any]) -> None:
         setattr(self.holder, self.key, x)
+
+
+class Numbers(Place):
+    """The data, or gradients, of many nodes that hold a float64 each: a vector of them."""
+
+    def __init__(self, nodes: Sequence[Node], key: str) -> None:
+        super().__init__(tuple(nodes), key, "numbers" if key == "data" else "gradients")
+
+    @property
+    def identity(self) -> Any:
+        return Numbers, self.holder, self.key
+
+    def numbers(self) -> list[Any]:
+        return [*map(operator.attrgetter(self.key), self.holder)]
+
+    def read(self, leaves: Sequence[Any] = ()) -> Any:
+        """None where one of them is no number of that kind."""
+        numbers = self.numbers()
+        return np.array(numbers) if {*map(type, numbers)} == {np.float64} else None
+
+    def write(self, x: Any, leaves: Sequence[Any] = ()) -> None:
+        write = getattr(Node, self.key).__set__  # at once: no Ctrl-C comes in between
+        deque(map(write, self.holder, x.flat), 0)
+
+    def there(self, leaves: Sequence[Any]) -> bool:
+        return any(x is not None for x in self.numbers())
+
+
+FEW = 50
+"""So many numbers are read one by one, by their names."""
 
 
 class Argument(Place):
@@ -666,11 +697,6 @@ def parts(x: Any) -> tuple[Any, ...]:
     return x if type(x) is tuple else (x,)
 
 
-def written(stand: Any) -> bool:
-    """Whether something was written into what stands for an input."""
-    return isinstance(stand, Tracer) and stand.instruction.function is not None
-
-
 def entire(x: Any) -> Any:
     """What a tracer of `y[...]` is all of: y."""
     while isinstance(x, Tracer) and x.part is not None and x.part[1] is ...:
@@ -700,6 +726,8 @@ class Capture:
     ) -> None:
         self.program, self.reach = program, reach
         self.reads: list[Place] = []
+        self.items: dict[Any, Instruction] = {}  # of `Numbers`, by the places that they are at
+        self.intact = set[Instruction]()
         self.kept: list[tuple[Place, Any, Any]] = []  # place, what was there, what stands there
         self.given = list(leaves)
         for i, kind in enumerate(traced):
@@ -713,6 +741,8 @@ class Capture:
                 reach.nodes.pop(x.node, None)
                 self.put(Argument(i, "data", name), x.node.data)
                 self.put(Argument(i, "grad", f"{name}.grad"), x.node.grad)
+        self.gather("data")
+        self.gather("grad")
         for node, name in reach.nodes.items():
             self.put(Attribute(node, "data", name or "value"), node.data)
             self.put(Attribute(node, "grad", f"{name}.grad"), node.grad)
@@ -745,6 +775,19 @@ class Capture:
             self.program.gaps.add(instruction)
         return instruction
 
+    def gather(self, key: str) -> None:
+        """Read what nodes hold that are many numbers as one vector, of which each is an item."""
+        nodes = [node for node in self.reach.nodes if type(getattr(node, key)) is np.float64]
+        if len(nodes) <= FEW:
+            return
+        place = Numbers(nodes, key)
+        vector = self.input(place, (len(nodes),), np.dtype(np.float64))
+        for k, node in enumerate(nodes):
+            item = Instruction(operator.getitem, (vector, k), None, (), vector.dtype)
+            self.items[Attribute(node, key, "").identity] = item
+            self.intact.add(item)
+            self.program.body.append(item)
+
     def stand_for(self, place: Place, x: Any) -> Any:
         """A tracer for each number of `x`."""
         if isinstance(x, Value):
@@ -760,6 +803,9 @@ class Capture:
             self.program.inputs += made
             self.reads.append(place)
             return tuple(map(Tracer, made))
+        if item := self.items.get(place.identity):
+            item.name = place.name
+            return Tracer(item)
         x = x.item() if isinstance(place, Rate) else x
         return Tracer(self.input(place, *outline(x), x))
 
@@ -843,10 +889,15 @@ class Capture:
         self.program.body.append(made)
         return Tracer(made)
 
+    def written(self, stand: Any) -> bool:
+        """Whether something was written into what stands for an input."""
+        made = isinstance(stand, Tracer) and stand.instruction.function is not None
+        return made and stand.instruction not in self.intact
+
     def changes(self) -> Iterator[tuple[Place, Any, bool]]:
         """Places, what is there now, and whether it was written into the array that was there."""
         for x, stand in zip(self.leaves, self.given):
-            if x is not stand and written(stand):
+            if x is not stand and self.written(stand):
                 raise TypeError(
                     "a compiled function writes into an array that it was given: copy it, and "
                     "return it"
@@ -858,12 +909,12 @@ class Capture:
             now = entire(place.read(self.leaves))
             if isinstance(stand, (Drawing, Iterating)) and now is not stand:
                 raise TypeError(f"a compiled function replaces {place.name!r}, which goes on")
-            if place.shared and now is stand and any(written(y) for y in parts(stand)):
+            if place.shared and now is stand and any(self.written(y) for y in parts(stand)):
                 raise TypeError(
                     f"a compiled function writes into {place.name!r}, an array that others may "
                     "hold: assign a new one, or return it"
                 )
-            if now is not stand or any(written(y) for y in parts(stand)):
+            if now is not stand or any(self.written(y) for y in parts(stand)):
                 inside = now is stand and isinstance(x, np.ndarray)
                 if inside and any(y is x for other, y, _ in self.kept if other is not place):
                     raise TypeError(

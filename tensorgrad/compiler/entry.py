@@ -5,10 +5,12 @@ was written, reads the state, runs the step, and writes the state.
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from _signal import getsignal  # type: ignore[import-not-found]  # of `signal`, which takes 13 µs
 from _signal import signal as exchange
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import starmap
 from signal import SIGINT, default_int_handler
 from threading import get_ident, main_thread
 from typing import Any, NamedTuple
@@ -17,7 +19,16 @@ import numpy as np
 from numpy._core import umath
 
 from tensorgrad.compiler.cache import binary
-from tensorgrad.compiler.capture import GONE, Argument, Attribute, Place, Rate, Reach, parts
+from tensorgrad.compiler.capture import (
+    GONE,
+    Argument,
+    Attribute,
+    Numbers,
+    Place,
+    Rate,
+    Reach,
+    parts,
+)
 from tensorgrad.compiler.program import Instruction
 from tensorgrad.compiler.tracer import order_of
 from tensorgrad.engine.short import kept
@@ -92,9 +103,10 @@ class Write(NamedTuple):
 
 
 class Lines:
-    """Code, and the objects that it names."""
+    """Code, and the objects that it names. `machine`: `llvm/objects.py`, where that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Any = None) -> None:
+        self.machine = machine
         self.code: list[str] = []
         self.objects: dict[str, Any] = {}
         self.known: dict[int, str] = {}
@@ -114,63 +126,104 @@ class Lines:
             self.add(f"{indent}if {' or '.join(conditions[i : i + 50])}: return OTHER")
 
 
-def settled(reach: Reach, lines: Lines) -> list[str]:
-    """What must not hold: that something is not what it was."""
+Field = tuple[Any, Any, Any]
+"""An object, an attribute's name or an item's number or `len` or `type`, and what that was."""
+PLAIN = int, float, str
+"""What may be another object, if it is equal."""
+
+
+class Said(NamedTuple):
+    """A condition that must not hold; and the fields of which it says that one is not what it was,
+    if it says no more."""
+
+    condition: str
+    fields: Sequence[Field] = ()
+
+
+def settled(reach: Reach, seen: Collection[Any], lines: Lines) -> Iterator[Said]:
+    """What must not hold: that something is not what it was. `seen`: nodes whose gradients are
+    looked at where they are read."""
     name = lines.name
-    changed = [f"{name(cell)}.cell_contents is not {name(x)}" for cell, x, _ in reach.cells]
-    for value, node, wanted, none in reach.values:
-        changed.append(f"{name(value)}.node is not {name(node)}")
-        changed.append(f"{'not ' * wanted}{name(node)}.requires_grad")
-        changed.append(f"{name(node)}.grad is {'not ' * none}None")
+    for cell, x, _ in reach.cells:
+        yield Said(f"{name(cell)}.cell_contents is not {name(x)}")
+    values, nodes, wanted = ([value[k] for value in reach.values] for k in range(3))
+    yield from answers("node", values, nodes, lines)
+    yield from answers("requires_grad", nodes, wanted, lines)
+    for _, node, _, none in reach.values:
+        if node not in seen:
+            yield Said(f"{name(node)}.grad is {'not ' * none}None")
     for holder, key, x in reach.slots:
         if isinstance(holder, type):
-            changed.append(f"{name(vars(holder))}.get({key!r}) is not {name(x)}")
+            yield Said(f"{name(vars(holder))}.get({key!r}) is not {name(x)}")
         elif x is not GONE and key.isidentifier():
-            changed.append(f"{name(holder)}.{key} is not {name(x)}")
+            yield Said(f"{name(holder)}.{key} is not {name(x)}")
         else:
-            changed.append(f"getattr({name(holder)}, {key!r}, {name(GONE)}) is not {name(x)}")
-    changed += [f"{name(c)}.__mro__ is not {name(bases)}" for c, bases in reach.bases]
-    changed += [f"{key!r} in {name(variables)}" for (key, _), variables in reach.hidden.items()]
+            yield Said(f"getattr({name(holder)}, {key!r}, {name(GONE)}) is not {name(x)}")
+    for kind, bases in reach.bases:
+        yield Said(f"{name(kind)}.__mro__ is not {name(bases)}")
+    for (key, _), variables in reach.hidden.items():
+        yield Said(f"{key!r} in {name(variables)}")
     for holder, held in reach.several:
         if all(type(x) is str for x in held):  # the same ones, where they are equal
-            changed.append(f"[*{name(holder)}] != {name(held)}")
+            yield Said(f"[*{name(holder)}] != {name(held)}")
         else:
-            changed.append(f"[*map(id, {name(holder)})] != {name([*map(id, held)])}")
-    changed += [f"{name(ask)}() != {name(answer)}" for ask, answer in reach.asked]
-    changed += answers("type", reach.objects, [*map(type, reach.objects)], lines)
-    holders, sizes = ([pair[k] for pair in reach.sizes] for k in (0, 1))
-    changed += answers("len", holders, sizes, lines)
+            yield Said(f"[*map(id, {name(holder)})] != {name([*map(id, held)])}")
+    for ask, answer in reach.asked:
+        yield Said(f"{name(ask)}() != {name(answer)}")
+    yield from answers(type, reach.objects, [*map(type, reach.objects)], lines)
+    lists = [(x, n) for x, n in reach.sizes if type(x) is list]
+    others = [(x, n) for x, n in reach.sizes if type(x) is not list]
+    for sizes in lists, others:
+        yield from answers(len, [x for x, _ in sizes], [n for _, n in sizes], lines)
+    sized = {id(x) for x, _ in lists}  # how long a list is, is looked at before its items
     for holder, key, x in reach.settled:
         at = repr(key) if isinstance(key, (str, int)) else name(key)
-        get = (
-            f"{name(holder)}[{at}]"
-            if isinstance(holder, (dict, list))
-            else f"{name(holder)}.get({at})"
-        )
+        item = f"[{at}]" if isinstance(holder, (dict, list)) else f".get({at})"
+        get = f"{name(holder)}{item}"
         same = f"{get} is not {name(x)}"
-        plain = type(x) in (int, float, str)
-        changed.append(f"{same} and repr({get}) != {repr(x)!r}" if plain else same)
-    return changed
+        if type(x) in PLAIN:
+            same += f" and repr({get}) != {repr(x)!r}"
+        yield Said(same, [(holder, key, x)] if id(holder) in sized else ())
 
 
 FEW = 50
 """So many questions are written one by one: each takes 10 ns, in a list 25, 10 µs to compile."""
 
 
-def answers(ask: str, xs: list[Any], wanted: list[Any], lines: Lines) -> list[str]:
-    """What must not hold: that a function of Python's says something else of one of these."""
+def answers(ask: Any, xs: list[Any], wanted: list[Any], lines: Lines) -> Iterator[Said]:
+    """What must not hold: that an attribute, or a function of Python's, says something else of one
+    of these."""
     name = lines.name
+    fields = [*zip(xs, [ask] * len(xs), wanted)]
+    known = ask is not len or all(type(x) is list for x in xs)
     if len(xs) > FEW:
-        return [f"[*map({ask}, {name(xs)})] != {name(wanted)}"]
-    return [
-        f"len({name(x)}) != {y}" if ask == "len" else f"type({name(x)}) is not {name(y)}"
-        for x, y in zip(xs, wanted)
-    ]
+        get = name(operator.attrgetter(ask)) if isinstance(ask, str) else ask.__name__
+        yield Said(f"[*map({get}, {name(xs)})] != {name(wanted)}", fields if known else ())
+        return
+    for x, ask, y in fields:
+        got = f"{name(x)}.{ask}" if isinstance(ask, str) else f"{ask.__name__}({name(x)})"
+        differs = f"!= {y}" if ask is len else f"is not {name(y)}"
+        yield Said(f"{got} {differs}", [(x, ask, y)] if known else ())
 
 
-def refuse_unless_settled(reach: Reach, lines: Lines) -> None:
+def as_said(holder: Any, key: Any, x: Any) -> bool:
+    """Whether a field is what it was."""
+    if isinstance(key, str):
+        return getattr(holder, key) is x
+    now = holder[key] if isinstance(key, int) else key(holder)
+    return now is x or (type(x) in PLAIN and repr(now) == repr(x))
+
+
+def refuse_unless_settled(reach: Reach, seen: Collection[Any], lines: Lines) -> None:
+    said = [*settled(reach, seen, lines)]
+    fields = [field for _, fields in said for field in fields]
     lines.add("try:")
-    lines.refuse_unless(settled(reach, lines), " ")
+    if lines.machine and len(fields) > FEW:
+        said = [x for x in said if not x.fields]
+        same = lines.name(lines.machine.is_same(fields))
+        slowly = lines.name(lambda: all(starmap(as_said, fields)))
+        lines.refuse_unless([f"not {same}() and not {slowly}()"], " ")
+    lines.refuse_unless([x.condition for x in said], " ")
     lines.add(" pass")
     lines.add("except (LookupError, AttributeError): return OTHER")
 
@@ -188,6 +241,10 @@ def place_text(place: Place, lines: Lines) -> str:
 
 def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> None:
     """Give what is at a place these names."""
+    if isinstance(place, Numbers):
+        read = lines.machine.reader(place) if lines.machine else place.read
+        lines.add(f"{names[0]} = {lines.name(read)}()")
+        return
     where = place_text(place, lines)
     if not several:
         lines.add(f"{names[0]} = {where}")
@@ -227,6 +284,7 @@ def entry_of(
     nodes: Any,
     plain: bool,
     exact: bool,
+    machine: Any = None,
 ) -> Any:
     """`entry(leaves)`, which answers the result, or OTHER, or CARE.
 
@@ -235,7 +293,14 @@ def entry_of(
     are its, and of the nodes that it came from, or what tells these. `plain`: whether the leaves
     are arrays that nobody has looked at yet.
     """
-    lines = Lines()
+    lines = Lines(machine)
+    seen = {
+        x
+        for place, _ in reads
+        if isinstance(place, Numbers)
+        for x in place.holder
+        if place.key == "grad"
+    }
     arguments = [place for place, _ in reads if isinstance(place, Argument)]  # which come first
     if plain:
         lines.refuse_unless([f"len(leaves) != {len(arguments)}"])
@@ -244,7 +309,7 @@ def entry_of(
     given: list[str] = []
     for k, (place, x) in enumerate(reads):
         if k == len(arguments):  # these first: another shape is what changes most often
-            refuse_unless_settled(reach, lines)
+            refuse_unless_settled(reach, seen, lines)
         found = [(f"a{len(given) + n}", part, next(rest)) for n, part in enumerate(parts(x))]
         read(place, type(x) is tuple, [name for name, _, _ in found], lines)
         if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
@@ -262,7 +327,7 @@ def entry_of(
             inside[place.identity] = found[0][0]
         given += [name for name, _, _ in found]
     if len(arguments) == len(reads):
-        refuse_unless_settled(reach, lines)
+        refuse_unless_settled(reach, seen, lines)
     lines.add(f"held = {'hold_back()' if writes else 'False'}")
     lines.add("quiet = errors.set(QUIET)")
     lines.add("try:")
@@ -272,7 +337,10 @@ def entry_of(
     for place, count, several, within, short in writes:
         x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
         x = f"{lines.name(kept)}({x})" if short else x
-        if within:  # others that hold the array see it
+        if isinstance(place, Numbers):
+            write = lines.machine.writer(place) if lines.machine else place.write
+            lines.add(f"    {lines.name(write)}({x})")
+        elif within:  # others that hold the array see it
             old = inside[place.identity]
             lines.add(f"    if {x} is not {old}: {old}[...] = {x}")
         else:

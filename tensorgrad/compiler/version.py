@@ -7,17 +7,28 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from tensorgrad.compiler.arguments import Plan, names_of
-from tensorgrad.compiler.capture import Argument, Capture, Place, Reach, parts, sample
+from tensorgrad.compiler.capture import (
+    FEW,
+    Argument,
+    Attribute,
+    Capture,
+    Numbers,
+    Place,
+    Reach,
+    parts,
+    sample,
+)
 from tensorgrad.compiler.entry import CARE, OTHER, Write, entry_of, hold_back, let_go
 from tensorgrad.compiler.lives import Lives, views
 from tensorgrad.compiler.names import Watch, describe
-from tensorgrad.compiler.passes import Pass, simplified
+from tensorgrad.compiler.passes import Pass, name_of, simplified
 from tensorgrad.compiler.program import (
     Instruction,
     Loop,
@@ -36,6 +47,7 @@ from tensorgrad.compiler.tracer import Tracer, example
 from tensorgrad.engine.node import Node, record, recorder
 from tensorgrad.engine.short import ShortArray, kept
 
+DOUBLE = np.dtype(np.float64)
 LONG = 20_000
 """How many operations are kept as they were written down: 300 bytes each."""
 FLEETING_SAID = (
@@ -83,6 +95,7 @@ class Version:
         describe(program, watch, self.reach.called, [pair for n, xs in new for pair in zip(n, xs)])
         if said := ", ".join(self.reach.fleeting):
             warnings.warn(FLEETING_SAID.format(self.name, said), stacklevel=5)
+        changes = gathered(changes, capture.reads, program)
         self.results = len(outs)
         self.reads = [(place, sample(place.read(leaves))) for place in capture.reads]
         self.reach.forget()
@@ -197,6 +210,7 @@ class Version:
         entry: Callable[[Sequence[Any]], Any] = entry_of(
             *(step, self.reach, self.reads, inputs, written, self.writes, self.results),
             *(self.result, self.origins if self.given else self.nodes, self.plain, self.exact),
+            objects() if "machine code" in map(name_of, self.passes) else None,
         )
         return entry
 
@@ -240,6 +254,46 @@ class Version:
         return [*found, *(x for x in leaves if isinstance(x, np.random.Generator))]
 
 
+@cache
+def objects() -> Any:
+    """What looks at Python's objects by machine code; None where these are not as it expects."""
+    from tensorgrad.compiler.llvm import objects
+
+    try:
+        objects.functions()
+    except RuntimeError:
+        return None
+    return objects
+
+
+def gathered(
+    changes: Sequence[tuple[Place, Any, bool]], reads: Sequence[Place], program: Program
+) -> list[tuple[Place, Any, bool]]:
+    """Changes, in which many numbers are written as one vector, where they are read as one, or are
+    not there yet."""
+    rest, vectors = [*changes], []
+    for key in ("data", "grad"):
+        new = [change for change in rest if is_number_at(key, *change)]
+        numbers = {place.holder: x.instruction for place, x, _ in new}
+        known = (p for p in reads if isinstance(p, Numbers) and p.key == key)
+        place = next(known, None) or Numbers([*numbers], key)
+        if len(numbers) <= FEW or {*place.holder} != numbers.keys():
+            continue
+        args = [numbers[node] for node in place.holder], DOUBLE, len(numbers)
+        vector = Instruction(np.fromiter, args, None, (len(numbers),), DOUBLE)
+        program.body.append(vector)
+        vectors.append((place, vector, False))
+        rest = [change for change in rest if not any(change is x for x in new)]
+    return rest + vectors
+
+
+def is_number_at(key: str, place: Place, x: Any, inside: bool) -> bool:
+    """Whether a number is written there that may be one of `Numbers`."""
+    if not (isinstance(place, Attribute) and type(place.holder) is Node and place.key == key):
+        return False
+    return isinstance(x, Tracer) and not x.is_array() and x.instruction.dtype == DOUBLE
+
+
 def changed_in(reach: Reach) -> str:
     """What is not as it was, for who asks why a function is traced again."""
     for holder, key, x in reach.settled:
@@ -274,7 +328,7 @@ def over_of(
     found: list[tuple[int, int]] = []
     k = results
     for place, count, *_ in writes:
-        old = inputs.get(place.identity, ())
+        old = inputs.get(place.identity, ()) if not isinstance(place, Numbers) else ()
         found += zip(range(k, k := k + count), old) if len(old) == count else []
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -246,3 +247,89 @@ def test_many_entries_of_a_vector_are_taken_out_at_once_and_are_numbers() -> Non
     assert {*map(type, found)} == {np.float64}
     np.testing.assert_array_equal(found, np.tanh(0.3 * np.arange(20)))
     assert again[1] != found[1]
+
+
+def between(name: str, ps: list[Value], points: list[list[float]], kept: list[Any]) -> None:
+    """Something that somebody does between two steps."""
+    if name == "keeps a number":
+        kept += [(x, x.item()) for x in (ps[3].data, ps[5].grad)]
+    elif name == "one number in two":
+        ps[3].node.data = ps[4].node.data
+    elif name == "assigns":
+        ps[3].data = 0.5
+    elif name == "another dtype":
+        ps[3].node.data = np.float32(0.5)
+    elif name == "an array":
+        ps[3].node.data = np.array(0.5)
+    elif name == "another node":
+        ps[3].node = Value(0.5).node
+        ps[3].grad = np.float64(0.0)
+    elif name == "frozen":
+        ps[3].requires_grad = False
+    elif name == "another Value":
+        ps[3] = Value(0.5)
+    elif name == "none there":
+        ps[3].grad = None
+    elif name == "a shorter list":
+        del points[4:]
+    elif name == "an equal number":
+        points[2][1] = float(str(points[2][1]))
+    elif name == "another number":
+        points[2][1] = 0.25
+
+
+HAPPENINGS = [
+    *("keeps a number", "one number in two", "assigns", "another dtype", "an array"),
+    *("another node", "frozen", "another Value", "none there", "a shorter list"),
+    *("an equal number", "another number"),
+]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize("name", HAPPENINGS)
+def test_many_numbers_may_be_anything_between_steps(name: str, backend: str) -> None:
+    if backend == "llvm":
+        pytest.importorskip("llvmlite")
+    ends = []
+    for wrap in (lambda f: f, partial(tg.compile, backend=backend)):
+        rng = np.random.default_rng(0)
+        points = rng.normal(size=(6, 2)).tolist()
+        ps = [Value(x) for x in rng.normal(size=60)]
+        kept: list[Any] = []
+
+        def step(ps: Any = ps, points: Any = points) -> Any:
+            scores = [sum(a * p + b for p in ps) for a, b in points]
+            loss = sum(s * s for s in scores) * 0.001
+            for p in ps:
+                p.grad = None if p.grad is None else 0 * p.grad
+            loss.backward()
+            for p in ps:
+                if p.requires_grad:
+                    p.data -= 0.01 * p.grad
+            return loss
+
+        run, losses = wrap(step), []
+        for _ in range(2):
+            for _ in range(3):
+                losses.append(run().item())
+            between(name, ps, points, kept)
+        assert all(x == before for x, before in kept)
+        ends.append([*losses, *(p.item() for p in ps), *map(type, [p.node.data for p in ps])])
+    assert ends[0][-60:] == ends[1][-60:]
+    np.testing.assert_allclose(ends[1][:-60], ends[0][:-60], rtol=1e-9)
+
+
+def test_numbers_that_all_become_the_same_one_are_written() -> None:
+    ps, x = [Value(float(k)) for k in range(60)], Value(1.0)
+
+    @tg.compile
+    def step() -> None:
+        for p in ps:
+            p.data = x.data * 2
+            p.grad = np.float64(3.0) * x.data
+
+    for k in range(3):
+        x.data = k + 0.5
+        step()
+        assert {p.item() for p in ps} == {2 * k + 1}
+        assert {p.grad for p in ps} == {3 * k + 1.5}

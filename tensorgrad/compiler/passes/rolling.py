@@ -242,6 +242,7 @@ class Roll:
         self.place: dict[Instruction, int] = {}
         self.read: dict[int, list[tuple[Any, Any]]] = {}  # arguments of a kind: vectors, places
         self.views: dict[Any, Any] = {}
+        self.gatherings: dict[Any, Any] = {}
         for kind, members in enumerate(kinds.members):
             self.first = members[0]
             if not kinds.repeats[kind]:
@@ -287,6 +288,9 @@ class Roll:
         ):
             self.made[i] = self.at(*self.where(i.args[0]))
             return
+        if i.function is np.fromiter and type(i.args[0]) is list:
+            self.made[i] = self.gathered(i.args[0], i.dtype)
+            return
         for x in self.kinds.sums[i].additions if i in self.kinds.sums else [i]:
             now = {y: self.alone(y) for y in x.operands}
             new = x
@@ -294,6 +298,54 @@ class Roll:
                 new = self.made[x] = changed(x, x.function, *replaced((x.args, x.kwargs), now))
             if x.function is not None:
                 self.body.append(new)
+
+    def gathered(self, xs: Sequence[Any], dtype: Any) -> Any:
+        """A vector of scalars of one dtype that are in several ones, or alone. What one function
+        makes of all of them, such as an update, it makes of what it reads, gathered."""
+        while all(map(is_converted_in_vain, xs)):
+            xs = [x.args[0] for x in xs]
+        key = *map(id, xs), dtype
+        if key not in self.gatherings:
+            self.gatherings[key] = self.together(xs, dtype)
+        return self.gatherings[key]
+
+    def together(self, xs: Sequence[Any], dtype: Any) -> Any:
+        size = (len(xs),)
+        if not any(isinstance(x, Instruction) for x in xs):
+            return np.array(xs, dtype)
+        if all(x is xs[0] for x in xs):
+            return self.write(np.full, (size, self.alone(xs[0]), dtype), size, dtype)
+        if len(call := {*map(self.call, xs)}) == 1 and None not in call:
+            read = zip(*(x.args for x in xs))
+            args = tuple(x[0] if is_constant(x) else self.gathered(x, xs[0].dtype) for x in read)
+            return self.write(call.pop(), args, size, dtype)
+        within: dict[int | None, list[Any]] = {}
+        for x in xs:
+            kind = self.kinds.of.get(x) if isinstance(x, Instruction) else None
+            inside = kind in self.vectors or x in self.kinds.items
+            within.setdefault(kind if inside else None, []).append(x)
+        vectors, place, start = [], dict[Any, int](), 0
+        for kind, members in within.items():
+            if kind is None:
+                n = len(members)
+                place.update((x, start + k) for k, x in enumerate(members))
+                made: Any = [*map(self.alone, members)], dtype, n
+                vectors.append(self.write(np.fromiter, made, (n,), dtype))
+            else:
+                vectors.append(self.vector(kind))
+                place.update((x, start + self.place[x]) for x in members)
+            start += math.prod(vectors[-1].shape or ())
+        whole = vectors[0]
+        if len(vectors) > 1:
+            whole = self.write(np.concatenate, (vectors,), (start,), dtype)
+        return self.at(whole, np.array([place[x] for x in xs]))
+
+    def call(self, x: Any) -> Any:
+        """The ufunc of which a scalar is a call, if it could be one of vectors; None else."""
+        known = isinstance(x, Instruction) and x in self.kinds.scalars and x not in self.kinds.sums
+        f = UFUNCS.get(x.function, x.function) if known and x.operands and not x.kwargs else None
+        alike = known and all(y.dtype in (x.dtype, float) for y in x.operands)
+        return f if alike and isinstance(f, np.ufunc) else None
 
     def is_in_one(self, xs: Sequence[Any]) -> bool:
         """Whether these are entries of one vector, and not all the same one."""
@@ -472,6 +524,16 @@ class Roll:
             return None
         args = self.at(x, rows), self.at(y, others.T)
         return self.flat(self.write(np.matmul, args, (len(rows), len(others))))
+
+
+def is_constant(xs: Sequence[Any]) -> bool:
+    """Whether they are one number, which is known."""
+    return not isinstance(xs[0], Instruction) and all(x is xs[0] for x in xs)
+
+
+def is_converted_in_vain(x: Any) -> bool:
+    same = isinstance(x, Instruction) and x.function is converted and not x.kwargs
+    return same and getattr(x.args[0], "dtype", None) == x.dtype
 
 
 def apart(body: Sequence[Instruction]) -> list[Instruction]:
