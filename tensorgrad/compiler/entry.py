@@ -5,7 +5,6 @@ was written, reads the state, runs the step, and writes the state.
 from __future__ import annotations
 
 import math
-import operator
 import sys
 from _signal import getsignal  # type: ignore[import-not-found]  # of `signal`, which takes 13 µs
 from _signal import signal as exchange
@@ -197,8 +196,9 @@ def answers(ask: Any, xs: list[Any], wanted: list[Any], lines: Lines) -> Iterato
     fields = [*zip(xs, [ask] * len(xs), wanted)]
     known = ask is not len or all(type(x) is list for x in xs)
     if len(xs) > FEW:
-        get = name(operator.attrgetter(ask)) if isinstance(ask, str) else ask.__name__
-        yield Said(f"[*map({get}, {name(xs)})] != {name(wanted)}", fields if known else ())
+        got = f"x.{ask} for x in" if isinstance(ask, str) else f"*map({ask.__name__},"
+        end = "" if isinstance(ask, str) else ")"
+        yield Said(f"[{got} {name(xs)}{end}] != {name(wanted)}", fields if known else ())
         return
     for x, ask, y in fields:
         got = f"{name(x)}.{ask}" if isinstance(ask, str) else f"{ask.__name__}({name(x)})"
@@ -242,8 +242,13 @@ def place_text(place: Place, lines: Lines) -> str:
 def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> None:
     """Give what is at a place these names."""
     if isinstance(place, Numbers):
-        read = lines.machine.reader(place) if lines.machine else place.read
-        lines.add(f"{names[0]} = {lines.name(read)}()")
+        if lines.machine:
+            lines.add(f"{names[0]} = {lines.name(lines.machine.reader(place))}()")
+            return
+        kinds, numbers = [np.float64] * len(place.holder), names[0]
+        lines.add(f"{numbers} = [node.{place.key} for node in {lines.name(place.holder)}]")
+        lines.refuse_unless([f"[*map(type, {numbers})] != {lines.name(kinds)}"])
+        lines.add(f"{numbers} = {lines.name(np.fromiter)}({numbers}, float, {len(kinds)})")
         return
     where = place_text(place, lines)
     if not several:
@@ -338,8 +343,11 @@ def entry_of(
         x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
         x = f"{lines.name(kept)}({x})" if short else x
         if isinstance(place, Numbers):
-            write = lines.machine.writer(place) if lines.machine else place.write
-            lines.add(f"    {lines.name(write)}({x})")
+            if lines.machine:
+                lines.add(f"    {lines.name(lines.machine.writer(place))}({x})")
+            else:
+                lines.add(f"    for node, x in zip({lines.name(place.holder)}, {x}.flat):")
+                lines.add(f"        node.{place.key} = x")
         elif within:  # others that hold the array see it
             old = inside[place.identity]
             lines.add(f"    if {x} is not {old}: {old}[...] = {x}")
