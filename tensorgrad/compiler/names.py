@@ -70,8 +70,8 @@ class Watch(Reading):
 
 def made_by(x: Any) -> Instruction | None:
     """What makes the numbers of an array or Value, if a tracer is there; a copy does not."""
-    data = data_of(x)
-    return original(data.instruction) if isinstance(data, Tracer) else None
+    data = x if type(x) is Tracer else data_of(x)
+    return original(data.instruction) if type(data) is Tracer else None
 
 
 def original(i: Instruction) -> Instruction:

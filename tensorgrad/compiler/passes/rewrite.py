@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def changed(i: Instruction, function: Any, args: Any, kwargs: Any) -> Instructio
 
 def uses(program: Program) -> Counter[Instruction]:
     """How often each instruction is read, or returned."""
-    read = Counter(x for i in program.body for x in i.operands)
+    read = Counter(chain.from_iterable([i.operands for i in program.body]))
     read.update(x for x in program.outputs if isinstance(x, Instruction))
     return read
 

@@ -91,7 +91,8 @@ def rates(program: Program, scalars: Container[Instruction]) -> set[Instruction]
     return found
 
 
-DOUBLES = np.dtype(np.float64), np.dtype(np.complex128), np.dtype(bool)
+BOOL = np.dtype(bool)
+DOUBLES = np.dtype(np.float64), np.dtype(np.complex128), BOOL
 
 
 def item(i: Instruction) -> tuple[Instruction, int] | None:
@@ -125,8 +126,10 @@ def is_addition(i: Instruction) -> bool:
     if i.function is not operator.add and i.function is not np.add:
         return False
     dtype = i.dtype
-    alike = all(type(x) in (int, float) or getattr(x, "dtype", 0) == dtype for x in i.args)
-    return alike and dtype != np.dtype(bool) and not i.kwargs
+    for x in i.args:
+        if type(x) not in (int, float) and getattr(x, "dtype", 0) != dtype:
+            return False
+    return dtype != BOOL and not i.kwargs
 
 
 def sums(
@@ -138,19 +141,20 @@ def sums(
     found: dict[Instruction, Sum] = {}
     within: set[Instruction] = set()
 
-    def begun(x: Any) -> Sum:
+    def begun(x: Any) -> Sum | None:
         if x.__class__ is not Instruction or x not in found or read[x] > 1:
-            return Sum([x], [])
+            return None
         within.add(x)
         return found.pop(x)
 
     for i in program.body:
         if i in scalars and is_addition(i):
-            long, short = map(begun, i.args)
-            if len(long.terms) < len(short.terms):  # the short one moves: no term moves often
-                long, short = short, long
-            long.terms += short.terms
-            long.additions += [*short.additions, i]
+            (x, y), (long, short) = i.args, map(begun, i.args)
+            if short and (not long or len(long.terms) < len(short.terms)):
+                x, y, long, short = y, x, short, long  # the short one moves: no term moves often
+            long = long or Sum([x], [])
+            long.terms += short.terms if short else [y]
+            long.additions += [*(short.additions if short else ()), i]
             found[i] = long
     return found, within
 
