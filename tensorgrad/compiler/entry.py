@@ -90,6 +90,13 @@ def let_go(held: bool) -> None:
             raise KeyboardInterrupt
 
 
+KNOWN = {
+    **{"OTHER": OTHER, "CARE": CARE, "QUIET": QUIET, "errors": errors},
+    **{"getrefcount": sys.getrefcount, "hold_back": hold_back, "let_go": let_go},
+}
+"""What the code of an entry names."""
+
+
 class Write(NamedTuple):
     """How many outputs go to a place, whether they are a tuple there, whether they are written
     `inside` the array that was there before, and whether that was `short`."""
@@ -123,6 +130,17 @@ class Lines:
     def refuse_unless(self, conditions: Sequence[str], indent: str = "") -> None:
         for i in range(0, len(conditions), 50):
             self.add(f"{indent}if {' or '.join(conditions[i : i + 50])}: return OTHER")
+
+    def function(self, **given: Any) -> Any:
+        """`entry(leaves)` of these lines, to which what is `given` is known, too."""
+        body = "\n".join(f"        {line}" for line in self.code)
+        known = {**KNOWN, **given, **self.objects}
+        source = (
+            f"def make({', '.join(known)}):\n    def entry(leaves):\n{body}\n    return entry\n"
+        )
+        defined: dict[str, Any] = {}
+        exec(binary(source, "<entry of a compiled function>"), defined)
+        return defined["make"](*known.values())
 
 
 Field = tuple[Any, Any, Any]
@@ -214,7 +232,9 @@ def as_said(holder: Any, key: Any, x: Any) -> bool:
     return now is x or (type(x) in PLAIN and repr(now) == repr(x))
 
 
-def refuse_unless_settled(reach: Reach, seen: Collection[Any], lines: Lines) -> None:
+def refuse_unless_settled(reach: Reach, reads: Sequence[Read], lines: Lines) -> None:
+    gathered = (x.place for x in reads if isinstance(x.place, Numbers) and x.place.key == "grad")
+    seen = {node for place in gathered for node in place.holder}
     said = [*settled(reach, seen, lines)]
     fields = [field for _, fields in said for field in fields]
     lines.add("try:")
@@ -239,28 +259,56 @@ def place_text(place: Place, lines: Lines) -> str:
     return f"{holder}[{key}]"
 
 
-def read(place: Place, several: bool, names: Sequence[str], lines: Lines) -> None:
-    """Give what is at a place these names."""
+class Read(NamedTuple):
+    """A place, what was there when the program was written, and of each number there the name that
+    it gets, what it was, and the input that it becomes."""
+
+    place: Place
+    x: Any
+    numbers: list[tuple[str, Any, Instruction]]
+
+
+def named(reads: Sequence[tuple[Place, Any]], inputs: Sequence[Instruction]) -> list[Read]:
+    names, rest = (f"a{n}" for n in range(len(inputs))), iter(inputs)
+    return [Read(place, x, [(next(names), y, next(rest)) for y in parts(x)]) for place, x in reads]
+
+
+def take(read: Read, seen: bool, exact: bool, lines: Lines) -> None:
+    """Read what is at a place, and see that the program holds for it. `seen`: whether somebody
+    looked at its kind before."""
+    place, x, numbers = read
+    names = [name for name, _, _ in numbers]
     if isinstance(place, Numbers):
-        if lines.machine:
-            lines.add(f"{names[0]} = {lines.name(lines.machine.reader(place))}()")
-            return
-        kinds, numbers = [np.float64] * len(place.holder), names[0]
-        lines.add(f"{numbers} = [node.{place.key} for node in {lines.name(place.holder)}]")
-        lines.refuse_unless([f"[*map(type, {numbers})] != {lines.name(kinds)}"])
-        lines.add(f"{numbers} = {lines.name(np.fromiter)}({numbers}, float, {len(kinds)})")
+        gather(place, names[0], lines)
         return
     where = place_text(place, lines)
-    if not several:
+    if type(x) is tuple:
+        lines.add(f"t = {where}")
+        lines.refuse_unless([f"len(t) != {len(names)}"])
+        lines.add(f"{', '.join(names)}, = t")
+    else:
         lines.add(f"{names[0]} = {where}")
-        if isinstance(place, Rate):
-            lines.add(
-                f"if type({names[0]}) is {lines.name(np.float64)}: {names[0]} = {where}.item()"
-            )
-        return
-    lines.add(f"t = {where}")
-    lines.refuse_unless([f"len(t) != {len(names)}"])
-    lines.add(f"{', '.join(names)}, = t")
+    if isinstance(place, Rate):
+        lines.add(f"if type({names[0]}) is {lines.name(np.float64)}: {names[0]} = {where}.item()")
+    if not seen:
+        for name, part, i in numbers:
+            look(name, part, i, lines, exact)
+    if place.nonzero:
+        lines.refuse_unless([f"not {name}" for name in names])
+    if place.is_rate and type(x) is float:  # which the optimiser itself refuses
+        lines.refuse_unless([f"not 0 <= {name} < {lines.name(math.inf)}" for name in names])
+
+
+def gather(place: Numbers, name: str, lines: Lines) -> None:
+    """Read many numbers into a vector."""
+    if lines.machine:
+        lines.add(f"{name} = {lines.name(lines.machine.reader(place))}()")
+        lines.refuse_unless([f"{name} is None"])
+    else:
+        kinds = [np.float64] * len(place.holder)
+        lines.add(f"{name} = [node.{place.key} for node in {lines.name(place.holder)}]")
+        lines.refuse_unless([f"[*map(type, {name})] != {lines.name(kinds)}"])
+        lines.add(f"{name} = {lines.name(np.fromiter)}({name}, float, {len(kinds)})")
 
 
 def look(name: str, x: Any, i: Instruction, lines: Lines, exact: bool) -> None:
@@ -275,6 +323,21 @@ def look(name: str, x: Any, i: Instruction, lines: Lines, exact: bool) -> None:
         lines.refuse_unless([kind, dtype, f"{name}.shape != {i.shape!r}"])
         if exact and len(i.shape or ()) > 1:
             lines.refuse_unless([f"{lines.name(order_of)}({name}) != {i.order!r}"])
+
+
+def put(write: Write, x: str, old: str, lines: Lines) -> None:
+    """Write `x`, some code, to a place, at which `old` was read."""
+    place, _, _, inside, short = write
+    x = f"{lines.name(kept)}({x})" if short else x
+    if inside:  # others that hold the array see it
+        lines.add(f"    if {x} is not {old}: {old}[...] = {x}")
+    elif not isinstance(place, Numbers):
+        lines.add(f"    {place_text(place, lines)} = {x}")
+    elif lines.machine:
+        lines.add(f"    {lines.name(lines.machine.writer(place))}({x})")
+    else:
+        lines.add(f"    for node, x in zip({lines.name(place.holder)}, {x}.flat):")
+        lines.add(f"        node.{place.key} = x")
 
 
 def entry_of(
@@ -298,74 +361,34 @@ def entry_of(
     are its, and of the nodes that it came from, or what tells these. `plain`: whether the leaves
     are arrays that nobody has looked at yet.
     """
-    lines = Lines(machine)
-    seen = {
-        x
-        for place, _ in reads
-        if isinstance(place, Numbers)
-        for x in place.holder
-        if place.key == "grad"
-    }
-    arguments = [place for place, _ in reads if isinstance(place, Argument)]  # which come first
+    lines, places = Lines(machine), named(reads, inputs)
+    arguments = [read for read in places if isinstance(read.place, Argument)]  # which come first
     if plain:
         lines.refuse_unless([f"len(leaves) != {len(arguments)}"])
-    rest = iter(inputs)
-    inside = {place.identity: "" for place, _, _, within, _ in writes if within}
-    given: list[str] = []
-    for k, (place, x) in enumerate(reads):
-        if k == len(arguments):  # these first: another shape is what changes most often
-            refuse_unless_settled(reach, seen, lines)
-        found = [(f"a{len(given) + n}", part, next(rest)) for n, part in enumerate(parts(x))]
-        read(place, type(x) is tuple, [name for name, _, _ in found], lines)
-        if plain or not isinstance(place, Argument) or place.key:  # else it was seen before
-            for name, part, i in found:
-                look(name, part, i, lines, exact)
-        if place.nonzero:
-            lines.refuse_unless([f"not {name}" for name, _, _ in found])
-        if place.is_rate and type(x) is float:  # which the optimiser itself refuses
-            lines.refuse_unless(
-                [f"not 0 <= {name} < {lines.name(math.inf)}" for name, _, _ in found]
-            )
-        if place.identity not in inside:
-            lines.code += [SOLE.format(name) for name, _, i in found if i in written]
-        elif found:
-            inside[place.identity] = found[0][0]
-        given += [name for name, _, _ in found]
-    if len(arguments) == len(reads):
-        refuse_unless_settled(reach, seen, lines)
+    for read in arguments:  # another shape is what changes most often
+        take(read, not (plain or read.place.key), exact, lines)
+    refuse_unless_settled(reach, places, lines)
+    for read in places[len(arguments) :]:
+        take(read, False, exact, lines)
+    inside = {write.place.identity for write in writes if write.inside}
+    own = [read for read in places if read.place.identity not in inside]
+    lines.code += [SOLE.format(name) for x in own for name, _, i in x.numbers if i in written]
     lines.add(f"held = {'hold_back()' if writes else 'False'}")
     lines.add("quiet = errors.set(QUIET)")
     lines.add("try:")
-    lines.add(f"    out = step({', '.join(given)})")
+    lines.add(f"    out = step({', '.join(name for x in places for name, _, _ in x.numbers)})")
     lines.add("    if out is None: return CARE")
+    old = {read.place.identity: read.numbers[0][0] for read in places if read.numbers}
     n = results
-    for place, count, several, within, short in writes:
-        x = f"out[{n}:{n + count}]" if several else f"out[{n}]"
-        x = f"{lines.name(kept)}({x})" if short else x
-        if isinstance(place, Numbers):
-            if lines.machine:
-                lines.add(f"    {lines.name(lines.machine.writer(place))}({x})")
-            else:
-                lines.add(f"    for node, x in zip({lines.name(place.holder)}, {x}.flat):")
-                lines.add(f"        node.{place.key} = x")
-        elif within:  # others that hold the array see it
-            old = inside[place.identity]
-            lines.add(f"    if {x} is not {old}: {old}[...] = {x}")
-        else:
-            lines.add(f"    {place_text(place, lines)} = {x}")
-        n += count
+    for write in writes:
+        x = f"out[{n}:{n + write.outputs}]" if write.several else f"out[{n}]"
+        put(write, x, old.get(write.place.identity, ""), lines)
+        n += write.outputs
     lines.add("finally:")
     lines.add("    errors.reset(quiet)")
     lines.add("    let_go(held)")
     lines.add(f"return result(out, {'nodes(leaves)' if callable(nodes) else 'nodes'})")
-    body = "\n".join(f"        {line}" for line in lines.code)
-    own = OTHER, CARE, sys.getrefcount, hold_back, let_go, errors, QUIET, step, result, nodes
-    names = "OTHER, CARE, getrefcount, hold_back, let_go, errors, QUIET, step, result, nodes"
-    known = ", ".join([names, *lines.objects])
-    source = f"def make({known}):\n    def entry(leaves):\n{body}\n    return entry\n"
-    defined: dict[str, Any] = {}
-    exec(binary(source, "<entry of a compiled function>"), defined)
-    return defined["make"](*own, *lines.objects.values())
+    return lines.function(step=step, result=result, nodes=nodes)
 
 
 def sole() -> int:
