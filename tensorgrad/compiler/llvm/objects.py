@@ -187,11 +187,11 @@ def table_of(place: Numbers) -> Any:
 
 def reader(place: Numbers) -> Callable[[], Any]:
     """`place.read`."""
-    table, n = table_of(place), len(place.holder)
+    table = table_of(place)
     _, _, read, _ = functions()
 
     def numbers() -> Any:
-        x = np.empty(n)
+        x = np.empty(len(place.holder))  # which are there as long as the table of them
         return x if read(table, id(x)) else None
 
     return numbers
