@@ -326,9 +326,10 @@ def compile(
     instead, and under `tg.debug()` always. TypeError where it asks a tracer for numbers
     (`if x > 0`, `float(x)`), or changes what is no state.
 
-    >>> @compile
+    >>> import tensorgrad as tg
+    >>> @tg.compile
     ... def slope(x):
-    ...     v = Value(x)
+    ...     v = tg.Value(x)
     ...     np.sum(np.tanh(v) ** 2).backward()
     ...     return v.grad
     >>> slope(np.array([0.0, 1.0])).round(4)

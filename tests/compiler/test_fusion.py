@@ -27,7 +27,7 @@ from tensorgrad.compiler import blocks
 from tensorgrad.compiler.entry import CARE
 from tensorgrad.compiler.passes import fusion
 from tensorgrad.compiler.passes.fusion import groups, is_chained
-from tensorgrad.compiler.program import Fused, Instruction, Program, is_reduction
+from tensorgrad.compiler.program import Fused, Instruction, Program, is_count, is_reduction
 from tensorgrad.compiler.program import draw as drawing
 from tensorgrad.compiler.source import code_of, function_of
 
@@ -83,7 +83,8 @@ def programs(draw: Any) -> Program:
         body.append(i)
         known.append(i)
     outputs = [draws.choice(known) for _ in range(3)]
-    return Program(inputs, body, outputs, [draws.choice(known) for _ in range(2)])
+    finite = [x for x in known if not is_count(x)]
+    return Program(inputs, body, outputs, [draws.choice(finite) for _ in range(2)])
 
 
 @contextmanager
