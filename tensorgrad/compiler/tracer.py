@@ -1067,11 +1067,13 @@ class Traced(Kind):
         return found[: len(carry)], found[len(carry) :]
 
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
+        own = False
         for x in inputs:
             if has_short(x):
                 return computed(op, inputs, params)
+            own = own or issubclass(type(x), OWN)
         program = writing.get()
-        if program is None or not any(issubclass(type(x), OWN) for x in inputs):
+        if program is None or not own:
             return op.forward(*inputs, **params)
         before, refused = len(program.body), program.refused
         try:

@@ -267,9 +267,11 @@ def is_array(x: Any) -> bool:
 
 def run(op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
     """The result of `op`, whatever kinds of array it is given. TypeError for two of one rank."""
-    found = kinds_in((*inputs, params))
+    found = kinds_in((*inputs, params) if params else inputs)
     if not found:
         return op.forward(*inputs, **params)
+    if len(found) == 1:
+        return kinds[found.pop()].run(op, inputs, params)
     first, *others = sorted(found, key=lambda made: kinds[made].rank, reverse=True)
     for other in others:
         if kinds[other] is not kinds[first] and kinds[other].rank == kinds[first].rank:
@@ -292,10 +294,11 @@ def described(made: type) -> str:
 def kinds_in(xs: Any) -> set[type]:
     """The types of other arrays than NumPy's among `xs`, also inside lists, tuples, mappings."""
     found: set[type] = set()
-    for x in xs.values() if isinstance(xs, Mapping) else xs:
-        if kind_of(x) is not NUMPY:
-            found.add(type(x))
-        elif type(x) in (list, tuple, dict):
+    for x in xs.values() if type(xs) not in (tuple, list) and isinstance(xs, Mapping) else xs:
+        made = type(x)
+        if made in found or kind_of(x) is not NUMPY:
+            found.add(made)
+        elif made in (list, tuple, dict):
             found |= kinds_in(x)
     return found
 
