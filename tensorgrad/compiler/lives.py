@@ -14,12 +14,9 @@ import numpy as np
 
 from tensorgrad.compiler.program import (
     FRESH,
-    ROWS_ADDED,
     TURNS,
-    Fused,
-    Halves,
+    Composite,
     Instruction,
-    Loop,
     Program,
     added_at,
     found_in,
@@ -72,10 +69,8 @@ QUIET = FRESH.union(TURNS, (np.reshape, np.broadcast_to, np.asarray, viewed, vac
 def may_raise(i: Instruction) -> bool:
     """Whether it raises for some numbers: an index out of range, a singular matrix."""
     f = i.function
-    if isinstance(f, (Halves, Loop)):
+    if isinstance(f, Composite):
         return any(map(may_raise, f.program.body))
-    if isinstance(f, Fused):
-        return any(x.function is ROWS_ADDED for x in f.program.body)
     if f in (operator.getitem, with_items):
         return not (is_part(i) or is_basic(i.args[1]))
     quiet = isinstance(f, np.ufunc) or is_reduction(f) or f in QUIET

@@ -189,19 +189,29 @@ def is_count(check: Instruction) -> bool:
     return not check.shape and np.dtype(check.dtype).kind in "iu"
 
 
-class Fused:
-    """Operations that run as one: a small program, without state and checks, in place of a
-    function. It answers what that puts out, in a tuple if it is several arrays.
+class Composite:
+    """A program in place of a function, which it has within: without state and checks, and with its
+    own instructions. `times`: how often it runs at a call."""
+
+    __slots__ = ("program",)
+    times = 1
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+
+class Fused(Composite):
+    """Operations that run as one. It answers what they put out, in a tuple if it is several arrays.
 
     What is called is the plain reading, one operation after the other; a back end has its own.
     `run`: machine code, called with the inputs and with the arrays that it puts out.
     """
 
-    __slots__ = ("program", "run")
+    __slots__ = ("run",)
     __name__ = "fused"
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        super().__init__(program)
         self.run: Function | None = None
 
     def __call__(self, *args: Any) -> Any:
@@ -209,19 +219,20 @@ class Fused:
         return tuple(outs) if len(outs) > 1 else outs[0]
 
 
-class Loop:
-    """A loop of `steps`, in place of a function that answers all its results in a tuple.
+class Loop(Composite):
+    """A loop of `times` steps, in place of a function that answers all its results in a tuple.
 
     `program` is a step: of `reads` arrays from around the loop, of `carry` arrays that it hands on
     and of entries of others, along their first axis, it makes the next carry, and what is stacked.
     """
 
-    __slots__ = ("carry", "program", "reads", "reverse", "steps")
+    __slots__ = ("carry", "reads", "reverse", "times")
     __name__ = "scan"
 
     def __init__(self, program: Program, reads: int, carry: int, steps: int, reverse: bool) -> None:
-        self.program, self.reads, self.carry = program, reads, carry
-        self.steps, self.reverse = steps, reverse
+        super().__init__(program)
+        self.reads, self.carry = reads, carry
+        self.times, self.reverse = steps, reverse
 
     def parted(self, xs: Sequence[Any]) -> tuple[Any, Any, Any]:
         """Arguments, or inputs of the step: what is read, the carry, what has entries."""
@@ -232,7 +243,7 @@ class Loop:
         """The plain reading, one operation after the other."""
         reads, carry, tables = self.parted(args)
         step, stacked = Fused(self.program), []
-        for t in range(self.steps)[:: -1 if self.reverse else 1]:
+        for t in range(self.times)[:: -1 if self.reverse else 1]:
             outs = step(*reads, *carry, *(x[t] for x in tables))
             outs = outs if len(self.program.outputs) > 1 else (outs,)
             carry = outs[: self.carry]
@@ -241,7 +252,7 @@ class Loop:
         return *map(np.array, carry), *map(np.stack, ys)
 
 
-class Halves:
+class Halves(Composite):
     """A part of a program on both halves of a batch, in two threads, in place of a function that
     answers all results in a tuple: of each the first half's and then the second's.
 
@@ -249,11 +260,13 @@ class Halves:
     both get the whole.
     """
 
-    __slots__ = ("axes", "program")
+    __slots__ = ("axes",)
     __name__ = "halves"
+    times = 2
 
     def __init__(self, program: Program, axes: Sequence[int | None]) -> None:
-        self.program, self.axes = program, axes
+        super().__init__(program)
+        self.axes = axes
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
         """The plain reading, one half after the other."""
@@ -618,12 +631,7 @@ def takes(i: Instruction) -> bool:
 def shares(i: Instruction) -> bool:
     """Whether the result may show memory of an operand."""
     f = i.function
-    if (
-        f is None
-        or isinstance(f, (np.ufunc, Fused, Halves, Loop))
-        or f in FRESH
-        or isinstance(i.dtype, type)
-    ):
+    if f is None or isinstance(f, (np.ufunc, Composite)) or f in FRESH or isinstance(i.dtype, type):
         return False
     if f is operator.getitem and is_part(i):
         return False
@@ -655,4 +663,4 @@ def is_part(i: Instruction) -> bool:
     """Whether it is one of the results of a group, which has memory of its own."""
     whole: Any = i.args[0] if i.function is operator.getitem else i
     several = isinstance(whole, Instruction) and whole.shape is None
-    return several and whole is not i and isinstance(whole.function, (Fused, Halves, Loop))
+    return several and whole is not i and isinstance(whole.function, Composite)

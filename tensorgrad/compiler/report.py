@@ -22,10 +22,8 @@ from tensorgrad.compiler.lives import in_order
 from tensorgrad.compiler.names import BACKWARD, UPDATE
 from tensorgrad.compiler.passes.rewrite import shape_of
 from tensorgrad.compiler.program import (
-    Fused,
-    Halves,
+    Composite,
     Instruction,
-    Loop,
     Program,
     is_reduction,
     plus_product,
@@ -331,11 +329,8 @@ def flops(i: Instruction) -> int:
     none where entries are only moved."""
     f, args = i.function, i.args
     out = math.prod(i.shape or ())
-    if isinstance(f, Fused):
-        return sum(map(flops, f.program.body))
-    if isinstance(f, (Halves, Loop)):
-        times = f.steps if isinstance(f, Loop) else 2
-        return times * sum(map(flops, f.program.body))
+    if isinstance(f, Composite):
+        return f.times * sum(map(flops, f.program.body))
     if f in (np.matmul, operator.matmul, np.dot):
         return 2 * out * (shape_of(args[0]) or (1,))[-1]
     if f is np.vecdot or f is np.vdot:

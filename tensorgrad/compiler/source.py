@@ -599,7 +599,7 @@ class Writer(Text):
             name = self.new(results[k].name or "ys") if k in results else ""
             stacked.append(name)
             if name:
-                shape = scan.steps, *np.shape(y)
+                shape = scan.times, *np.shape(y)
                 lines.append(f"{name} = np.empty({shape!r}, {spelt(np.dtype(y.dtype))!r})")
                 body.append(f"{name}[{t}] = {inner.text(y)}")
         pairs = [(name, inner.text(x)) for name, x in zip(names, handed) if name != inner.text(x)]
@@ -607,7 +607,7 @@ class Writer(Text):
         pairs = [(name, x) for name, x in pairs if name not in carry]
         if pairs:
             body.append(" = ".join(", ".join(several) for several in zip(*pairs)))
-        steps = f"range({scan.steps})" + "[::-1]" * scan.reverse
+        steps = f"range({scan.times})" + "[::-1]" * scan.reverse
         lines += [f"for {t} in {steps}:", *(f"    {line}" for line in body or ["pass"])]
         for k, name in enumerate([*names, *stacked]):
             if k in results:

@@ -112,7 +112,7 @@ class Words:
         if kind is slice:
             return f"{self.text(x.start)}:{self.text(x.stop)}:{self.text(x.step)}"
         if kind is Loop:
-            own = self.text((x.carry, x.reads, x.reverse, x.steps))
+            own = self.text((x.carry, x.reads, x.reverse, x.times))
             return "\n".join([f"scan {own}", *self.lines(x.program), "end"])
         if isinstance(x, np.dtype):
             return repr(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,19 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.compiler.lives import may_raise
 from tensorgrad.compiler.passes import EXACT, PASSES, name_of
+from tensorgrad.compiler.program import (
+    Composite,
+    Fused,
+    Halves,
+    Instruction,
+    Loop,
+    Program,
+    is_part,
+    shares,
+)
+from tensorgrad.compiler.report import flops
 from tensorgrad.nn import functional as F
 
 PAGE = Path(__file__).parents[2] / "docs" / "compiling.md"
@@ -206,3 +219,26 @@ def test_a_choice_goes_into_a_buffer(other: Any) -> None:
     assert all(np.array_equal(step(x), f(x)) for x in xs)
     assert "where=" in step.source
     assert "np.where" not in step.source
+
+
+COMPOSITES = {
+    Fused: Fused,
+    Loop: lambda program: Loop(program, 1, 0, 2, False),
+    Halves: lambda program: Halves(program, [None]),
+}
+
+
+@pytest.mark.parametrize("kind", Composite.__subclasses__())
+def test_what_an_instruction_has_within_is_seen(kind: Any) -> None:
+    """What it costs, whether it raises, and that its results are its own: of each kind there is."""
+    square = np.dtype(np.float64)
+    x, y = (Instruction(None, (), None, (3, 3), square) for _ in range(2))
+    inverse = Instruction(np.linalg.inv, (x,), None, (3, 3), square)
+    product = Instruction(np.matmul, (inverse, x), None, (3, 3), square)
+    function = COMPOSITES[kind](Program([x], [inverse, product], [product]))
+    whole = Instruction(function, (y,), None, None)
+    part = Instruction(operator.getitem, (whole, 0), {}, (3, 3), square)
+    assert flops(whole) == function.times * (flops(inverse) + flops(product)) > 0
+    assert may_raise(whole)
+    assert is_part(part)
+    assert not shares(whole) and not shares(part)

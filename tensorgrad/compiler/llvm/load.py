@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from tensorgrad.compiler.blas import TYPES as REALS
+from tensorgrad.compiler.blas import routine
 from tensorgrad.compiler.cache import cached, kept
 from tensorgrad.compiler.llvm import (
     call,
@@ -41,10 +42,9 @@ from tensorgrad.compiler.llvm.kernel import MANY as MANY_AT_ONCE
 from tensorgrad.compiler.llvm.kernel import WHOLE, Refused, arguments, is_one_loop, strides_of
 from tensorgrad.compiler.program import (
     ROWS_ADDED,
+    Composite,
     Fused,
-    Halves,
     Instruction,
-    Loop,
     Program,
     of_matrices,
     replaced,
@@ -87,9 +87,11 @@ def begin() -> None:
         raise RuntimeError("arrays of this NumPy lie otherwise in memory")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    for name in PYTHONS:
-        function = getattr(ctypes.pythonapi, name)
-        llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+    called = {name: getattr(ctypes.pythonapi, name) for name in PYTHONS}
+    called |= {products.name_of(char): routine(char)[0] for char in REALS}
+    for name, function in called.items():
+        if function is not None:
+            llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
 
 
 def processor() -> tuple[str, Any]:
@@ -229,7 +231,7 @@ def program_of(key: Key, again: Callable[[], Program]) -> Program:
             others = getattr(getattr(f, "run", None), "__self__", None)
             if isinstance(others, Others) and others.key == key:
                 return f.program  # type: ignore[no-any-return]
-            waiting += [f.program] if isinstance(f, (Halves, Loop)) else []
+            waiting += [f.program] if isinstance(f, Composite) else []
     raise RuntimeError("a program of kernels became another one than it was")
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 
 from tensorgrad.compiler.blas import ROWS as IN_ROWS
 from tensorgrad.compiler.blas import STRAIGHT, TURNED, TYPES, routine
@@ -27,12 +27,14 @@ SMALL = 1 << 20
 
 @cache
 def bits(char: str) -> int:
-    """How many a size has in BLAS, which LLVM is told of; 0 if there is none."""
+    """How many a size has in BLAS; 0 if there is none."""
     gemm, size = routine(char)
-    if gemm is None:
-        return 0
-    binding.add_symbol(f"tensorgrad_{TYPES[char][0]}", ctypes.cast(gemm, ctypes.c_void_p).value)
-    return 8 * ctypes.sizeof(size)
+    return 8 * ctypes.sizeof(size) if gemm else 0
+
+
+def name_of(char: str) -> str:
+    """What LLVM calls the routine of BLAS."""
+    return f"tensorgrad_{TYPES[char][0]}"
 
 
 def multiplies(i: Instruction) -> bool:
@@ -47,13 +49,13 @@ def multiplies(i: Instruction) -> bool:
     shapes = [z.shape or () for z in matrices]
     if any(len(s) != 2 or min(s) < 2 for s in shapes) or (i.kwargs and not plus):
         return False
-    real = all(is_real(s) for s in numbers)
+    real = all(map(is_loaded, numbers))
     cost = math.prod(i.shape or ()) * math.prod(x.shape) // (i.shape or ())[0]
     return real and 0 < cost <= SMALL and bits(np.dtype(i.dtype).char) > 0
 
 
-def is_real(s: Any) -> bool:
-    """Whether it is a real number, or computed as one."""
+def is_loaded(s: Any) -> bool:
+    """Whether it is a real number that machine code finds in memory, or may have in itself."""
     if isinstance(s, Instruction):
         return s.dtype is float or (not s.shape and s.dtype in (np.float32, np.float64))
     return not np.ndim(s) and np.asarray(s).dtype.kind in "if"
@@ -115,7 +117,7 @@ class Gemm:
         settings += [ir.Constant(size, length) for length in (m, n, k)]
         of = [*settings, numbers[0], *factors, numbers[1], pointers[i], ir.Constant(size, n)]
         kind = ir.FunctionType(ir.VoidType(), [s.type for s in of])
-        self.b.call(ir.Function(module, kind, f"tensorgrad_{TYPES[dtype.char][0]}"), of)
+        self.b.call(ir.Function(module, kind, name_of(dtype.char)), of)
         self.b.ret(ir.Constant(BOOL, 1))
 
     def number(self, s: Any, real: Any) -> Any:

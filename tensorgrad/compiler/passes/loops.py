@@ -55,5 +55,5 @@ def before(i: Instruction, loop: Loop, step: Program) -> list[Instruction]:
     step.inputs = [*step.inputs[: loop.reads], *inputs.values(), *step.inputs[loop.reads :]]
     step = step.with_body(stays, dict(inputs))
     args = (*i.args[: loop.reads], *(around[x] for x in new_reads), *i.args[loop.reads :])
-    i.call(Loop(step, loop.reads + len(inputs), loop.carry, loop.steps, loop.reverse), args, {})
+    i.call(Loop(step, loop.reads + len(inputs), loop.carry, loop.times, loop.reverse), args, {})
     return moved

@@ -27,7 +27,7 @@ def is_matrix(x: Any) -> bool:
     return isinstance(x, Instruction) and len(x.shape or ()) == 2 and x.dtype in REAL
 
 
-def is_real(x: Any) -> bool:
+def is_real_number(x: Any) -> bool:
     """Whether it is a real number, or will be one."""
     dtype = x.dtype if isinstance(x, Instruction) else np.result_type(x)
     return not shape_of(x) and np.dtype(dtype).kind in "fiu"
@@ -38,7 +38,7 @@ def scaled(x: Any) -> tuple[Any, Any]:
     if isinstance(x, Instruction) and x.function is np.multiply:
         for s, y in (x.args, x.args[::-1]):
             if (
-                is_real(s)
+                is_real_number(s)
                 and isinstance(y, Instruction)
                 and (y.shape, y.dtype) == (x.shape, x.dtype)
             ):
