@@ -241,4 +241,5 @@ def test_what_an_instruction_has_within_is_seen(kind: Any) -> None:
     assert flops(whole) == function.times * (flops(inverse) + flops(product)) > 0
     assert may_raise(whole)
     assert is_part(part)
-    assert not shares(whole) and not shares(part)
+    assert not shares(whole)
+    assert not shares(part)
