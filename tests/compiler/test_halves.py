@@ -423,3 +423,21 @@ def test_settings() -> None:
     step = tg.compile(tanh_of_rows, threads=2, without=["halves"])
     step(rng.normal(size=(8, 5)), rng.normal(size=(5, 4)))
     assert not is_halved(step)
+
+
+def test_a_parameter_without_entries_has_no_halves() -> None:
+    w, empty = (tg.Value(np.ones(shape, np.float32)) for shape in ((6, 6), (0,)))
+    rprop = optim.Rprop([w, empty])
+
+    def step(x: Any) -> Any:
+        loss = np.mean((x @ w) ** 2) + np.sum(empty)
+        rprop.zero_grad()
+        loss.backward()
+        rprop.step()
+        return loss
+
+    run, x = tg.compile(step, threads=2), np.ones((4, 6), np.float32)
+    assert float(run(x)) == 36
+    run(x)
+    assert is_halved(run)
+    assert w.data[0, 0] < 1

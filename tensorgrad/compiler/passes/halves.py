@@ -373,7 +373,8 @@ def halves(program: Program, rest: Sequence[Callable[[Program], Program]] = ()) 
     for seeds in batches[-1:]:
         program = in_regions(program, seeds, rest)
     state = program.inputs[program.arguments :]
-    halfway = {x: Place(x.order[0] if x.order else 0) for x in state if x.shape}
+    some = [x for x in state if math.prod(x.shape or (0,))]
+    halfway = {x: Place(x.order[0] if x.order else 0) for x in some}
     seeds = {x: at for x, at in halfway.items() if (x.shape or ())[at.axis] % 2 == 0}
     others = {i for i in program.body if i.scope is None or i.scope.step != UPDATE}
     return in_regions(program, seeds, rest, others)
