@@ -20,6 +20,8 @@ from tensorgrad.compiler.arguments import Plan, flattened, parameters_of
 from tensorgrad.compiler.capture import moved
 from tensorgrad.compiler.entry import CARE, OTHER, errors
 from tensorgrad.compiler.passes import Pass, chosen, name_of
+from tensorgrad.compiler.passes.updates import updates
+from tensorgrad.compiler.program import Program
 from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of
@@ -43,6 +45,11 @@ RAISING = frozenset({"raise", "call", "log", "print"})
 """What it may be told by np.errstate that a program does not do."""
 TRACING = RLock()
 """Held where a function is traced: its state is tracers meanwhile."""
+
+
+def written_out(program: Program) -> str:
+    """The code of a program as it is, line by line."""
+    return code_of(updates(program.copy()), {}, buffers=False).source
 
 
 class Compiled:
@@ -232,10 +239,10 @@ class Compiled:
         if last.written is None:
             raise ValueError(f"more than {LONG:,} operations are not kept as they were written")
         found, program = {}, last.written()
-        found["as written"] = code_of(program, {}, buffers=False).source
+        found["as written"] = written_out(program)
         for run in self.passes:
             program = run(program)
-            found[name_of(run)] = code_of(program, {}, buffers=False).source
+            found[name_of(run)] = written_out(program)
         return {**found, "buffers": self.source}
 
     def report(self) -> Report:

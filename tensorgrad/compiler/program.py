@@ -89,6 +89,7 @@ class Program:
     what functions make; `alike`, by instruction, a number that all of its kind have, of which
     functions make the same;
     `swept`, at which lengths of the body a sweep came to which node, to None where it ended;
+    `rules`, those of optimisers, by what they are given;
     `nonzero`, inputs that count as true, which is seen to at each call; `hoped`, what a forward
     took to be finite, or None where that cannot be checked, in a loop; `assumes`, whether it may be
     taken that a condition holds nowhere, and `assumed`, whether it was; `exact`, whether all is
@@ -102,6 +103,7 @@ class Program:
     factors: list[Instruction] = field(default_factory=list)
     refused: Exception | None = None
     swept: list[tuple[int, Any]] = field(default_factory=list)
+    rules: dict[Any, Any] = field(default_factory=dict)
     known: dict[Any, Any] = field(default_factory=dict)
     alike: dict[Instruction, int] = field(default_factory=dict)
     nonzero: set[Instruction] = field(default_factory=set)
@@ -217,6 +219,19 @@ class Fused(Composite):
     def __call__(self, *args: Any) -> Any:
         outs = self.program.run(args) or []
         return tuple(outs) if len(outs) > 1 else outs[0]
+
+
+class Rule(Composite):
+    """What a function does with arrays of one shape, entry by entry, and with numbers: an
+    optimiser's rule, which is one for all parameters of a kind, whatever their shapes. The first
+    input of `program` is such an array. It answers a tuple."""
+
+    __slots__ = ()
+    __name__ = "rule"
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        """The plain reading, one operation after the other."""
+        return tuple(self.program.run(args) or [])
 
 
 class Loop(Composite):

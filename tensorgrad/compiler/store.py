@@ -22,7 +22,7 @@ import numpy as np
 
 from tensorgrad.compiler.cache import cached
 from tensorgrad.compiler.passes import Pass, name_of
-from tensorgrad.compiler.program import Instruction, Loop, Program
+from tensorgrad.compiler.program import Instruction, Loop, Program, Rule
 from tensorgrad.compiler.source import Code
 
 LEAST, MOST = 64, 20_000
@@ -114,6 +114,8 @@ class Words:
         if kind is Loop:
             own = self.text((x.carry, x.reads, x.reverse, x.times))
             return "\n".join([f"scan {own}", *self.lines(x.program), "end"])
+        if kind is Rule:
+            return "\n".join(["rule", *self.lines(x.program), "end"])
         if isinstance(x, np.dtype):
             return repr(x)
         if kind is np.ndarray or isinstance(x, np.random.Generator):

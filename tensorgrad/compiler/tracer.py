@@ -26,12 +26,14 @@ from tensorgrad.compiler.program import (
     Instruction,
     Loop,
     Program,
+    Rule,
     added_at,
     converted,
     draw,
     each,
     found_in,
     is_basic,
+    is_elementwise,
     is_operation,
     is_reduction,
     makes_number,
@@ -1066,6 +1068,20 @@ class Traced(Kind):
             found.append(Tracer(part))
         return found[: len(carry)], found[len(carry) :]
 
+    def by_entries(
+        self, function: Callable[..., Any], args: Sequence[Any], params: Mapping[str, Any]
+    ) -> Any:
+        """The function is written down once for all shapes, and called as one."""
+        outer = writing.get()
+        key = form((args, params), args[0].shape, outer)
+        if outer is None or key is None:
+            return function(*args, **params)
+        whole = function, key
+        if whole not in outer.rules:
+            outer.rules[whole] = entries_of(function, args, params, outer)
+        found = outer.rules[whole]
+        return function(*args, **params) if found is None else found.call(args, params, outer)
+
     def run(self, op: Primitive, inputs: Sequence[Array], params: Mapping[str, Any]) -> Array:
         own = False
         for x in inputs:
@@ -1103,6 +1119,104 @@ class Traced(Kind):
 
     def locked(self, x: Array) -> Array:
         return write(converted, (x, x.dtype)) if x.weak else x
+
+
+def form(x: Any, shape: tuple[int, ...], program: Any) -> Any:
+    """What a function knows of an argument, but for the shape of arrays: None if they are not all
+    of this one, or if there is something else."""
+    kind = type(x)
+    if kind is Tracer:
+        i = x.instruction
+        if not shape or i.shape not in (shape, ()):
+            return None
+        lies = (i.order, len(shape)) if i.order else ()
+        return bool(i.shape), i.dtype, lies, i in program.nonzero
+    if kind in SIMPLE:
+        return kind, repr(x)
+    if kind is dict:
+        parts = [form(y, shape, program) for y in x.values()]
+        return None if None in parts else (*x, *parts)
+    if kind is tuple:
+        parts = [form(y, shape, program) for y in x]
+        return None if None in parts else (*parts,)
+    return None
+
+
+LEAST = 10
+"""Of so many operations what goes entry by entry is one: shorter ones, such as SGD's, may become
+part of what makes a gradient."""
+
+
+class Entries(NamedTuple):
+    """What a function does entry by entry: its `rule`, and what it answered, of tracers."""
+
+    rule: Rule
+    answer: Any
+
+    def call(self, args: Any, params: Any, program: Program) -> Any:
+        """What it answers here: one more instruction."""
+        given: list[Any] = []
+        each(given.append, Tracer, (args, params))
+        inside, shape = self.rule.program, args[0].shape
+        known = dict(zip(inside.inputs, given))
+        whole = Instruction(self.rule, (*[x.instruction for x in given],), None, shape=None)
+        program.body.append(whole)
+        for k, x in enumerate(inside.outputs):
+            size = shape if x.shape else ()
+            part = Instruction(operator.getitem, (whole, k), None, size, x.dtype, order=x.order)
+            program.body.append(part)
+            known[x] = Tracer(part)
+        return each(lambda x: known[x.made], Tracer, self.answer)
+
+
+def entries_of(function: Any, args: Any, params: Any, outer: Program) -> Entries | None:
+    """What a function does entry by entry, in a program of its own; None where it does something
+    else, or too little to be one."""
+    within = Program(known=outer.known, alike=outer.alike, hoped=None, exact=outer.exact)
+    inputs: list[Tracer] = []
+
+    def stand(x: Tracer) -> Tracer:
+        i = x.instruction
+        inputs.append(Tracer(Instruction(None, (), None, i.shape, i.dtype, order=i.order)))
+        if i in outer.nonzero:
+            within.nonzero.add(inputs[-1].made)
+        return inputs[-1]
+
+    args, params = each(stand, Tracer, (tuple(args), dict(params)))
+    given = [x.made for x in inputs]
+    token = writing.set(within)
+    try:
+        answer = function(*args, **params)
+    except Exception:  # it says so where it is not written apart
+        return None
+    finally:
+        writing.reset(token)
+    shape, made = args[0].shape, {*given, *within.body}
+    answered: list[Any] = []
+    each(answered.append, Tracer, answer)
+    if (
+        within.refused
+        or within.checks
+        or len(within.body) < LEAST
+        or [x.made for x in inputs] != given  # it writes into them
+        or form(answer, shape, within) is None
+        or not all(x.part is None and x.made in made for x in answered)
+        or not all(is_of_entries(i, shape) and made.issuperset(i.operands) for i in within.body)
+    ):
+        return None
+    for i in within.body:
+        i.scope = None
+    outputs = dict.fromkeys(x.made for x in answered)
+    within.inputs, within.outputs = given, [x for x in outputs if x not in given]
+    return Entries(Rule(within), answer)
+
+
+def is_of_entries(i: Instruction, shape: tuple[int, ...]) -> bool:
+    """Whether it does the same with each entry of arrays of a shape, and makes one; or a number."""
+    f = i.function
+    by_entries = is_elementwise(i) or f in UFUNCS or f in (np.where, converted, operator.pow)
+    alone = i.kwargs or any(np.ndim(x) for x in i.args if isinstance(x, np.ndarray))
+    return by_entries and i.shape in (shape, ()) and not alone
 
 
 kinds[Tracer] = Traced()

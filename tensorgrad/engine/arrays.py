@@ -79,6 +79,13 @@ class Kind:
         """The result of a call that is written down as it is."""
         return function(*args, **params)
 
+    def by_entries(
+        self, function: Callable[..., Any], args: Sequence[Any], params: Mapping[str, Any]
+    ) -> Any:
+        """What a function answers that goes entry by entry through arrays of one shape, of which
+        the first argument is one."""
+        return function(*args, **params)
+
     def loop(
         self,
         step: Callable[[list[Array], list[Array]], tuple[list[Array], list[Array]]],

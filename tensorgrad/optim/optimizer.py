@@ -16,6 +16,7 @@ from tensorgrad.engine.arrays import (
     elsewhere,
     is_array,
     is_lazy,
+    kind_of,
     met,
     on_entries,
     to_numbers,
@@ -172,6 +173,7 @@ class Optimizer:
             settle(loss, self.params)
             follow(self.state)
         rule, states, blockwise = self.rule, self.state, self.blockwise
+        ndarray = np.ndarray  # for whose parameters each look-up counts
         for group in self.param_groups:
             settings = {
                 k: v if type(v) in NUMBERS else number(v)
@@ -196,16 +198,20 @@ class Optimizer:
                 if kind in REAL:  # a number: 0.1 µs less than to ask for its dtype
                     new, state = rule(data, g, state, **settings)
                     node.data = new if type(new) is kind else kind(new)
-                elif kind is not np.ndarray and is_sparse(data):  # of what is stored
+                elif kind is not ndarray and is_sparse(data):  # of what is stored
                     given = data.data, entries_at(g, data)
                     new, state = self._update(*given, state, settings)
                     node.data = with_entries(data, new)
                 elif data.dtype.kind == "c" or (
-                    blockwise and data.nbytes > LARGE and kind is np.ndarray
+                    blockwise and data.nbytes > LARGE and kind is ndarray
                 ):
                     node.data, state = self._update(data, g, state, settings)
                 else:
-                    new, state = rule(data, g, state, **settings)
+                    if kind is ndarray or not self.entrywise:
+                        new, state = rule(data, g, state, **settings)
+                    else:
+                        by_entries = kind_of(data).by_entries
+                        new, state = by_entries(rule, (data, g, state), settings)
                     right = type(new) is kind and new.dtype is data.dtype and new.flags.c_contiguous
                     node.data = new if right else kept(new.astype(data.dtype, order="C"))
                 if state:

@@ -21,6 +21,7 @@ from tensorgrad.compiler.program import (
     Instruction,
     Loop,
     Program,
+    Rule,
     is_part,
     shares,
 )
@@ -223,6 +224,7 @@ def test_a_choice_goes_into_a_buffer(other: Any) -> None:
 
 COMPOSITES = {
     Fused: Fused,
+    Rule: Rule,
     Loop: lambda program: Loop(program, 1, 0, 2, False),
     Halves: lambda program: Halves(program, [None]),
 }

@@ -22,12 +22,15 @@ from tensorgrad.compiler.passes import (
     rolling,
     slices,
     tidy,
+    updates,
 )
 from tensorgrad.compiler.program import Program
 
 Pass = Callable[[Program], Program]
 
-EXACT: tuple[Pass, ...] = (loops.loops, *loops.TIDY, floats.floats, orders.orders, fusion.chains)
+EXACT: tuple[Pass, ...] = (
+    *(loops.loops, *loops.TIDY, updates.updates, floats.floats, orders.orders, fusion.chains),
+)
 """Passes that change no number."""
 PASSES: tuple[Pass, ...] = (
     loops.loops,  # what they make before a loop is simplified with the rest
@@ -41,6 +44,7 @@ PASSES: tuple[Pass, ...] = (
     *(products.sums, products.dots),  # matmul until here; of what is a factor no sum is checked
     products.inner_products,
     *(tidy.dead_code, rematerialisation.rematerialisation),  # of what is left
+    updates.updates,  # nothing before needs to look into them
     *(floats.floats, orders.orders, fusion.fusion),  # last: nobody looks into a group
 )
 """All of them, in their order. What is not among the exact ones adds in another order."""
@@ -81,6 +85,13 @@ def chosen(
     if machine_code:
         passes = (*(run for run in passes if run not in TAKEN_OVER), machine_code)
     passes = tuple(run for run in passes if name_of(run) not in without)
+    if exact or threads > 1 or batches > 1 or updates.updates not in passes:
+        # There is no code of a rule: all passes, such as halves, see what it does.
+        passes = (updates.updates, *(run for run in passes if run is not updates.updates))
+    else:
+        tidy = tuple(run for run in updates.TIDY if run in passes)
+        once = partial(updates.updates, tidy=tidy)
+        passes = tuple(once if run is updates.updates else run for run in passes)
     for run, many, after in (
         (halves.halves, threads, AFTER_HALVES),
         (microbatches.microbatches, batches, AFTER_HALVES | {products.accumulation}),
