@@ -61,7 +61,7 @@ TAKEN_OVER = {
     *(rematerialisation.rematerialisation, fusion.fusion),
 }
 """What machine code undoes, or is better at than BLAS and NumPy's slices and blocks."""
-AFTER_HALVES = {products.layouts, *PASSES[[*PASSES].index(products.sums) :]}
+AFTER_HALVES = {products.layouts, *PASSES[[*PASSES].index(products.sums) :]} - {updates.updates}
 """What the program of half a batch goes through by itself, too."""
 
 
