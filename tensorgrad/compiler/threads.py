@@ -38,12 +38,19 @@ class Job:
         self.error: BaseException | None = None
         self.done = False
         self.context = contextvars.copy_context()  # what NumPy does where it divides by 0
-        self.free, self.running = threading.Lock(), threading.Lock()
+        self.taken: dict[None, int] = {}  # by which thread
+        self.running = threading.Lock()
         self.running.acquire()
+
+    def mine(self) -> bool:
+        """Whether this thread has taken it, at the latest now: in one call of C, before which or
+        after which a Ctrl-C comes. `end` does not wait for what its own thread took and left."""
+        me = threading.get_ident()
+        return self.taken.setdefault(None, me) == me
 
     def run(self) -> None:
         """Make the call, if nobody has taken it."""
-        if not self.free.acquire(blocking=False):
+        if not self.mine():
             return
         try:
             self.result = self.context.run(self.f, *self.xs)
@@ -56,7 +63,7 @@ class Job:
     def end(self) -> None:
         """Wait until it is made, or see that nobody will: it writes into arrays of the caller."""
         pressed: BaseException | None = None
-        while not self.done and not self.free.acquire(blocking=False):
+        while not self.done and not self.mine():
             try:
                 self.running.acquire()
                 break

@@ -229,6 +229,31 @@ def test_half_of_the_columns_of_a_result() -> None:
     assert is_halved(step)
 
 
+def test_who_takes_a_half_and_is_stopped_before_it_begins_does_not_wait_for_it() -> None:
+    job, stopped = threads.Job(lambda: 1, ()), threading.Event()
+
+    def at_a_line(frame: Any, event: str, _: Any) -> Any:
+        if frame.f_code is threads.Job.run.__code__ and event == "line" and job.taken:
+            sys.settrace(None)
+            raise KeyboardInterrupt  # as if it had been pressed there
+        return at_a_line
+
+    def call() -> None:
+        sys.settrace(at_a_line)
+        try:
+            job.run()
+        except KeyboardInterrupt:
+            stopped.set()
+        job.end()
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert stopped.is_set()
+    assert not thread.is_alive()
+    assert not job.done
+
+
 def test_a_wait_that_a_ctrl_c_ends_just_as_the_work_is_done_is_not_begun_again() -> None:
     job = threads.Job(lambda: 1, ())
     job.run()
