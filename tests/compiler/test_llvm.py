@@ -576,6 +576,20 @@ def test_machine_code_on_disk_is_checked(tmp_path: Path, monkeypatch: Any) -> No
     assert len(compiled) == 6
 
 
+def test_one_kernel_goes_through_arrays_of_any_length(tmp_path: Path, monkeypatch: Any) -> None:
+    """Whose numbers fill whole vectors: of others there is one for each shape."""
+    f = tg.compile(lambda x, y: (x - y) * 0.3 + y, backend="llvm")
+    f(*np.ones((2, 3)))  # what all programs need is made
+    compiled = []
+    monkeypatch.setattr(load, "made", lambda *args, f=load.made: compiled.append(1) or f(*args))
+    monkeypatch.setenv("TENSORGRAD_CACHE", str(tmp_path / "kernels"))
+    for count, shape in (1, (64,)), (1, (3, 128)), (1, (2, 5, 64)), (2, (65,)), (3, (5, 13)):
+        x, y = np.random.default_rng(0).normal(size=(2, *shape))
+        for _ in range(2):
+            np.testing.assert_allclose(f(x, y), (x - y) * 0.3 + y, rtol=1e-14, atol=1e-15)
+        assert len(compiled) == count, shape
+
+
 def test_a_folder_of_others_or_none_is_not_read(tmp_path: Path, monkeypatch: Any) -> None:
     load.entry()  # once in a process
     compiled = []
