@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tensorgrad as tg
 from tensorgrad import Value, nn, optim
 from tensorgrad.optim import optimizer as optimizer_file
 
@@ -1042,3 +1043,21 @@ def test_a_number_of_float32_goes_on_bit_for_bit(make: Any) -> None:
 
     assert run(True) == run(False)
     assert run(True).dtype == np.float32
+
+
+@pytest.mark.parametrize("data", [np.ones(3), 1.0, np.ones(3) * 1j])
+@pytest.mark.parametrize("wrap", [lambda step: step, tg.compile])
+def test_a_state_that_is_no_tuple_is_refused_by_name(data: Any, wrap: Any) -> None:
+    """Its keys alone would be saved."""
+
+    class Own(optim.Optimizer):
+        @staticmethod
+        def rule(p: Any, g: Any, state: Any = (), *, lr: float = 0.1) -> Any:
+            return p - lr * g, {"n": g * g}
+
+    w = Value(data)
+    optimizer = Own([w])
+    w.grad = w.data * 2
+    with pytest.raises(TypeError, match=r"Own: a rule answers the new .* a tuple of"):
+        wrap(optimizer.step)()
+    np.testing.assert_array_equal(w.data, data)

@@ -29,6 +29,7 @@ from tensorgrad.extras import printable
 from tensorgrad.value import Value
 
 State = tuple[Array, ...]
+NO_STATE = "{}: a rule answers the new parameter and its state, a tuple of arrays, not a {}"
 Rule = Callable[..., tuple[Array, State]]
 
 # Adam makes half a dozen arrays on its way. Of a large parameter it makes them block by block:
@@ -215,6 +216,9 @@ class Optimizer:
                     right = type(new) is kind and new.dtype is data.dtype and new.flags.c_contiguous
                     node.data = new if right else kept(new.astype(data.dtype, order="C"))
                 if state:
+                    if not isinstance(state, tuple):
+                        node.data = data
+                        raise TypeError(NO_STATE.format(type(self).__name__, type(state).__name__))
                     states[p] = state
         return loss
 
