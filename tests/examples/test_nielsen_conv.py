@@ -53,7 +53,7 @@ def test_training_agrees_with_the_same_by_hand(few: mnist.Split) -> None:
         *(w3.reshape(100, 40, 4, 4).transpose(2, 3, 1, 0).reshape(640, 100), b3, w4.T, b4),
     ]
     for a, b in zip(ours, by_hand, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+        np.testing.assert_allclose(a, b, atol=1e-5)  # float32, 32 steps
     assert np.any(w4)
     assert ch6.accuracy(model) == reached
 
