@@ -31,7 +31,7 @@ import numpy as np
 
 from examples.experiment import Experiment
 from tensorgrad.extras import missing
-from tensorgrad.io.files import check_writable
+from tensorgrad.files import check_writable
 
 WORKS = ("nielsen", "three_blue_one_brown", "gonn", "colah", "beyond")
 

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
-from tensorgrad.data import store
-from tensorgrad.io.files import write
+from tensorgrad import files
 
 MOST = 1000
 """How many files are kept; beyond it the older half goes."""
@@ -28,7 +27,7 @@ LONG = 1 << 14
 
 def folder() -> Path:
     named = os.environ.get("TENSORGRAD_CACHE")
-    return Path(named) if named else store.cache("kernels")
+    return Path(named) if named else files.cache("kernels")
 
 
 def cached(source: str, make: Callable[[], bytes], ending: str = ".o") -> bytes:
@@ -43,7 +42,7 @@ def cached(source: str, make: Callable[[], bytes], ending: str = ".o") -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_private(path.parent):
             tidy(path.parent)
-            write(path, sealed(key, code) + code, wait=False)
+            files.write(path, sealed(key, code) + code, wait=False)
     except OSError:
         pass  # a folder that is not ours to write in: it is compiled again next time
     return code

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextvars import copy_context
 from functools import cache, partial, update_wrapper
 from threading import RLock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from tensorgrad.compiler.entry import CARE, OTHER, errors
 from tensorgrad.compiler.passes import Pass, chosen, name_of
 from tensorgrad.compiler.passes.updates import updates
 from tensorgrad.compiler.program import Program
-from tensorgrad.compiler.report import Report, report
 from tensorgrad.compiler.save import save
 from tensorgrad.compiler.source import code_of
 from tensorgrad.compiler.threads import counts
@@ -33,6 +32,9 @@ from tensorgrad.engine.batching import running
 from tensorgrad.engine.calls import keeper, replace_buffers, scope_of
 from tensorgrad.engine.node import differentiating, record, recorder
 from tensorgrad.extras import missing
+
+if TYPE_CHECKING:
+    from tensorgrad.compiler.report import Report
 
 MANY = 8
 """How many programs of one function are no reason for a warning."""
@@ -258,6 +260,8 @@ class Compiled:
         >>> step.report().flops  # 3·3·3 products and sums, 9 more sums, 1 square
         64
         """
+        from tensorgrad.compiler.report import report
+
         return report(self.ran())
 
     def graph(self, **options: Any) -> Any:

@@ -4,8 +4,6 @@ do.
 
 from __future__ import annotations
 
-import math
-import operator
 import statistics
 import time
 import tracemalloc
@@ -18,22 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tensorgrad.compiler.capture import Argument, parts
+from tensorgrad.compiler.costs import bytes_of, cost_of_check, flops
 from tensorgrad.compiler.lives import in_order
 from tensorgrad.compiler.names import BACKWARD, UPDATE
-from tensorgrad.compiler.passes.rewrite import shape_of
-from tensorgrad.compiler.program import (
-    Composite,
-    Instruction,
-    Program,
-    is_reduction,
-    plus_product,
-    shares,
-    sum_of_squares,
-    takes,
-    with_items,
-)
+from tensorgrad.compiler.program import Instruction
+from tensorgrad.compiler.results import results_of
 from tensorgrad.compiler.source import CHECK, code_of, function_of
-from tensorgrad.nn.summary import MULTIPLY_ADDS, Sheet, size
+from tensorgrad.nn.summary import Sheet, size
 
 if TYPE_CHECKING:
     from tensorgrad.compiler.version import Version
@@ -182,7 +171,7 @@ def report(version: Version) -> Report:
             least = machine.least(n, moved)
             operations.append(Operation(BACKWARD, "is all finite?", line, n, moved, seconds, least))
         else:
-            operations.append(costs(order[k], line, seconds, machine, before))
+            operations.append(operation(order[k], line, seconds, machine, before))
     return Report(
         operations,
         sum(x.flops for x in operations),
@@ -222,13 +211,6 @@ def repeated(f: Callable[[Any], Any], given: Callable[[], Any]) -> float:
         f(x)
         took.append(time.perf_counter() - start)
     return statistics.median(took)
-
-
-def results_of(step: Any) -> int:
-    """Bytes of large results that a step keeps, to write over them once nobody has them."""
-    lists = (cell.cell_contents for cell in step.__closure__ or ())
-    arrays = (x for xs in lists if type(xs) is list for x in xs)
-    return sum(x.nbytes for x in arrays if isinstance(x, np.ndarray))
 
 
 def at_most(f: Callable[..., Any], inputs: Any) -> int:
@@ -306,14 +288,7 @@ def lines_of(source: str) -> dict[int, str]:
     return found
 
 
-def cost_of_check(program: Program) -> tuple[int, int]:
-    """Operations and bytes: squares of all that must be finite, added up."""
-    looked = dict.fromkeys((*program.checks, *program.factors))
-    sizes = [(math.prod(x.shape or ()), np.dtype(x.dtype).itemsize) for x in looked]
-    return sum(2 * n for n, _ in sizes), sum(n * size for n, size in sizes)
-
-
-def costs(
+def operation(
     i: Instruction, code: str, seconds: float, machine: Machine, before: Operation | None
 ) -> Operation:
     """Of an operation; one that a pass added is of the same part as that `before`."""
@@ -322,51 +297,3 @@ def costs(
     if i.scope is not None:
         part, module = i.scope.step, repr(i.scope)
     return Operation(part, module, code, n, moved, seconds, machine.least(n, moved))
-
-
-def flops(i: Instruction) -> int:
-    """Two for each product that is added up, one for each entry that is computed otherwise, and
-    none where entries are only moved."""
-    f, args = i.function, i.args
-    out = math.prod(i.shape or ())
-    if isinstance(f, Composite):
-        return f.times * sum(map(flops, f.program.body))
-    if f in (np.matmul, operator.matmul, np.dot):
-        return 2 * out * (shape_of(args[0]) or (1,))[-1]
-    if f is np.vecdot or f is np.vdot:
-        return 2 * max(math.prod(shape_of(x)) for x in args[:2])
-    if f is sum_of_squares:
-        return sum(2 * math.prod(x.shape or ()) for x in i.operands)
-    if f is plus_product:
-        inner = shape_of(args[2])[0 if i.kwargs.get("x_turned") else 1]
-        return 2 * out * inner + 2 * out
-    if f is np.einsum and isinstance(args[0], str):
-        letters = args[0].partition("->")[0].split(",")
-        sizes = {c: n for text, x in zip(letters, args[1:]) for c, n in zip(text, shape_of(x))}
-        return max(1, len(args) - 1) * math.prod(sizes.values())
-    known = MULTIPLY_ADDS.get(getattr(f, "__name__", ""))
-    if known is not None:
-        ready = [np.broadcast_to(np.float32(0), shape_of(x)) for x in args]
-        return 2 * int(known(np.broadcast_to(np.float32(0), i.shape or ()), *ready))
-    if isinstance(f, np.ufunc):
-        return out
-    if is_reduction(f) or f in (np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std):
-        return math.prod(shape_of(args[0]))
-    return 0 if moves(i) else out
-
-
-def moves(i: Instruction) -> bool:
-    """Whether it computes nothing."""
-    moving = (with_items, np.copy, np.take, np.concatenate, np.stack, np.asarray, np.zeros, np.ones)
-    return shares(i) or i.function in moving or i.function is operator.getitem
-
-
-def bytes_of(i: Instruction) -> int:
-    """What it reads and writes; of a view nothing, and what is taken out twice."""
-    if takes(i) and isinstance(i.dtype, np.dtype):
-        return 2 * math.prod(i.shape or ()) * i.dtype.itemsize
-    if shares(i):
-        return 0
-    arrays = {*i.operands, i}
-    sizes = [(math.prod(x.shape or ()), x.dtype) for x in arrays]
-    return sum(n * dtype.itemsize for n, dtype in sizes if isinstance(dtype, np.dtype))

@@ -72,3 +72,10 @@ def cut(found: Sequence[Any], nodes: tuple[Node, ...], k: int = 0) -> Value:
 def number_of(x: Any) -> Any:
     """What a Value holds of an array: without axes a number."""
     return x[()] if type(x) is np.ndarray and not x.ndim else x
+
+
+def results_of(step: Any) -> int:
+    """Bytes of large results that a step keeps, to write over them once nobody has them."""
+    lists = (cell.cell_contents for cell in step.__closure__ or ())
+    arrays = (x for xs in lists if type(xs) is list for x in xs)
+    return sum(x.nbytes for x in arrays if isinstance(x, np.ndarray))

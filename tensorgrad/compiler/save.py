@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorgrad.compiler import blas, program, threads
 from tensorgrad.compiler.capture import Argument, parts
-from tensorgrad.io.files import check_writable, write
+from tensorgrad.files import check_writable, write
 
 if TYPE_CHECKING:
     from tensorgrad.compiler.version import Version

@@ -39,8 +39,7 @@ from tensorgrad.compiler.program import (
     nbytes,
     shares,
 )
-from tensorgrad.compiler.report import results_of
-from tensorgrad.compiler.results import result_of
+from tensorgrad.compiler.results import result_of, results_of
 from tensorgrad.compiler.source import LARGE, Code, code_of, function_of, give_back
 from tensorgrad.compiler.store import stored
 from tensorgrad.compiler.tracer import Tracer, example

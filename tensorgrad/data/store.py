@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tensorgrad.extras import missing
+from tensorgrad.files import cache
 
 MOST = 1 << 28  # bytes that a file may unpack to: no data set here is larger
-
-
-def cache(name: str) -> Path:
-    """Where the data set is kept: `tensorgrad/name` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "tensorgrad", name)
 
 
 def folders(name: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """Models on disk: safetensors files that say how the model was built, and nothing that can run."""
 
+from tensorgrad.files import check_writable, write
 from tensorgrad.io.checkpoint import load_checkpoint, save_checkpoint
-from tensorgrad.io.files import check_writable, write
 from tensorgrad.io.model import load, read_metadata, save
 from tensorgrad.io.nielsen import load_json, save_json
 from tensorgrad.io.tensors import ModelFileError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorgrad.engine.dtypes import is_numeric
-from tensorgrad.io.files import PathLike, write
+from tensorgrad.files import PathLike, write
 from tensorgrad.io.tensors import LONGEST, ModelFileError, read_tensors, to_bytes
 
 FORMAT = 1

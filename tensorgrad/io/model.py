@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tensorgrad.files import PathLike, write
 from tensorgrad.io.architecture import build, describe
-from tensorgrad.io.files import PathLike, write
 from tensorgrad.io.tensors import LONGEST, ModelFileError, read_tensors, to_bytes
 from tensorgrad.nn.module import Module
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tensorgrad.files import PathLike, write
 from tensorgrad.io.architecture import MOST_CALLS
-from tensorgrad.io.files import PathLike, write
 from tensorgrad.io.tensors import ModelFileError
 from tensorgrad.nn.activation import Sigmoid
 from tensorgrad.nn.container import Sequential

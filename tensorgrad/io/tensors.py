@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensorgrad.extras import missing, printable
-from tensorgrad.io.files import PathLike
+from tensorgrad.files import PathLike
 
 LONGEST = 16 << 20  # bytes of a file's header: the names of 200,000 tensors
 

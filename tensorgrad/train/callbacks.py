@@ -18,8 +18,8 @@ import numpy as np
 
 from tensorgrad.engine.node import data_of
 from tensorgrad.extras import missing, whole
+from tensorgrad.files import PathLike, check_writable, write
 from tensorgrad.io.checkpoint import bytes_of, save_checkpoint
-from tensorgrad.io.files import PathLike, check_writable, write
 from tensorgrad.train.history import Epoch, unknown
 from tensorgrad.train.run import Callback, Run
 

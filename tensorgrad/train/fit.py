@@ -12,8 +12,8 @@ from tensorgrad.engine.node import data_of
 from tensorgrad.engine.sparse import is_sparse
 from tensorgrad.engine.strangers import called
 from tensorgrad.extras import whole
+from tensorgrad.files import PathLike
 from tensorgrad.io.checkpoint import load_checkpoint
-from tensorgrad.io.files import PathLike
 from tensorgrad.nn.module import Module, in_mode
 from tensorgrad.optim import Optimizer
 from tensorgrad.train import metrics

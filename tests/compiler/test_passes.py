@@ -12,6 +12,7 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.compiler.costs import flops
 from tensorgrad.compiler.lives import may_raise
 from tensorgrad.compiler.passes import EXACT, PASSES, name_of
 from tensorgrad.compiler.program import (
@@ -25,7 +26,6 @@ from tensorgrad.compiler.program import (
     is_part,
     shares,
 )
-from tensorgrad.compiler.report import flops
 from tensorgrad.nn import functional as F
 
 PAGE = Path(__file__).parents[2] / "docs" / "compiling.md"

@@ -11,8 +11,8 @@ import pytest
 
 import tensorgrad as tg
 from tensorgrad import nn, optim
+from tensorgrad.compiler.costs import flops
 from tensorgrad.compiler.program import Instruction, plus_product
-from tensorgrad.compiler.report import flops
 
 X = np.random.default_rng(0).random((8, 6), np.float32)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorgrad.data import DataLoader, mnist, read_idx, store
+from tensorgrad import files
+from tensorgrad.data import DataLoader, mnist, read_idx
 
 module = importlib.import_module("tensorgrad.data.mnist")  # tensorgrad.data.mnist is the function
 
@@ -107,7 +108,7 @@ def test_the_search_goes_from_the_data_folder_to_the_cache_to_the_network(places
 
 def test_without_cache_variable_the_cache_is_in_the_home_folder(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert store.cache("mnist") == Path.home() / ".cache" / "tensorgrad" / "mnist"
+    assert files.cache("mnist") == Path.home() / ".cache" / "tensorgrad" / "mnist"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorgrad.compiler.costs import bytes_of, flops
 from tensorgrad.compiler.names import UPDATE
 from tensorgrad.compiler.passes import tidy
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
@@ -39,7 +40,6 @@ from tensorgrad.compiler.program import (
     turned,
     with_items,
 )
-from tensorgrad.compiler.report import bytes_of, flops
 from tensorgrad.ops.nn.conv import by_rows, conv_rows, transposed_rows, weight_rows
 
 ENOUGH = 1000.0

@@ -1,4 +1,5 @@
-"""Files that are written whole or not at all: whatever the package writes, it writes here."""
+"""Files that are written whole or not at all: whatever the package writes, it writes here; and
+where what it can do without is kept."""
 
 from __future__ import annotations
 
@@ -7,6 +8,12 @@ import tempfile
 from pathlib import Path
 
 PathLike = str | os.PathLike[str]
+
+
+def cache(name: str) -> Path:
+    """Where what has this name is kept: `tensorgrad/name` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "tensorgrad", name)
 
 
 def write(path: PathLike, content: bytes | str, wait: bool = True) -> None:
