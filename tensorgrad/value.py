@@ -649,7 +649,8 @@ class Value(Handle):
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         """The functions that take Values: NumPy's. (SciPy, under SCIPY_ARRAY_API=1, has a module of
         its own for them, and mixes it with no other.)"""
-        return sys.modules.get("scipy._lib.array_api_compat.numpy", np)
+        names = "scipy._external.array_api_compat.numpy", "scipy._lib.array_api_compat.numpy"
+        return next((sys.modules[name] for name in names if name in sys.modules), np)
 
     fill_value = Declines()
     __pandas_priority__ = 5000  # higher than a DataFrame's: pandas leaves operators to a Value

@@ -90,7 +90,7 @@ def assert_gradient(
         pairs = zip(projections, gradients(*xs), strict=True)
         return float(sum(np.sum(p * d) for p, d in pairs))
 
-    functions = [lambda *xs: float(np.sum(g * f(*xs)))]
+    functions = [lambda *xs: float(np.real(np.sum(g * f(*xs))))]
     results = [gradients(*xs)]
     if order == 2:
         vs = [Value(x) for x in xs]

@@ -91,7 +91,7 @@ WAYS: dict[str, Function] = {
     "split": lambda y: np.split(y, [1])[1],
     "array_split": lambda y: np.array_split(y, 3)[1:][1],
     "hsplit": lambda y: np.hsplit(y, 2)[1],
-    "unstack": lambda y: sum(np.unstack(y)[1:]),
+    **({"unstack": lambda y: sum(np.unstack(y)[1:])} if hasattr(np, "unstack") else {}),
     "searchsorted": lambda y: y[np.searchsorted([0.0, 1.0, 2.0, 3.0], [0.5, 2.5])],
     "digitize": lambda y: y[np.digitize([0.5, 2.5], [0.0, 1.0, 2.0])],
     # choices
@@ -589,6 +589,11 @@ MATRICES: dict[str, tuple[Function, Array]] = {
 @pytest.mark.parametrize("wrap", [lambda f: f, tg.checkpoint], ids=["", "checkpoint"])
 def test_a_singular_matrix_of_a_stack_that_is_left_out_adds_0(name: str, wrap: Any) -> None:
     f, bad = MATRICES[name]
+    if name == "svdvals":
+        try:
+            f(bad)
+        except np.linalg.LinAlgError:
+            pytest.skip("this LAPACK finds no singular values of infinities")
     want = tg.grad(f)(GOOD)
     for order in ([GOOD, bad], [bad, GOOD]):
         keep = np.array([a is GOOD for a in order])

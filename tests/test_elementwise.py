@@ -177,6 +177,7 @@ CALLS: dict[str, tuple[Callable[..., Array], list[Array]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("call", CALLS)
 def test_functions_agree_with_numpy_and_their_gradients_with_differences(call: str) -> None:
     f, xs = CALLS[call]

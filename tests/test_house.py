@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FRONT = "front"
 """Not in the list: `tensorgrad/__init__.py`, which names everything, and `python -m tensorgrad`."""
 CELLAR = {"extras", "files", "random"}
-"""Not in the list: what every room may say (an extra is missing), write, or ask for (a generator)."""
+"""Not in the list: what every room may say (an extra is missing), write, or ask for (numbers)."""
 MOVED = {"coverage"}
 """Names that answer for one more version."""
 

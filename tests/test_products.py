@@ -170,6 +170,9 @@ def test_a_vmap_of_a_vmap_of_a_product_is_a_product_of_stacks() -> None:
     np.testing.assert_allclose(pairs, x @ y.T, rtol=1e-13)
 
 
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) >= "2.5.0", reason="NumPy has none any more"
+)
 @pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors:DeprecationWarning")
 @pytest.mark.parametrize("shapes", [((2, 2), (2,)), ((3,), (4, 2)), ((4, 2), (3,))])
 def test_vectors_in_the_plane_have_a_vector_product_too(shapes: tuple[Shape, Shape]) -> None:
@@ -212,7 +215,7 @@ X = np.ones((2, 3))
         (lambda v: la.multi_dot([v, v.T[None], v]), ValueError, "vectors"),
         (lambda v: la.outer(v, X), ValueError, r"\(2, 3\)"),
         (lambda v: la.cross(v[:, :2], X), ValueError, r"\(2, 2\)"),
-        (lambda v: np.cross(v[:, :1], X), ValueError, "2 or 3"),
+        (lambda v: np.cross(v[:, :1], X), ValueError, "2 or 3|3-dimensional"),
         (lambda v: np.tensordot(v, X.T), ValueError, "tensordot"),
     ],
 )

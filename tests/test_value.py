@@ -758,7 +758,7 @@ def test_constants_of_integers_and_booleans_have_numpys_dtypes() -> None:
 MEMORY = {  # where the numbers are, and how they travel: of arrays alone
     *("__array_finalize__", "__array_interface__", "__array_priority__", "__array_struct__"),
     *("__array_wrap__", "__class_getitem__", "__copy__", "__deepcopy__", "__setstate__"),
-    *("__delitem__", "__dlpack__", "__dlpack_device__"),
+    *("__buffer__", "_set_dtype", "_set_shape", "__delitem__", "__dlpack__", "__dlpack_device__"),
     *("__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__"),  # v &= w is v = v & w
 }
 

@@ -342,7 +342,12 @@ def is_asked_by_sparse(frame: FrameType) -> bool:
 
 def is_asked_by_operator(frame: FrameType) -> bool:
     """Whether one of SciPy's linear operators asks: it has no way to decline."""
-    return frame.f_globals.get("__name__") == "scipy.sparse.linalg._interface"
+    asking: FrameType | None = frame
+    while asking and (name := asking.f_globals.get("__name__", "")).startswith("scipy."):
+        if name == "scipy.sparse.linalg._interface":
+            return True
+        asking = asking.f_back
+    return False
 
 
 def as_object(x: Any) -> Any:

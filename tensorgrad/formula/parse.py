@@ -219,7 +219,7 @@ def magnitude(x: Any) -> float:
     if not isinstance(x, (int, float, np.generic, np.ndarray)) or np.ndim(x):
         return 1.0
     try:
-        number = abs(float(x))
+        number = abs(complex(x))
     except OverflowError:
         return math.inf
     except (TypeError, ValueError):

@@ -16,7 +16,7 @@ from hypothesis.errors import Unsatisfiable
 from tensorgrad.testing.check import MODES, check
 from tensorgrad.testing.report import Failure, GradientError, Report, reports
 from tensorgrad.testing.strategies import arrays, mutually_broadcastable_shapes
-from tensorgrad.testing.subject import Function, Subject, from_values, name_of
+from tensorgrad.testing.subject import Function, Subject, from_values, name_of, signature_of
 
 Array = Any
 PROFILES = {"quick": 20, "standard": 100, "thorough": 1000}
@@ -139,7 +139,8 @@ def property_gradcheck(
             run()
 
         test.__name__ = test.__qualname__ = name_of(f)
-        test.__module__, test.__doc__ = f.__module__, f.__doc__
+        test.__module__ = getattr(f, "__module__", __name__)  # ufuncs before NumPy 2.2 have none
+        test.__doc__ = f.__doc__
         test.check, test.run = check_point, run  # type: ignore[attr-defined]
         return test
 
@@ -152,7 +153,7 @@ def phases() -> list[Phase]:
 
 
 def keyword_only(f: Function) -> list[str]:
-    parameters = inspect.signature(f).parameters.values()
+    parameters = signature_of(f).parameters.values()
     return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
@@ -161,7 +162,7 @@ def arguments(
 ) -> st.SearchStrategy[dict[str, Any]]:
     """What to draw for each argument of `f`, by name."""
     kinds = inspect.Parameter
-    parameters = inspect.signature(f).parameters
+    parameters = signature_of(f).parameters
     positional = [
         p.name for p in parameters.values() if p.kind not in (kinds.KEYWORD_ONLY, kinds.VAR_KEYWORD)
     ]

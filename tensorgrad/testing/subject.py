@@ -23,6 +23,7 @@ from tensorgrad.value import Value
 
 Array = Any
 Function = Callable[..., Any]
+POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,22 @@ class Subject:
 def names_of(f: Function, count: int) -> Sequence[str]:
     """What `f` calls its first arguments."""
     try:
-        parameters = list(inspect.signature(f).parameters.values())[:count]
+        parameters = list(signature_of(f).parameters.values())[:count]
     except (ValueError, TypeError):  # of some functions written in C
         parameters = []
     names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     return [*names, *(f"argument {k}" for k in range(len(names), count))]
+
+
+def signature_of(f: Function) -> inspect.Signature:
+    """What `f` takes. NumPy's ufuncs do not say so before NumPy 2.4."""
+    try:
+        return inspect.signature(f)
+    except ValueError:
+        if not isinstance(f, np.ufunc):
+            raise
+        names = ["x"] if f.nin == 1 else [f"x{k}" for k in range(1, f.nin + 1)]
+        return inspect.Signature([inspect.Parameter(x, POSITIONAL) for x in names])
 
 
 def name_of(f: Any) -> str:

@@ -50,7 +50,7 @@ SMOOTH: list[Operation] = [
     *[lambda a, b, u, c=c: a * c for c in (2, 0.5, 1 + 2j)],
     *[lambda a, b, u, c=c: abs(a) ** c for c in (2, 0.5, 3)],
     *[lambda a, b, u, f=f: f(a) for f in (np.real, np.imag, np.conj, abs, np.tanh, np.sin)],
-    lambda a, b, u: np.exp(np.clip(np.real(a), -3, 3)),
+    lambda a, b, u: np.exp(np.clip(np.real(a), 0, 3)),
     lambda a, b, u: np.hypot(np.real(a), np.real(b)),
     *[lambda a, b, u: a.T, lambda a, b, u: a[::-1], lambda a, b, u: a[..., 1:]],
     *[lambda a, b, u: a[u % len(a)], lambda a, b, u: a[..., ::2], lambda a, b, u: a[:, None]],

@@ -193,3 +193,8 @@ def from_latex(latex: str) -> str:
         text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)
         text = re.sub(r"e\^\{([^{}]*)\}", r"exp(\1)", text)
     return text
+
+
+def test_a_complex_number_may_be_repeated() -> None:
+    repeated = evaluate("repeat(z, 2)", {"z": Value(1 + 2j)})
+    assert repeated.data.tolist() == [1 + 2j, 1 + 2j]
