@@ -157,6 +157,14 @@ def test_importing_the_package_loads_the_engine_and_little_else() -> None:
     assert loaded <= {FRONT, *CELLAR, "engine", "ops", "value", "views"}
 
 
+def test_the_compiler_loads_neither_data_sets_nor_models_nor_the_report() -> None:
+    code = "import sys, tensorgrad; tensorgrad.compile; print(*(name for name in sys.modules))"
+    loaded = {name for name in fresh(code) if name in modules()}
+    assert "tensorgrad.compiler.compiled" in loaded
+    assert not {"data", "io", "train", "viz"} & {*map(room, loaded)}
+    assert not {"tensorgrad.compiler.report", "tensorgrad.compiler.llvm"} & loaded
+
+
 @pytest.mark.parametrize("module", ["tensorgrad", "tensorgrad.viz", "tensorgrad.testing"])
 def test_every_public_name_is_there(module: str) -> None:
     names = "(n for n in m.__all__ if n != 'scipy')"  # that is not installed everywhere
