@@ -127,6 +127,56 @@ def test_a_large_gradient_by_the_batch_is_looked_at_once_it_is_whole(backend: An
     assert is_halved(step)
 
 
+def normalized(x: Any, w: Any) -> Any:
+    def loss(w: Any) -> Any:
+        h = np.tanh(x @ w)
+        return np.sum(np.tanh((h - h.mean(axis=0)) / np.sqrt(h.var(axis=0) + 1e-5) @ w) ** 2)
+
+    return tg.grad(loss)(w)
+
+
+SEVERAL_TIMES = {  # a sum over the batch, and views of it
+    "with and without its axis": lambda a: (a + a.sum(axis=0), a + a.sum(axis=0, keepdims=True)),
+    "as a row and a column": lambda a: (a + a.sum(axis=0), a @ a.sum(axis=0).reshape(-1, 1)),
+    "answered": lambda a: (
+        a.sum(axis=0),
+        a.sum(axis=0, keepdims=True),
+        a.sum(axis=0).reshape(2, -1),
+    ),
+    "of a batch and its transpose": lambda a: (
+        a.T + 1,
+        a * 2,
+        a.T.sum(axis=1),
+        a.sum(axis=0)[None],
+    ),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SEVERAL_TIMES)
+def test_what_is_read_in_several_shapes_is_added_once(
+    name: str, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "CHEAP", 0.0)
+    w = rng.normal(size=(8, 8))
+    f = lambda x: SEVERAL_TIMES[name](np.tanh(x @ w))
+    step = tg.compile(f, threads=2, backend=backend)
+    for _ in range(3):
+        x = rng.normal(size=(12, 8))
+        for found, want in zip(step(x), f(x), strict=True):
+            np.testing.assert_allclose(found, want, rtol=1e-11, atol=1e-13)
+    assert is_halved(step)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_normalisation_by_hand_has_its_gradient(backend: Any) -> None:
+    x, w = rng.normal(size=(64, 8)), rng.normal(size=(8, 8)) * 0.3
+    step = tg.compile(normalized, threads=2, backend=backend)
+    for _ in range(2):
+        np.testing.assert_allclose(step(x, w), normalized(x, w), rtol=1e-9)
+    assert is_halved(step)
+
+
 def swapped(x: Any) -> Any:
     return np.swapaxes(x, 0, 1)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorgrad.compiler.costs import bytes_of, flops
+from tensorgrad.compiler.lives import views
 from tensorgrad.compiler.names import UPDATE
 from tensorgrad.compiler.passes import tidy
 from tensorgrad.compiler.passes.pooling import LARGEST, TO_LARGEST
@@ -468,6 +469,7 @@ def parted(
     half_program = Program(half.inputs, half.body, ends)
     for run in rest:
         half_program = run(half_program)
+    half_program = with_own_memory(half_program)
     both = Instruction(Halves(half_program, half.axes), (*half.args,), None, None)
     made, whole = [both], dict[Instruction, Any]()
     places: dict[Instruction, Place] = {}
@@ -489,6 +491,22 @@ def parted(
             whole[i] = new(i, np.reshape, (whole[i], i.shape), i.shape)
             places[whole[i]] = place
     return instead(program, region, [*half.before, *made], whole), places
+
+
+def with_own_memory(program: Program) -> Program:
+    """The program, whose outputs show no memory of an input's or of each other: who reads them
+    takes each for an array of its own, and writes over it after its last reader."""
+    of, known = views(program.body), {*program.inputs}
+    for k, x in enumerate(program.outputs):
+        if isinstance(x, Instruction) and x.shape:
+            shown = of.get(x, {x})
+            if not known.isdisjoint(shown):
+                how = {} if x.order else {"order": "C"}
+                copy = Instruction(np.copy, (x,), how, x.shape, x.dtype, x.name, x.scope, x.order)
+                program.body.append(copy)
+                program.outputs[k] = copy
+            known |= shown
+    return program
 
 
 def ends_of(
